@@ -1,0 +1,90 @@
+"""Running sums over units that are exact over accumulation steps, processes and uneven last batches."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from transformers.utils import logging
+
+from hf_distill.functional import IGNORE_INDEX
+
+logger = logging.get_logger(__name__)
+
+
+def _zeros(size: int, device: torch.device) -> Tensor:
+    # float64, or a mean over a million units would lose its last digits; Apple's GPUs have none.
+    return torch.zeros(size, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+
+
+class RunningMeans:
+    """Means over units of several named values, kept on the device: nothing waits for it before `reduce`."""
+
+    def __init__(self, names: Sequence[str], device: torch.device) -> None:
+        self.names = list(names)
+        self._sums = _zeros(len(self.names) + 1, device)  # the last one counts the units
+
+    def add(self, values: Mapping[str, Tensor], is_unit: Tensor, num_units: Tensor | float = 1.0) -> None:
+        """Add one micro-batch.
+
+        Args:
+            values: `(batch,)` for each name.
+            is_unit: `(batch,)` bool; the other rows count for nothing.
+            num_units: What every unit is divided by. With the units of the whole accumulated batch, every optimiser
+                step weighs the same in the mean, as in Trainer's `loss`; with 1, every unit does.
+        """
+        rows = torch.stack([*(values[name].detach() for name in self.names), torch.ones_like(is_unit)]).to(self._sums)
+        self._sums += torch.where(is_unit, rows, 0.0).sum(dim=1) / num_units
+
+    def reset(self) -> None:
+        """Start anew."""
+        self._sums.zero_()
+
+    def reduce(self, accelerator: Accelerator) -> dict[str, float]:
+        """Return the means over all processes, and start anew; empty if nothing was added.
+
+        Every process must call it, since it waits for all of them.
+        """
+        *sums, count = accelerator.reduce(self._sums, reduction="sum").tolist()
+        self.reset()
+        return {name: total / count for name, total in zip(self.names, sums, strict=True)} if count else {}
+
+
+class ChanceGuard:
+    """Warns once if the teacher is no better than always giving the commonest label, on rows it has scored anyway.
+
+    It looks when 100 labelled rows are counted, and from 1,000 rows on asks for two standard errors above chance.
+    """
+
+    def __init__(self, label_names: Sequence[str], device: torch.device) -> None:
+        self.label_names = label_names
+        self.is_done = False
+        self._counts = _zeros(len(label_names) + 1, device)  # rows of each label, then the teacher's correct ones
+
+    def add(self, teacher_logits: Tensor, labels: Tensor, is_unit: Tensor) -> None:
+        """Count a batch: `(batch, num_labels)`, `(batch,)` and `(batch,)`."""
+        if self.is_done:
+            return
+        counted = is_unit & (labels != IGNORE_INDEX)
+        # Unlabelled rows go where a label of theirs would be 0, with weight 0.
+        self._counts[:-1].index_add_(0, labels.clamp(min=0), counted.to(self._counts))
+        self._counts[-1] += (counted & (teacher_logits.argmax(dim=-1) == labels)).sum()
+
+    def check(self, accelerator: Accelerator) -> None:
+        """Look at the counts of all processes; every process must call it."""
+        if self.is_done:
+            return
+        *labels, correct = accelerator.reduce(self._counts, reduction="sum").tolist()
+        num_rows = sum(labels)
+        if num_rows < 100:
+            return
+        accuracy, chance = correct / num_rows, max(labels) / num_rows
+        margin = 2 * (chance * (1 - chance) / num_rows) ** 0.5 if num_rows >= 1000 else 0.0
+        self.is_done = num_rows >= 1000
+        if accuracy <= chance + margin:
+            self.is_done = True
+            logger.warning(
+                f"THE TEACHER IS AT CHANCE: it gets {accuracy:.1%} of {num_rows:,.0f} labelled rows right, and always "
+                f"answering {self.label_names[labels.index(max(labels))]!r} gets {chance:.1%}. Was it fine-tuned on "
+                "this task, and do its labels mean what the data's do? A student learns what its teacher does."
+            )

@@ -1,0 +1,26 @@
+"""What a forward pass shows to an objective, and the names of the columns that belong to the teacher."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+TEACHER_PREFIX = "teacher_"
+TEACHER_LOGITS = TEACHER_PREFIX + "logits"
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ClassifierOutputs:
+    """Outputs of one forward pass of a classifier.
+
+    Attributes:
+        logits: `(batch, num_labels)`.
+        hidden_states: one `(batch, length, hidden_size)` per layer, the embeddings first; only if asked for.
+        attentions: one `(batch, num_heads, length, length)` per layer; only if asked for.
+    """
+
+    logits: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None

@@ -1,0 +1,68 @@
+"""The record of a run, `distillation.json`: what the model card, the reports and a reader are told."""
+
+import json
+import os
+import platform
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from hf_distill.training_args import DistillationTrainingArguments
+
+RECORD_NAME = "distillation.json"
+_TRAINING = ("learning_rate", "num_train_epochs", "seed", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim")
+
+
+def describe_versions() -> dict[str, str]:
+    """Return the versions that results depend on."""
+    names = ("hf_distill", "transformers", "torch", "accelerate", "datasets")
+    return {**{name: version(name) for name in names}, "python": platform.python_version()}
+
+
+def describe_model(model: PreTrainedModel) -> dict[str, Any]:
+    """Return a model's origin, revision, kind and size."""
+    config = model.config
+    return {
+        "name_or_path": config.name_or_path or None,
+        "revision": getattr(config, "_commit_hash", None),  # only a config that came from the Hub has one
+        "model_type": config.model_type,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+
+
+def describe_training(args: DistillationTrainingArguments, max_steps: int) -> dict[str, Any]:
+    """Return the settings of the optimisation."""
+    values = {name: getattr(args, name) for name in _TRAINING}
+    values["lr_scheduler_type"] = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
+    values["optim"] = str(getattr(args.optim, "value", args.optim))
+    rows = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return {
+        **values,
+        "max_steps": max_steps,
+        "total_train_batch_size": rows,
+        "world_size": args.world_size,
+        "precision": "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
+    }
+
+
+def new_record() -> dict[str, Any]:
+    """Return a record with the date and the versions."""
+    return {
+        "format": 1,
+        "hf_distill_version": version("hf_distill"),
+        "versions": describe_versions(),
+        "created": date.today().isoformat(),
+    }
+
+
+def write_record(record: dict[str, Any], folder: str | os.PathLike) -> None:
+    """Write `distillation.json`, whole or not at all."""
+    path = Path(folder, RECORD_NAME)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)

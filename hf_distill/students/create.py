@@ -1,0 +1,117 @@
+"""`create_student`: one call from a teacher to a student that starts from the teacher's weights."""
+
+import os
+from collections.abc import Sequence
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+
+from hf_distill.students.distilbert import bert_to_distilbert
+from hf_distill.students.layers import keep_layers, select_layers
+
+
+def create_student(
+    teacher: PreTrainedModel | str | os.PathLike[str],
+    num_hidden_layers: int | None = None,
+    *,
+    layers: Sequence[int] | None = None,
+    architecture: str | None = None,
+) -> PreTrainedModel:
+    """Make a student out of some of the teacher's layers, with its embeddings, its head and its label names.
+
+    The student is a model of its own: it shares no memory with the teacher, which is not changed. It has the
+    teacher's dtype and device, is in eval mode as after `from_pretrained`, and all its parameters require gradients.
+    `config.name_or_path` keeps the teacher's.
+
+    With `architecture="distilbert"` a BERT becomes a DistilBERT. With all layers kept, the last hidden states of a
+    single text equal the teacher's, but the class logits do not: DistilBERT's head applies a ReLU where BERT's pooler
+    applies tanh. The segments of sentence pairs are lost: DistilBERT sees both sentences as segment 0.
+
+    Any other model can be a student without this function: pass it to the trainer as it is.
+
+    Args:
+        teacher: A model with a task head, or the path or Hub id of a sequence classifier, which is loaded in
+            float32. Load any other head yourself.
+        num_hidden_layers: Number of layers of the student; the layers are those of [`select_layers`].
+        layers: The teacher's layers to keep, from 0, increasing; instead of `num_hidden_layers`.
+        architecture: `"distilbert"` for a BERT teacher, or the teacher's own `model_type`, which is the default.
+            When it is given, `num_hidden_layers` and `layers` may both be left out: all layers are kept.
+
+    Returns:
+        The student; of the teacher's class unless `architecture` says otherwise.
+
+    Raises:
+        TypeError: if the teacher is a PEFT, compiled or wrapped model.
+        ValueError: if the layers or the architecture are not possible for this teacher, or it is quantised.
+
+    Example:
+    ```python
+    student = create_student(teacher, num_hidden_layers=6)
+    student = create_student("textattack/bert-base-uncased-SST-2", layers=[0, 5, 11], architecture="distilbert")
+    ```
+    """
+    if num_hidden_layers is not None and layers is not None:
+        raise ValueError(
+            f"Pass `num_hidden_layers` or `layers`, not both: got {num_hidden_layers} and {list(layers)}."
+        )
+    if num_hidden_layers is None and layers is None and architecture is None:
+        raise ValueError(
+            "Pass `num_hidden_layers` (how many layers, e.g. half of the teacher's) or `layers` (which ones); only "
+            "with `architecture` does leaving out both keep all layers."
+        )
+    config = _teacher_config(teacher)
+    _check_architecture(architecture, config)
+    kept = _kept_layers(config.num_hidden_layers, num_hidden_layers, layers)
+    copy_layers = keep_layers if architecture in (None, config.model_type) else bert_to_distilbert
+    if isinstance(teacher, PreTrainedModel):
+        return copy_layers(teacher, kept)
+    loaded = AutoModelForSequenceClassification.from_pretrained(teacher, config=config, dtype=torch.float32)
+    return copy_layers(loaded, kept)
+
+
+def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTrainedConfig:
+    """The teacher's config, so that impossible wishes are refused before weights are loaded."""
+    if isinstance(teacher, (str, os.PathLike)):
+        config = AutoConfig.from_pretrained(teacher)
+    elif isinstance(teacher, PreTrainedModel):
+        config = teacher.config
+    else:
+        raise TypeError(
+            f"`teacher` must be a transformers PreTrainedModel, a path or a Hub id, got {type(teacher).__name__}. "
+            "Merge a PEFT model first (`teacher.merge_and_unload()`), and unwrap a compiled or parallel one."
+        )
+    # transformers gives a config this attribute when, and only when, the weights are quantised.
+    if "quantization_config" in vars(config):
+        raise ValueError(
+            "The teacher is quantised: its weights cannot be copied into a student that trains. Load it without "
+            "quantisation, or call `teacher.dequantize()` first."
+        )
+    if config.model_type == "albert":
+        raise ValueError(
+            "The layers of an ALBERT share one set of weights, so there is none to drop. Set "
+            "`num_hidden_layers` in its config to run them fewer times, or choose another student."
+        )
+    return config
+
+
+def _check_architecture(architecture: str | None, config: PreTrainedConfig) -> None:
+    possible = [config.model_type, "distilbert"] if config.model_type == "bert" else [config.model_type]
+    if architecture is not None and architecture not in possible:
+        raise ValueError(
+            f"`architecture={architecture!r}` cannot be made from a {config.model_type!r} teacher; possible: "
+            f"{', '.join(possible)} ('distilbert' needs a 'bert' teacher). Create any other student yourself."
+        )
+
+
+def _kept_layers(num_teacher_layers: int, num_hidden_layers: int | None, layers: Sequence[int] | None) -> list[int]:
+    if num_hidden_layers is not None:
+        return select_layers(num_teacher_layers, num_hidden_layers)
+    if layers is None:
+        return list(range(num_teacher_layers))
+    kept = list(layers)
+    if not kept or kept != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= num_teacher_layers:
+        raise ValueError(
+            "`layers` must be at least one layer, increasing, without repeats, each from 0 to "
+            f"{num_teacher_layers - 1} (the teacher has {num_teacher_layers} layers), got {kept}."
+        )
+    return kept

@@ -1,0 +1,415 @@
+"""The Trainer that distils: `transformers.Trainer` with a teacher in its loss."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+from transformers import EvalPrediction, PreTrainedModel
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput
+from transformers.utils import logging
+
+from hf_distill._publishing import PublishingTrainer
+from hf_distill._running import ChanceGuard, RunningMeans
+from hf_distill.data.checks import check_dataset
+from hf_distill.labels import align_labels, are_placeholders
+from hf_distill.objectives import DistillationLoss, Objective, build_objectives
+from hf_distill.outputs import TEACHER_LOGITS, Batch, ClassifierOutputs
+from hf_distill.problem_types import agreement, resolve_problem_type
+from hf_distill.record import describe_model, describe_training, new_record
+from hf_distill.teachers import Teacher, resolve_teacher
+from hf_distill.training_args import DistillationTrainingArguments
+
+logger = logging.get_logger(__name__)
+
+# Accelerate fills the last global batch up with rows from the start; a batch that has any says so under this key.
+_IS_UNIT = "_is_unit"
+
+
+class DistillationTrainer(PublishingTrainer):
+    r"""Train a student classifier on the outputs of a teacher, on labels, or on both.
+
+    The loss of one optimiser step is the weighted sum of its objectives, each summed over the units (rows) of all
+    accumulated micro-batches of all processes and divided by their number, once, for all terms alike:
+
+    $$L = \frac{1}{N} \sum_{i=1}^{N} \big(w_\mathrm{soft}\, \tau^2\, \mathrm{KL}(p^T_i \| p^S_i)
+    + w_\mathrm{hard}\, \mathrm{CE}_i\big)$$
+
+    So the gradient does not depend on how the rows are split. A row without a label (-100, NaN for regression, or no
+    `labels` column) adds 0 to the hard loss and still counts. Logs give `loss` and every unweighted term as
+    `loss_<name>`, evaluation `eval_loss`, `eval_loss_<name>`, `eval_agreement` and `eval_teacher_<metric>`.
+
+    Args:
+        model: The student. Exactly one of `model` and `model_init` is needed.
+        teacher_model: The fine-tuned teacher, as a model (it is frozen and moved to the device), a path or a Hub id;
+            None if the data sets carry its logits as a column `teacher_logits`, or if no objective needs it.
+        args: The arguments, constants of the loss among them.
+        train_dataset: Tokenised rows; columns that only the teacher reads, `token_type_ids` for instance, are kept.
+        eval_dataset: The same, or a dict of them.
+        objectives: A spec or a list of [`~hf_distill.objectives.Objective`], in place of what `args` says.
+        **trainer_kwargs: `data_collator`, `processing_class`, `model_init`, `compute_metrics`, `callbacks`,
+            `optimizers` and the others of `transformers.Trainer`.
+
+    Raises:
+        ValueError: before training starts, for label spaces that do not match, a data set that cannot be trained on,
+            or settings that exclude each other; the message says what to do.
+        TypeError: for a teacher that is no model.
+    """
+
+    # Both terms are normalised here; Trainer believes that BERT normalises by itself, which it does not (#47688).
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: PreTrainedModel | None = None,
+        teacher_model: PreTrainedModel | str | os.PathLike | None = None,
+        args: DistillationTrainingArguments | None = None,
+        *,
+        train_dataset: Dataset | datasets.Dataset | None = None,
+        eval_dataset: Dataset | datasets.Dataset | Mapping[str, Dataset] | None = None,
+        objectives: Mapping[str, Any] | Sequence[Objective] | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
+        compute_loss_func: Callable | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        if compute_loss_func is not None:
+            raise ValueError("`compute_loss_func` would take the place of distillation. Pass `objectives` instead.")
+        if model is not None and model is teacher_model:
+            raise ValueError("`model` and `teacher_model` are one object. Make a student with `create_student`.")
+        args = args or DistillationTrainingArguments("tmp_trainer")
+        if args.n_gpu > 1:
+            raise ValueError(
+                f"{args.n_gpu} GPUs and one process: DataParallel would run the teacher on the first GPU alone. Start "
+                "with `accelerate launch`, or choose one GPU by CUDA_VISIBLE_DEVICES."
+            )
+        self._objectives = objectives
+        terms = build_objectives(args.objective_spec() if objectives is None else objectives)
+        self._needs_teacher = any(term.weight > 0 and term.teacher_reads for term in terms)
+        self.teacher = (
+            resolve_teacher(teacher_model, args.device, args.resolved_teacher_dtype())
+            if teacher_model is not None or self._needs_teacher
+            else None
+        )
+        self.record: dict[str, Any] = {}
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            compute_metrics=compute_metrics and self._on_labelled_rows(compute_metrics),
+            **trainer_kwargs,
+        )
+        self._match_teacher_and_student()
+        self._build_loss()
+        self._check_datasets()
+
+    # ---- Construction ----
+
+    def _match_teacher_and_student(self) -> None:
+        """Refuse different kinds of problem, and align the label spaces by name."""
+        config = self.model.config
+        self.problem_type = resolve_problem_type(config)
+        if not isinstance(self.teacher, Teacher):
+            return
+        teacher_config = self.teacher.model.config
+        if (teacher_type := resolve_problem_type(teacher_config)) is not self.problem_type:
+            raise ValueError(
+                f"The teacher's problem type is {teacher_type.name}, the student's {self.problem_type.name}. Set "
+                "`problem_type` and `num_labels` of the student's config to the teacher's."
+            )
+        self.teacher.label_order = align_labels(teacher_config.id2label, config.id2label)
+        if self.teacher.label_order is not None:
+            logger.warning(f"The teacher's classes are reordered by name to the student's: {config.id2label}.")
+        elif are_placeholders(config.id2label) and not are_placeholders(teacher_config.id2label):
+            config.id2label, config.label2id = dict(teacher_config.id2label), dict(teacher_config.label2id)
+            logger.warning(
+                f"The student's labels had no names and take the teacher's, in its order: {config.id2label}."
+            )
+        elif are_placeholders(teacher_config.id2label) and not are_placeholders(config.id2label):
+            logger.warning(
+                f"The teacher's labels have no names; its order is taken for the student's: {config.id2label}."
+            )
+
+    def _build_loss(self) -> None:
+        spec = self.args.objective_spec() if self._objectives is None else self._objectives
+        self.distillation_loss = DistillationLoss(build_objectives(spec), self.problem_type)
+        label_names = [self.model.config.id2label[i] for i in range(self.model.config.num_labels)]
+        self._chance_guard = ChanceGuard(label_names, self.args.device)
+        terms = list(self.distillation_loss.weights)
+        self._train_means = RunningMeans([*terms, "labelled"], self.args.device)
+        compared = ["agreement"] if self.teacher is not None and self.problem_type.has_classes else []
+        self._eval_means = RunningMeans([*terms, "labelled", *compared], self.args.device)
+
+    def _check_datasets(self) -> None:
+        evaluation = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval": self.eval_dataset}
+        for role, dataset in [("training", self.train_dataset), *(("evaluation", d) for d in evaluation.values())]:
+            if dataset is not None:
+                check_dataset(
+                    dataset,
+                    role,
+                    self.problem_type,
+                    self._chance_guard.label_names,
+                    needs_teacher_logits=self._needs_teacher and not isinstance(self.teacher, Teacher),
+                    needs_labels=self.distillation_loss.reads_labels,
+                )
+
+    def _hp_search_setup(self, trial: Any) -> None:
+        super()._hp_search_setup(trial)
+        self._build_loss()  # a trial may have set the temperature or a weight
+
+    # ---- Columns and order of rows ----
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()
+            self._student_columns = frozenset(self._signature_columns) - {"label", "label_ids", *self.label_names}
+            # Pruning would drop what the student does not know: a DistilBERT knows no segment ids, its teacher does.
+            teacher_columns = self.teacher.columns if self.teacher is not None else frozenset()
+            self._signature_columns += sorted(teacher_columns - frozenset(self._signature_columns))
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
+        # Trainer's would follow `train_sampling_strategy`, and `predict` would return rows out of order.
+        if self.args.world_size > 1 or not hasattr(eval_dataset, "__len__"):
+            return None
+        return SequentialSampler(eval_dataset)
+
+    # ---- Units ----
+
+    def _is_unit(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return which rows count, `(batch,)` bool: all but those that accelerate repeats at the end of the data.
+
+        The last global batch lies over the processes in order, its own `remainder` rows first.
+        """
+        num_rows = len(inputs["input_ids"])
+        positions = torch.arange(num_rows, device=self.args.device)
+        state = self.accelerator.gradient_state
+        repeats = state.end_of_dataloader and self.args.train_sampling_strategy != "batch_rebalance"
+        if self.accelerator.num_processes == 1 or not repeats or state.remainder <= 0:
+            return positions >= 0
+        return positions + num_rows * self.accelerator.process_index < state.remainder
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
+        """Fetch the micro-batches of one optimiser step, each with a mask of its units, and count the units of all."""
+        batches = []
+        for _ in range(num_batches):
+            if (batch := next(epoch_iterator, None)) is None:
+                break
+            batch[_IS_UNIT] = self._is_unit(batch)
+            batches.append(batch)
+        return batches, self._get_num_items_in_batch(batches, device)
+
+    def _get_num_items_in_batch(
+        self, batch_samples: Sequence[Mapping[str, Tensor]], device: torch.device
+    ) -> Tensor | None:
+        if not batch_samples:
+            return None
+        num_units = torch.stack([batch[_IS_UNIT].sum() for batch in batch_samples]).sum().to(device)
+        return self.accelerator.reduce(num_units, reduction="sum")
+
+    # ---- Loss ----
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of one micro-batch, and on request the logits of student and teacher.
+
+        Args:
+            model: The student, wrapped or not.
+            inputs: A batch, columns of the teacher among them.
+            return_outputs: Whether to return `{"logits": ..., "teacher_logits": ...}` too, `(batch, num_labels)` each.
+            num_items_in_batch: Units of the whole accumulated batch of all processes; None for those of this batch.
+        """
+        student = self._run_student(model, inputs)
+        teacher = self._run_teacher(model, inputs)
+        terms = self.distillation_loss(student, teacher, inputs)
+        is_unit = inputs[_IS_UNIT] if _IS_UNIT in inputs else torch.ones_like(inputs["input_ids"][:, 0]).bool()
+        self._track(model, student, teacher, inputs, terms, is_unit, num_items_in_batch)
+        total = sum(weight * terms[name] for name, weight in self.distillation_loss.weights.items())
+        loss = self._normalise(torch.where(is_unit, total, 0.0).sum(), is_unit, num_items_in_batch)
+        if not return_outputs:
+            return loss
+        outputs = {"logits": student.logits}
+        return loss, outputs if teacher is None else outputs | {TEACHER_LOGITS: teacher.logits}
+
+    def _run_student(self, model: nn.Module, inputs: Batch) -> ClassifierOutputs:
+        self._set_signature_columns_if_needed()
+        # Without the labels: the model would compute a loss of its own, and write `config.problem_type`.
+        outputs = model(**{name: value for name, value in inputs.items() if name in self._student_columns})
+        return ClassifierOutputs(outputs.logits)
+
+    def _run_teacher(self, model: nn.Module, inputs: Batch) -> ClassifierOutputs | None:
+        if self.teacher is None or (model.training and not self._needs_teacher):
+            return None
+        return self.teacher(inputs, self.distillation_loss.teacher_reads)
+
+    def _normalise(self, total: Tensor, is_unit: Tensor, num_units: Tensor | None) -> Tensor:
+        if num_units is None:
+            return total / is_unit.sum().clamp(min=1)
+        # DistributedDataParallel averages gradients over the processes, and the units were counted over all of them.
+        return total * self.accelerator.num_processes / num_units
+
+    def _track(
+        self,
+        model: nn.Module,
+        student: ClassifierOutputs,
+        teacher: ClassifierOutputs | None,
+        inputs: Batch,
+        terms: dict[str, Tensor],
+        is_unit: Tensor,
+        num_units: Tensor | None,
+    ) -> None:
+        """Add this micro-batch to the means that are logged."""
+        labels = inputs.get("labels")
+        labelled = torch.zeros_like(is_unit) if labels is None else self.problem_type.is_labelled(labels)
+        if teacher is not None and labels is not None and self.problem_type.has_classes:
+            self._chance_guard.add(teacher.logits, labels, is_unit)
+        if model.training:
+            self._train_means.add({**terms, "labelled": labelled}, is_unit, 1.0 if num_units is None else num_units)
+            return
+        compared = {} if teacher is None else {"agreement": agreement(student.logits, teacher.logits)}
+        self._eval_means.add({**terms, "labelled": labelled, **compared}, is_unit)
+
+    # ---- Logs and evaluation ----
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train; arguments are those of `transformers.Trainer.train`."""
+        self._train_means.reset()
+        self._forget_evaluation()
+        return super().train(*args, **kwargs)
+
+    def _forget_evaluation(self) -> None:
+        """Let accelerate prepare the student for training, whatever was evaluated before.
+
+        It takes a model that `evaluate` or `predict` prepared for one that is ready, leaves out
+        DistributedDataParallel, and the processes drift apart without a word (measured with accelerate 1.15).
+        """
+        if self.model_init is not None or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return
+        if isinstance(self.model_wrapped, DistributedDataParallel):
+            return
+        self.model = self.model_wrapped = self.accelerator.unwrap_model(
+            self.model, keep_fp32_wrapper=False, keep_torch_compile=False
+        )
+        self.model._is_accelerate_prepared = False
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with every term of the training loss beside `loss`."""
+        if "loss" in logs:
+            logs.update(self._named(self._train_means.reduce(self.accelerator)))
+            self._chance_guard.check(self.accelerator)
+        super().log(logs, start_time)
+
+    def _named(self, means: dict[str, float]) -> dict[str, float]:
+        """Name the means as logs do; the share of labelled units only where it says something."""
+        named = {f"loss_{name}": means[name] for name in self.distillation_loss.weights if name in means}
+        if means.get("labelled", 1.0) < 1.0:
+            named["labelled_share"] = means["labelled"]
+        return named | ({"agreement": means["agreement"]} if "agreement" in means else {})
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return loss, logits and labels of one batch of evaluation, labelled or not."""
+        inputs = self._prepare_inputs(inputs)
+        labels = inputs.get("labels")
+        with torch.no_grad(), self.compute_loss_context_manager():
+            if self.teacher is not None and not self.teacher.covers(inputs):
+                logger.warning_once(f"No column `{TEACHER_LOGITS}` and no live teacher: predictions only, no loss.")
+                loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
+            else:
+                inputs[_IS_UNIT] = self._is_unit(inputs)
+                loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        if TEACHER_LOGITS in outputs and labels is not None:
+            self._teacher_logits.append(self.accelerator.gather_for_metrics(outputs[TEACHER_LOGITS]).cpu().numpy())
+        return loss, outputs["logits"], labels
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Evaluate; the loss and its terms are exact means over the rows, however they are split."""
+        self._eval_means.reset()
+        self._teacher_logits: list[np.ndarray] = []
+        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        means = self._eval_means.reduce(self.accelerator)
+        self._chance_guard.check(self.accelerator)
+        extra = self._named(means)
+        if means:
+            extra["loss"] = sum(weight * means[name] for name, weight in self.distillation_loss.weights.items())
+        if self._teacher_logits and self.compute_metrics is not None and not self.args.batch_eval_metrics:
+            teacher = EvalPrediction(predictions=np.concatenate(self._teacher_logits), label_ids=output.label_ids)
+            extra |= {f"teacher_{name}": value for name, value in self.compute_metrics(teacher).items()}
+        output.metrics.update({f"{metric_key_prefix}_{name}": float(value) for name, value in extra.items()})
+        return output
+
+    def _on_labelled_rows(self, compute_metrics: Callable) -> Callable:
+        """Wrap `compute_metrics` so that rows without a label do not count as wrong."""
+
+        def on_labelled_rows(prediction: EvalPrediction, **kwargs: Any) -> dict[str, float]:
+            labels = torch.as_tensor(prediction.label_ids)
+            keep = self.problem_type.is_labelled(labels).numpy()
+            if keep.all():
+                return compute_metrics(prediction, **kwargs)
+            if not keep.any():
+                return {}
+            parts = (prediction.predictions, prediction.label_ids, prediction.inputs, prediction.losses)
+            return compute_metrics(EvalPrediction(*(None if part is None else part[keep] for part in parts)), **kwargs)
+
+        return on_labelled_rows
+
+    # ---- Record ----
+
+    def distillation_record(self) -> dict[str, Any]:
+        """Return what `distillation.json` and the model card say: models, loss, settings, metrics, and `self.record`.
+
+        Whatever the caller knows and the Trainer does not (data set, command, the baseline's metrics) goes into
+        `self.record`, in the same form.
+        """
+        student = describe_model(self.accelerator.unwrap_model(self.model))
+        student["origin"] = student.pop("name_or_path")
+        student["name"] = Path(self.args.hub_model_id or self.args.output_dir).name
+        teacher = describe_model(self.teacher.model) if isinstance(self.teacher, Teacher) else None
+        if teacher is not None:
+            teacher["dtype"] = self.args.resolved_teacher_dtype()
+        metrics = {**self._last_metrics(), **self.record.get("metrics", {})}
+        return {
+            **new_record(),
+            "problem_type": self.problem_type.name,
+            "student": student,
+            "teacher": teacher,
+            "objectives": self.distillation_loss.spec(),
+            "training": describe_training(self.args, self.state.max_steps),
+            **self.record,
+            "metrics": metrics,
+        }
+
+    def _last_metrics(self) -> dict[str, dict[str, float]]:
+        """Return the metrics of the last evaluation, the student's and the teacher's."""
+        last = next((logs for logs in reversed(self.state.log_history) if "eval_loss" in logs), {})
+        timing = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time")
+        values = {name[5:]: value for name, value in last.items() if name.startswith("eval_") and name not in timing}
+        teacher = {name[8:]: value for name, value in values.items() if name.startswith("teacher_")}
+        student = {name: value for name, value in values.items() if not name.startswith("teacher_")}
+        return {role: found for role, found in (("student", student), ("teacher", teacher)) if found}

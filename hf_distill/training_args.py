@@ -1,0 +1,144 @@
+"""Arguments of a distillation run."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+
+from hf_distill.objectives import LOGIT_OBJECTIVES, accepted_arguments, build_objectives
+
+TEACHER_DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass
+class DistillationTrainingArguments(TrainingArguments):
+    r"""`transformers.TrainingArguments` plus the constants of the loss and the handling of the teacher.
+
+    $$L = w_\mathrm{soft}\, \tau^2\, \mathrm{KL}(p^T_\tau \| p^S_\tau) + w_\mathrm{hard}\, \mathrm{CE}$$
+
+    The weights are explicit: what others call `alpha` is the hard label's weight in some programs and the soft one's
+    in others. None means "not set"; it survives JSON and YAML and is resolved when the objectives are built.
+
+    Args:
+        temperature (`float`, *optional*, 2.0 when unset): Softmax temperature of teacher and student in the soft
+            loss. Not defined for regression and for `soft_loss="logit_mse"`, where setting it is an error.
+        soft_label_weight (`float`, *optional*, 1.0 when unset): Weight of the soft loss, >= 0.
+        hard_label_weight (`float`, *optional*, 0.1 when unset): Weight of the loss on hard labels, >= 0.
+        soft_loss (`str`, *optional*, "kl" when unset): Name of the soft loss, one of the logit objectives.
+        objectives (`dict` or JSON `str`, *optional*): The terms of the loss by name, each with a weight or a dict of
+            hyper-parameters. Takes the place of the four arguments above; setting any of these too is an error.
+        teacher_dtype (`str`, defaults to "auto"): Precision of the teacher's forward pass. "auto" is what `bf16` and
+            `fp16` say, else float32; it never depends on the hardware. On its own a bfloat16 teacher moves the
+            student's gradients by about 1e-3 of their size.
+
+    Raises:
+        ValueError: at construction, for a value out of range or arguments that exclude each other.
+    """
+
+    _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, "objectives"]
+
+    temperature: float | None = field(
+        default=None,
+        metadata={"help": "Softmax temperature of teacher and student in the soft loss, > 0. Unset: 2.0."},
+    )
+    soft_label_weight: float | None = field(
+        default=None,
+        metadata={"help": "Weight of T^2 * KL(teacher || student), the soft loss, >= 0. Unset: 1.0."},
+    )
+    hard_label_weight: float | None = field(
+        default=None,
+        metadata={"help": "Weight of the cross-entropy with the hard labels, >= 0. Unset: 0.1."},
+    )
+    soft_loss: str | None = field(
+        default=None,
+        metadata={"help": f"Soft loss on the logits: {', '.join(LOGIT_OBJECTIVES)}. Unset: kl."},
+    )
+    objectives: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Terms of the loss as JSON, name to weight or to hyper-parameters, in place of the four arguments "
+            'above: \'{"ce": 0.1, "kl": {"weight": 0.9, "temperature": 4.0}}\'.'
+        },
+    )
+    teacher_dtype: str = field(
+        default="auto",
+        metadata={
+            "help": "Precision of the teacher's forward pass: auto (what bf16 and fp16 say, else float32), float32, "
+            "bfloat16 or float16."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        # Trainer parses only strings that start with "{", and takes others for files.
+        if isinstance(self.objectives, str):
+            self.objectives = _parse_objectives(self.objectives)
+        super().__post_init__()
+        _check_number("temperature", self.temperature, above_zero=True)
+        _check_number("soft_label_weight", self.soft_label_weight)
+        _check_number("hard_label_weight", self.hard_label_weight)
+        if self.soft_loss is not None and self.soft_loss not in LOGIT_OBJECTIVES:
+            raise ValueError(f"`soft_loss` must be one of {', '.join(LOGIT_OBJECTIVES)}; got {self.soft_loss!r}.")
+        if self.teacher_dtype not in TEACHER_DTYPES:
+            raise ValueError(
+                f"`teacher_dtype` must be one of {', '.join(TEACHER_DTYPES)}; got {self.teacher_dtype!r}."
+            )
+        self._check_exclusions()
+        build_objectives(self.objective_spec())
+
+    def _check_exclusions(self) -> None:
+        four = ("temperature", "soft_label_weight", "hard_label_weight", "soft_loss")
+        chosen = [name for name in four if getattr(self, name) is not None]
+        if self.objectives is not None and chosen:
+            raise ValueError(
+                f"`objectives` says everything about the loss, and `{chosen[0]}` is set too. Set it inside of "
+                "`objectives`, or leave `objectives` out."
+            )
+        if self.soft_label_weight == 0 and self.hard_label_weight == 0:
+            raise ValueError("`soft_label_weight` and `hard_label_weight` are both 0, so nothing would be learnt.")
+        if self.temperature is not None and "temperature" not in accepted_arguments(self.soft_loss or "kl"):
+            raise ValueError(f"`temperature` is {self.temperature}, but `{self.soft_loss}` has none. Leave it unset.")
+
+    def objective_spec(self) -> dict[str, Any]:
+        """Return the terms of the loss by name, from `objectives` or from the four arguments that it replaces."""
+        if self.objectives is not None:
+            spec = {k: dict(v) if isinstance(v, dict) else {"weight": v} for k, v in self.objectives.items()}
+            if "ce" in spec:
+                spec["ce"].setdefault("label_smoothing", self.label_smoothing_factor)
+            return spec
+        soft: dict[str, Any] = {"weight": 1.0 if self.soft_label_weight is None else self.soft_label_weight}
+        if self.temperature is not None:
+            soft["temperature"] = self.temperature
+        hard_label_weight = 0.1 if self.hard_label_weight is None else self.hard_label_weight
+        hard = {"weight": hard_label_weight, "label_smoothing": self.label_smoothing_factor}
+        return {self.soft_loss or "kl": soft, "ce": hard}
+
+    def resolved_teacher_dtype(self) -> str:
+        """Return "float32", "bfloat16" or "float16"."""
+        if self.teacher_dtype != "auto":
+            return self.teacher_dtype
+        return "bfloat16" if self.bf16 else "float16" if self.fp16 else "float32"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Trainer pickles its arguments beside every checkpoint, and would push them; a token must not travel along.
+        return {**self.__dict__, "hub_token": None}
+
+
+def _parse_objectives(text: str) -> dict[str, Any]:
+    try:
+        spec = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"`objectives` is not JSON ({error}): {text!r}. Expected for instance '{{\"kl\": 1.0}}'."
+        ) from None
+    if not isinstance(spec, dict):
+        raise ValueError(f"`objectives` must be a JSON object, name to weight; got {text!r}.")
+    return spec
+
+
+def _check_number(name: str, value: float | None, above_zero: bool = False) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int | float) or not (0 < value if above_zero else 0 <= value) or value == math.inf:
+        raise ValueError(f"`{name}` must be a finite number {'> 0' if above_zero else '>= 0'}, got {value!r}.")

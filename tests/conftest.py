@@ -1,0 +1,37 @@
+"""Fixtures that every test shares: tiny models, a tokenizer and a data set, all built in code; nothing downloads."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the tests compare runs to float tolerance on one known device
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+import torch
+from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return tiny_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def dataset(tokenizer):
+    """32 labelled rows with token ids, segment ids and the raw text."""
+    return tiny_dataset(tokenizer)
+
+
+@pytest.fixture
+def teacher():
+    return tiny_model(num_hidden_layers=4, seed=1)
+
+
+@pytest.fixture
+def student():
+    return tiny_model(num_hidden_layers=2, seed=2)

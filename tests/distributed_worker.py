@@ -1,0 +1,50 @@
+"""Run by `test_distributed.py` on every process: gradients and metrics of several data sizes, written by the first."""
+
+import copy
+import sys
+from pathlib import Path
+
+import torch
+from invariance import GradientRecorder, make_trainer
+from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+
+
+def run(output_dir: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    student, teacher = tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
+    results = {}
+    for num_rows, batch_size, accumulation in [(16, 8, 1), (16, 4, 2), (14, 4, 1), (3, 4, 1), (10, 4, 2)]:
+        rows = tiny_dataset(tokenizer, num_rows, seed=3)
+        rows = rows.map(lambda row, i: {"labels": -100 if i in (1, 9) else row["labels"]}, with_indices=True)
+        recorder = GradientRecorder()
+        trainer = make_trainer(
+            student,
+            teacher,
+            rows,
+            tokenizer,
+            output_dir / "out",
+            callbacks=[recorder],
+            per_device_train_batch_size=batch_size,
+            per_device_eval_batch_size=3,
+            gradient_accumulation_steps=accumulation,
+            train_sampling_strategy="sequential",
+        )
+        trainer.compute_metrics = lambda p: {"rows": float(len(p.label_ids)), "sum": float(p.predictions.sum())}
+        before = copy.deepcopy(trainer.evaluate())
+        trainer.train()
+        weights = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+        gathered = trainer.accelerator.gather(weights[None])
+        results[f"{num_rows} rows, {batch_size} x {accumulation}"] = {
+            "world_size": trainer.args.world_size,
+            "gradients": recorder.gradients,
+            "weights_differ_by": (gathered - gathered[:1]).abs().max().item(),
+            "evaluation": before,
+            "logs": [entry for entry in trainer.state.log_history if "loss" in entry],
+        }
+    if trainer.is_world_process_zero():
+        torch.save(results, output_dir / f"results-{trainer.args.world_size}.pt")
+    trainer.accelerator.end_training()
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))

@@ -1,0 +1,91 @@
+"""Tiny random models, a tokenizer and data, built in code and importable by scripts that run in other processes."""
+
+import random
+
+import torch
+from datasets import ClassLabel, Dataset, Features, Value
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+WORDS = "a the film is was not very good bad great awful boring fun plot actor scene warm cold slow fast".split()
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+LABEL_NAMES = ["negative", "neutral", "positive"]
+TINY = {
+    "vocab_size": len(SPECIAL) + len(WORDS),
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,  # ten times BERT's, or all rows would get the same logits
+}
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """One id a word, BERT's special tokens and segment ids."""
+    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(SPECIAL + WORDS)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.Lowercase()
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+def sharpen(model: torch.nn.Module, factor: float = 10.0) -> None:
+    """Scale the head: a random model has near-uniform logits, and every test of KL would pass vacuously."""
+    with torch.no_grad():
+        model.classifier.weight.mul_(factor)
+
+
+def tiny_model(
+    num_hidden_layers: int = 2, num_labels: int = 3, seed: int = 0, **config
+) -> BertForSequenceClassification:
+    """A random BERT classifier without dropout, its head sharpened."""
+    labels = LABEL_NAMES if num_labels == 3 else [f"class {i}" for i in range(num_labels)]
+    config = {
+        **TINY,
+        "num_hidden_layers": num_hidden_layers,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: i for i, name in enumerate(labels)},
+        **config,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BertForSequenceClassification(BertConfig(**config))
+    sharpen(model)
+    return model.eval()
+
+
+def tiny_rows(num_rows: int = 32, seed: int = 0) -> list[dict]:
+    """Sentence pairs of 2 to 12 words and a label that the words decide."""
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(num_rows):
+        words = draw.choices(WORDS, k=draw.randint(2, 12))
+        score = sum(w in ("good", "great", "fun", "warm") for w in words)
+        score -= sum(w in ("bad", "awful", "boring", "cold") for w in words)
+        label = 1 + (score > 0) - (score < 0)
+        rows.append({"text": " ".join(words), "text_pair": " ".join(draw.choices(WORDS, k=3)), "label": label})
+    return rows
+
+
+def tiny_dataset(tokenizer, num_rows: int = 32, seed: int = 0) -> Dataset:
+    """`tiny_rows` tokenised as pairs, with columns `text`, `text_pair`, `labels`, `input_ids`, ..."""
+    features = Features(
+        {"text": Value("string"), "text_pair": Value("string"), "label": ClassLabel(names=LABEL_NAMES)}
+    )
+    rows = Dataset.from_list(tiny_rows(num_rows, seed), features=features)
+    return rows.map(lambda row: tokenizer(row["text"], row["text_pair"]), batched=True).rename_column(
+        "label", "labels"
+    )
