@@ -8,18 +8,57 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
-from hf_distill.record import write_record
+from hf_distill.objectives import DistillationLoss
+from hf_distill.problem_types import ProblemType
+from hf_distill.record import describe_model, describe_training, new_record, write_record
 from hf_distill.reporting.model_card import model_card
+from hf_distill.teachers import CachedTeacher, Teacher
+from hf_distill.training_args import DistillationTrainingArguments
 
 _PUSH_ERRORS = (HfHubHTTPError, LocalTokenNotFoundError, OSError)
 
 
-class PublishingTrainer(Trainer):
-    """A Trainer that writes `distillation.json` with every model it saves, and its card from that record."""
+class Publishing(Trainer):
+    """The half of [`DistillationTrainer`] that writes: `distillation.json` with every model, and the card from it."""
+
+    args: DistillationTrainingArguments
+    teacher: Teacher | CachedTeacher | None
+    problem_type: ProblemType
+    distillation_loss: DistillationLoss
+    record: dict[str, Any]
 
     def distillation_record(self) -> dict[str, Any]:
-        """Return the record of the run so far."""
-        raise NotImplementedError
+        """Return what `distillation.json` and the model card say: models, loss, settings, metrics, and `self.record`.
+
+        Whatever the caller knows and the Trainer does not (data set, command, the baseline's metrics) goes into
+        `self.record`, in the same form.
+        """
+        student = describe_model(self.accelerator.unwrap_model(self.model))
+        student["origin"] = student.pop("name_or_path")
+        student["name"] = Path(self.args.hub_model_id or self.args.output_dir).name
+        teacher = describe_model(self.teacher.model) if isinstance(self.teacher, Teacher) else None
+        if teacher is not None:
+            teacher["dtype"] = self.args.resolved_teacher_dtype()
+        metrics = {**self._last_metrics(), **self.record.get("metrics", {})}
+        return {
+            **new_record(),
+            "problem_type": self.problem_type.name,
+            "student": student,
+            "teacher": teacher,
+            "objectives": self.distillation_loss.spec(),
+            "training": describe_training(self.args, self.state.max_steps),
+            **self.record,
+            "metrics": metrics,
+        }
+
+    def _last_metrics(self) -> dict[str, dict[str, float]]:
+        """Return the metrics of the last evaluation, the student's and the teacher's."""
+        last = next((logs for logs in reversed(self.state.log_history) if "eval_loss" in logs), {})
+        timing = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time")
+        values = {name[5:]: value for name, value in last.items() if name.startswith("eval_") and name not in timing}
+        teacher = {name[8:]: value for name, value in values.items() if name.startswith("teacher_")}
+        student = {name: value for name, value in values.items() if not name.startswith("teacher_")}
+        return {role: found for role, found in (("student", student), ("teacher", teacher)) if found}
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

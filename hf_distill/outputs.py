@@ -1,4 +1,4 @@
-"""What a forward pass shows to an objective, and the names of the columns that belong to the teacher."""
+"""What a forward pass shows to an objective, and the names of columns that are ours."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +7,9 @@ from torch import Tensor
 
 TEACHER_PREFIX = "teacher_"
 TEACHER_LOGITS = TEACHER_PREFIX + "logits"
+
+# Accelerate fills the last global batch up with rows from the start; this key of a batch holds which rows count.
+IS_UNIT = "_is_unit"
 
 Batch = Mapping[str, Tensor]
 

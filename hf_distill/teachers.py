@@ -5,7 +5,7 @@ import os
 from collections.abc import Collection
 
 import torch
-from torch import Tensor
+from accelerate.utils import extract_model_from_parallel
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
@@ -33,6 +33,8 @@ class Teacher:
                 f"The teacher's weights are {model.dtype}, but it is to run in float32. Load it with "
                 f"`dtype=torch.float32`, or set `teacher_dtype` to '{str(model.dtype).removeprefix('torch.')}'."
             )
+        # A model that was trained in mixed precision keeps an autocast in its forward; here `dtype` alone decides.
+        model = extract_model_from_parallel(model, keep_fp32_wrapper=False)
         self.model = model.to(device).eval().requires_grad_(False)
         self.device = device
         self.dtype: torch.dtype = getattr(torch, dtype)
@@ -107,8 +109,3 @@ def resolve_teacher(
             f"`{TEACHER_LOGITS}`; got {type(teacher_model).__name__}."
         )
     return Teacher(teacher_model, device, dtype)
-
-
-def has_nan(logits: Tensor) -> bool:
-    """Whether any logit is NaN (costs a device synchronisation)."""
-    return bool(logits.isnan().any())

@@ -6,33 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import EvalPrediction, PreTrainedModel
-from transformers.trainer_utils import EvalLoopOutput, TrainOutput
+from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
-from hf_distill._publishing import PublishingTrainer
-from hf_distill._running import ChanceGuard, RunningMeans
-from hf_distill.data.checks import check_dataset
+from hf_distill._evaluation import ExactEvaluation
+from hf_distill._publishing import Publishing
+from hf_distill.data.checks import check_dataset, labelled_rows
 from hf_distill.labels import align_labels, are_placeholders
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
-from hf_distill.outputs import TEACHER_LOGITS, Batch, ClassifierOutputs
-from hf_distill.problem_types import agreement, resolve_problem_type
-from hf_distill.record import describe_model, describe_training, new_record
+from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs
+from hf_distill.problem_types import resolve_problem_type
 from hf_distill.teachers import Teacher, resolve_teacher
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)
 
-# Accelerate fills the last global batch up with rows from the start; a batch that has any says so under this key.
-_IS_UNIT = "_is_unit"
 
-
-class DistillationTrainer(PublishingTrainer):
+class DistillationTrainer(ExactEvaluation, Publishing):
     r"""Train a student classifier on the outputs of a teacher, on labels, or on both.
 
     The loss of one optimiser step is the weighted sum of its objectives, each summed over the units (rows) of all
@@ -139,12 +134,7 @@ class DistillationTrainer(PublishingTrainer):
     def _build_loss(self) -> None:
         spec = self.args.objective_spec() if self._objectives is None else self._objectives
         self.distillation_loss = DistillationLoss(build_objectives(spec), self.problem_type)
-        label_names = [self.model.config.id2label[i] for i in range(self.model.config.num_labels)]
-        self._chance_guard = ChanceGuard(label_names, self.args.device)
-        terms = list(self.distillation_loss.weights)
-        self._train_means = RunningMeans([*terms, "labelled"], self.args.device)
-        compared = ["agreement"] if self.teacher is not None and self.problem_type.has_classes else []
-        self._eval_means = RunningMeans([*terms, "labelled", *compared], self.args.device)
+        self._start_reports()
 
     def _check_datasets(self) -> None:
         evaluation = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval": self.eval_dataset}
@@ -202,7 +192,7 @@ class DistillationTrainer(PublishingTrainer):
         for _ in range(num_batches):
             if (batch := next(epoch_iterator, None)) is None:
                 break
-            batch[_IS_UNIT] = self._is_unit(batch)
+            batch[IS_UNIT] = self._is_unit(batch)
             batches.append(batch)
         return batches, self._get_num_items_in_batch(batches, device)
 
@@ -211,7 +201,7 @@ class DistillationTrainer(PublishingTrainer):
     ) -> Tensor | None:
         if not batch_samples:
             return None
-        num_units = torch.stack([batch[_IS_UNIT].sum() for batch in batch_samples]).sum().to(device)
+        num_units = torch.stack([batch[IS_UNIT].sum() for batch in batch_samples]).sum().to(device)
         return self.accelerator.reduce(num_units, reduction="sum")
 
     # ---- Loss ----
@@ -234,10 +224,9 @@ class DistillationTrainer(PublishingTrainer):
         student = self._run_student(model, inputs)
         teacher = self._run_teacher(model, inputs)
         terms = self.distillation_loss(student, teacher, inputs)
-        is_unit = inputs[_IS_UNIT] if _IS_UNIT in inputs else torch.ones_like(inputs["input_ids"][:, 0]).bool()
-        self._track(model, student, teacher, inputs, terms, is_unit, num_items_in_batch)
-        total = sum(weight * terms[name] for name, weight in self.distillation_loss.weights.items())
-        loss = self._normalise(torch.where(is_unit, total, 0.0).sum(), is_unit, num_items_in_batch)
+        inputs.setdefault(IS_UNIT, torch.ones_like(inputs["input_ids"][:, 0], dtype=torch.bool))
+        self._track(model.training, student, teacher, inputs, terms, num_items_in_batch)
+        loss = self._normalise(terms, inputs[IS_UNIT], num_items_in_batch)
         if not return_outputs:
             return loss
         outputs = {"logits": student.logits}
@@ -254,34 +243,15 @@ class DistillationTrainer(PublishingTrainer):
             return None
         return self.teacher(inputs, self.distillation_loss.teacher_reads)
 
-    def _normalise(self, total: Tensor, is_unit: Tensor, num_units: Tensor | None) -> Tensor:
+    def _normalise(self, terms: dict[str, Tensor], is_unit: Tensor, num_units: Tensor | None) -> Tensor:
+        values = sum(weight * terms[name] for name, weight in self.distillation_loss.weights.items())
+        total = torch.where(is_unit, values, 0.0).sum()
         if num_units is None:
             return total / is_unit.sum().clamp(min=1)
         # DistributedDataParallel averages gradients over the processes, and the units were counted over all of them.
         return total * self.accelerator.num_processes / num_units
 
-    def _track(
-        self,
-        model: nn.Module,
-        student: ClassifierOutputs,
-        teacher: ClassifierOutputs | None,
-        inputs: Batch,
-        terms: dict[str, Tensor],
-        is_unit: Tensor,
-        num_units: Tensor | None,
-    ) -> None:
-        """Add this micro-batch to the means that are logged."""
-        labels = inputs.get("labels")
-        labelled = torch.zeros_like(is_unit) if labels is None else self.problem_type.is_labelled(labels)
-        if teacher is not None and labels is not None and self.problem_type.has_classes:
-            self._chance_guard.add(teacher.logits, labels, is_unit)
-        if model.training:
-            self._train_means.add({**terms, "labelled": labelled}, is_unit, 1.0 if num_units is None else num_units)
-            return
-        compared = {} if teacher is None else {"agreement": agreement(student.logits, teacher.logits)}
-        self._eval_means.add({**terms, "labelled": labelled, **compared}, is_unit)
-
-    # ---- Logs and evaluation ----
+    # ---- Runs ----
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train; arguments are those of `transformers.Trainer.train`."""
@@ -304,112 +274,35 @@ class DistillationTrainer(PublishingTrainer):
         )
         self.model._is_accelerate_prepared = False
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with every term of the training loss beside `loss`."""
-        if "loss" in logs:
-            logs.update(self._named(self._train_means.reduce(self.accelerator)))
-            self._chance_guard.check(self.accelerator)
-        super().log(logs, start_time)
+    def train_baseline(self, student: PreTrainedModel) -> "DistillationTrainer":
+        """Train the same student without the teacher, to tell what the teacher was worth; call it after `train`.
 
-    def _named(self, means: dict[str, float]) -> dict[str, float]:
-        """Name the means as logs do; the share of labelled units only where it says something."""
-        named = {f"loss_{name}": means[name] for name in self.distillation_loss.weights if name in means}
-        if means.get("labelled", 1.0) < 1.0:
-            named["labelled_share"] = means["labelled"]
-        return named | ({"agreement": means["agreement"]} if "agreement" in means else {})
+        The hard loss alone on the labelled rows, for as many optimiser steps as the distilled student took, with the
+        same seed and the same choice of checkpoint, into `<output_dir>/baseline`. Its metrics enter the record.
 
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return loss, logits and labels of one batch of evaluation, labelled or not."""
-        inputs = self._prepare_inputs(inputs)
-        labels = inputs.get("labels")
-        with torch.no_grad(), self.compute_loss_context_manager():
-            if self.teacher is not None and not self.teacher.covers(inputs):
-                logger.warning_once(f"No column `{TEACHER_LOGITS}` and no live teacher: predictions only, no loss.")
-                loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
-            else:
-                inputs[_IS_UNIT] = self._is_unit(inputs)
-                loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-        if prediction_loss_only:
-            return loss, None, None
-        if TEACHER_LOGITS in outputs and labels is not None:
-            self._teacher_logits.append(self.accelerator.gather_for_metrics(outputs[TEACHER_LOGITS]).cpu().numpy())
-        return loss, outputs["logits"], labels
+        Args:
+            student: A copy of the student as it was before `train`.
 
-    def evaluation_loop(
-        self,
-        dataloader: DataLoader,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> EvalLoopOutput:
-        """Evaluate; the loss and its terms are exact means over the rows, however they are split."""
-        self._eval_means.reset()
-        self._teacher_logits: list[np.ndarray] = []
-        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
-        means = self._eval_means.reduce(self.accelerator)
-        self._chance_guard.check(self.accelerator)
-        extra = self._named(means)
-        if means:
-            extra["loss"] = sum(weight * means[name] for name, weight in self.distillation_loss.weights.items())
-        if self._teacher_logits and self.compute_metrics is not None and not self.args.batch_eval_metrics:
-            teacher = EvalPrediction(predictions=np.concatenate(self._teacher_logits), label_ids=output.label_ids)
-            extra |= {f"teacher_{name}": value for name, value in self.compute_metrics(teacher).items()}
-        output.metrics.update({f"{metric_key_prefix}_{name}": float(value) for name, value in extra.items()})
-        return output
+        Returns:
+            The baseline's Trainer; `model` is the baseline.
 
-    def _on_labelled_rows(self, compute_metrics: Callable) -> Callable:
-        """Wrap `compute_metrics` so that rows without a label do not count as wrong."""
-
-        def on_labelled_rows(prediction: EvalPrediction, **kwargs: Any) -> dict[str, float]:
-            labels = torch.as_tensor(prediction.label_ids)
-            keep = self.problem_type.is_labelled(labels).numpy()
-            if keep.all():
-                return compute_metrics(prediction, **kwargs)
-            if not keep.any():
-                return {}
-            parts = (prediction.predictions, prediction.label_ids, prediction.inputs, prediction.losses)
-            return compute_metrics(EvalPrediction(*(None if part is None else part[keep] for part in parts)), **kwargs)
-
-        return on_labelled_rows
-
-    # ---- Record ----
-
-    def distillation_record(self) -> dict[str, Any]:
-        """Return what `distillation.json` and the model card say: models, loss, settings, metrics, and `self.record`.
-
-        Whatever the caller knows and the Trainer does not (data set, command, the baseline's metrics) goes into
-        `self.record`, in the same form.
+        Raises:
+            ValueError: if `train` has not run, or no row has a label.
         """
-        student = describe_model(self.accelerator.unwrap_model(self.model))
-        student["origin"] = student.pop("name_or_path")
-        student["name"] = Path(self.args.hub_model_id or self.args.output_dir).name
-        teacher = describe_model(self.teacher.model) if isinstance(self.teacher, Teacher) else None
-        if teacher is not None:
-            teacher["dtype"] = self.args.resolved_teacher_dtype()
-        metrics = {**self._last_metrics(), **self.record.get("metrics", {})}
-        return {
-            **new_record(),
-            "problem_type": self.problem_type.name,
-            "student": student,
-            "teacher": teacher,
-            "objectives": self.distillation_loss.spec(),
-            "training": describe_training(self.args, self.state.max_steps),
-            **self.record,
-            "metrics": metrics,
-        }
-
-    def _last_metrics(self) -> dict[str, dict[str, float]]:
-        """Return the metrics of the last evaluation, the student's and the teacher's."""
-        last = next((logs for logs in reversed(self.state.log_history) if "eval_loss" in logs), {})
-        timing = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time")
-        values = {name[5:]: value for name, value in last.items() if name.startswith("eval_") and name not in timing}
-        teacher = {name[8:]: value for name, value in values.items() if name.startswith("teacher_")}
-        student = {name: value for name, value in values.items() if not name.startswith("teacher_")}
-        return {role: found for role, found in (("student", student), ("teacher", teacher)) if found}
+        if self.state.global_step == 0:
+            raise ValueError("Call `train` first: the baseline takes as many optimiser steps as the student did.")
+        folder = str(Path(self.args.output_dir, "baseline"))
+        baseline = DistillationTrainer(
+            student,
+            args=self.args.without_teacher(folder, max_steps=self.state.global_step),
+            train_dataset=labelled_rows(self.train_dataset, self.problem_type),
+            eval_dataset=self.eval_dataset,
+            processing_class=self.processing_class,
+            data_collator=self.data_collator,
+            compute_metrics=self.compute_metrics,
+        )
+        baseline.train()
+        baseline.evaluate()
+        baseline.save_model()
+        self.record.setdefault("metrics", {})["baseline"] = baseline.distillation_record()["metrics"]["student"]
+        return baseline

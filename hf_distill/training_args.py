@@ -1,5 +1,6 @@
 """Arguments of a distillation run."""
 
+import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
@@ -119,6 +120,17 @@ class DistillationTrainingArguments(TrainingArguments):
         if self.teacher_dtype != "auto":
             return self.teacher_dtype
         return "bfloat16" if self.bf16 else "float16" if self.fp16 else "float32"
+
+    def without_teacher(self, output_dir: str, **changes: Any) -> "DistillationTrainingArguments":
+        """Return arguments for plain fine-tuning: the hard loss alone, nothing pushed, otherwise the same.
+
+        Args:
+            output_dir: Folder of that run.
+            **changes: Other arguments to change, e.g. `max_steps`.
+        """
+        unset = dict.fromkeys(("temperature", "soft_label_weight", "hard_label_weight", "soft_loss"))
+        alone = {**unset, "objectives": {"ce": 1.0}, "push_to_hub": False, "output_dir": output_dir}
+        return dataclasses.replace(self, **alone, **changes)
 
     def __getstate__(self) -> dict[str, Any]:
         # Trainer pickles its arguments beside every checkpoint, and would push them; a token must not travel along.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import datasets
 import numpy as np
+import torch
 
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.outputs import TEACHER_LOGITS
@@ -42,7 +43,7 @@ def check_dataset(
             f"The {role} data set has no column `input_ids`, only {', '.join(names)}. Tokenise it first: "
             "`dataset.map(lambda rows: tokenizer(rows['text'], truncation=True), batched=True)`."
         )
-    label_column = next((name for name in ("labels", "label") if name in names), None)
+    label_column = _label_column(dataset)
     labels = None if label_column is None else _values(dataset, label_column)
     if labels is not None:
         _check_labels(labels, label_column, role, problem_type, label_names)
@@ -58,6 +59,26 @@ def check_dataset(
         )
     if TEACHER_LOGITS in names:
         _check_teacher_logits(_values(dataset, TEACHER_LOGITS), role, len(label_names))
+
+
+def labelled_rows(dataset: object, problem_type: ProblemType) -> datasets.Dataset:
+    """Return the rows that have a label.
+
+    Raises:
+        TypeError: if the data set is not a `datasets.Dataset`.
+        ValueError: if no row has one.
+    """
+    if not isinstance(dataset, datasets.Dataset):
+        raise TypeError(f"Only of a `datasets.Dataset` can the labelled rows be chosen, got {type(dataset).__name__}.")
+    column = _label_column(dataset)
+    keep = [] if column is None else problem_type.is_labelled(torch.tensor(_values(dataset, column))).nonzero()[:, 0]
+    if len(keep) == 0:
+        raise ValueError("No row has a label, so there is nothing to train a student on without its teacher.")
+    return dataset if len(keep) == len(dataset) else dataset.select(keep.tolist())
+
+
+def _label_column(dataset: datasets.Dataset) -> str | None:
+    return next((name for name in ("labels", "label") if name in dataset.column_names), None)
 
 
 def _values(dataset: datasets.Dataset, column: str) -> np.ndarray:

@@ -1,0 +1,131 @@
+"""Logs and evaluation that are exact means over rows, however these are split, with or without labels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, Trainer
+from transformers.trainer_utils import EvalLoopOutput
+from transformers.utils import logging
+
+from hf_distill._running import ChanceGuard, RunningMeans
+from hf_distill.objectives import DistillationLoss
+from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs
+from hf_distill.problem_types import ProblemType, agreement
+from hf_distill.teachers import CachedTeacher, Teacher
+
+logger = logging.get_logger(__name__)
+
+
+class ExactEvaluation(Trainer):
+    """The half of [`DistillationTrainer`] that reports: terms of the loss, agreement and the teacher's metrics."""
+
+    teacher: Teacher | CachedTeacher | None
+    problem_type: ProblemType
+    distillation_loss: DistillationLoss
+
+    def _start_reports(self) -> None:
+        config = self.model.config
+        self._chance_guard = ChanceGuard([config.id2label[i] for i in range(config.num_labels)], self.args.device)
+        terms = list(self.distillation_loss.weights)
+        self._train_means = RunningMeans([*terms, "labelled"], self.args.device)
+        compared = ["agreement"] if self.teacher is not None and self.problem_type.has_classes else []
+        self._eval_means = RunningMeans([*terms, "labelled", *compared], self.args.device)
+
+    def _track(
+        self,
+        is_training: bool,
+        student: ClassifierOutputs,
+        teacher: ClassifierOutputs | None,
+        inputs: Batch,
+        terms: dict[str, Tensor],
+        num_units: Tensor | None,
+    ) -> None:
+        """Add a micro-batch to the means; `num_units` are those of the whole accumulated batch."""
+        labels, is_unit = inputs.get("labels"), inputs[IS_UNIT]
+        labelled = torch.zeros_like(is_unit) if labels is None else self.problem_type.is_labelled(labels)
+        if teacher is not None and labels is not None and self.problem_type.has_classes:
+            self._chance_guard.add(teacher.logits, labels, is_unit)
+        if is_training:
+            self._train_means.add({**terms, "labelled": labelled}, is_unit, 1.0 if num_units is None else num_units)
+            return
+        compared = {} if teacher is None else {"agreement": agreement(student.logits, teacher.logits)}
+        self._eval_means.add({**terms, "labelled": labelled, **compared}, is_unit)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with every term of the training loss beside `loss`."""
+        if "loss" in logs:
+            logs.update(self._named(self._train_means.reduce(self.accelerator)))
+            self._chance_guard.check(self.accelerator)
+        super().log(logs, start_time)
+
+    def _named(self, means: dict[str, float]) -> dict[str, float]:
+        """Name the means as logs do; the share of labelled units only where it says something."""
+        named = {f"loss_{name}": means[name] for name in self.distillation_loss.weights if name in means}
+        if means.get("labelled", 1.0) < 1.0:
+            named["labelled_share"] = means["labelled"]
+        return named | ({"agreement": means["agreement"]} if "agreement" in means else {})
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return loss, logits and labels of one batch of evaluation, labelled or not."""
+        inputs = self._prepare_inputs(inputs)
+        labels = inputs.get("labels")
+        with torch.no_grad(), self.compute_loss_context_manager():
+            if self.teacher is not None and not self.teacher.covers(inputs):
+                logger.warning_once(f"No column `{TEACHER_LOGITS}` and no live teacher: predictions only, no loss.")
+                loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
+            else:
+                inputs[IS_UNIT] = self._is_unit(inputs)
+                loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        if TEACHER_LOGITS in outputs and labels is not None:
+            self._teacher_logits.append(self.accelerator.gather_for_metrics(outputs[TEACHER_LOGITS]).cpu().numpy())
+        return loss, outputs["logits"], labels
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Evaluate; the loss and its terms are exact means over the rows, however they are split."""
+        self._eval_means.reset()
+        self._teacher_logits: list[np.ndarray] = []
+        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        means = self._eval_means.reduce(self.accelerator)
+        self._chance_guard.check(self.accelerator)
+        extra = self._named(means)
+        if means:
+            extra["loss"] = sum(weight * means[name] for name, weight in self.distillation_loss.weights.items())
+        if self._teacher_logits and self.compute_metrics is not None and not self.args.batch_eval_metrics:
+            teacher = EvalPrediction(predictions=np.concatenate(self._teacher_logits), label_ids=output.label_ids)
+            extra |= {f"teacher_{name}": value for name, value in self.compute_metrics(teacher).items()}
+        output.metrics.update({f"{metric_key_prefix}_{name}": float(value) for name, value in extra.items()})
+        return output
+
+    def _on_labelled_rows(self, compute_metrics: Callable) -> Callable:
+        """Wrap `compute_metrics` so that rows without a label do not count as wrong."""
+
+        def on_labelled_rows(prediction: EvalPrediction, **kwargs: Any) -> dict[str, float]:
+            labels = torch.as_tensor(prediction.label_ids)
+            keep = self.problem_type.is_labelled(labels).numpy()
+            if keep.all():
+                return compute_metrics(prediction, **kwargs)
+            if not keep.any():
+                return {}
+            parts = (prediction.predictions, prediction.label_ids, prediction.inputs, prediction.losses)
+            return compute_metrics(EvalPrediction(*(None if part is None else part[keep] for part in parts)), **kwargs)
+
+        return on_labelled_rows

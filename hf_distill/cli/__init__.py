@@ -1,0 +1,26 @@
+"""`hf-distill`: one command for each step from a big classifier to a small one."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {"train": "distil a fine-tuned classifier into a smaller one"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `hf-distill COMMAND ...`; a user's error is one message and exit status 2, without a traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    usage = "usage: hf-distill COMMAND [flags]; `hf-distill COMMAND --help` lists the flags\n\n" + "\n".join(
+        f"  {name:10}{text}" for name, text in COMMANDS.items()
+    )
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage)
+        sys.exit(0 if arguments else 2)
+    if arguments[0] not in COMMANDS:
+        print(f"hf-distill: there is no command {arguments[0]!r}\n\n{usage}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        import_module(f"hf_distill.cli.{arguments[0]}").run(arguments[1:])
+    except (ValueError, TypeError, OSError) as error:
+        print(f"hf-distill {arguments[0]}: {error}", file=sys.stderr)
+        sys.exit(2)

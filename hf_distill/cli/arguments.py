@@ -1,0 +1,159 @@
+"""Flags that the commands share, and recipes: the same names in YAML."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import yaml
+from transformers import HfArgumentParser
+
+from hf_distill.data import Task, load_task, load_text_dataset, load_transfer_text
+
+
+@dataclass
+class ModelArguments:
+    """Which teacher, and which student."""
+
+    teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
+    teacher_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
+    )
+    fine_tune_teacher: bool = field(
+        default=False,
+        metadata={"help": "Fine-tune the teacher on the labelled rows first, into <output_dir>/teacher."},
+    )
+    teacher_num_train_epochs: float | None = field(
+        default=None, metadata={"help": "Epochs of that fine-tuning. Unset: num_train_epochs."}
+    )
+    teacher_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of that fine-tuning. Unset: learning_rate."}
+    )
+    student_model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Path or Hub id of a student, instead of layers of the teacher."}
+    )
+    student_num_hidden_layers: int | None = field(
+        default=None, metadata={"help": "Make the student of so many of the teacher's layers, evenly spaced."}
+    )
+    student_layers: str | None = field(
+        default=None, metadata={"help": "Make the student of these layers of the teacher, from 0: 0,2,5."}
+    )
+    student_architecture: str | None = field(
+        default=None, metadata={"help": "distilbert: make a DistilBERT of a BERT teacher. Unset: the teacher's own."}
+    )
+    baseline: bool = field(
+        default=False,
+        metadata={
+            "help": "Also train the same student without the teacher: same initial weights, seed, steps and choice "
+            "of checkpoint, on the labelled rows; into <output_dir>/baseline."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        made = [self.student_num_hidden_layers, self.student_layers, self.student_architecture]
+        if (self.student_model_name_or_path is None) == all(value is None for value in made):
+            raise ValueError(
+                "Say what the student is: --student_num_hidden_layers, --student_layers or --student_architecture to "
+                "make it of the teacher, or --student_model_name_or_path alone."
+            )
+
+
+@dataclass
+class DataArguments:
+    """Which rows, which columns."""
+
+    task_name: str | None = field(default=None, metadata={"help": "A GLUE task: sst2, mrpc, ..."})
+    data_dir: str | None = field(
+        default=None, metadata={"help": "Folder with GLUE in its original files (SST-2/train.tsv). Unset: the Hub."}
+    )
+    dataset_name: str | None = field(default=None, metadata={"help": "A data set on the Hub, or a folder."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of that data set."})
+    train_file: str | None = field(default=None, metadata={"help": "CSV, TSV, JSON or Parquet file to train on."})
+    validation_file: str | None = field(default=None, metadata={"help": "The same to evaluate on."})
+    transfer_file: str | None = field(
+        default=None,
+        metadata={"help": "Text without labels to distil on as well: .txt (one a line), CSV, TSV, JSON, Parquet."},
+    )
+    transfer_dataset_name: str | None = field(
+        default=None, metadata={"help": "The same from the Hub or a folder, its split `train`."}
+    )
+    text_column_names: str | None = field(
+        default=None, metadata={"help": "Text column, or two of a pair: a,b. Unset: the string columns, if 1 or 2."}
+    )
+    label_column_name: str | None = field(default=None, metadata={"help": "Unset: label, else labels."})
+    max_seq_length: int = field(default=128, metadata={"help": "Tokens after which a row is cut."})
+    max_train_samples: int | None = field(
+        default=None, metadata={"help": "Use only so many labelled rows, the first ones."}
+    )
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on so many rows, the first ones."})
+
+    def __post_init__(self) -> None:
+        sources = [self.task_name, self.dataset_name, self.train_file]
+        if sum(source is not None for source in sources) != 1:
+            raise ValueError("Say where the rows are: one of --task_name, --dataset_name or --train_file.")
+        if self.transfer_file is not None and self.transfer_dataset_name is not None:
+            raise ValueError("--transfer_file and --transfer_dataset_name exclude each other.")
+
+    def load(self) -> Task:
+        """Load the labelled data, cut to the numbers of rows that are wanted."""
+        task = self._load_whole()
+        for split, limit in (
+            ("train", self.max_train_samples),
+            *((s, self.max_eval_samples) for s in task.validation_splits),
+        ):
+            if limit is not None and split in task.datasets:
+                task.datasets[split] = task.datasets[split].select(range(min(limit, len(task.datasets[split]))))
+        if "train" not in task.datasets or not task.validation_splits:
+            raise ValueError(
+                f"{task.name} has the splits {', '.join(task.datasets)}; a training and a validation split are needed."
+            )
+        return task
+
+    def _load_whole(self) -> Task:
+        if self.task_name is not None:
+            return load_task(self.task_name, self.data_dir)
+        return load_text_dataset(
+            dataset_name=self.dataset_name,
+            dataset_config_name=self.dataset_config_name,
+            train_file=self.train_file,
+            validation_file=self.validation_file,
+            text_column_names=None if self.text_column_names is None else self.text_column_names.split(","),
+            label_column_name=self.label_column_name,
+        )
+
+    def load_transfer(self, task: Task) -> datasets.Dataset | None:
+        """Load the unlabelled text, under the names of the task's text columns; None if there is none."""
+        if self.transfer_file is None and self.transfer_dataset_name is None:
+            return None
+        return load_transfer_text(self.transfer_file, self.transfer_dataset_name, task.text_columns)
+
+
+def parse(types: Sequence[type], arguments: Sequence[str]) -> tuple[Any, ...]:
+    """Parse flags, and `--config recipe.yaml` under them: a flag wins over the recipe.
+
+    Raises:
+        ValueError: for a recipe that is no mapping, or a value that a type refuses.
+    """
+    arguments = list(arguments)
+    while "--config" in arguments:
+        at = arguments.index("--config")
+        if at + 1 == len(arguments):
+            raise ValueError("--config needs the path of a YAML recipe.")
+        # argparse lets the last flag win: the recipe goes before all of them.
+        arguments = _recipe_flags(Path(arguments[at + 1])) + arguments[:at] + arguments[at + 2 :]
+    return HfArgumentParser(types).parse_args_into_dataclasses(arguments)
+
+
+def _recipe_flags(path: Path) -> list[str]:
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(recipe, dict):
+        raise ValueError(f"The recipe {path.name} must map names of flags to values, got {type(recipe).__name__}.")
+    flags: list[str] = []
+    for name, value in recipe.items():
+        if value is None:
+            continue
+        many = value if isinstance(value, list) else [value]
+        flags += [f"--{name}", *(json.dumps(v) if isinstance(v, dict) else str(v) for v in many)]
+    return flags

@@ -1,0 +1,168 @@
+"""`hf-distill train`: data, teacher, student, baseline, and a table that compares them."""
+
+import copy
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+
+from hf_distill.cli.arguments import DataArguments, ModelArguments, parse
+from hf_distill.data import Task
+from hf_distill.reporting import measure_latency, summary
+from hf_distill.students import create_student
+from hf_distill.teachers import load_teacher
+from hf_distill.trainer import DistillationTrainer
+from hf_distill.training_args import DistillationTrainingArguments
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Train a student as the flags say, and print how it compares."""
+    models, data, args = parse((ModelArguments, DataArguments, DistillationTrainingArguments), arguments)
+    set_seed(args.seed)
+    task, transfer = _load(data, args)
+    tokenizer = AutoTokenizer.from_pretrained(models.teacher_model_name_or_path, revision=models.teacher_revision)
+    teacher = _load_teacher(models, task)
+    rows, train = _tokenize(task, transfer, tokenizer, teacher, data, args)
+    common = {
+        "eval_dataset": rows[task.validation_splits[0]],
+        "processing_class": tokenizer,
+        "compute_metrics": task.compute_metrics_for(teacher.config.label2id),
+    }
+    if models.fine_tune_teacher:
+        _fine_tune(teacher, rows["train"], common, models, args)
+    student = _make_student(models, teacher, tokenizer)
+    untrained = copy.deepcopy(student) if models.baseline else None
+    trainer = DistillationTrainer(student, teacher, args, train_dataset=train, **common)
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    trainer.evaluate()
+    for split in task.validation_splits[1:]:  # MNLI has two
+        trainer.evaluate(rows[split], metric_key_prefix=split)
+    compared = {"teacher": teacher, "student": trainer.model}
+    if untrained is not None:
+        compared["baseline"] = trainer.train_baseline(untrained).model
+    trainer.record |= _describe(task, rows, train)
+    _finish(trainer, compared, rows[task.validation_splits[0]], tokenizer)
+
+
+def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Task, Dataset | None]:
+    with args.main_process_first(desc="loading the data"):
+        task = data.load()
+        return task, data.load_transfer(task)
+
+
+def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel:
+    name, revision = models.teacher_model_name_or_path, models.teacher_revision
+    if not models.fine_tune_teacher:
+        return load_teacher(name, revision)
+    names = task.label_names or ["score"]
+    return AutoModelForSequenceClassification.from_pretrained(
+        name,
+        revision=revision or "main",
+        dtype="float32",
+        num_labels=len(names),
+        id2label=dict(enumerate(names)),
+        label2id={label: i for i, label in enumerate(names)},
+        problem_type=task.problem_type,
+    )
+
+
+def _tokenize(
+    task: Task,
+    transfer: Dataset | None,
+    tokenizer: PreTrainedTokenizerBase,
+    teacher: PreTrainedModel,
+    data: DataArguments,
+    args: DistillationTrainingArguments,
+) -> tuple[DatasetDict, Dataset]:
+    """Return the splits, and what the student is to be trained on: labelled and unlabelled rows together."""
+    label2id = teacher.config.label2id
+    with args.main_process_first(desc="tokenising the data"):
+        rows = task.tokenize(tokenizer, data.max_seq_length, label2id)
+        if transfer is None:
+            return rows, rows["train"]
+        unlabelled = task.tokenize_dataset(transfer, tokenizer, data.max_seq_length, label2id)
+        return rows, concatenate_datasets([rows["train"], unlabelled.cast(rows["train"].features)])
+
+
+def _fine_tune(
+    teacher: PreTrainedModel,
+    train: Dataset,
+    common: Mapping[str, Any],
+    models: ModelArguments,
+    args: DistillationTrainingArguments,
+) -> None:
+    changes = {"num_train_epochs": models.teacher_num_train_epochs, "learning_rate": models.teacher_learning_rate}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if models.teacher_num_train_epochs is not None:
+        changes["max_steps"] = -1
+    alone = args.without_teacher(f"{args.output_dir}/teacher", **changes)
+    trainer = DistillationTrainer(teacher, args=alone, train_dataset=train, **common)
+    trainer.train()
+    trainer.save_model()
+
+
+def _make_student(
+    models: ModelArguments, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
+    if models.student_model_name_or_path is None:
+        layers = None if models.student_layers is None else [int(i) for i in models.student_layers.split(",")]
+        return create_student(
+            teacher, models.student_num_hidden_layers, layers=layers, architecture=models.student_architecture
+        )
+    own = AutoTokenizer.from_pretrained(models.student_model_name_or_path)
+    if own.get_vocab() != tokenizer.get_vocab():
+        raise ValueError(
+            f"{models.student_model_name_or_path} and the teacher have different vocabularies ({len(own):,} and "
+            f"{len(tokenizer):,} entries); this command feeds both the same token ids. Choose a student with the "
+            "teacher's tokenizer, or make one by --student_num_hidden_layers."
+        )
+    config = teacher.config
+    return AutoModelForSequenceClassification.from_pretrained(
+        models.student_model_name_or_path,
+        dtype="float32",
+        num_labels=config.num_labels,
+        id2label=config.id2label,
+        label2id=config.label2id,
+        problem_type=config.problem_type,
+    )
+
+
+def _describe(task: Task, rows: DatasetDict, train: Dataset) -> dict[str, Any]:
+    """Return what the record says of the data and the command."""
+    split = task.validation_splits[0]
+    dataset = {
+        "id": task.dataset_id,
+        "config": task.config_name,
+        "train_rows": len(rows["train"]),
+        "unlabelled_rows": len(train) - len(rows["train"]),
+        "eval_rows": len(rows[split]),
+        "eval_split": split,
+    }
+    return {"dataset": dataset, "metric_name": task.metric_name, "command": ["hf-distill", *sys.argv[1:]]}
+
+
+def _finish(
+    trainer: DistillationTrainer,
+    compared: Mapping[str, PreTrainedModel],
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Save student, record and card, print the table, and push if that was asked for."""
+    if trainer.is_world_process_zero():
+        text = {name: rows[:1][name] for name in tokenizer.model_input_names}
+        trainer.record["latency"] = measure_latency(compared, tokenizer.pad(text, return_tensors="pt"))
+    trainer.save_model(_internal_call=True)  # a push, if any, comes after the table
+    trainer.create_model_card()
+    if trainer.is_world_process_zero():
+        print(f"\n{summary(trainer.distillation_record())}\n\nThe student is in {trainer.args.output_dir}.")
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub()
+    trainer.end()

@@ -1,0 +1,15 @@
+"""Data: the GLUE tasks, any data set with text and label columns, and the metrics to compare models by."""
+
+from hf_distill.data.files import load_text_dataset, load_transfer_text
+from hf_distill.data.glue import GLUE_TASKS, load_task
+from hf_distill.data.metrics import as_compute_metrics
+from hf_distill.data.task import Task
+
+__all__ = [
+    "GLUE_TASKS",
+    "Task",
+    "as_compute_metrics",
+    "load_task",
+    "load_text_dataset",
+    "load_transfer_text",
+]

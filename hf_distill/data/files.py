@@ -1,0 +1,299 @@
+"""Any data set with named text and label columns, from files or the Hub, and unlabelled text to distil on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import ClassLabel, Dataset, DatasetDict, Value, load_dataset
+
+from hf_distill.data.metrics import METRICS, as_compute_metrics
+from hf_distill.data.task import Task
+
+PathLike = str | os.PathLike[str]
+
+LABEL_COLUMNS = ("label", "labels")
+
+# A number with leading zeros is a code, and more than 18 digits are an identifier: neither is for arithmetic.
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
+_FLOAT = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d+)?")
+
+
+def load_text_dataset(
+    *,
+    dataset_name: str | None = None,
+    dataset_config_name: str | None = None,
+    train_file: PathLike | None = None,
+    validation_file: PathLike | None = None,
+    test_file: PathLike | None = None,
+    text_column_names: Sequence[str] | None = None,
+    label_column_name: str | None = None,
+    metric_name: str | None = None,
+    revision: str | None = None,
+) -> Task:
+    """Load a data set of texts or pairs of texts with one label a row.
+
+    A label column of floating-point numbers makes a regression. Otherwise labels are names: a `ClassLabel` stays as it
+    is; strings and integers become one, sorted, over all splits together. A row whose label is null (an empty cell in
+    CSV and TSV) is unlabelled. Nothing is ever split off for validation.
+
+    Args:
+        dataset_name: An id on the Hub or a folder; its splits `train`, `validation*` and `test*` are used.
+        dataset_config_name: Configuration of that data set.
+        train_file: CSV, TSV (in which quotes are plain characters), JSON (lines, or a list), or Parquet file.
+        validation_file: As above. Each file takes the place of the split of `dataset_name` with the same name.
+        test_file: As above; may lack the label column.
+        text_column_names: One column or the two of a pair; by default the string columns, if there are one or two.
+        label_column_name: By default `label`, else `labels`.
+        metric_name: The number to compare models by; by default `accuracy`, or `pearson` for regression.
+        revision: Branch, tag or commit of `dataset_name`.
+    """
+    files = {"train": train_file, "validation": validation_file, "test": test_file}
+    splits = _load_splits(dataset_name, dataset_config_name, revision, files)
+    label_column = label_column_name or _default_label_column(next(iter(splits.values())))
+    label_names, labels = _encode_labels(
+        {name: _read_labels(name, dataset, label_column) for name, dataset in splits.items()},
+        next((f.names for d in splits.values() if isinstance(f := d.features.get(label_column), ClassLabel)), None),
+        label_column,
+    )
+    text_columns = _text_columns(splits, text_column_names, label_column)
+    feature = Value("float32") if label_names is None else ClassLabel(names=label_names)
+    problem_type = "regression" if label_names is None else "single_label_classification"
+    metric_names = list(METRICS[problem_type])
+    if metric_name is not None:
+        metric_names = [metric_name, *(name for name in metric_names if name != metric_name)]
+    source = Path(dataset_name or train_file or validation_file or "").absolute()
+    return Task(
+        name=source.stem if source.is_file() else source.name,
+        datasets=DatasetDict(
+            {
+                name: _text_only(name, dataset, text_columns).add_column("label", labels[name], feature=feature)
+                for name, dataset in splits.items()
+            }
+        ),
+        text_columns=text_columns,
+        problem_type=problem_type,
+        label_names=label_names,
+        metric_name=metric_names[0],
+        compute_metrics=as_compute_metrics(metric_names, problem_type),
+        dataset_id=source.name if source.exists() else str(dataset_name),
+        config_name=dataset_config_name,
+    )
+
+
+def load_transfer_text(
+    file: PathLike | None = None,
+    dataset_name: str | None = None,
+    text_column_names: Sequence[str] = ("text",),
+    *,
+    dataset_config_name: str | None = None,
+    split: str = "train",
+) -> Dataset:
+    """Load text for the teacher to label: only soft targets are taken from it, and a label column is ignored.
+
+    Args:
+        file: A `.txt` file with one text a line (blank lines are skipped), or a file as for [`load_text_dataset`].
+        dataset_name: An id on the Hub or a folder, instead of a file.
+        text_column_names: Text columns of the task. Columns of these names are taken; without them, the string
+            columns other than `label` and `labels`, renamed, if they are as many.
+        dataset_config_name: Configuration of `dataset_name`.
+        split: Split of `dataset_name`.
+
+    Returns:
+        Rows with the columns `text_column_names`.
+    """
+    if (file is None) == (dataset_name is None):
+        raise ValueError(f"Pass either a file or the name of a data set, got {file!r} and {dataset_name!r}.")
+    dataset = load_dataset(dataset_name, dataset_config_name, split=split) if file is None else _read_file(file)
+    source = str(file or dataset_name)
+    if not len(dataset):
+        raise ValueError(f"{source} holds no text.")
+    wanted = tuple(text_column_names)
+    if set(wanted) <= set(dataset.column_names):
+        return _text_only(source, dataset, wanted)
+    found = tuple(_string_columns(dataset, LABEL_COLUMNS))
+    if len(found) != len(wanted) or set(found) & set(wanted):
+        raise ValueError(
+            f"{source} has the text columns {', '.join(found)}; the task has {', '.join(wanted)}. Give the columns "
+            "the names of the task's."
+        )
+    return _text_only(source, dataset, found).rename_columns(dict(zip(found, wanted, strict=True)))
+
+
+def _load_splits(
+    dataset_name: str | None, config_name: str | None, revision: str | None, files: dict[str, PathLike | None]
+) -> dict[str, Dataset]:
+    if dataset_name is None and (config_name is not None or revision is not None):
+        raise ValueError("`dataset_config_name` and `revision` are of a data set, but `dataset_name` is not set.")
+    splits: dict[str, Dataset] = {}
+    if dataset_name is not None:
+        splits.update(load_dataset(dataset_name, config_name, revision=revision))
+    splits.update({name: _read_file(file) for name, file in files.items() if file is not None})
+    if not any(name.startswith("validation") for name in splits):
+        raise ValueError(
+            f"There is no validation split, only {', '.join(splits) or 'no data at all'}. Pass --validation_file "
+            "(`validation_file`); rows are never split off the training data."
+        )
+    splits = {
+        name: splits[name] for kind in ("train", "validation", "test") for name in splits if name.startswith(kind)
+    }
+    for name, dataset in splits.items():
+        if not len(dataset):
+            raise ValueError(f"The split {name!r} is empty. Pass at least one row.")
+    return splits
+
+
+def _default_label_column(dataset: Dataset) -> str:
+    if found := [column for column in LABEL_COLUMNS if column in dataset.column_names]:
+        return found[0]
+    raise ValueError(
+        f"There is no column `label` or `labels`, only {', '.join(dataset.column_names)}. Name the label's by "
+        "--label_column_name (`label_column_name`)."
+    )
+
+
+def _string_columns(dataset: Dataset, excluded: Sequence[str]) -> list[str]:
+    return [
+        name
+        for name, feature in dataset.features.items()
+        if name not in excluded and isinstance(feature, Value) and feature.dtype in ("string", "large_string")
+    ]
+
+
+def _text_columns(splits: dict[str, Dataset], names: Sequence[str] | None, label_column: str) -> tuple[str, ...]:
+    first = next(iter(splits.values()))
+    if isinstance(names, str):
+        raise TypeError(f"`text_column_names` must be a list of one or two names, got the string {names!r}.")
+    columns = tuple(_string_columns(first, [label_column]) if names is None else names)
+    if len(columns) not in (1, 2):
+        raise ValueError(
+            f"One or two text columns are wanted, got {list(columns)} of the columns {', '.join(first.column_names)}. "
+            "Name them by --text_column_names (`text_column_names`)."
+        )
+    for split, dataset in splits.items():
+        strings = _string_columns(dataset, [label_column])
+        if missing := [column for column in columns if column not in strings]:
+            raise ValueError(
+                f"{missing} of the split {split!r} are no columns of text. Its columns are "
+                f"{ {name: str(feature) for name, feature in dataset.features.items()} }."
+            )
+    if "label" in columns:
+        raise ValueError("The text column `label` would be overwritten by the labels. Rename it.")
+    return columns
+
+
+def _text_only(name: str, dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
+    dataset = dataset.select_columns(list(columns))
+    for column in columns:
+        if dataset.features[column].dtype != "string":
+            dataset = dataset.cast_column(column, Value("string"))
+        for row, text in enumerate(dataset[column], start=1):
+            if text is None:
+                raise ValueError(f"Row {row} of {name!r} has no text in column {column!r}. Remove it or fill it in.")
+    return dataset
+
+
+def _read_labels(split: str, dataset: Dataset, column: str) -> list[Any]:
+    """Labels as the data give them, a `ClassLabel`'s as names; None where there is none."""
+    if column not in dataset.column_names:
+        if split.startswith("test"):
+            return [None] * len(dataset)
+        raise ValueError(f"Split {split!r} has no label column {column!r}, only {', '.join(dataset.column_names)}.")
+    feature = dataset.features[column]
+    if isinstance(feature, ClassLabel):
+        return [None if i is None or i < 0 else feature.int2str(i) for i in dataset[column]]
+    if not isinstance(feature, Value):
+        raise ValueError(f"Label column {column!r} of split {split!r} is {feature}; wanted is one name or number.")
+    return list(dataset[column])
+
+
+def _encode_labels(
+    labels: dict[str, list[Any]], class_names: list[str] | None, column: str
+) -> tuple[list[str] | None, dict[str, list[Any]]]:
+    """Names of the classes, None for regression, and what the column `label` is to hold in each split."""
+    values = {value for split in labels.values() for value in split if value is not None}
+    kinds = {type(value) for value in values}
+    if float in kinds:
+        if not kinds <= {int, float}:
+            raise ValueError(f"Label column {column!r} has numbers such as 0.5 in some files and names in others.")
+        return None, {split: [np.nan if v is None else v for v in found] for split, found in labels.items()}
+    names = class_names or [str(value) for value in sorted(values, key=None if len(kinds) == 1 else str)]
+    if unknown := sorted({str(value) for value in values} - set(names)):
+        raise ValueError(f"Labels {unknown} are not among the classes that the data set declares: {names}.")
+    if len(names) < 2:
+        raise ValueError(f"Label column {column!r} holds the labels {names}; at least two classes are wanted.")
+    ids = {name: i for i, name in enumerate(names)}
+    return names, {split: [-1 if v is None else ids[str(v)] for v in found] for split, found in labels.items()}
+
+
+def _read_file(file: PathLike) -> Dataset:
+    path = Path(file)
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    if suffix == ".txt":
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        return Dataset.from_dict({"text": [line.strip() for line in lines if line.strip()]})
+    if suffix == ".parquet":
+        return Dataset.from_parquet(str(path))
+    if suffix in (".json", ".jsonl"):
+        return _read_json(path)
+    if suffix in (".csv", ".tsv"):
+        return _read_delimited(path, suffix)
+    raise ValueError(f"{path} ends in {suffix!r}; .csv, .tsv, .json, .jsonl, .parquet or .txt is wanted.")
+
+
+def _read_delimited(path: Path, suffix: str) -> Dataset:
+    is_csv = suffix == ".csv"
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(
+            file,
+            delimiter="," if is_csv else "\t",
+            quoting=csv.QUOTE_MINIMAL if is_csv else csv.QUOTE_NONE,
+            strict=True,  # an unbalanced quote is an error instead of a text of many lines
+        )
+        try:
+            header = next(reader, [])
+            rows = []
+            for row in filter(None, reader):  # a blank line is no row
+                if len(row) != len(header):
+                    raise ValueError(f"{len(row)} columns, where the header has {len(header)}: {header}")
+                rows.append(row)
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f"{path}, line {reader.line_num}: {error}.") from error
+    if len(set(header)) < len(header):
+        raise ValueError(f"{path} has two columns of the same name: {header}. Rename one.")
+    columns = zip(*rows, strict=True) if rows else [()] * len(header)
+    return Dataset.from_dict({name: _typed(cells) for name, cells in zip(header, columns, strict=True)})
+
+
+def _typed(cells: Sequence[str]) -> list[Any]:
+    """Cells as integers, floats or text, whichever the whole column is; None for the empty ones."""
+    present = [cell for cell in cells if cell]
+    for pattern, number in ((_INTEGER, int), (_FLOAT, float)):
+        if all(pattern.fullmatch(cell) for cell in present):
+            return [number(cell) if cell else None for cell in cells]
+    return [cell or None for cell in cells]
+
+
+def _read_json(path: Path) -> Dataset:
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        # Not `splitlines`: a text may hold separators of Unicode, such as U+2028, that end no line of JSON.
+        rows = (
+            json.loads(text)
+            if text.lstrip().startswith("[")
+            else [json.loads(line) for line in text.split("\n") if line.strip()]
+        )
+        names = list(dict.fromkeys(name for row in rows for name in row.keys()))
+        return Dataset.from_dict({name: [row.get(name) for row in rows] for name in names})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: {error}. Wanted is one JSON object a line, or a list of objects, each column of one type."
+        ) from error

@@ -1,0 +1,55 @@
+"""How long one text takes on the CPU."""
+
+import copy
+import inspect
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+
+@torch.no_grad()
+def measure_latency(
+    models: Mapping[str, PreTrainedModel], inputs: Mapping[str, Tensor], rounds: int = 30, warmup: int = 3
+) -> dict[str, dict[str, float]]:
+    """Time the forward passes of several models in float32 on the CPU.
+
+    The models take turns, so that whatever else the machine does slows all of them alike. Copies are measured: the
+    models themselves stay on their devices, in their dtypes and modes.
+
+    Args:
+        models: Name -> model.
+        inputs: One tokenised text, `(1, length)` each; a model gets those that its `forward` names.
+        rounds: Timed passes of each model, at least 1.
+        warmup: Passes before these, not timed.
+
+    Returns:
+        Name -> {"p50_ms": median, "p95_ms": 95th percentile}, in milliseconds.
+    """
+    if rounds < 1:
+        raise ValueError(f"`rounds` must be at least 1, got {rounds}. 30 give a steady median.")
+    copies = {name: _float32_on_cpu(model) for name, model in models.items()}
+    arguments = {name: _arguments(model, inputs) for name, model in copies.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in copies}
+    for _ in range(warmup + rounds):
+        for name, model in copies.items():
+            start = time.perf_counter()
+            model(**arguments[name])
+            seconds[name].append(time.perf_counter() - start)
+    percentiles = {name: np.percentile(values[warmup:], [50, 95]) * 1000 for name, values in seconds.items()}
+    return {name: {"p50_ms": float(p50), "p95_ms": float(p95)} for name, (p50, p95) in percentiles.items()}
+
+
+def _float32_on_cpu(model: PreTrainedModel) -> PreTrainedModel:
+    model = copy.deepcopy(model)
+    # accelerate leaves a `forward` on a model trained in mixed precision: it autocasts, and runs the original model.
+    model.__dict__.pop("forward", None)
+    return model.float().cpu().eval()
+
+
+def _arguments(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    known = inspect.signature(model.forward).parameters
+    return {name: value.cpu() for name, value in inputs.items() if name in known}

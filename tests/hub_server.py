@@ -1,0 +1,198 @@
+"""A stand-in for the Hub on the loopback interface, for models: enough of its HTTP API to push one and load it.
+
+huggingface_hub reads `HF_ENDPOINT` when it is imported, hence clients run in processes of their own: `run_against`.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import yaml
+
+USER = "tester"
+TOKEN = "hf_test_token_of_nobody"
+LFS_SUFFIXES = (".safetensors", ".bin")
+
+
+@dataclass
+class Repo:
+    files: dict[str, bytes] = field(default_factory=dict)
+    commits: list[str] = field(default_factory=list)  # their messages
+    sha: str = "0" * 40
+
+
+class Refused(Exception):
+    """What to answer instead of 200; the client makes an exception class of the code."""
+
+    def __init__(self, status: int, code: str = "", **answer: str):
+        super().__init__(f"{status} {code}")
+        self.status, self.code, self.answer = status, code, {"error": str(self), **answer}
+
+
+class HubServer:
+    """`with HubServer() as server:` answers at `server.url`, and notes what it was asked in `server.calls`.
+
+    `server.fail_with = {"commit": 503}` refuses commits from then on, `{"upload": 403}` the content of large files:
+    any part of a path will do. To a 5xx for an upload the client gives in only after six tries and half a minute.
+    """
+
+    def __init__(self) -> None:
+        self.repos: dict[str, Repo] = {}
+        self.blobs: dict[str, bytes] = {}
+        self.calls: list[str] = []
+        self.fail_with: dict[str, int] = {}
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+
+    def __enter__(self) -> "HubServer":
+        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def repo(self, repo_id: str) -> Repo:
+        if repo_id not in self.repos:
+            raise Refused(404, "RepoNotFound")
+        return self.repos[repo_id]
+
+    def answer(self, path: str, body: bytes):
+        """Return JSON for a path of the API, or raise `Refused`."""
+        match path.split("/"):
+            case ["api", "whoami-v2"]:
+                return {"type": "user", "name": USER, "orgs": []}
+            case ["api", "validate-yaml"]:
+                return self._validate_card(json.loads(body)["content"])
+            case ["api", "repos", "create"]:
+                return self._create(json.loads(body))
+            case ["api", "models", user, name, *rest]:
+                return self._answer_model(f"{user}/{name}", rest, body)
+            case [_, _, "info", "lfs", "objects", "batch"]:
+                objects = json.loads(body)["objects"]
+                links = [{"upload": {"href": f"{self.url}/upload/{each['oid']}"}} for each in objects]
+                return {"objects": [{**each, "actions": link} for each, link in zip(objects, links, strict=True)]}
+            case ["upload", oid] if hashlib.sha256(body).hexdigest() == oid:
+                self.blobs[oid] = body
+                return {}
+        raise Refused(404, "EntryNotFound")
+
+    def _validate_card(self, content: str):
+        try:
+            for model in yaml.safe_load(content.split("---\n")[1]).get("model-index", []):
+                _ = [(r["task"]["type"], r["dataset"]["type"], r["metrics"][0]["value"]) for r in model["results"]]
+        except (IndexError, KeyError, AttributeError, yaml.YAMLError) as error:
+            raise Refused(400, "BadCard") from error
+        return {"errors": [], "warnings": []}
+
+    def _create(self, wanted: dict):
+        repo_id = f"{wanted.get('organization') or USER}/{wanted['name']}"
+        if repo_id in self.repos:
+            raise Refused(409, url=f"{self.url}/{repo_id}")  # which the client forgives if it was told `exist_ok`
+        self.repos[repo_id] = Repo()
+        return {"url": f"{self.url}/{repo_id}"}
+
+    def _answer_model(self, repo_id: str, rest: list[str], body: bytes):
+        repo = self.repo(repo_id)
+        match rest:
+            case [] | ["revision", _]:
+                return {"id": repo_id, "sha": repo.sha, "siblings": [{"rfilename": path} for path in repo.files]}
+            case ["preupload", _]:
+                return {"files": [_upload_mode(file["path"]) for file in json.loads(body)["files"]]}
+            case ["commit", _]:
+                return self._commit(repo_id, repo, body)
+            case ["tree", _, *folder]:
+                prefix = "/".join([*folder, ""])
+                return [_describe(path, content) for path, content in repo.files.items() if path.startswith(prefix)]
+            case ["paths-info", _]:
+                paths = parse_qs(body.decode())["paths"]
+                return [_describe(path, repo.files[path]) for path in paths if path in repo.files]
+        raise Refused(404, "EntryNotFound")
+
+    def _commit(self, repo_id: str, repo: Repo, body: bytes):
+        for operation in map(json.loads, body.splitlines()):
+            value = operation["value"]
+            match operation["key"]:
+                case "header":
+                    repo.commits.append(value["summary"])
+                case "file":
+                    repo.files[value["path"]] = base64.b64decode(value["content"])
+                case "lfsFile":
+                    repo.files[value["path"]] = self.blobs[value["oid"]]
+        repo.sha = hashlib.sha1(repo.sha.encode() + body).hexdigest()
+        return {"commitOid": repo.sha, "commitUrl": f"{self.url}/{repo_id}/commit/{repo.sha}"}
+
+
+def _upload_mode(path: str) -> dict:
+    return {"path": path, "uploadMode": "lfs" if path.endswith(LFS_SUFFIXES) else "regular", "shouldIgnore": False}
+
+
+def _describe(path: str, content: bytes) -> dict:
+    described = {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+    if path.endswith(LFS_SUFFIXES):
+        described["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+    return described
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: HubServer
+
+    def handle_request(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = unquote(urlsplit(self.path).path).strip("/")
+        self.hub.calls.append(f"{self.command} /{path}")
+        try:
+            for part in self.hub.fail_with.keys() & path.split("/"):
+                raise Refused(self.hub.fail_with[part])
+            match path.split("/"):
+                case [user, name, "resolve", _, *parts]:
+                    self._send_file(self.hub.repo(f"{user}/{name}"), "/".join(parts))
+                case _:
+                    self._reply(200, json.dumps(self.hub.answer(path.replace(".git/", "/"), body)).encode(), {})
+        except Refused as refused:
+            self._reply(refused.status, json.dumps(refused.answer).encode(), {"X-Error-Code": refused.code})
+
+    do_GET = do_HEAD = do_POST = do_PUT = handle_request
+
+    def log_message(self, *args: object) -> None:
+        """Stay quiet."""
+
+    def _send_file(self, repo: Repo, path: str) -> None:
+        if path not in repo.files:
+            raise Refused(404, "EntryNotFound")
+        etag = hashlib.sha256(repo.files[path]).hexdigest()
+        self._reply(200, repo.files[path], {"ETag": etag, "X-Repo-Commit": repo.sha})
+
+    def _reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def run_against(server: HubServer, script: str, tmp_path: Path) -> subprocess.CompletedProcess:
+    """Run Python code in `tmp_path` with this server for its Hub, a token and an empty cache; it can import `tiny`."""
+    # Offline switches of the test session must not reach the client, and proxies know nothing of the loopback.
+    unwanted = ("HF_", "HUGGING", "TRANSFORMERS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(unwanted)}
+    ours = {
+        "HF_ENDPOINT": server.url,
+        "HF_TOKEN": TOKEN,
+        "HF_HOME": str(tmp_path / "hf_home"),
+        "HF_HUB_DISABLE_XET": "1",  # or large files would go through Xet, not through LFS
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, env=kept | ours, cwd=tmp_path, capture_output=True, text=True, timeout=120)

@@ -1,0 +1,142 @@
+"""Metrics against values worked out by hand, scikit-learn and SciPy."""
+
+import subprocess
+import sys
+import warnings
+
+import evaluate
+import numpy as np
+import pytest
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import f1_score, matthews_corrcoef
+from transformers import EvalPrediction
+
+from hf_distill.data import as_compute_metrics
+from hf_distill.data.metrics import load_metric
+
+CLASSIFICATION = "single_label_classification"
+PREDICTED, TRUE = np.array([1, 1, 0, 0, 1, 0]), np.array([1, 0, 0, 1, 1, 1])  # 2 of 3 ones right, 2 of 4 ones found
+
+
+def logits_for(classes, num_labels):
+    return np.eye(num_labels, dtype=np.float32)[classes]
+
+
+def test_classification_metrics_are_those_computed_by_hand():
+    compute = as_compute_metrics(["accuracy", "f1", "matthews_correlation"], CLASSIFICATION)
+    values = compute(EvalPrediction(logits_for(PREDICTED, 2), TRUE))
+    assert values["accuracy"] == pytest.approx(3 / 6)
+    assert values["f1"] == pytest.approx(2 * (2 / 3) * (2 / 4) / (2 / 3 + 2 / 4))
+    # (TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN)) with TP 2, TN 1, FP 1, FN 2
+    assert values["matthews_correlation"] == pytest.approx((2 * 1 - 1 * 2) / np.sqrt(3 * 4 * 2 * 3))
+
+
+def test_f1_of_three_classes_is_the_mean_over_classes_even_if_one_never_occurs():
+    compute = as_compute_metrics("f1", CLASSIFICATION)
+    expected = f1_score(TRUE, PREDICTED, average="macro")
+    assert compute(EvalPrediction(logits_for(PREDICTED, 3), TRUE)) == {"f1": pytest.approx(expected)}
+    assert expected != pytest.approx(f1_score(TRUE, PREDICTED))
+
+
+def test_matthews_correlation_takes_more_than_two_classes():
+    predicted, true = np.array([0, 1, 2, 2, 1]), np.array([0, 2, 2, 1, 1])
+    value = as_compute_metrics("matthews_correlation", CLASSIFICATION)(EvalPrediction(logits_for(predicted, 3), true))
+    assert value["matthews_correlation"] == pytest.approx(matthews_corrcoef(true, predicted))
+
+
+def test_correlations_are_those_of_scipy():
+    outputs, scores = np.array([[0.5], [2.0], [1.5], [4.0]]), np.array([0.0, 1.0, 3.0, 5.0], dtype=np.float32)
+    values = as_compute_metrics(["pearson", "spearmanr"], "regression")(EvalPrediction(outputs, scores))
+    assert values["pearson"] == pytest.approx(pearsonr(outputs[:, 0], scores).statistic)
+    assert values["spearmanr"] == pytest.approx(spearmanr(outputs[:, 0], scores).statistic)
+
+
+@pytest.mark.parametrize("names", [["pearson"], ["spearmanr"], ["pearson", "spearmanr"]])
+@pytest.mark.parametrize("outputs", [[2.0, 2.0, 2.0], [np.nan, 1.0, 2.0]])
+def test_an_undefined_correlation_is_zero_without_a_warning(names, outputs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values = as_compute_metrics(names, "regression")(EvalPrediction(np.array(outputs), np.array([1.0, 2.0, 3.0])))
+    assert values == dict.fromkeys(names, 0.0)
+
+
+def test_metrics_of_constant_predictions_are_zero_and_not_an_error():
+    compute = as_compute_metrics(["f1", "matthews_correlation"], CLASSIFICATION)
+    assert compute(EvalPrediction(logits_for([0, 0], 2), np.array([0, 1]))) == {"f1": 0.0, "matthews_correlation": 0.0}
+
+
+def test_a_single_row_has_correlation_zero():
+    prediction = EvalPrediction(np.array([[1.0]]), np.array([2.0]))
+    assert as_compute_metrics("pearson", "regression")(prediction) == {"pearson": 0.0}
+
+
+def test_rows_without_a_label_are_left_out():
+    classes = EvalPrediction(logits_for([1, 0, 1], 2), np.array([1, -100, 0]))
+    assert as_compute_metrics("accuracy", CLASSIFICATION)(classes) == {"accuracy": 0.5}
+    outputs = np.array([1.0, 9.0, 2.0, 3.0])
+    scores = EvalPrediction(outputs, np.array([1.0, np.nan, 2.0, 3.0]))
+    assert as_compute_metrics("pearson", "regression")(scores) == {"pearson": pytest.approx(1.0)}
+    unlabelled = EvalPrediction(logits_for([1, 0], 2), np.array([-100, -100]))
+    assert as_compute_metrics("accuracy", CLASSIFICATION)(unlabelled) == {}
+
+
+def test_logits_may_be_the_first_of_a_tuple():
+    prediction = EvalPrediction((logits_for(PREDICTED, 2), np.zeros((6, 4))), TRUE)
+    assert as_compute_metrics("accuracy", CLASSIFICATION)(prediction) == {"accuracy": 0.5}
+
+
+def test_a_function_or_any_module_of_evaluate_may_be_the_metric():
+    class Errors(evaluate.Metric):
+        def _info(self):
+            from datasets import Features, Value
+
+            features = Features({"predictions": Value("int64"), "references": Value("int64")})
+            return evaluate.MetricInfo(description="", citation="", features=features)
+
+        def _compute(self, predictions, references):
+            return {"errors": sum(p != r for p, r in zip(predictions, references, strict=True))}
+
+    prediction = EvalPrediction(logits_for(PREDICTED, 2), TRUE)
+    errors = Errors(keep_in_memory=True)
+    assert as_compute_metrics(errors, CLASSIFICATION)(prediction) == {"errors": 3.0}
+    both = evaluate.combine([errors, load_metric(["accuracy"])])
+    assert as_compute_metrics(both, CLASSIFICATION)(prediction) == {"errors": 3.0, "accuracy": 0.5}
+    assert as_compute_metrics(lambda p, r: float((p == r).sum()), CLASSIFICATION)(prediction) == {"score": 3.0}
+    assert as_compute_metrics(lambda p, r: {"hits": (p == r).sum()}, CLASSIFICATION)(prediction) == {"hits": 3.0}
+
+
+def test_load_metric_gives_a_module_that_collects_batches():
+    metric = load_metric(["f1", "accuracy"])
+    assert isinstance(metric, evaluate.EvaluationModule)
+    metric.add_batch(predictions=PREDICTED[:4], references=TRUE[:4])
+    metric.add_batch(predictions=PREDICTED[4:], references=TRUE[4:])
+    assert metric.compute() == {"f1": pytest.approx(4 / 7), "accuracy": 0.5}
+
+
+def test_metrics_write_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", str(tmp_path / "metrics"))
+    load_metric(["accuracy"]).compute(predictions=[0, 1], references=[0, 1])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("metric", ["bleu", ["accuracy", "pearson"], "pearson", []])
+def test_an_unknown_metric_is_refused_before_it_is_computed(metric):
+    with pytest.raises(ValueError, match="accuracy, f1, matthews_correlation"):
+        as_compute_metrics(metric, CLASSIFICATION)
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="multi_label_classification"):
+        as_compute_metrics("accuracy", "multi_label_classification")
+    with pytest.raises(TypeError, match="got int"):
+        as_compute_metrics(3, CLASSIFICATION)
+    with pytest.raises(ValueError, match="together"):
+        load_metric(["accuracy", "pearson"])
+    with pytest.raises(ValueError, match="num_labels=1"):
+        as_compute_metrics("pearson", "regression")(EvalPrediction(np.zeros((3, 2)), np.zeros(3)))
+
+
+def test_importing_the_room_imports_no_slow_package():
+    code = "import sys, hf_distill.data; print([m for m in ('evaluate', 'scipy', 'sklearn') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,137 @@
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from tiny import tiny_model
+
+from hf_distill.reporting import gap_closed, measure_latency, results_table
+from hf_distill.reporting.statistics import standard_error
+from hf_distill.reporting.table import markdown_table
+
+
+def rows(teacher=0.90, student=0.88, baseline=0.85, metric="accuracy"):
+    scores = {"teacher": teacher, "student": student, "baseline": baseline}
+    return [{"model": model, metric: score} for model, score in scores.items() if score is not None]
+
+
+def last_line(*args, **kwargs):
+    return results_table(*args, **kwargs).splitlines()[-1]
+
+
+def test_the_gap_closed_matches_the_value_computed_by_hand():
+    assert gap_closed(teacher=0.90, student=0.88, baseline=0.85) == pytest.approx(3 / 5)
+
+
+def test_a_student_below_the_baseline_closes_a_negative_gap():
+    assert gap_closed(teacher=0.90, student=0.80, baseline=0.85) == pytest.approx(-1)
+
+
+def test_there_is_no_gap_to_close_if_the_teacher_is_not_above_the_baseline():
+    assert gap_closed(teacher=0.85, student=0.88, baseline=0.85) is None
+    assert gap_closed(teacher=0.80, student=0.88, baseline=0.85) is None
+
+
+def test_a_gap_counts_only_beyond_two_standard_errors():
+    # The larger error is the baseline's: sqrt(0.8 * 0.2 / 100) = 0.04.
+    assert standard_error(0.8, 100) == pytest.approx(0.04)
+    assert gap_closed(teacher=0.87, student=0.85, baseline=0.8, num_rows=100) is None
+    assert gap_closed(teacher=0.89, student=0.845, baseline=0.8, num_rows=100) == pytest.approx(0.5)
+
+
+def test_a_perfect_score_on_few_rows_is_not_taken_for_certain():
+    assert gap_closed(teacher=1.0, student=0.9, baseline=0.8, num_rows=10) is None  # 2 * sqrt(0.016) = 0.253
+
+
+def test_the_table_shows_the_numbers_of_each_model():
+    lines = [{"num_parameters": 109_500_000, "p50_ms": 31.257}, {"num_parameters": 66_400_000, "p50_ms": 16.0}, {}]
+    table = results_table([{**row, **more} for row, more in zip(rows(), lines, strict=True)], "accuracy", 10_000)
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[:5]]
+    assert cells[0] == ["model", "accuracy", "retention", "parameters (M)", "CPU latency p50 (ms, batch 1)"]
+    assert cells[2] == ["teacher", "0.9000", "100.0 %", "109.5", "31.26"]
+    assert cells[3] == ["student", "0.8800", "97.8 %", "66.4", "16.00"]
+    assert cells[4] == ["baseline (no teacher)", "0.8500", "94.4 %", "n/a", "n/a"]
+    assert len({len(line) for line in table.splitlines()[:5]}) == 1
+    assert table.splitlines()[5:] == ["", "gap closed: 60 %"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "num_rows", "line"),
+    [
+        ({}, 10_000, "gap closed: 60 %"),
+        ({}, 100, "gap closed: n/a (the teacher is not clearly above the baseline)"),
+        ({}, None, "gap closed: 60 % (no standard error was computed)"),
+        (
+            {"student": 0.80},
+            10_000,
+            "gap closed: -100 % (distilling did not pay here: the student is below the baseline)",
+        ),
+        ({"baseline": None}, 10_000, "gap closed: n/a (there is no score of the baseline)"),
+        ({"student": float("nan")}, 10_000, "gap closed: n/a (there is no score of the student)"),
+    ],
+)
+def test_the_last_line_says_what_share_of_the_gap_was_closed_or_why_there_is_none(scores, num_rows, line):
+    assert last_line(rows(**scores), "accuracy", num_rows) == line
+
+
+def test_a_metric_that_is_not_a_share_of_rows_gets_no_standard_error():
+    line = last_line(rows(metric="matthews_correlation"), "matthews_correlation", num_eval_rows=10)
+    assert line == "gap closed: 60 % (no standard error was computed)"
+
+
+def test_a_teacher_without_a_positive_score_has_no_retention():
+    table = results_table(rows(teacher=0.0, metric="pearson"), "pearson")
+    assert "%" not in table
+
+
+def test_no_cell_can_break_out_of_a_markdown_table():
+    table = markdown_table(["a|b", "n"], [["x\n| `y` | <b>", "1"], ["_z_ a_b", "[u](http://v)"]])
+    assert [line.count("|") for line in table.splitlines()] == [3] * 4
+    assert not any(mark in table for mark in ("`", "<", "[", "_z_", "://"))
+    assert "a_b" in table
+
+
+def test_latency_is_measured_on_copies_with_the_inputs_that_a_model_knows():
+    student, teacher = tiny_model(1).train(), tiny_model(2).to(torch.bfloat16)
+    seen = []
+    for model in (student, teacher):
+        model.register_forward_pre_hook(
+            lambda module, args, kwargs: seen.append(
+                (set(kwargs), module.config.num_hidden_layers, module.training, module.dtype)
+            ),
+            with_kwargs=True,
+        )
+    before = copy.deepcopy(teacher.state_dict())
+    inputs = {"input_ids": torch.tensor([[2, 5, 7, 3]]), "unknown": torch.zeros(1)}
+    found = measure_latency({"student": student, "teacher": teacher}, inputs, rounds=4, warmup=2)
+
+    assert list(found) == ["student", "teacher"]
+    assert all(0 < times["p50_ms"] <= times["p95_ms"] for times in found.values())
+    assert seen == [({"input_ids"}, depth, False, torch.float32) for depth in (1, 2)] * 6
+    assert student.training
+    assert teacher.dtype == torch.bfloat16
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+def test_latency_ignores_the_forward_that_mixed_precision_leaves_on_a_model():
+    model = tiny_model(1)
+
+    def forward(*args, **kwargs):
+        raise AssertionError("this would run the original model")
+
+    model.forward = forward
+    found = measure_latency({"student": model}, {"input_ids": torch.tensor([[2, 3]])}, rounds=1, warmup=0)
+    assert found["student"]["p50_ms"] > 0
+    assert model.forward is forward
+
+
+def test_latency_needs_a_round():
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        measure_latency({}, {}, rounds=0)
+
+
+def test_reporting_imports_neither_matplotlib_nor_evaluate():
+    script = "import sys, hf_distill.reporting; print(sorted({'matplotlib', 'evaluate'} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"

@@ -1,0 +1,412 @@
+"""GLUE tasks and other data sets: every layout that is read, and every refusal."""
+
+import json
+import os
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from transformers import EvalPrediction
+
+from hf_distill.data import GLUE_TASKS, load_task, load_text_dataset, load_transfer_text
+from hf_distill.data.glue import _read_hub
+
+BOM = "\ufeff"
+MNLI_HEADER = (
+    "index promptID pairID genre sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse"
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def write(path, *rows, end="\n"):
+    """Rows of cells, joined by tabs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join("\t".join(row) for row in rows) + end, encoding="utf-8", newline="")
+    return path
+
+
+def test_a_header_free_file_without_a_final_newline_is_read_whole(tmp_path):
+    write(tmp_path / "CoLA/train.tsv", ["gj04", "1", "", "They sailed."], ["gj04", "0", "*", "Sailed they."], end="")
+    write(tmp_path / "CoLA/test.tsv", ["index", "sentence"], ["0", "Bill whistled."])
+    task = load_task("cola", tmp_path)
+    assert task.datasets["train"].to_dict() == {"sentence": ["They sailed.", "Sailed they."], "label": [1, 0]}
+    assert task.datasets["test"].to_dict() == {"sentence": ["Bill whistled."], "label": [-1]}
+    assert task.datasets["train"].features["label"].names == ["unacceptable", "acceptable"]
+    assert task.metric_name == "matthews_correlation"
+    assert task.validation_splits == ()
+
+
+def test_byte_order_mark_and_unbalanced_quotes_change_no_row(tmp_path):
+    header = [BOM + "Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]
+    rows = [["1", "7", "8", '" He said so .', "So he said ."], ["0", "9", "5", "It is", 'a " quote\u2028inside\r']]
+    write(tmp_path / "MRPC/train.tsv", header, *rows)
+    assert load_task("mrpc", tmp_path).datasets["train"].to_dict() == {
+        "sentence1": ['" He said so .', "It is"],
+        "sentence2": ["So he said .", 'a " quote\u2028inside'],
+        "label": [1, 0],
+    }
+
+
+def test_scores_of_stsb_are_floats_and_nan_where_unknown(tmp_path):
+    header = "index genre filename year old_index source1 source2 sentence1 sentence2".split()
+    row = ["0", "main", "MSRvid", "2012", "1", "none", "none", "A plane.", "An air plane."]
+    write(tmp_path / "STS-B/dev.tsv", [*header, "score"], [*row, "4.500"])
+    write(tmp_path / "STS-B/test.tsv", header, row)
+    task = load_task("stsb", tmp_path)
+    assert task.datasets["validation"][0] == {"sentence1": "A plane.", "sentence2": "An air plane.", "label": 4.5}
+    assert np.isnan(task.datasets["test"]["label"][0])
+    assert (task.problem_type, task.label_names, task.metric_name) == ("regression", None, "pearson")
+
+
+def test_mnli_has_two_validation_splits_and_reads_the_gold_label_of_each_layout(tmp_path):
+    header, cells = MNLI_HEADER.split(), ["0", "1", "1n", "fiction", "( a )", "( b )", "(ROOT a)", "(ROOT b)"]
+    texts, votes = ["sentence1", "sentence2"], [f"label{i}" for i in range(1, 6)]
+    write(
+        tmp_path / "MNLI/train.tsv", header + texts + ["label1", "gold_label"], [*cells, "A.", "B.", *["neutral"] * 2]
+    )
+    for kind, gold in (("matched", "contradiction"), ("mismatched", "entailment")):
+        dev = [*cells, "P.", "H.", *["neutral"] * 5, gold]
+        write(tmp_path / f"MNLI/dev_{kind}.tsv", header + texts + votes + ["gold_label"], dev)
+        write(tmp_path / f"MNLI/test_{kind}.tsv", header + texts, [*cells, "P.", "H."])
+    task = load_task("mnli", tmp_path)
+    assert task.validation_splits == ("validation_matched", "validation_mismatched")
+    assert [task.datasets[split]["label"][0] for split in task.datasets] == [1, 2, 0, -1, -1]
+    assert task.datasets["train"][0] == {"premise": "A.", "hypothesis": "B.", "label": 1}
+
+
+def test_qqp_reads_its_two_layouts(tmp_path):
+    header = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]
+    write(tmp_path / "QQP/train.tsv", header, ["3", "4", "5", "Why?", "How come?", "1"])
+    write(tmp_path / "QQP/test.tsv", ["id", "question1", "question2"], ["0", "Who?", "Whom?"])
+    task = load_task("qqp", tmp_path)
+    assert task.datasets["train"][0] == {"question1": "Why?", "question2": "How come?", "label": 1}
+    assert task.datasets["test"][0] == {"question1": "Who?", "question2": "Whom?", "label": -1}
+    assert task.metric_name == "f1"
+
+
+@pytest.mark.parametrize("folder", ["diagnostic", "AX"])
+def test_the_diagnostic_set_is_an_unlabelled_test_split(tmp_path, folder):
+    write(tmp_path / folder / "diagnostic.tsv", ["index", "sentence1", "sentence2"], ["0", "A cat.", "No cat."])
+    task = load_task("ax", tmp_path)
+    assert task.validation_splits == ()
+    assert task.datasets["test"][0] == {"premise": "A cat.", "hypothesis": "No cat.", "label": -1}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (["fine film", "2"], "train.tsv, line 3: the label is '2'; one of 0, 1"),
+        (["fine film"], "train.tsv, line 3: 1 columns .* but 2 were expected"),
+        (["fine", "film", "1"], "train.tsv, line 3: 3 columns"),
+        ([""], "train.tsv, line 3: 1 columns"),
+    ],
+)
+def test_a_malformed_row_is_named_and_never_skipped(tmp_path, row, message):
+    write(tmp_path / "SST-2/train.tsv", ["sentence", "label"], ["good", "1"], row)
+    with pytest.raises(ValueError, match=message):
+        load_task("sst2", tmp_path)
+
+
+@pytest.mark.parametrize("score", ["5.1", "-0.1", "nan", "high"])
+def test_a_score_out_of_range_is_refused(tmp_path, score):
+    write(tmp_path / "STS-B/train.tsv", ["sentence1", "sentence2", "score"], ["a", "b", score])
+    with pytest.raises(ValueError, match=f"line 2: the score is '{score}'; a number from 0 to 5"):
+        load_task("stsb", tmp_path)
+
+
+def test_wrong_names_folders_and_headers_are_explained(tmp_path):
+    with pytest.raises(ValueError, match="'SST-2'. Known are: cola, sst2"):
+        load_task("SST-2")
+    with pytest.raises(FileNotFoundError, match=r"train.tsv or dev.tsv or test.tsv in .*RTE"):
+        load_task("rte", tmp_path)
+    write(tmp_path / "RTE/train.tsv", ["index", "sentence1", "label"], ["0", "a", "entailment"])
+    with pytest.raises(ValueError, match=r"train.tsv, line 1: .* lacks \['sentence2'\]"):
+        load_task("rte", tmp_path)
+    for text in ("", "index\tsentence1\tsentence2\tlabel\n"):
+        (tmp_path / "RTE/train.tsv").write_text(text)
+        with pytest.raises(ValueError, match=r"train.tsv"):
+            load_task("rte", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sst2", "stsb"])
+def test_the_hub_layout_gives_the_same_columns_as_the_original_files(tmp_path, name):
+    texts = {column: ["a film", "the plot"] for column in GLUE_TASKS[name].text_columns}
+    features = Features({**GLUE_TASKS[name].features, "idx": Value("int32")})
+    repo = tmp_path / "glue"
+    (repo / name).mkdir(parents=True)
+    for split, labels in (("train", [0, 1]), ("test", [-1, -1])):
+        rows = Dataset.from_dict({**texts, "label": labels, "idx": [0, 1]}, features=features)
+        rows.to_parquet(repo / name / f"{split}-00000-of-00001.parquet")
+    files = "".join(f"  - split: {split}\n    path: {name}/{split}-*\n" for split in ("train", "test"))
+    (repo / "README.md").write_text(f"---\nconfigs:\n- config_name: {name}\n  data_files:\n{files}---\n")
+    splits = _read_hub(name, str(repo))
+    assert splits["train"].features == GLUE_TASKS[name].features
+    assert splits["train"]["label"][:] == [0, 1]
+    unlabelled = np.array(splits["test"]["label"][:], dtype=np.float32)
+    assert np.isnan(unlabelled).all() if name == "stsb" else (unlabelled == -1).all()
+
+
+# --- From text to the columns that a model reads
+
+
+def small_task(tmp_path, names=("negative", "positive")):
+    rows = [["text", "label"], ["good film", names[1]], ["bad film", names[0]], ["the plot", ""]]
+    return load_text_dataset(
+        train_file=write(tmp_path / "train.tsv", *rows), validation_file=write(tmp_path / "dev.tsv", *rows[:3])
+    )
+
+
+def test_tokenize_gives_segment_ids_and_integer_labels_and_pads_nothing(tmp_path, tokenizer):
+    rows = small_task(tmp_path).tokenize(tokenizer)["train"]
+    assert set(rows.column_names) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
+    assert rows.features["labels"] == Value("int64")
+    assert rows["labels"][:] == [1, 0, -100]
+    ids = tokenizer.convert_tokens_to_ids(["[CLS]", "good", "film", "[SEP]"])
+    assert rows["input_ids"][0] == ids
+
+
+def test_segment_ids_are_asked_for_where_the_tokenizer_gives_none_unasked(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizer, "model_input_names", ["input_ids", "attention_mask"])
+    write(tmp_path / "RTE/dev.tsv", ["index", "sentence1", "sentence2", "label"], ["0", "good", "bad", "entailment"])
+    rows = load_task("rte", tmp_path).tokenize(tokenizer, max_length=16)["validation"]
+    assert rows["token_type_ids"][0] == [0, 0, 0, 1, 1]
+
+
+def test_regression_labels_are_float32_with_nan_for_none(tmp_path, tokenizer):
+    path = write(tmp_path / "scores.tsv", ["text", "label"], ["good", "1.5"], ["bad", ""], ["fun", "2"])
+    task = load_text_dataset(train_file=path, validation_file=path)
+    rows = task.tokenize(tokenizer)["train"]
+    assert rows.features["labels"] == Value("float32")
+    np.testing.assert_array_equal(rows["labels"][:], [1.5, np.nan, 2.0])
+    assert task.compute_metrics(EvalPrediction(np.array([3.0, 0.0, 4.0]), np.array(rows["labels"][:]))) == {
+        "pearson": pytest.approx(1.0),
+        "spearmanr": pytest.approx(1.0),
+    }
+
+
+def test_rows_are_cut_to_max_length_and_to_what_the_tokenizer_allows(tmp_path, tokenizer, caplog):
+    path = write(tmp_path / "long.tsv", ["text", "label"], ["film " * 100, "a"], ["plot", "b"])
+    task = load_text_dataset(train_file=path, validation_file=path)
+    assert len(task.tokenize(tokenizer, max_length=10)["train"]["input_ids"][0]) == 10
+    assert not caplog.records
+    assert len(task.tokenize(tokenizer, max_length=128)["train"]["input_ids"][0]) == 64
+    assert "the tokenizer allows 64" in caplog.text
+
+
+def test_text_without_labels_can_be_tokenised_for_the_task(tmp_path, tokenizer):
+    (tmp_path / "more.txt").write_text("good plot\n\n  \nthe actor\n")
+    text = load_transfer_text(tmp_path / "more.txt")
+    rows = small_task(tmp_path).tokenize_dataset(text, tokenizer)
+    assert rows["labels"][:] == [-100, -100]
+
+
+def test_labels_follow_the_models_own_order_by_name(tmp_path, tokenizer):
+    task = small_task(tmp_path)
+    labels = task.tokenize(tokenizer, label2id={"POSITIVE": 0, "NEGATIVE": 1})["train"]["labels"][:]
+    assert labels == [0, 1, -100]
+    more = {"neutral": 0, "Positive": 1, "Negative": 2}
+    assert task.tokenize(tokenizer, label2id=more)["train"]["labels"][:] == [1, 2, -100]
+    assert task.tokenize(tokenizer, label2id={"LABEL_0": 0, "LABEL_1": 1})["train"]["labels"][:] == [1, 0, -100]
+
+
+@pytest.mark.parametrize(
+    "label2id",
+    [
+        {"good": 0, "bad": 1},
+        {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2},
+        {"positive": 0},
+        {"Negative": 0, "NEGATIVE": 1, "positive": 2},
+    ],
+)
+def test_labels_that_the_model_does_not_know_are_refused_with_both_maps(tmp_path, tokenizer, label2id):
+    with pytest.raises(ValueError, match=r"\['negative', 'positive'\] .* the model's \{"):
+        small_task(tmp_path).tokenize(tokenizer, label2id=label2id)
+
+
+def test_labels_that_differ_only_in_case_are_told_apart_by_exact_names(tmp_path, tokenizer):
+    task = small_task(tmp_path, names=("A", "a"))
+    assert task.tokenize(tokenizer, label2id={"a": 0, "A": 1})["train"]["labels"][:] == [0, 1, -100]
+
+
+def test_f1_keeps_its_positive_class_when_the_model_orders_the_classes_otherwise(tmp_path):
+    write(tmp_path / "QQP/dev.tsv", ["question1", "question2", "is_duplicate"], ["a", "b", "1"])
+    task = load_task("qqp", tmp_path)
+    logits, labels = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]), np.array([1, 0, 0])
+    expected = task.compute_metrics(EvalPrediction(logits, labels))
+    swapped = EvalPrediction(logits[:, ::-1], np.array([0, 1, 1]))
+    assert expected["f1"] == pytest.approx(2 * 1 / (3 + 1))
+    assert task.compute_metrics_for({"Duplicate": 0, "Not_Duplicate": 1})(swapped) == expected
+    assert task.compute_metrics(swapped)["f1"] == 0.0  # of the class `not_duplicate`
+    assert task.compute_metrics_for(None) is task.compute_metrics
+
+
+# --- Any data set
+
+
+def write_table(path, rows):
+    """The same rows as CSV, JSON lines, a JSON list or Parquet, by the ending."""
+    columns = list(rows[0])
+    if path.suffix == ".csv":
+        cells = [["" if row[c] is None else f'"{row[c]}"' for c in columns] for row in rows]
+        path.write_text("\n".join([",".join(columns), *map(",".join, cells)]) + "\n")
+    elif path.suffix == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        Dataset.from_list(rows).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet"])
+def test_every_file_format_gives_the_same_task(tmp_path, suffix):
+    train = [{"id": 7, "text": "a, film", "label": 10}, {"id": 8, "text": "None", "label": 9}]
+    dev = [{"id": 9, "text": "a\nplot", "label": 11}, {"id": 3, "text": "b", "label": None}]
+    task = load_text_dataset(
+        train_file=write_table(tmp_path / f"train.{suffix}", train),
+        validation_file=write_table(tmp_path / f"dev.{suffix}", dev),
+    )
+    assert task.label_names == ["9", "10", "11"]  # sorted as numbers, over both files
+    assert task.datasets["train"].to_dict() == {"text": ["a, film", "None"], "label": [1, 0]}
+    assert task.datasets["validation"].to_dict() == {"text": ["a\nplot", "b"], "label": [2, -1]}
+    assert (task.name, task.dataset_id, task.metric_name) == ("train", f"train.{suffix}", "accuracy")
+    assert task.problem_type == "single_label_classification"
+
+
+def test_named_columns_pairs_and_a_test_file_without_labels(tmp_path):
+    header = ["number", "title", "body", "note", "kind"]
+    train = write(tmp_path / "train.tsv", header, ["1", 'a "', "b", "n", "007"], ["2", "c", "d", "n", "042"])
+    test = write(tmp_path / "test.tsv", header[:4], ["3", "e", "f", "n"])
+    task = load_text_dataset(
+        train_file=train,
+        validation_file=train,
+        test_file=test,
+        text_column_names=["title", "body"],
+        label_column_name="kind",
+        metric_name="f1",
+    )
+    assert task.datasets["train"].to_dict() == {"title": ['a "', "c"], "body": ["b", "d"], "label": [0, 1]}
+    assert task.datasets["test"]["label"][:] == [-1]
+    assert task.label_names == ["007", "042"]
+    assert task.metric_name == "f1"
+    assert set(task.compute_metrics(EvalPrediction(np.eye(2), np.arange(2)))) == {
+        "f1",
+        "accuracy",
+        "matthews_correlation",
+    }
+
+
+def test_a_folder_is_read_with_its_class_label_and_a_file_may_bring_the_validation_split(tmp_path):
+    features = Features({"text": Value("string"), "labels": ClassLabel(names=["spam", "ham"])})
+    (tmp_path / "mail").mkdir()
+    rows = {"text": ["a", "b", "c"], "labels": [0, 1, -1]}
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "mail" / "train.parquet")
+    with pytest.raises(ValueError, match=r"only train. Pass --validation_file"):
+        load_text_dataset(dataset_name=str(tmp_path / "mail"))
+    dev = write(tmp_path / "dev.tsv", ["text", "labels"], ["d", "ham"])
+    task = load_text_dataset(dataset_name=str(tmp_path / "mail"), validation_file=dev)
+    assert task.label_names == ["spam", "ham"]
+    assert task.datasets["train"]["label"][:] == [0, 1, -1]
+    assert task.datasets["validation"]["label"][:] == [1]
+    assert (task.name, task.dataset_id) == ("mail", "mail")
+    write(dev, ["text", "labels"], ["d", "1"])
+    with pytest.raises(ValueError, match=r"\['1'\] are not among the classes .* \['spam', 'ham'\]"):
+        load_text_dataset(dataset_name=str(tmp_path / "mail"), validation_file=dev)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ("text,label\n", {}, "is empty"),
+        ("text,label\na,x\n,y\n", {}, "Row 2 of 'train' has no text in column 'text'"),
+        ("text,label\na,x\nb,x\n", {}, r"labels \['x'\]; at least two"),
+        ("text,label\na,x\nb\n", {}, r"data.csv, line 3: 1 columns, where the header has 2"),
+        ('text,label\na,x\n"b,y\n', {}, r"data.csv, line 3: unexpected end of data"),
+        ("text,label\na,x\nb,y\n", {"text_column_names": ["text"] * 3}, "One or two text columns"),
+        ("text,text\na,x\n", {}, "two columns of the same name"),
+        ("text,kind\na,x\n", {}, "no column `label` or `labels`, only text, kind"),
+        ("a,b,c,label\nr,s,t,1\nr,s,t,2\n", {}, r"got \['a', 'b', 'c'\] of the columns a, b, c, label"),
+        ("a,label\n1,x\n2,y\n", {"text_column_names": ["a"]}, r"\['a'\] of the split 'train' are no columns of text"),
+        ("a,label\n1,x\n2,y\n", {"text_column_names": ["b"]}, r"\['b'\] of the split 'train' are no columns of text"),
+        ("text,label\na,x\nb,y\n", {"label_column_name": "kind"}, "no label column 'kind'"),
+        ("text,label\na,x\nb,y\n", {"metric_name": "pearson"}, "Unknown metric"),
+        ("text,label\na,x\nb,y\n", {"revision": "main"}, "`dataset_name` is not set"),
+        ("label,kind\na,x\nb,y\n", {"label_column_name": "kind"}, "would be overwritten"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path, text, arguments, message):
+    path = tmp_path / "data.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_text_dataset(train_file=path, validation_file=path, **arguments)
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no.csv"):
+        load_text_dataset(train_file=tmp_path / "no.csv")
+    with pytest.raises(ValueError, match="no data at all"):
+        load_text_dataset()
+    for name, text, message in (
+        ("data.xml", "<a/>", "ends in '.xml'"),
+        ("data.jsonl", '{"text": "a"}\n{', "one JSON object a line"),
+        ("data.json", "[1]", "one JSON object a line"),
+        ("mixed.json", '[{"text": "a", "label": 1}, {"text": "b", "label": "x"}]', "each column of one type"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_text_dataset(train_file=tmp_path / name)
+    path = write(tmp_path / "data.tsv", ["text", "label"], ["a", "x"], ["b", "y"])
+    with pytest.raises(TypeError, match="the string 'text'"):
+        load_text_dataset(train_file=path, validation_file=path, text_column_names="text")
+    scores = write(tmp_path / "scores.tsv", ["text", "label"], ["a", "0.5"])
+    with pytest.raises(ValueError, match="numbers such as 0.5 in some files and names in others"):
+        load_text_dataset(train_file=path, validation_file=scores)
+
+
+def test_transfer_text_keeps_only_text_and_takes_the_names_of_the_task(tmp_path):
+    path = write(tmp_path / "data.tsv", ["sentence", "label"], ["a", "x"], ["b", ""])
+    assert load_transfer_text(path).to_dict() == {"text": ["a", "b"]}
+    assert load_transfer_text(path, text_column_names=["sentence"]).to_dict() == {"sentence": ["a", "b"]}
+    with pytest.raises(ValueError, match="text columns sentence; the task has premise, hypothesis"):
+        load_transfer_text(path, text_column_names=["premise", "hypothesis"])
+    pairs = write(tmp_path / "pairs.tsv", ["hypothesis", "other"], ["a", "b"])
+    with pytest.raises(ValueError, match="names of the task's"):  # by position, the hypothesis would be the premise
+        load_transfer_text(pairs, text_column_names=["premise", "hypothesis"])
+    (tmp_path / "folder").mkdir()
+    Dataset.from_dict({"text": ["a"], "label": [3]}).to_parquet(tmp_path / "folder" / "train.parquet")
+    assert load_transfer_text(dataset_name=str(tmp_path / "folder")).to_dict() == {"text": ["a"]}
+    (tmp_path / "empty.txt").write_text("\n\n")
+    with pytest.raises(ValueError, match=r"empty.txt holds no text"):
+        load_transfer_text(tmp_path / "empty.txt")
+    with pytest.raises(ValueError, match="either a file or the name"):
+        load_transfer_text()
+
+
+REAL_GLUE = Path(os.environ.get("HF_DISTILL_DATA", "")) / "glue"
+
+
+@pytest.mark.skipif(
+    not os.environ.get("HF_DISTILL_DATA") or not REAL_GLUE.is_dir(),
+    reason="set HF_DISTILL_DATA to a folder that holds glue/ with the original files",
+)
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("sst2", {"train": 67349, "validation": 872, "test": 1821}),
+        ("cola", {"train": 8551, "validation": 1043, "test": 1063}),
+        ("mrpc", {"train": 3668, "validation": 408, "test": 1725}),
+        ("rte", {"train": 2490, "validation": 277, "test": 3000}),
+        ("stsb", {"train": 5749, "validation": 1500, "test": 1379}),
+        ("wnli", {"train": 635, "validation": 71, "test": 146}),
+        ("qnli", {"validation": 5463, "test": 5463}),
+        ("ax", {"test": 1104}),
+    ],
+)
+def test_the_original_files_have_as_many_rows_as_published(name, rows):
+    assert {split: len(dataset) for split, dataset in load_task(name, REAL_GLUE).datasets.items()} == rows
