@@ -1,17 +1,18 @@
 """Logs and evaluation that are exact means over rows, however these are split, with or without labels."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging
 
 from hf_distill._running import ChanceGuard, RunningMeans
+from hf_distill.labels import id2label_of
 from hf_distill.objectives import DistillationLoss
 from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs
 from hf_distill.problem_types import ProblemType, agreement
@@ -23,13 +24,21 @@ logger = logging.get_logger(__name__)
 class ExactEvaluation(Trainer):
     """The half of [`DistillationTrainer`] that reports: terms of the loss, agreement and the teacher's metrics."""
 
+    model: PreTrainedModel
     teacher: Teacher | CachedTeacher | None
     problem_type: ProblemType
     distillation_loss: DistillationLoss
 
+    def _run_student(self, model: nn.Module, inputs: Batch) -> ClassifierOutputs:
+        raise NotImplementedError
+
+    def _is_unit(self, inputs: Batch) -> Tensor:
+        raise NotImplementedError
+
     def _start_reports(self) -> None:
-        config = self.model.config
-        self._chance_guard = ChanceGuard([config.id2label[i] for i in range(config.num_labels)], self.args.device)
+        id2label = id2label_of(self.model.config)
+        self.label_names = [id2label[i] for i in range(len(id2label))]
+        self._chance_guard = ChanceGuard(self.label_names, self.args.device)
         terms = list(self.distillation_loss.weights)
         self._train_means = RunningMeans([*terms, "labelled"], self.args.device)
         compared = ["agreement"] if self.teacher is not None and self.problem_type.has_classes else []
@@ -42,7 +51,7 @@ class ExactEvaluation(Trainer):
         teacher: ClassifierOutputs | None,
         inputs: Batch,
         terms: dict[str, Tensor],
-        num_units: Tensor | None,
+        num_units: Tensor | int | None,
     ) -> None:
         """Add a micro-batch to the means; `num_units` are those of the whole accumulated batch."""
         labels, is_unit = inputs.get("labels"), inputs[IS_UNIT]
@@ -110,10 +119,11 @@ class ExactEvaluation(Trainer):
         if means:
             extra["loss"] = sum(weight * means[name] for name, weight in self.distillation_loss.weights.items())
         if self._teacher_logits and self.compute_metrics is not None and not self.args.batch_eval_metrics:
-            teacher = EvalPrediction(predictions=np.concatenate(self._teacher_logits), label_ids=output.label_ids)
+            logits, labels = np.concatenate(self._teacher_logits), cast(np.ndarray, output.label_ids)
+            teacher = EvalPrediction(predictions=logits, label_ids=labels)
             extra |= {f"teacher_{name}": value for name, value in self.compute_metrics(teacher).items()}
-        output.metrics.update({f"{metric_key_prefix}_{name}": float(value) for name, value in extra.items()})
-        return output
+        named = {f"{metric_key_prefix}_{name}": float(value) for name, value in extra.items()}
+        return output._replace(metrics={**(output.metrics or {}), **named})
 
     def _on_labelled_rows(self, compute_metrics: Callable) -> Callable:
         """Wrap `compute_metrics` so that rows without a label do not count as wrong."""
@@ -126,6 +136,7 @@ class ExactEvaluation(Trainer):
             if not keep.any():
                 return {}
             parts = (prediction.predictions, prediction.label_ids, prediction.inputs, prediction.losses)
-            return compute_metrics(EvalPrediction(*(None if part is None else part[keep] for part in parts)), **kwargs)
+            kept = [None if part is None else cast(np.ndarray, part)[keep] for part in parts]
+            return compute_metrics(EvalPrediction(*cast("list[np.ndarray]", kept)), **kwargs)
 
         return on_labelled_rows

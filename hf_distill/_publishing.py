@@ -1,11 +1,11 @@
 """What a run leaves behind: a folder without pickles, its record, a model card, and a push that can be retried."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from huggingface_hub import CommitInfo
+from huggingface_hub import CommitInfo, ModelCardData
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from hf_distill.objectives import DistillationLoss
@@ -21,6 +21,7 @@ _PUSH_ERRORS = (HfHubHTTPError, LocalTokenNotFoundError, OSError)
 class Publishing(Trainer):
     """The half of [`DistillationTrainer`] that writes: `distillation.json` with every model, and the card from it."""
 
+    model: PreTrainedModel
     args: DistillationTrainingArguments
     teacher: Teacher | CachedTeacher | None
     problem_type: ProblemType
@@ -35,7 +36,7 @@ class Publishing(Trainer):
         """
         student = describe_model(self.accelerator.unwrap_model(self.model))
         student["origin"] = student.pop("name_or_path")
-        student["name"] = Path(self.args.hub_model_id or self.args.output_dir).name
+        student["name"] = self.hub_model_id or self.args.hub_model_id or Path(str(self.args.output_dir)).resolve().name
         teacher = describe_model(self.teacher.model) if isinstance(self.teacher, Teacher) else None
         if teacher is not None:
             teacher["dtype"] = self.args.resolved_teacher_dtype()
@@ -63,12 +64,12 @@ class Publishing(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
         if self.args.should_save:
-            folder = Path(output_dir or self.args.output_dir)
+            folder = Path(output_dir or str(self.args.output_dir))
             # Trainer's copy of its arguments is a pickle that nothing reads; ours is the record.
             (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
             write_record(self.distillation_record(), folder)
 
-    def create_model_card(
+    def create_model_card(  # type: ignore[override]  # what else Trainer's takes, the record knows better
         self,
         language: str | None = None,
         license: str | None = None,
@@ -86,11 +87,13 @@ class Publishing(Trainer):
         if not self.is_world_process_zero():
             return
         record = self.distillation_record()
-        record["student"]["name"] = model_name or record["student"]["name"]
+        if model_name and model_name != record["student"]["name"].split("/")[-1]:
+            record["student"]["name"] = model_name
         card = model_card(record)
-        card.data.language, card.data.license = language, license
-        card.data.tags = [*card.data.tags, *([tags] if isinstance(tags, str) else tags or [])]
-        card.save(Path(self.args.output_dir, "README.md"))
+        data = cast(ModelCardData, card.data)
+        data.language, data.license = language, license
+        data.tags = [*(data.tags or []), *([tags] if isinstance(tags, str) else tags or [])]
+        card.save(Path(str(self.args.output_dir), "README.md"))
 
     def push_to_hub(self, *args: Any, **kwargs: Any) -> CommitInfo:
         """Push the output folder; arguments are those of `transformers.Trainer.push_to_hub`.

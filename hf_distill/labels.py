@@ -1,14 +1,55 @@
-"""Alignment of the label spaces of teacher and student, by name."""
+"""Label spaces of models and data, aligned by name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from transformers import PreTrainedConfig
 
 _PLACEHOLDER = re.compile(r"LABEL_\d+")
+
+
+def id2label_of(config: PreTrainedConfig) -> dict[int, str]:
+    """Return the label names of a model by class id."""
+    return cast("dict[int, str]", config.id2label)  # JSON has them as text, a loaded config as numbers
+
+
+def label2id_of(config: PreTrainedConfig) -> dict[str, int]:
+    """Return the class ids of a model by label name."""
+    return {name: i for i, name in id2label_of(config).items()}
 
 
 def are_placeholders(id2label: Mapping[int, str]) -> bool:
     """Whether the names are those that transformers invents for a model that was given none."""
     return all(_PLACEHOLDER.fullmatch(name) for name in id2label.values())
+
+
+def match_labels(names: Sequence[str], label2id: Mapping[str, int]) -> list[int]:
+    """Find the id of every name, upper or lower case.
+
+    Args:
+        names: Label names, e.g. those of a data set.
+        label2id: A model's ids by name; it may know further labels.
+
+    Returns:
+        `(len(names),)`, ids; 0, 1, ... if the model's names are placeholders, which say nothing about the order.
+
+    Raises:
+        ValueError: if a name is not there, or only without regard to case and more than once.
+    """
+    if all(name in label2id for name in names):
+        return [label2id[name] for name in names]
+    if label2id == {f"LABEL_{i}": i for i in range(len(names))}:
+        return list(range(len(names)))
+    ids = {name.casefold(): i for name, i in label2id.items()}
+    folded = [name.casefold() for name in names]
+    is_ambiguous = len(ids) < len(label2id) or len(set(folded)) < len(folded)
+    if is_ambiguous or not ids.keys() >= set(folded):
+        raise ValueError(
+            f"The label names differ: {dict(enumerate(names))} against {dict(label2id)}. Set `id2label` and "
+            "`label2id` of a model's config to the other names, each at the id of the class that it means."
+        )
+    return [ids[name] for name in folded]
 
 
 def align_labels(source: Mapping[int, str], target: Mapping[int, str]) -> list[int] | None:
@@ -25,17 +66,11 @@ def align_labels(source: Mapping[int, str], target: Mapping[int, str]) -> list[i
     Raises:
         ValueError: if the numbers of classes differ, or the names do.
     """
-    maps = f"{dict(source)} against {dict(target)}"
     if len(source) != len(target):
-        raise ValueError(f"{len(source)} classes cannot be aligned with {len(target)}: {maps}.")
+        raise ValueError(
+            f"{len(source)} classes cannot be aligned with {len(target)}: {dict(source)} against {dict(target)}."
+        )
     if are_placeholders(source) or are_placeholders(target):
         return None
-    ids = {name.lower(): i for i, name in source.items()}
-    names = [target[i].lower() for i in range(len(target))]
-    if len(ids) != len(source) or ids.keys() != set(names):
-        raise ValueError(
-            f"The label names differ: {maps}. Set `id2label` and `label2id` of one model's config to the other's "
-            "names, each at the id of the class that it means."
-        )
-    order = [ids[name] for name in names]
+    order = match_labels([target[i] for i in range(len(target))], {name: i for i, name in source.items()})
     return None if order == sorted(order) else order

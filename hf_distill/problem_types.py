@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from hf_distill import functional
+from hf_distill.labels import id2label_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def resolve_problem_type(config: PreTrainedConfig) -> ProblemType:
             f"`config.problem_type` is {name!r}; hf_distill knows {', '.join(PROBLEM_TYPES)}. A softmax loss on "
             "another head would train on the wrong target."
         )
-    if name == "single_label_classification" and config.num_labels < 2:
+    if name == "single_label_classification" and len(id2label_of(config)) < 2:
         raise ValueError(
             f"Single-label classification needs at least 2 classes, got num_labels={config.num_labels}. Set "
             "`num_labels` of the config, or its `problem_type` to 'regression'."

@@ -35,7 +35,8 @@ class Teacher:
             )
         # A model that was trained in mixed precision keeps an autocast in its forward; here `dtype` alone decides.
         model = extract_model_from_parallel(model, keep_fp32_wrapper=False)
-        self.model = model.to(device).eval().requires_grad_(False)
+        self.model = model.eval().requires_grad_(False)
+        self.model.to(device)
         self.device = device
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.columns = frozenset(inspect.signature(model.forward).parameters) - {"labels"}

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import torch
@@ -17,7 +17,7 @@ from transformers.utils import logging
 from hf_distill._evaluation import ExactEvaluation
 from hf_distill._publishing import Publishing
 from hf_distill.data.checks import check_dataset, labelled_rows
-from hf_distill.labels import align_labels, are_placeholders
+from hf_distill.labels import align_labels, are_placeholders, id2label_of, label2id_of
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs
 from hf_distill.problem_types import resolve_problem_type
@@ -118,18 +118,15 @@ class DistillationTrainer(ExactEvaluation, Publishing):
                 f"The teacher's problem type is {teacher_type.name}, the student's {self.problem_type.name}. Set "
                 "`problem_type` and `num_labels` of the student's config to the teacher's."
             )
-        self.teacher.label_order = align_labels(teacher_config.id2label, config.id2label)
+        theirs, ours = id2label_of(teacher_config), id2label_of(config)
+        self.teacher.label_order = align_labels(theirs, ours)
         if self.teacher.label_order is not None:
-            logger.warning(f"The teacher's classes are reordered by name to the student's: {config.id2label}.")
-        elif are_placeholders(config.id2label) and not are_placeholders(teacher_config.id2label):
-            config.id2label, config.label2id = dict(teacher_config.id2label), dict(teacher_config.label2id)
-            logger.warning(
-                f"The student's labels had no names and take the teacher's, in its order: {config.id2label}."
-            )
-        elif are_placeholders(teacher_config.id2label) and not are_placeholders(config.id2label):
-            logger.warning(
-                f"The teacher's labels have no names; its order is taken for the student's: {config.id2label}."
-            )
+            logger.warning(f"The teacher's classes are reordered by name to the student's: {ours}.")
+        elif are_placeholders(ours) and not are_placeholders(theirs):
+            config.id2label, config.label2id = dict(theirs), label2id_of(teacher_config)
+            logger.warning(f"The student's labels had no names and take the teacher's, in its order: {theirs}.")
+        elif are_placeholders(theirs) and not are_placeholders(ours):
+            logger.warning(f"The teacher's labels have no names; its order is taken for the student's: {ours}.")
 
     def _build_loss(self) -> None:
         spec = self.args.objective_spec() if self._objectives is None else self._objectives
@@ -144,7 +141,7 @@ class DistillationTrainer(ExactEvaluation, Publishing):
                     dataset,
                     role,
                     self.problem_type,
-                    self._chance_guard.label_names,
+                    self.label_names,
                     needs_teacher_logits=self._needs_teacher and not isinstance(self.teacher, Teacher),
                     needs_labels=self.distillation_loss.reads_labels,
                 )
@@ -158,10 +155,11 @@ class DistillationTrainer(ExactEvaluation, Publishing):
     def _set_signature_columns_if_needed(self) -> None:
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
-            self._student_columns = frozenset(self._signature_columns) - {"label", "label_ids", *self.label_names}
+            signature = cast("list[str]", self._signature_columns)
+            self._student_columns = frozenset(signature) - {"label", "label_ids", *self.label_names}
             # Pruning would drop what the student does not know: a DistilBERT knows no segment ids, its teacher does.
             teacher_columns = self.teacher.columns if self.teacher is not None else frozenset()
-            self._signature_columns += sorted(teacher_columns - frozenset(self._signature_columns))
+            signature += sorted(teacher_columns - frozenset(signature))
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
         # Trainer's would follow `train_sampling_strategy`, and `predict` would return rows out of order.
@@ -211,7 +209,7 @@ class DistillationTrainer(ExactEvaluation, Publishing):
         model: nn.Module,
         inputs: dict[str, Tensor],
         return_outputs: bool = False,
-        num_items_in_batch: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of one micro-batch, and on request the logits of student and teacher.
 
@@ -243,7 +241,7 @@ class DistillationTrainer(ExactEvaluation, Publishing):
             return None
         return self.teacher(inputs, self.distillation_loss.teacher_reads)
 
-    def _normalise(self, terms: dict[str, Tensor], is_unit: Tensor, num_units: Tensor | None) -> Tensor:
+    def _normalise(self, terms: dict[str, Tensor], is_unit: Tensor, num_units: Tensor | int | None) -> Tensor:
         values = sum(weight * terms[name] for name, weight in self.distillation_loss.weights.items())
         total = torch.where(is_unit, values, 0.0).sum()
         if num_units is None:
@@ -291,7 +289,7 @@ class DistillationTrainer(ExactEvaluation, Publishing):
         """
         if self.state.global_step == 0:
             raise ValueError("Call `train` first: the baseline takes as many optimiser steps as the student did.")
-        folder = str(Path(self.args.output_dir, "baseline"))
+        folder = str(Path(str(self.args.output_dir), "baseline"))
         baseline = DistillationTrainer(
             student,
             args=self.args.without_teacher(folder, max_steps=self.state.global_step),

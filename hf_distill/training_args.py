@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from transformers import TrainingArguments
 
@@ -104,7 +104,8 @@ class DistillationTrainingArguments(TrainingArguments):
     def objective_spec(self) -> dict[str, Any]:
         """Return the terms of the loss by name, from `objectives` or from the four arguments that it replaces."""
         if self.objectives is not None:
-            spec = {k: dict(v) if isinstance(v, dict) else {"weight": v} for k, v in self.objectives.items()}
+            objectives = cast("dict[str, Any]", self.objectives)
+            spec = {k: dict(v) if isinstance(v, dict) else {"weight": v} for k, v in objectives.items()}
             if "ce" in spec:
                 spec["ce"].setdefault("label_smoothing", self.label_smoothing_factor)
             return spec
@@ -129,7 +130,7 @@ class DistillationTrainingArguments(TrainingArguments):
             **changes: Other arguments to change, e.g. `max_steps`.
         """
         unset = dict.fromkeys(("temperature", "soft_label_weight", "hard_label_weight", "soft_loss"))
-        alone = {**unset, "objectives": {"ce": 1.0}, "push_to_hub": False, "output_dir": output_dir}
+        alone: dict[str, Any] = {**unset, "objectives": {"ce": 1.0}, "push_to_hub": False, "output_dir": output_dir}
         return dataclasses.replace(self, **alone, **changes)
 
     def __getstate__(self) -> dict[str, Any]:

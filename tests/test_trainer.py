@@ -305,7 +305,9 @@ def test_resuming_is_bit_identical_to_not_stopping(models, dataset, tokenizer, t
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("changes", [{"bf16": True}, {"activation_checkpointing": True}], ids=["bf16", "checkpointing"])
+@pytest.mark.parametrize(
+    "changes", [{"bf16": True}, {"activation_checkpointing": True}], ids=["bf16", "checkpointing"]
+)
 def test_it_trains_with(models, dataset, tokenizer, tmp_path, changes):
     plain, changed = (
         trained_gradients(*models, dataset, tokenizer, tmp_path, per_device_train_batch_size=32, **more)[0]
@@ -445,7 +447,7 @@ def test_bad_input_is_refused_before_training(models, dataset, tokenizer, tmp_pa
 def test_label_names_that_differ_are_refused_with_both_maps(models, dataset, tokenizer, tmp_path):
     teacher = tiny_model()
     teacher.config.id2label = {0: "bad", 1: "so-so", 2: "good"}
-    with pytest.raises(ValueError, match="so-so.*neutral"):
+    with pytest.raises(ValueError, match="neutral.*so-so"):
         make_trainer(models[0], teacher, dataset, tokenizer, tmp_path)
 
 

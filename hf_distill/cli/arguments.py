@@ -1,7 +1,7 @@
 """Flags that the commands share, and recipes: the same names in YAML."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ class DataArguments:
         return load_transfer_text(self.transfer_file, self.transfer_dataset_name, task.text_columns)
 
 
-def parse(types: Sequence[type], arguments: Sequence[str]) -> tuple[Any, ...]:
+def parse(types: Iterable[Any], arguments: Sequence[str]) -> tuple[Any, ...]:
     """Parse flags, and `--config recipe.yaml` under them: a flag wins over the recipe.
 
     Raises:

@@ -16,6 +16,7 @@ from transformers import (
 
 from hf_distill.cli.arguments import DataArguments, ModelArguments, parse
 from hf_distill.data import Task
+from hf_distill.labels import label2id_of
 from hf_distill.reporting import measure_latency, summary
 from hf_distill.students import create_student
 from hf_distill.teachers import load_teacher
@@ -28,13 +29,12 @@ def run(arguments: Sequence[str]) -> None:
     models, data, args = parse((ModelArguments, DataArguments, DistillationTrainingArguments), arguments)
     set_seed(args.seed)
     task, transfer = _load(data, args)
-    tokenizer = AutoTokenizer.from_pretrained(models.teacher_model_name_or_path, revision=models.teacher_revision)
-    teacher = _load_teacher(models, task)
+    teacher, tokenizer = _load_teacher(models, task)
     rows, train = _tokenize(task, transfer, tokenizer, teacher, data, args)
     common = {
         "eval_dataset": rows[task.validation_splits[0]],
         "processing_class": tokenizer,
-        "compute_metrics": task.compute_metrics_for(teacher.config.label2id),
+        "compute_metrics": task.compute_metrics_for(label2id_of(teacher.config)),
     }
     if models.fine_tune_teacher:
         _fine_tune(teacher, rows["train"], common, models, args)
@@ -58,10 +58,18 @@ def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Tas
         return task, data.load_transfer(task)
 
 
-def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel:
+def _load_teacher(models: ModelArguments, task: Task) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     name, revision = models.teacher_model_name_or_path, models.teacher_revision
-    if not models.fine_tune_teacher:
-        return load_teacher(name, revision)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        return _load_new_head(name, revision, task) if models.fine_tune_teacher else load_teacher(
+            name, revision
+        ), tokenizer
+    except OSError as error:
+        raise OSError(f"The teacher {name!r} cannot be loaded with its tokenizer: {error}") from error
+
+
+def _load_new_head(name: str, revision: str | None, task: Task) -> PreTrainedModel:
     names = task.label_names or ["score"]
     return AutoModelForSequenceClassification.from_pretrained(
         name,
@@ -83,7 +91,7 @@ def _tokenize(
     args: DistillationTrainingArguments,
 ) -> tuple[DatasetDict, Dataset]:
     """Return the splits, and what the student is to be trained on: labelled and unlabelled rows together."""
-    label2id = teacher.config.label2id
+    label2id = label2id_of(teacher.config)
     with args.main_process_first(desc="tokenising the data"):
         rows = task.tokenize(tokenizer, data.max_seq_length, label2id)
         if transfer is None:

@@ -45,7 +45,7 @@ def check_dataset(
         )
     label_column = _label_column(dataset)
     labels = None if label_column is None else _values(dataset, label_column)
-    if labels is not None:
+    if labels is not None and label_column is not None:
         _check_labels(labels, label_column, role, problem_type, label_names)
     if needs_labels and (labels is None or (labels == IGNORE_INDEX).any()):
         raise ValueError(
@@ -71,10 +71,11 @@ def labelled_rows(dataset: object, problem_type: ProblemType) -> datasets.Datase
     if not isinstance(dataset, datasets.Dataset):
         raise TypeError(f"Only of a `datasets.Dataset` can the labelled rows be chosen, got {type(dataset).__name__}.")
     column = _label_column(dataset)
-    keep = [] if column is None else problem_type.is_labelled(torch.tensor(_values(dataset, column))).nonzero()[:, 0]
-    if len(keep) == 0:
+    labelled = [] if column is None else problem_type.is_labelled(torch.tensor(_values(dataset, column))).tolist()
+    keep = [row for row, is_labelled in enumerate(labelled) if is_labelled]
+    if not keep:
         raise ValueError("No row has a label, so there is nothing to train a student on without its teacher.")
-    return dataset if len(keep) == len(dataset) else dataset.select(keep.tolist())
+    return dataset if len(keep) == len(dataset) else dataset.select(keep)
 
 
 def _label_column(dataset: datasets.Dataset) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from hf_distill.data.metrics import logits_of
+from hf_distill.labels import match_labels
 
 if TYPE_CHECKING:  # slow to import
     from transformers import EvalPrediction, PreTrainedTokenizerBase
@@ -121,24 +122,6 @@ class Task:
         if label2id is None or self.label_names is None:
             return None
         return match_labels(self.label_names, label2id)
-
-
-def match_labels(label_names: Sequence[str], label2id: Mapping[str, int]) -> list[int]:
-    """Find the model's id of each of our classes by name, `(num_labels,)`."""
-    if all(name in label2id for name in label_names):
-        return [label2id[name] for name in label_names]
-    if label2id == {f"LABEL_{i}": i for i in range(len(label_names))}:
-        return list(range(len(label_names)))
-    ids = {name.casefold(): i for name, i in label2id.items()}
-    folded = [name.casefold() for name in label_names]
-    is_ambiguous = len(ids) < len(label2id) or len(set(folded)) < len(folded)
-    if is_ambiguous or not ids.keys() >= set(folded):
-        raise ValueError(
-            f"The data's labels {list(label_names)} are not all among the model's {dict(label2id)}, or not without "
-            "ambiguity once upper and lower case are taken as equal. Use the names of the data in `label2id` and "
-            "`id2label` of the model's config, or a model that was made for these labels."
-        )
-    return [ids[name] for name in folded]
 
 
 def _encode(

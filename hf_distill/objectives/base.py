@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -55,8 +55,8 @@ class Objective(nn.Module):
             )
         self.problem_type = problem_type
 
-    def forward(self, student: ClassifierOutputs, teacher: ClassifierOutputs | None, batch: Batch) -> Tensor:
-        """Return `(batch,)`; `teacher` is None only for objectives that read nothing of it."""
+    def forward(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
+        """Return `(batch,)`; an objective that reads nothing of the teacher may be given None for it."""
         raise NotImplementedError
 
     def spec(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class TemperedObjective(Objective):
             raise ValueError(
                 f"`temperature` must be a finite number > 0, got {temperature}. Use 1.0 to soften nothing."
             )
-        self.temperature = temperature
+        self.temperature = cast(float, temperature)  # None only until `bind`, and for problems without classes
 
     def bind(self, problem_type: ProblemType) -> None:
         super().bind(problem_type)
@@ -103,25 +103,26 @@ class DistillationLoss(nn.Module):
         if not any(objective.weight > 0 for objective in objectives):
             raise ValueError(f"At least one objective needs a weight > 0, got {names or 'no objective'}.")
         # One of weight 0 would only cost time, a teacher's forward pass perhaps.
-        self.objectives = nn.ModuleList(objective for objective in objectives if objective.weight > 0)
-        for objective in self.objectives:
+        self.terms = [objective for objective in objectives if objective.weight > 0]
+        for objective in self.terms:
             objective.bind(problem_type)
+        self.objectives = nn.ModuleList(self.terms)  # so that what they learn is moved, saved and trained
         self.problem_type = problem_type
-        self.student_reads = frozenset[str]().union(*(o.student_reads for o in self.objectives))
-        self.teacher_reads = frozenset[str]().union(*(o.teacher_reads for o in self.objectives))
-        self.reads_labels = [o.name for o in self.objectives if o.reads_labels]
+        self.student_reads = frozenset[str]().union(*(o.student_reads for o in self.terms))
+        self.teacher_reads = frozenset[str]().union(*(o.teacher_reads for o in self.terms))
+        self.reads_labels = [o.name for o in self.terms if o.reads_labels]
 
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each term."""
-        return {objective.name: objective.weight for objective in self.objectives}
+        return {objective.name: objective.weight for objective in self.terms}
 
     def forward(
         self, student: ClassifierOutputs, teacher: ClassifierOutputs | None, batch: Batch
     ) -> dict[str, Tensor]:
         """Return the unweighted value of each term per unit, `(batch,)` each."""
-        return {objective.name: objective(student, teacher, batch) for objective in self.objectives}
+        return {objective.name: objective(student, teacher, batch) for objective in self.terms}
 
     def spec(self) -> dict[str, dict[str, Any]]:
         """Return the spec that builds the same loss again; see [`build_objectives`]."""
-        return {objective.name: objective.spec() for objective in self.objectives}
+        return {objective.name: objective.spec() for objective in self.terms}

@@ -30,7 +30,7 @@ class HardLabels(Objective):
         if self.label_smoothing and not problem_type.has_classes:
             raise ValueError(f"Label smoothing is not defined for {problem_type.name}. Leave it at 0.")
 
-    def forward(self, student: ClassifierOutputs, teacher: ClassifierOutputs | None, batch: Batch) -> Tensor:
+    def forward(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
         if "labels" not in batch:  # unlabelled text
             return student.logits.new_zeros(len(student.logits))
         return self.problem_type.hard_loss(student.logits, batch["labels"], self.label_smoothing)

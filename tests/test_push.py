@@ -1,0 +1,76 @@
+"""Pushing a student, against a stand-in for the Hub on this machine."""
+
+import textwrap
+
+import pytest
+from hub_server import TOKEN, HubServer, run_against
+
+TRAIN = """
+import sys
+from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+from hf_distill import DistillationTrainer, DistillationTrainingArguments
+
+tokenizer = tiny_tokenizer()
+rows = tiny_dataset(tokenizer)
+args = DistillationTrainingArguments(
+    "out", max_steps=2, use_cpu=True, report_to="none", push_to_hub=True, hub_model_id="tester/student",
+    hub_strategy="end", eval_strategy="epoch",
+)
+trainer = DistillationTrainer(
+    tiny_model(2, seed=2), tiny_model(4, seed=1), args, train_dataset=rows, eval_dataset=rows,
+    processing_class=tokenizer,
+)
+trainer.train()
+"""
+LOAD = """
+from transformers import pipeline
+print(pipeline("text-classification", model="tester/student")(["a great film"])[0]["label"])
+"""
+
+
+@pytest.fixture
+def server():
+    with HubServer() as server:
+        yield server
+
+
+def test_a_pushed_student_has_its_card_and_record_and_works_in_a_pipeline(server, tmp_path):
+    pushed = run_against(server, TRAIN + "trainer.push_to_hub()", tmp_path)
+    assert pushed.returncode == 0, pushed.stderr
+    files = server.repos["tester/student"].files
+    assert {"README.md", "distillation.json", "model.safetensors", "config.json", "tokenizer.json"} <= files.keys()
+    assert not [name for name in files if name.endswith((".bin", ".pt", ".pkl"))]
+    card = files["README.md"].decode()
+    assert 'pipeline("text-classification", model="tester/student")' in card
+    assert not any(TOKEN.encode() in content for content in files.values())
+    loaded = run_against(server, LOAD, tmp_path)
+    assert loaded.stdout.strip() in ("negative", "neutral", "positive"), loaded.stderr
+
+
+def test_a_failing_push_keeps_the_student_and_says_how_to_retry(server, tmp_path):
+    server.fail_with["commit"] = 403
+    script = TRAIN + textwrap.dedent("""
+        try:
+            trainer.push_to_hub()
+        except ConnectionError as error:
+            print("MESSAGE", error)
+    """)
+    done = run_against(server, script, tmp_path)
+    assert "Nothing is lost: the student is in out" in done.stdout, done.stderr
+    assert "hf upload tester/student out ." in done.stdout
+    assert TOKEN not in done.stdout + done.stderr
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size > 0
+    assert (tmp_path / "out" / "README.md").exists()
+    assert "model.safetensors" not in server.repos["tester/student"].files
+
+    server.fail_with.clear()
+    retry = "from huggingface_hub import upload_folder\nupload_folder(repo_id='tester/student', folder_path='out')"
+    assert run_against(server, retry, tmp_path).returncode == 0
+    assert "model.safetensors" in server.repos["tester/student"].files
+
+
+def test_a_hub_that_is_down_is_an_error_before_training(server, tmp_path):
+    server.fail_with["create"] = 403
+    done = run_against(server, TRAIN, tmp_path)
+    assert done.returncode != 0
+    assert "train_runtime" not in done.stdout
