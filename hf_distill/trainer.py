@@ -73,11 +73,13 @@ class DistillationTrainer(ExactEvaluation, Publishing):
         compute_loss_func: Callable | None = None,
         **trainer_kwargs: Any,
     ) -> None:
+        args = args or DistillationTrainingArguments("tmp_trainer")
+        if not isinstance(args, DistillationTrainingArguments):
+            raise TypeError(f"`args` must be `DistillationTrainingArguments`, got {type(args).__name__}.")
         if compute_loss_func is not None:
             raise ValueError("`compute_loss_func` would take the place of distillation. Pass `objectives` instead.")
         if model is not None and model is teacher_model:
             raise ValueError("`model` and `teacher_model` are one object. Make a student with `create_student`.")
-        args = args or DistillationTrainingArguments("tmp_trainer")
         if args.n_gpu > 1:
             raise ValueError(
                 f"{args.n_gpu} GPUs and one process: DataParallel would run the teacher on the first GPU alone. Start "
@@ -145,6 +147,11 @@ class DistillationTrainer(ExactEvaluation, Publishing):
                     needs_teacher_logits=self._needs_teacher and not isinstance(self.teacher, Teacher),
                     needs_labels=self.distillation_loss.reads_labels,
                 )
+                if isinstance(self.teacher, Teacher) and TEACHER_LOGITS in getattr(dataset, "column_names", []):
+                    logger.warning(
+                        f"The {role} data set has a column `{TEACHER_LOGITS}`, which is not used: `teacher_model` is "
+                        "given, and runs. Leave it out to train on the column."
+                    )
 
     def _hp_search_setup(self, trial: Any) -> None:
         super()._hp_search_setup(trial)
