@@ -12,7 +12,6 @@ from hf_distill.objectives import DistillationLoss
 from hf_distill.problem_types import ProblemType
 from hf_distill.record import describe_model, describe_training, new_record, write_record
 from hf_distill.reporting.model_card import model_card
-from hf_distill.teachers import CachedTeacher, Teacher
 from hf_distill.training_args import DistillationTrainingArguments
 
 _PUSH_ERRORS = (HfHubHTTPError, LocalTokenNotFoundError, OSError)
@@ -23,7 +22,7 @@ class Publishing(Trainer):
 
     model: PreTrainedModel
     args: DistillationTrainingArguments
-    teacher: Teacher | CachedTeacher | None
+    teacher_description: dict[str, Any] | None
     problem_type: ProblemType
     distillation_loss: DistillationLoss
     record: dict[str, Any]
@@ -37,9 +36,9 @@ class Publishing(Trainer):
         student = describe_model(self.accelerator.unwrap_model(self.model))
         student["origin"] = student.pop("name_or_path")
         student["name"] = self.hub_model_id or self.args.hub_model_id or Path(str(self.args.output_dir)).resolve().name
-        teacher = describe_model(self.teacher.model) if isinstance(self.teacher, Teacher) else None
+        teacher = self.teacher_description
         if teacher is not None:
-            teacher["dtype"] = self.args.resolved_teacher_dtype()
+            teacher = {**teacher, "dtype": self.args.resolved_teacher_dtype()}
         metrics = {**self._last_metrics(), **self.record.get("metrics", {})}
         return {
             **new_record(),

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import torch
 from accelerate.utils import extract_model_from_parallel
+from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
@@ -48,8 +49,7 @@ class Teacher:
         inputs = {name: value for name, value in batch.items() if name in self.columns}
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             outputs = self.model(**inputs)
-        logits = outputs.logits.float()
-        return ClassifierOutputs(logits if self.label_order is None else logits[..., self.label_order])
+        return ClassifierOutputs(_in_order(outputs.logits, self.label_order))
 
     def covers(self, batch: Batch) -> bool:
         """Whether this batch is enough to know the teacher's outputs."""
@@ -57,9 +57,10 @@ class Teacher:
 
 
 class CachedTeacher:
-    """A teacher whose logits are a column of the data set, `teacher_logits`, in the student's label order."""
+    """A teacher whose logits are a column of the data set, `teacher_logits`; in the student's label order if unset."""
 
     columns = frozenset({TEACHER_LOGITS})
+    label_order: list[int] | None = None
 
     def __call__(self, batch: Batch, reads: Collection[str] = ("logits",)) -> ClassifierOutputs:
         """Return the logits that the batch carries, `(batch, num_labels)`."""
@@ -68,11 +69,15 @@ class CachedTeacher:
                 f"There is no teacher: the data set has no column `{TEACHER_LOGITS}`. Pass `teacher_model`, or add "
                 "its logits as that column."
             )
-        return ClassifierOutputs(batch[TEACHER_LOGITS].float())
+        return ClassifierOutputs(_in_order(batch[TEACHER_LOGITS], self.label_order))
 
     def covers(self, batch: Batch) -> bool:
         """Whether this batch is enough to know the teacher's outputs."""
         return TEACHER_LOGITS in batch
+
+
+def _in_order(logits: Tensor, label_order: list[int] | None) -> Tensor:
+    return logits.float() if label_order is None else logits.float()[..., label_order]
 
 
 def load_teacher(name_or_path: str | os.PathLike, revision: str | None = None) -> PreTrainedModel:

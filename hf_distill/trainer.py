@@ -16,18 +16,16 @@ from transformers.utils import logging
 
 from hf_distill._evaluation import ExactEvaluation
 from hf_distill._publishing import Publishing
+from hf_distill._teaching import Teaching
 from hf_distill.data.checks import check_dataset, labelled_rows
-from hf_distill.labels import align_labels, are_placeholders, id2label_of, label2id_of
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs
-from hf_distill.problem_types import resolve_problem_type
-from hf_distill.teachers import Teacher, resolve_teacher
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)
 
 
-class DistillationTrainer(ExactEvaluation, Publishing):
+class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
     r"""Train a student classifier on the outputs of a teacher, on labels, or on both.
 
     The loss of one optimiser step is the weighted sum of its objectives, each summed over the units (rows) of all
@@ -88,11 +86,7 @@ class DistillationTrainer(ExactEvaluation, Publishing):
         self._objectives = objectives
         terms = build_objectives(args.objective_spec() if objectives is None else objectives)
         self._needs_teacher = any(term.weight > 0 and term.teacher_reads for term in terms)
-        self.teacher = (
-            resolve_teacher(teacher_model, args.device, args.resolved_teacher_dtype())
-            if teacher_model is not None or self._needs_teacher
-            else None
-        )
+        self._resolve_teacher(teacher_model, args, trainer_kwargs.get("processing_class"))
         self.record: dict[str, Any] = {}
         super().__init__(
             model=model,
@@ -105,30 +99,9 @@ class DistillationTrainer(ExactEvaluation, Publishing):
         self._match_teacher_and_student()
         self._build_loss()
         self._check_datasets()
+        self._label_datasets()
 
     # ---- Construction ----
-
-    def _match_teacher_and_student(self) -> None:
-        """Refuse different kinds of problem, and align the label spaces by name."""
-        config = self.model.config
-        self.problem_type = resolve_problem_type(config)
-        if not isinstance(self.teacher, Teacher):
-            return
-        teacher_config = self.teacher.model.config
-        if (teacher_type := resolve_problem_type(teacher_config)) is not self.problem_type:
-            raise ValueError(
-                f"The teacher's problem type is {teacher_type.name}, the student's {self.problem_type.name}. Set "
-                "`problem_type` and `num_labels` of the student's config to the teacher's."
-            )
-        theirs, ours = id2label_of(teacher_config), id2label_of(config)
-        self.teacher.label_order = align_labels(theirs, ours)
-        if self.teacher.label_order is not None:
-            logger.warning(f"The teacher's classes are reordered by name to the student's: {ours}.")
-        elif are_placeholders(ours) and not are_placeholders(theirs):
-            config.id2label, config.label2id = dict(theirs), label2id_of(teacher_config)
-            logger.warning(f"The student's labels had no names and take the teacher's, in its order: {theirs}.")
-        elif are_placeholders(theirs) and not are_placeholders(ours):
-            logger.warning(f"The teacher's labels have no names; its order is taken for the student's: {ours}.")
 
     def _build_loss(self) -> None:
         spec = self.args.objective_spec() if self._objectives is None else self._objectives
@@ -144,10 +117,10 @@ class DistillationTrainer(ExactEvaluation, Publishing):
                     role,
                     self.problem_type,
                     self.label_names,
-                    needs_teacher_logits=self._needs_teacher and not isinstance(self.teacher, Teacher),
+                    needs_teacher_logits=self._needs_teacher and self.teacher_config is None,
                     needs_labels=self.distillation_loss.reads_labels,
                 )
-                if isinstance(self.teacher, Teacher) and TEACHER_LOGITS in getattr(dataset, "column_names", []):
+                if self.teacher_config is not None and TEACHER_LOGITS in getattr(dataset, "column_names", []):
                     logger.warning(
                         f"The {role} data set has a column `{TEACHER_LOGITS}`, which is not used: `teacher_model` is "
                         "given, and runs. Leave it out to train on the column."

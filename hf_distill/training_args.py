@@ -30,6 +30,9 @@ class DistillationTrainingArguments(TrainingArguments):
         soft_loss (`str`, *optional*, "kl" when unset): Name of the soft loss, one of the logit objectives.
         objectives (`dict` or JSON `str`, *optional*): The terms of the loss by name, each with a weight or a dict of
             hyper-parameters. Takes the place of the four arguments above; setting any of these too is an error.
+        cache_teacher_outputs (`bool`, defaults to `False`): Store the teacher's logits on disk before the first step
+            and train on these; the teacher runs once per distinct text, over all epochs, seeds and runs.
+        teacher_cache_dir (`str`, *optional*): Folder of that store; unset, one for this user under `HF_HOME`.
         teacher_dtype (`str`, defaults to "auto"): Precision of the teacher's forward pass. "auto" is what `bf16` and
             `fp16` say, else float32; it never depends on the hardware. On its own a bfloat16 teacher moves the
             student's gradients by about 1e-3 of their size.
@@ -62,6 +65,14 @@ class DistillationTrainingArguments(TrainingArguments):
             "help": "Terms of the loss as JSON, name to weight or to hyper-parameters, in place of the four arguments "
             'above: \'{"ce": 0.1, "kl": {"weight": 0.9, "temperature": 4.0}}\'.'
         },
+    )
+    cache_teacher_outputs: bool = field(
+        default=False,
+        metadata={"help": "Store the teacher's logits on disk, so that it runs once per distinct text, ever."},
+    )
+    teacher_cache_dir: str | None = field(
+        default=None,
+        metadata={"help": "Folder of that store. Unset: a folder for this user under HF_HOME, shared by all runs."},
     )
     teacher_dtype: str = field(
         default="auto",

@@ -1,0 +1,102 @@
+"""Who teaches: live or through the cache, matched with the student by problem type and label names."""
+
+import os
+from typing import Any
+
+import datasets
+from torch.utils.data import DataLoader
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers.utils import logging
+
+from hf_distill.cache import TeacherCache
+from hf_distill.labels import align_labels, are_placeholders, id2label_of, label2id_of
+from hf_distill.outputs import TEACHER_LOGITS
+from hf_distill.problem_types import resolve_problem_type
+from hf_distill.record import describe_model
+from hf_distill.teachers import CachedTeacher, Teacher, resolve_teacher
+from hf_distill.training_args import DistillationTrainingArguments
+
+logger = logging.get_logger(__name__)
+
+
+class Teaching(Trainer):
+    """The part of [`DistillationTrainer`] that knows where the teacher's outputs come from.
+
+    Attributes:
+        teacher: From a batch to the teacher's outputs; None if no objective needs one and none was given.
+        teacher_cache: With `cache_teacher_outputs`, the store that labels data sets.
+        teacher_config: Of the teacher; None if only its logits are known.
+        teacher_description: What the record says of it.
+    """
+
+    model: PreTrainedModel
+    _needs_teacher: bool
+
+    def _resolve_teacher(
+        self,
+        teacher_model: PreTrainedModel | str | os.PathLike | None,
+        args: DistillationTrainingArguments,
+        processing_class: PreTrainedTokenizerBase | None,
+    ) -> None:
+        """Set `teacher`, `teacher_cache`, and what the label spaces and the record need to know of the teacher."""
+        self.teacher: Teacher | CachedTeacher | None = None
+        self.teacher_cache: TeacherCache | None = None
+        self.teacher_config: PreTrainedConfig | None = None
+        self.teacher_description: dict[str, Any] | None = None
+        dtype = args.resolved_teacher_dtype()
+        if args.cache_teacher_outputs and teacher_model is not None:
+            if processing_class is None:
+                raise ValueError("`cache_teacher_outputs` needs `processing_class`, the tokenizer of the rows.")
+            self.teacher_cache = TeacherCache(
+                args.teacher_cache_dir, teacher_model, processing_class, dtype, args.device
+            )
+            self.teacher, self.teacher_config = CachedTeacher(), self.teacher_cache.config
+            self.teacher_description = self.teacher_cache.description
+        elif teacher_model is not None or self._needs_teacher:
+            self.teacher = resolve_teacher(teacher_model, args.device, dtype)
+            if isinstance(self.teacher, Teacher):
+                self.teacher_config = self.teacher.model.config
+                self.teacher_description = describe_model(self.teacher.model)
+
+    def _with_teacher_logits(self, dataset: Any) -> Any:
+        """Label a data set through the cache, if there is one and it can."""
+        if self.teacher_cache is None or dataset is None:
+            return dataset
+        if not isinstance(dataset, datasets.Dataset):
+            raise TypeError(f"`cache_teacher_outputs` needs a `datasets.Dataset`, got {type(dataset).__name__}.")
+        return self.teacher_cache.label(dataset)
+
+    def _label_datasets(self) -> None:
+        if self.teacher_cache is None:
+            return
+        self.train_dataset = self._with_teacher_logits(self.train_dataset)
+        if isinstance(self.eval_dataset, dict):
+            self.eval_dataset = {name: self._with_teacher_logits(rows) for name, rows in self.eval_dataset.items()}
+        else:
+            self.eval_dataset = self._with_teacher_logits(self.eval_dataset)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Return the loader of an evaluation set; one that the cache has not seen is labelled first."""
+        is_new = isinstance(eval_dataset, datasets.Dataset) and TEACHER_LOGITS not in eval_dataset.column_names
+        return super().get_eval_dataloader(self._with_teacher_logits(eval_dataset) if is_new else eval_dataset)
+
+    def _match_teacher_and_student(self) -> None:
+        """Refuse different kinds of problem, and align the label spaces by name."""
+        config = self.model.config
+        self.problem_type = resolve_problem_type(config)
+        if self.teacher is None or self.teacher_config is None:
+            return
+        if (teacher_type := resolve_problem_type(self.teacher_config)) is not self.problem_type:
+            raise ValueError(
+                f"The teacher's problem type is {teacher_type.name}, the student's {self.problem_type.name}. Set "
+                "`problem_type` and `num_labels` of the student's config to the teacher's."
+            )
+        theirs, ours = id2label_of(self.teacher_config), id2label_of(config)
+        self.teacher.label_order = align_labels(theirs, ours)
+        if self.teacher.label_order is not None:
+            logger.warning(f"The teacher's classes are reordered by name to the student's: {ours}.")
+        elif are_placeholders(ours) and not are_placeholders(theirs):
+            config.id2label, config.label2id = dict(theirs), label2id_of(self.teacher_config)
+            logger.warning(f"The student's labels had no names and take the teacher's, in its order: {theirs}.")
+        elif are_placeholders(theirs) and not are_placeholders(ours):
+            logger.warning(f"The teacher's labels have no names; its order is taken for the student's: {ours}.")

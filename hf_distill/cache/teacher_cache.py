@@ -1,0 +1,223 @@
+"""`TeacherCache`: the teacher runs once per distinct text, ever."""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from accelerate import PartialState
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from hf_distill.cache.fingerprint import fingerprint
+from hf_distill.cache.store import KEY, Store, checksum
+from hf_distill.outputs import TEACHER_LOGITS
+from hf_distill.record import describe_model, describe_versions
+from hf_distill.teachers import Teacher, load_teacher
+
+logger = logging.get_logger(__name__)
+
+MAX_TOKENS = 4096  # of a batch, padding included
+ROWS_PER_SHARD = 4096
+_CHUNK = 10_000  # rows that are in memory at a time
+
+
+def default_cache_dir() -> Path:
+    """Return the folder for this user: `hf_distill/teachers` in HF_HOME."""
+    home = os.environ.get("HF_HOME", os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface"))
+    return Path(home).expanduser() / "hf_distill" / "teachers"
+
+
+class TeacherCache:
+    """A durable store of a teacher's logits, found by what the teacher sees.
+
+    A row's key is a hash of its token ids and segment ids; the store's name is a hash of the teacher's weights,
+    config and precision. So the logits survive shuffling, filtering, added rows, duplicates, other splits, seeds and
+    students, and a changed teacher never finds those of another. Under several processes (`accelerate launch`) each
+    computes its share. A killed run loses at most [`ROWS_PER_SHARD`] rows a process; a damaged shard is named and its
+    rows are computed again.
+
+    Args:
+        cache_dir: Folder for all teachers; None for a folder per user under `HF_HOME`.
+        teacher: The teacher, or its path or Hub id. A model is moved to `device` while it labels, and back.
+        processing_class: The tokenizer that made the token ids, for padding.
+        dtype: Precision of the forward pass: "float32", "bfloat16" or "float16".
+        device: Where it runs; None for what accelerate chooses.
+        stored_dtype: "float32" or "float16", of the logits on disk.
+
+    Raises:
+        OSError: if the teacher cannot be loaded or the folder not be written.
+        ValueError: for weights of lower precision than `dtype`.
+    """
+
+    def __init__(
+        self,
+        cache_dir: str | os.PathLike | None,
+        teacher: PreTrainedModel | str | os.PathLike,
+        processing_class: PreTrainedTokenizerBase,
+        dtype: str = "float32",
+        device: torch.device | None = None,
+        stored_dtype: str = "float32",
+    ) -> None:
+        self.processing_class = processing_class
+        self.dtype, self.stored_dtype = dtype, stored_dtype
+        self.processes = PartialState()
+        self.device = device or self.processes.device
+        self._source = teacher
+        model = self._model()
+        self.config = model.config
+        self.description = describe_model(model)
+        name, hashed = fingerprint(model, dtype, f"logits in {stored_dtype}")
+        self.folder = Path(cache_dir or default_cache_dir()) / name
+        self.store = Store(self.folder, stored_dtype)
+        self._describe(name, hashed)
+        self.num_computed = 0  # rows that this process has run the teacher on
+
+    def _model(self) -> PreTrainedModel:
+        return self._source if isinstance(self._source, PreTrainedModel) else load_teacher(self._source)
+
+    def _describe(self, name: str, hashed: dict[str, Any]) -> None:
+        path = self.folder / "teacher.json"
+        if path.exists():
+            return
+        text = {"fingerprint": name, **hashed, "teacher": self.description, "versions": describe_versions()}
+        temporary = self.folder / f"{uuid.uuid4().hex}.tmp"
+        temporary.write_text(json.dumps(text, indent=2, default=str) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+    # ---- Labelling ----
+
+    def label(self, dataset: datasets.Dataset) -> datasets.Dataset:
+        """Add the column `teacher_logits`, `(num_labels,)` a row in the teacher's label order, memory-mapped.
+
+        Only the rows that no run has computed before are computed.
+
+        Args:
+            dataset: Tokenised by the teacher's tokenizer: `input_ids`, and `token_type_ids` if it has segments.
+
+        Raises:
+            ValueError: if the data set has no `input_ids`.
+        """
+        if "input_ids" not in dataset.column_names:
+            raise ValueError(
+                f"The data set has no column `input_ids`, only {', '.join(dataset.column_names)}. Tokenise it by the "
+                "teacher's tokenizer first."
+            )
+        keys = self._keys(dataset)
+        self.processes.wait_for_everyone()
+        self.store.refresh()
+        self._compute_missing(dataset, keys)
+        self.processes.wait_for_everyone()
+        self.store.refresh()
+        column = datasets.Dataset.from_file(str(self._write_column(keys)))
+        without = dataset.remove_columns([TEACHER_LOGITS] if TEACHER_LOGITS in dataset.column_names else [])
+        return datasets.concatenate_datasets([without, column], axis=1)
+
+    def _keys(self, dataset: datasets.Dataset) -> np.ndarray:
+        """Hash what the teacher sees of every row: `(num_rows,)`, 16 bytes each."""
+        digests = []
+        for rows in _chunks(dataset, ("input_ids", "token_type_ids")):
+            for ids, *segments in zip(*(_lists(column) for column in rows.columns), strict=True):
+                digest = hashlib.blake2b(ids.tobytes(), digest_size=16)
+                # All-zero segment ids are what a model takes when it is given none.
+                if segments and segments[0].any():
+                    digest.update(segments[0].tobytes())
+                digests.append(digest.digest())
+        return np.frombuffer(b"".join(digests), KEY)
+
+    def _compute_missing(self, dataset: datasets.Dataset, keys: np.ndarray) -> None:
+        missing = np.flatnonzero(self.store.find(keys)[:, 0] < 0)
+        missing = missing[np.unique(keys[missing], return_index=True)[1]]
+        # By key, so that processes agree on whose a row is even if another run adds rows meanwhile.
+        owners = np.frombuffer(keys[missing].tobytes(), np.uint64)[::2] % np.uint64(self.processes.num_processes)
+        mine = missing[owners == self.processes.process_index]
+        hits = len(keys) - len(missing)
+        logger.info(f"Teacher's logits: {hits:,} of {len(keys):,} rows are stored, {len(missing):,} are computed.")
+        if len(mine) == 0:
+            return
+        model = self._model()
+        came_from = model.device
+        teacher = Teacher(model, self.device, self.dtype)
+        try:
+            self._run(teacher, dataset.select(mine), keys[mine], hit_rate=hits / len(keys))
+        finally:
+            torch.nn.Module.to(model, came_from)
+
+    def _run(self, teacher: Teacher, rows: datasets.Dataset, keys: np.ndarray, hit_rate: float) -> None:
+        read = {"token_type_ids", *self.processing_class.model_input_names} & set(rows.column_names)
+        rows = rows.select_columns(sorted(read))
+        pending: list[tuple[np.ndarray, np.ndarray]] = []
+        with tqdm(
+            total=len(rows), unit="row", desc="Teacher", disable=not self.processes.is_local_main_process
+        ) as bar:
+            bar.set_postfix_str(f"{hit_rate:.0%} stored before")
+            for batch in _batches(rows):
+                inputs = self.processing_class.pad(rows[batch.tolist()], return_tensors="pt").to(self.device)
+                logits = teacher(inputs).logits.cpu().numpy()
+                pending.append((keys[batch], logits))
+                self.num_computed += len(batch)
+                bar.update(len(batch))
+                if sum(len(k) for k, _ in pending) >= ROWS_PER_SHARD:
+                    self._flush(pending)
+            self._flush(pending)
+
+    def _flush(self, pending: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        if pending:
+            self.store.append(np.concatenate([k for k, _ in pending]), [row for _, rows in pending for row in rows])
+            pending.clear()
+
+    def _write_column(self, keys: np.ndarray) -> Path:
+        """Write the logits of these rows in this order, for memory-mapping, unless an earlier call has."""
+        digest = hashlib.blake2b(keys.tobytes(), digest_size=16).hexdigest()
+        folder = self.folder / "columns"
+        folder.mkdir(exist_ok=True)
+        with self.processes.local_main_process_first():
+            written = (path for path in folder.glob(f"{digest}-*.arrow") if path.stem == f"{digest}-{checksum(path)}")
+            return next(written, None) or self._write_chunks(keys, folder, digest)
+
+    def _write_chunks(self, keys: np.ndarray, folder: Path, digest: str) -> Path:
+        num_labels = self.config.num_labels
+        feature = datasets.List(datasets.Value(self.stored_dtype), length=num_labels)
+        schema = datasets.Features({TEACHER_LOGITS: feature}).arrow_schema
+        temporary = folder / f"{uuid.uuid4().hex}.tmp"
+        with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+            for start in range(0, len(keys), _CHUNK):
+                rows = self.store.rows(self.store.find(keys[start : start + _CHUNK]))
+                column = pa.FixedSizeListArray.from_arrays(rows.flatten(), num_labels).cast(schema.types[0])
+                writer.write_table(pa.table([column], schema=schema))
+        path = folder / f"{digest}-{checksum(temporary)}.arrow"
+        temporary.replace(path)
+        return path
+
+
+def _chunks(dataset: datasets.Dataset, names: Sequence[str]) -> Iterator[pa.Table]:
+    """Read columns, those that are there, some rows at a time."""
+    rows = dataset.select_columns([name for name in names if name in dataset.column_names]).with_format("arrow")
+    for start in range(0, len(rows), _CHUNK):
+        yield rows[start : start + _CHUNK]
+
+
+def _lists(column: pa.ChunkedArray) -> list[np.ndarray]:
+    lists = pa.concat_arrays(column.chunks)
+    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.split(values, np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))[:-1])
+
+
+def _batches(rows: datasets.Dataset) -> Iterator[np.ndarray]:
+    """Group rows of like length, the longest first, so that no batch pads to more than `MAX_TOKENS` tokens."""
+    lengths = np.concatenate([pc.list_value_length(table["input_ids"]) for table in _chunks(rows, ("input_ids",))])
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = start + max(1, MAX_TOKENS // max(1, lengths[order[start]]))
+        yield order[start:stop]
+        start = stop
