@@ -37,8 +37,8 @@ class ExactEvaluation(Trainer):
 
     def _start_reports(self) -> None:
         id2label = id2label_of(self.model.config)
-        self.label_names = [id2label[i] for i in range(len(id2label))]
-        self._chance_guard = ChanceGuard(self.label_names, self.args.device)
+        self.class_names = [id2label[i] for i in range(len(id2label))]
+        self._chance_guard = ChanceGuard(self.class_names, self.args.device)
         terms = list(self.distillation_loss.weights)
         self._train_means = RunningMeans([*terms, "labelled"], self.args.device)
         compared = ["agreement"] if self.teacher is not None and self.problem_type.has_classes else []

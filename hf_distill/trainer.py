@@ -116,7 +116,7 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
                     dataset,
                     role,
                     self.problem_type,
-                    self.label_names,
+                    self.class_names,
                     needs_teacher_logits=self._needs_teacher and self.teacher_config is None,
                     needs_labels=self.distillation_loss.reads_labels,
                 )

@@ -306,7 +306,7 @@ def test_resuming_is_bit_identical_to_not_stopping(models, dataset, tokenizer, t
 
 
 @pytest.mark.parametrize(
-    "changes", [{"bf16": True}, {"activation_checkpointing": True}], ids=["bf16", "checkpointing"]
+    "changes", [{"bf16": True}, {"gradient_checkpointing": True}], ids=["bf16", "checkpointing"]
 )
 def test_it_trains_with(models, dataset, tokenizer, tmp_path, changes):
     plain, changed = (
@@ -376,6 +376,10 @@ def test_it_trains_under_torch_compile(models, dataset, tokenizer, tmp_path):
         for value in (False, True)
     )
     assert relative_difference(compiled, plain) < 1e-5
+
+
+def test_what_trainer_knows_of_labels_is_left_alone(models, dataset, tokenizer, tmp_path):
+    assert make_trainer(*models, dataset, tokenizer, tmp_path).label_names == ["labels"]
 
 
 # ---- What is saved ----
