@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 import torch
+from datasets import concatenate_datasets
 from invariance import GradientRecorder, make_trainer
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+
+from hf_distill import TeacherCache
 
 
 def run(output_dir: Path) -> None:
@@ -41,6 +44,13 @@ def run(output_dir: Path) -> None:
             "evaluation": before,
             "logs": [entry for entry in trainer.state.log_history if "loss" in entry],
         }
+    rows = tiny_dataset(tokenizer, 40, seed=3)
+    cache = TeacherCache(output_dir / "cache", copy.deepcopy(teacher), tokenizer)
+    labelled = cache.label(concatenate_datasets([rows, rows]))
+    results["cache"] = {
+        "computed": trainer.accelerator.gather(torch.tensor([cache.num_computed])).tolist(),
+        "logits": torch.tensor(labelled["teacher_logits"][:]),
+    }
     if trainer.is_world_process_zero():
         torch.save(results, output_dir / f"results-{trainer.args.world_size}.pt")
     trainer.accelerator.end_training()

@@ -11,6 +11,8 @@ import torch
 from invariance import make_trainer, reference_gradient, relative_difference, trained_gradients
 from tiny import tiny_dataset, tiny_model
 
+from hf_distill import TeacherCache
+
 pytestmark = pytest.mark.distributed
 
 
@@ -71,12 +73,12 @@ def test_repeated_rows_count_for_nothing_where_the_rows_do_not_divide(results, m
 
 
 def test_the_processes_end_with_equal_weights(results):
-    assert all(result["weights_differ_by"] == 0.0 for result in results.values())
+    assert all(result["weights_differ_by"] == 0.0 for case, result in results.items() if case != "cache")
 
 
 def test_evaluation_counts_every_row_once(results, models, tokenizer, tmp_path):
-    for case, result in results.items():
-        num_rows = int(case.split()[0])
+    for case in results.keys() - {"cache"}:
+        result, num_rows = results[case], int(case.split()[0])
         trainer = make_trainer(*models, rows_of(tokenizer, num_rows), tokenizer, tmp_path)
         trainer.compute_metrics = lambda p: {"rows": float(len(p.label_ids)), "sum": float(p.predictions.sum())}
         expected = trainer.evaluate()
@@ -92,3 +94,12 @@ def test_logged_terms_are_those_of_one_process(results, models, tokenizer, tmp_p
     for ours, theirs in zip(results["14 rows, 4 x 1"]["logs"], expected, strict=True):
         for name in ("loss", "loss_kl", "loss_ce"):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-5)
+
+
+def test_two_processes_share_the_teachers_work_and_compute_each_text_once(results, models, tokenizer, tmp_path):
+    rows = tiny_dataset(tokenizer, 40, seed=3)
+    alone = TeacherCache(tmp_path, models[1], tokenizer)
+    expected = torch.tensor(alone.label(rows)["teacher_logits"][:])
+    assert sum(results["cache"]["computed"]) == alone.num_computed
+    assert min(results["cache"]["computed"]) > 0
+    assert torch.allclose(results["cache"]["logits"], torch.cat([expected, expected]), atol=1e-5)

@@ -73,6 +73,7 @@ class TeacherCache:
         self.processes = PartialState()
         self.device = device or self.processes.device
         self._source = teacher
+        self._loaded: PreTrainedModel | None = None
         model = self._model()
         self.config = model.config
         self.description = describe_model(model)
@@ -83,7 +84,10 @@ class TeacherCache:
         self.num_computed = 0  # rows that this process has run the teacher on
 
     def _model(self) -> PreTrainedModel:
-        return self._source if isinstance(self._source, PreTrainedModel) else load_teacher(self._source)
+        if isinstance(self._source, PreTrainedModel):
+            return self._source
+        self._loaded = self._loaded or load_teacher(self._source)
+        return self._loaded
 
     def _describe(self, name: str, hashed: dict[str, Any]) -> None:
         path = self.folder / "teacher.json"
@@ -118,6 +122,7 @@ class TeacherCache:
         self._compute_missing(dataset, keys)
         self.processes.wait_for_everyone()
         self.store.refresh()
+        self._loaded = None  # what we loaded goes; it is loaded again if rows come that no run has computed
         column = datasets.Dataset.from_file(str(self._write_column(keys)))
         without = dataset.remove_columns([TEACHER_LOGITS] if TEACHER_LOGITS in dataset.column_names else [])
         return datasets.concatenate_datasets([without, column], axis=1)
@@ -127,7 +132,8 @@ class TeacherCache:
         digests = []
         for rows in _chunks(dataset, ("input_ids", "token_type_ids")):
             for ids, *segments in zip(*(_lists(column) for column in rows.columns), strict=True):
-                digest = hashlib.blake2b(ids.tobytes(), digest_size=16)
+                # The length first: token ids followed by segment ids must not look like a longer text.
+                digest = hashlib.blake2b(len(ids).to_bytes(8, "little") + ids.tobytes(), digest_size=16)
                 # All-zero segment ids are what a model takes when it is given none.
                 if segments and segments[0].any():
                     digest.update(segments[0].tobytes())
