@@ -53,38 +53,44 @@ class RunningMeans:
 class ChanceGuard:
     """Warns once if the teacher is no better than always giving the commonest label, on rows it has scored anyway.
 
-    It looks when 100 labelled rows are counted, and from 1,000 rows on asks for two standard errors above chance.
+    It compares the rows that only the teacher gets right with those that only the commonest label gets right, as
+    McNemar's test does, once there are 100 labelled rows and 30 of them have another label. From 1,000 rows on the
+    teacher must be two standard errors ahead.
     """
 
     def __init__(self, label_names: Sequence[str], device: torch.device) -> None:
         self.label_names = label_names
         self.is_done = False
-        self._counts = _zeros(len(label_names) + 1, device)  # rows of each label, then the teacher's correct ones
+        self._counts = _zeros(2 * len(label_names), device)  # rows of each label, then the correct ones of each
 
     def add(self, teacher_logits: Tensor, labels: Tensor, is_unit: Tensor) -> None:
         """Count a batch: `(batch, num_labels)`, `(batch,)` and `(batch,)`."""
         if self.is_done:
             return
         counted = is_unit & (labels != IGNORE_INDEX)
-        # Unlabelled rows go where a label of theirs would be 0, with weight 0.
-        self._counts[:-1].index_add_(0, labels.clamp(min=0), counted.to(self._counts))
-        self._counts[-1] += (counted & (teacher_logits.argmax(dim=-1) == labels)).sum()
+        correct = counted & (teacher_logits.argmax(dim=-1) == labels)
+        # Unlabelled rows go where label 0 goes, with weight 0.
+        places = labels.clamp(min=0)
+        self._counts.index_add_(0, places, counted.to(self._counts))
+        self._counts.index_add_(0, places + len(self.label_names), correct.to(self._counts))
 
     def check(self, accelerator: Accelerator) -> None:
         """Look at the counts of all processes; every process must call it."""
         if self.is_done:
             return
-        *labels, correct = accelerator.reduce(self._counts, reduction="sum").tolist()
-        num_rows = sum(labels)
-        if num_rows < 100:
+        rows, correct = accelerator.reduce(self._counts, reduction="sum").view(2, -1)
+        num_rows, commonest = rows.sum().item(), int(rows.argmax())
+        if num_rows < 100 or num_rows - rows[commonest].item() < 30:
             return
-        accuracy, chance = correct / num_rows, max(labels) / num_rows
-        margin = 2 * (chance * (1 - chance) / num_rows) ** 0.5 if num_rows >= 1000 else 0.0
         self.is_done = num_rows >= 1000
-        if accuracy <= chance + margin:
+        only_commonest = (rows[commonest] - correct[commonest]).item()
+        only_teacher = (correct.sum() - correct[commonest]).item()
+        margin = 2 * (only_teacher + only_commonest) ** 0.5 if num_rows >= 1000 else 0.0
+        if only_teacher - only_commonest <= margin:
             self.is_done = True
             logger.warning(
-                f"THE TEACHER IS AT CHANCE: it gets {accuracy:.1%} of {num_rows:,.0f} labelled rows right, and always "
-                f"answering {self.label_names[labels.index(max(labels))]!r} gets {chance:.1%}. Was it fine-tuned on "
-                "this task, and do its labels mean what the data's do? A student learns what its teacher does."
+                f"THE TEACHER IS AT CHANCE: it gets {correct.sum().item() / num_rows:.1%} of {num_rows:,.0f} labelled "
+                f"rows right, and always answering {self.label_names[commonest]!r} gets "
+                f"{rows[commonest].item() / num_rows:.1%}. Was it fine-tuned on this task, and do its labels mean "
+                "what the data's do? A student learns what its teacher does."
             )

@@ -43,22 +43,24 @@ def _forbidden(loss: str, student_logits: Tensor, teacher_logits: Tensor, *, all
     return student_BC & teacher_BC
 
 
+def _below_maximum(logits: Tensor) -> Tensor:
+    """Subtract each row's maximum, in float32; no loss here is changed by it."""
+    return logits.float() - logits.float().amax(dim=-1, keepdim=True).detach()
+
+
 def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
     # The maximum goes first: dividing logits of 1e4 by the temperature would round away differences of 1e-3.
-    logits_BC = logits.float()
-    return F.log_softmax((logits_BC - logits_BC.amax(dim=-1, keepdim=True).detach()) / temperature, dim=-1)
+    return F.log_softmax(_below_maximum(logits) / temperature, dim=-1)
 
 
-def _log_probs(
-    loss: str, student_logits: Tensor, teacher_logits: Tensor, temperature: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return tempered log-probabilities of student and teacher with 0 at forbidden classes, and where these are."""
+def _log_probs(loss: str, student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return tempered log-probabilities of student and teacher, with 0 on both sides of a forbidden class."""
     _check_temperature(temperature)
     forbidden_BC = _forbidden(loss, student_logits, teacher_logits, allowed=True)
-    # Filled before the arithmetic: -inf - -inf is NaN, and so would be its gradient.
+    # Equal values contribute 0, and their difference has a gradient of 0; -inf - -inf would be NaN.
     student_BC = _log_softmax(student_logits, temperature).masked_fill(forbidden_BC, 0.0)
     teacher_BC = _log_softmax(teacher_logits, temperature).masked_fill(forbidden_BC, 0.0)
-    return student_BC, teacher_BC, forbidden_BC
+    return student_BC, teacher_BC
 
 
 def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -80,9 +82,8 @@ def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: f
     Raises:
         ValueError: for a temperature that is not > 0, unequal shapes, or a class that only one side forbids.
     """
-    student_BC, teacher_BC, forbidden_BC = _log_probs("kl", student_logits, teacher_logits, temperature)
-    probs_BC = teacher_BC.exp().masked_fill(forbidden_BC, 0.0)
-    return temperature**2 * (probs_BC * (teacher_BC - student_BC)).sum(dim=-1)
+    student_BC, teacher_BC = _log_probs("kl", student_logits, teacher_logits, temperature)
+    return temperature**2 * (teacher_BC.exp() * (teacher_BC - student_BC)).sum(dim=-1)
 
 
 def reverse_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -93,9 +94,8 @@ def reverse_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temper
     Gu et al. (2024), MiniLLM, https://huggingface.co/papers/2306.08543. Arguments, result and errors are those of
     [`kl_divergence`].
     """
-    student_BC, teacher_BC, forbidden_BC = _log_probs("reverse_kl", student_logits, teacher_logits, temperature)
-    probs_BC = student_BC.exp().masked_fill(forbidden_BC, 0.0)
-    return temperature**2 * (probs_BC * (student_BC - teacher_BC)).sum(dim=-1)
+    student_BC, teacher_BC = _log_probs("reverse_kl", student_logits, teacher_logits, temperature)
+    return temperature**2 * (student_BC.exp() * (student_BC - teacher_BC)).sum(dim=-1)
 
 
 def jensen_shannon_divergence(
@@ -122,11 +122,11 @@ def jensen_shannon_divergence(
     """
     if not 0 < beta < 1:
         raise ValueError(f"`beta` must be > 0 and < 1, got {beta}. Use `kl` or `reverse_kl` for the limits.")
-    student_BC, teacher_BC, forbidden_BC = _log_probs("jsd", student_logits, teacher_logits, temperature)
+    student_BC, teacher_BC = _log_probs("jsd", student_logits, teacher_logits, temperature)
     mixture_BC = torch.logaddexp(teacher_BC + math.log(beta), student_BC + math.log(1 - beta))
     teacher_part_BC = beta * teacher_BC.exp() * (teacher_BC - mixture_BC)
     student_part_BC = (1 - beta) * student_BC.exp() * (student_BC - mixture_BC)
-    return temperature**2 * (teacher_part_BC + student_part_BC).masked_fill(forbidden_BC, 0.0).sum(dim=-1)
+    return temperature**2 * (teacher_part_BC + student_part_BC).sum(dim=-1)
 
 
 def logit_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -148,7 +148,8 @@ def logit_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
         ValueError: for unequal shapes or a forbidden class.
     """
     _forbidden("logit_mse", student_logits, teacher_logits, allowed=False)
-    difference_BC = student_logits.float() - teacher_logits.float()
+    # Each side's maximum goes first: an offset of 1e4 of one side alone would round away the difference.
+    difference_BC = _below_maximum(student_logits) - _below_maximum(teacher_logits)
     return 0.5 * (difference_BC - difference_BC.mean(dim=-1, keepdim=True)).square().mean(dim=-1)
 
 
@@ -191,10 +192,11 @@ def decoupled_kl_divergence(
         """Log-probabilities of (label, rest), `(batch, 2)`, and of the rest alone, `(batch, num_labels - 1)`."""
         log_probs_BC = _log_softmax(logits, temperature)
         is_label_BC = F.one_hot(labels, log_probs_BC.shape[-1]).bool()
-        rest_BR = log_probs_BC[~is_label_BC].view(len(labels), -1)
         # logsumexp of the rest, not log(1 - p): the latter is -inf as soon as p rounds to 1.
-        rest_mass_B1 = rest_BR.logsumexp(dim=-1, keepdim=True)
-        return torch.cat([log_probs_BC[is_label_BC][:, None], rest_mass_B1], dim=-1), rest_BR - rest_mass_B1
+        rest_mass_B1 = log_probs_BC[~is_label_BC].view(len(labels), -1).logsumexp(dim=-1, keepdim=True)
+        # From the logits: far behind the label, log_probs_BC have lost the digits that tell the rest apart.
+        rest_BR = _log_softmax(logits[~is_label_BC].view(len(labels), -1), temperature)
+        return torch.cat([log_probs_BC[is_label_BC][:, None], rest_mass_B1], dim=-1), rest_BR
 
     student_binary_B2, student_rest_BR = split(student_logits)
     teacher_binary_B2, teacher_rest_BR = split(teacher_logits)
@@ -213,8 +215,8 @@ def dist_loss(
 
     The second term correlates over the rows of the batch: it is the same for all of them, it changes with how rows are
     split into batches, and it is 0 for a batch of one row. A constant row or column correlates with nothing
-    ($\rho = 0$). Huang et al. (2022), equations 8 to 10, https://huggingface.co/papers/2205.10536; the squared
-    temperature follows the authors' program.
+    ($\rho = 0$). Huang et al. (2022), equations 8 to 10, https://huggingface.co/papers/2205.10536. The squared
+    temperature follows the authors' program; a correlation has no scale, so the loss grows with it.
 
     Args:
         student_logits: `(batch, num_labels)`, any float dtype.
@@ -237,7 +239,9 @@ def dist_loss(
     def one_minus_correlation(dim: int) -> Tensor:
         student = student_BC - student_BC.mean(dim=dim, keepdim=True)
         teacher = teacher_BC - teacher_BC.mean(dim=dim, keepdim=True)
-        return 1.0 - F.cosine_similarity(student, teacher, dim=dim)
+        # What is left of a constant is rounding: its direction is noise, and its gradient would be 1 / its norm.
+        is_constant = torch.minimum(student.norm(dim=dim, keepdim=True), teacher.norm(dim=dim, keepdim=True)) < 1e-6
+        return 1.0 - F.cosine_similarity(student.masked_fill(is_constant, 0.0), teacher, dim=dim)
 
     within_rows_B = one_minus_correlation(dim=-1)
     within_classes = one_minus_correlation(dim=0).mean() if len(student_BC) > 1 else 0.0

@@ -73,4 +73,6 @@ def align_labels(source: Mapping[int, str], target: Mapping[int, str]) -> list[i
     if are_placeholders(source) or are_placeholders(target):
         return None
     order = match_labels([target[i] for i in range(len(target))], {name: i for i, name in source.items()})
+    if len(set(order)) < len(order):
+        raise ValueError(f"The label names differ: {dict(source)} against {dict(target)}. A name occurs twice.")
     return None if order == sorted(order) else order

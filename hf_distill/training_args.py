@@ -86,6 +86,8 @@ class DistillationTrainingArguments(TrainingArguments):
         # Trainer parses only strings that start with "{", and takes others for files.
         if isinstance(self.objectives, str):
             self.objectives = _parse_objectives(self.objectives)
+        if self.objectives is not None and not isinstance(self.objectives, dict):
+            raise TypeError(f"`objectives` must map names to weights, got {self.objectives!r}.")
         super().__post_init__()
         _check_number("temperature", self.temperature, above_zero=True)
         _check_number("soft_label_weight", self.soft_label_weight)
@@ -97,9 +99,12 @@ class DistillationTrainingArguments(TrainingArguments):
                 f"`teacher_dtype` must be one of {', '.join(TEACHER_DTYPES)}; got {self.teacher_dtype!r}."
             )
         self._check_exclusions()
-        build_objectives(self.objective_spec())
+        if not any(objective.weight > 0 for objective in build_objectives(self.objective_spec())):
+            raise ValueError(f"At least one objective needs a weight > 0, got {self.objectives}.")
 
     def _check_exclusions(self) -> None:
+        if self.label_smoothing_factor and "ce" not in (self.objectives or {"ce": None}):
+            raise ValueError("`label_smoothing_factor` is set, but `objectives` has no `ce` to smooth. Leave one out.")
         four = ("temperature", "soft_label_weight", "hard_label_weight", "soft_loss")
         chosen = [name for name in four if getattr(self, name) is not None]
         if self.objectives is not None and chosen:
@@ -142,7 +147,7 @@ class DistillationTrainingArguments(TrainingArguments):
         """
         unset = dict.fromkeys(("temperature", "soft_label_weight", "hard_label_weight", "soft_loss"))
         alone: dict[str, Any] = {**unset, "objectives": {"ce": 1.0}, "push_to_hub": False, "output_dir": output_dir}
-        return dataclasses.replace(self, **alone, **changes)
+        return dataclasses.replace(self, **{**alone, **changes})
 
     def __getstate__(self) -> dict[str, Any]:
         # Trainer pickles its arguments beside every checkpoint, and would push them; a token must not travel along.

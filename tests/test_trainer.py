@@ -305,9 +305,7 @@ def test_resuming_is_bit_identical_to_not_stopping(models, dataset, tokenizer, t
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"bf16": True}, {"gradient_checkpointing": True}], ids=["bf16", "checkpointing"]
-)
+@pytest.mark.parametrize("changes", [{"bf16": True}, {"gradient_checkpointing": True}], ids=["bf16", "checkpointing"])
 def test_it_trains_with(models, dataset, tokenizer, tmp_path, changes):
     plain, changed = (
         trained_gradients(*models, dataset, tokenizer, tmp_path, per_device_train_batch_size=32, **more)[0]

@@ -52,10 +52,9 @@ def build_objectives(spec: Mapping[str, Any] | Sequence[Objective]) -> list[Obje
         TypeError: for a spec of another type.
     """
     if not isinstance(spec, Mapping):
-        objectives = list(spec)
-        if isinstance(spec, str) or not all(isinstance(objective, Objective) for objective in objectives):
+        if not isinstance(spec, Sequence) or not all(isinstance(objective, Objective) for objective in spec):
             raise TypeError(f"`objectives` must map names to weights, or list `Objective`s; got {spec!r}.")
-        return objectives
+        return list(spec)
     return [_build(name, value) for name, value in spec.items()]
 
 
@@ -65,7 +64,9 @@ def _build(name: str, value: Any) -> Objective:
     if unknown := sorted(arguments.keys() - set(known)):
         raise ValueError(f"Objective `{name}` has no hyper-parameter {unknown[0]!r}; it has {', '.join(known)}.")
     for argument, number in arguments.items():
-        if isinstance(number, bool) or not isinstance(number, int | float | None):
+        if number is None and argument == "temperature":
+            continue  # unset: resolved by `bind`
+        if isinstance(number, bool) or not isinstance(number, int | float):
             raise ValueError(f"`{argument}` of objective `{name}` must be a number, got {number!r}.")
     return OBJECTIVES[name](**arguments)
 

@@ -1,5 +1,6 @@
 """Soft-target terms on the logits."""
 
+import math
 from typing import ClassVar
 
 from torch import Tensor
@@ -73,8 +74,8 @@ class DecoupledKLDivergence(TemperedObjective):
         self, temperature: float | None = None, alpha: float = 1.0, beta: float = 8.0, weight: float = 1.0
     ) -> None:
         super().__init__(temperature, weight)
-        if alpha < 0 or beta < 0:
-            raise ValueError(f"`alpha` and `beta` of dkd must be >= 0, got {alpha} and {beta}.")
+        if not 0 <= alpha < math.inf or not 0 <= beta < math.inf:
+            raise ValueError(f"`alpha` and `beta` of dkd must be finite numbers >= 0, got {alpha} and {beta}.")
         self.alpha, self.beta = alpha, beta
 
     def forward(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
@@ -95,8 +96,8 @@ class DIST(TemperedObjective):
         self, temperature: float | None = None, beta: float = 1.0, gamma: float = 1.0, weight: float = 1.0
     ) -> None:
         super().__init__(temperature, weight)
-        if beta < 0 or gamma < 0:
-            raise ValueError(f"`beta` and `gamma` of dist must be >= 0, got {beta} and {gamma}.")
+        if not 0 <= beta < math.inf or not 0 <= gamma < math.inf:
+            raise ValueError(f"`beta` and `gamma` of dist must be finite numbers >= 0, got {beta} and {gamma}.")
         self.beta, self.gamma = beta, gamma
 
     def forward(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
