@@ -12,11 +12,12 @@ import copy
 from dataclasses import dataclass, field
 
 from datasets import concatenate_datasets
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, pipeline
+from transformers import AutoTokenizer, HfArgumentParser, pipeline
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
 from hf_distill.data import load_text_dataset, load_transfer_text
 from hf_distill.reporting import summary
+from hf_distill.teachers import load_teacher
 
 
 @dataclass
@@ -30,7 +31,7 @@ class ScriptArguments:
 
 def main():
     script, args = HfArgumentParser((ScriptArguments, DistillationTrainingArguments)).parse_args_into_dataclasses()
-    teacher = AutoModelForSequenceClassification.from_pretrained(script.teacher_model_name_or_path, dtype="float32")
+    teacher = load_teacher(script.teacher_model_name_or_path)
     tokenizer = AutoTokenizer.from_pretrained(script.teacher_model_name_or_path)
 
     # Labels are matched to the teacher's by name; rows of the transfer set get -100, which means no label.

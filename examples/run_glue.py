@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfAr
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student, load_task
 from hf_distill.reporting import measure_latency, summary
+from hf_distill.teachers import load_teacher
 
 
 @dataclass
@@ -44,18 +45,22 @@ def main():
     with args.main_process_first(desc="loading the data"):
         task = load_task(script.task_name, script.data_dir)
     if script.max_train_samples is not None:
-        task.datasets["train"] = task.datasets["train"].select(range(script.max_train_samples))
+        task.datasets["train"] = task.datasets["train"].take(script.max_train_samples)
 
     # 2. The teacher and its tokenizer. A pretrained model gets a new head with the task's labels.
     tokenizer = AutoTokenizer.from_pretrained(script.teacher_model_name_or_path)
-    new_head = {}
     if script.fine_tune_teacher:
         names = task.label_names or ["score"]
-        new_head = {"num_labels": len(names), "problem_type": task.problem_type, "id2label": dict(enumerate(names))}
-        new_head["label2id"] = {name: i for i, name in enumerate(names)}
-    teacher = AutoModelForSequenceClassification.from_pretrained(
-        script.teacher_model_name_or_path, dtype="float32", **new_head
-    )
+        teacher = AutoModelForSequenceClassification.from_pretrained(
+            script.teacher_model_name_or_path,
+            dtype="float32",
+            num_labels=len(names),
+            problem_type=task.problem_type,
+            id2label=dict(enumerate(names)),
+            label2id={name: i for i, name in enumerate(names)},
+        )
+    else:
+        teacher = load_teacher(script.teacher_model_name_or_path)  # says so if it was never fine-tuned
 
     # 3. Token ids, with labels in the teacher's order.
     with args.main_process_first(desc="tokenising the data"):

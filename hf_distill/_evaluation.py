@@ -1,5 +1,7 @@
 """Logs and evaluation that are exact means over rows, however these are split, with or without labels."""
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -32,7 +34,7 @@ class ExactEvaluation(Trainer):
     def _run_student(self, model: nn.Module, inputs: Batch) -> ClassifierOutputs:
         raise NotImplementedError
 
-    def _is_unit(self, inputs: Batch) -> Tensor:
+    def _is_unit(self, inputs: Batch, remainder: int) -> Tensor:
         raise NotImplementedError
 
     def _start_reports(self) -> None:
@@ -67,7 +69,14 @@ class ExactEvaluation(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with every term of the training loss beside `loss`."""
         if "loss" in logs:
-            logs.update(self._named(self._train_means.reduce(self.accelerator)))
+            terms = self._named(self._train_means.reduce(self.accelerator))
+            for name, value in terms.items():
+                if not math.isfinite(value):
+                    raise FloatingPointError(
+                        f"`{name}` is {value} after step {self.state.global_step}. Look for NaN in the weights of the "
+                        "teacher or the student, or lower the learning rate; the last checkpoint is still good."
+                    )
+            logs.update(terms)
             self._chance_guard.check(self.accelerator)
         super().log(logs, start_time)
 
@@ -93,12 +102,15 @@ class ExactEvaluation(Trainer):
                 logger.warning_once(f"No column `{TEACHER_LOGITS}` and no live teacher: predictions only, no loss.")
                 loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
             else:
-                inputs[IS_UNIT] = self._is_unit(inputs)
+                inputs[IS_UNIT] = self._is_unit(inputs, self.accelerator.gradient_state.remainder)
                 loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
         if prediction_loss_only:
             return loss, None, None
         if TEACHER_LOGITS in outputs and labels is not None:
-            self._teacher_logits.append(self.accelerator.gather_for_metrics(outputs[TEACHER_LOGITS]).cpu().numpy())
+            theirs = outputs[TEACHER_LOGITS]
+            if self.preprocess_logits_for_metrics is not None:
+                theirs = self.preprocess_logits_for_metrics(theirs, labels)
+            self._teacher_logits.append(self.accelerator.gather_for_metrics(theirs).cpu().numpy())
         return loss, outputs["logits"], labels
 
     def evaluation_loop(
@@ -115,25 +127,29 @@ class ExactEvaluation(Trainer):
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         means = self._eval_means.reduce(self.accelerator)
         self._chance_guard.check(self.accelerator)
-        extra = self._named(means)
+        extra: dict[str, Any] = self._named(means)
         if means:
             extra["loss"] = sum(weight * means[name] for name, weight in self.distillation_loss.weights.items())
-        if self._teacher_logits and self.compute_metrics is not None and not self.args.batch_eval_metrics:
+        # A metric that is computed batch by batch, or from more than logits and labels, is the student's alone.
+        is_plain = not self.args.batch_eval_metrics and not self.args.include_for_metrics
+        if self._teacher_logits and self.compute_metrics is not None and is_plain:
             logits, labels = np.concatenate(self._teacher_logits), cast(np.ndarray, output.label_ids)
             teacher = EvalPrediction(predictions=logits, label_ids=labels)
             extra |= {f"teacher_{name}": value for name, value in self.compute_metrics(teacher).items()}
-        named = {f"{metric_key_prefix}_{name}": float(value) for name, value in extra.items()}
+        named = {f"{metric_key_prefix}_{name}": value for name, value in extra.items()}
         return output._replace(metrics={**(output.metrics or {}), **named})
 
     def _on_labelled_rows(self, compute_metrics: Callable) -> Callable:
         """Wrap `compute_metrics` so that rows without a label do not count as wrong."""
 
+        @functools.wraps(compute_metrics)  # Trainer looks at the signature
         def on_labelled_rows(prediction: EvalPrediction, **kwargs: Any) -> dict[str, float]:
-            labels = torch.as_tensor(prediction.label_ids)
-            keep = self.problem_type.is_labelled(labels).numpy()
+            if isinstance(prediction.label_ids, list):  # batches that were not concatenated are the caller's affair
+                return compute_metrics(prediction, **kwargs)
+            keep = self.problem_type.is_labelled(torch.as_tensor(prediction.label_ids)).cpu().numpy()
             if keep.all():
                 return compute_metrics(prediction, **kwargs)
-            if not keep.any():
+            if not keep.any() and not self.args.batch_eval_metrics:
                 return {}
             parts = (prediction.predictions, prediction.label_ids, prediction.inputs, prediction.losses)
             kept = [None if part is None else cast(np.ndarray, part)[keep] for part in parts]

@@ -1,20 +1,26 @@
 """What a run leaves behind: a folder without pickles, its record, a model card, and a push that can be retried."""
 
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
-from huggingface_hub import CommitInfo, ModelCardData
-from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+from huggingface_hub import CommitInfo, HfApi, ModelCardData
 from transformers import PreTrainedModel, Trainer
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer_utils import HubStrategy
+from transformers.utils import PushInProgress
 
+from hf_distill._redaction import publishable
 from hf_distill.objectives import DistillationLoss
 from hf_distill.problem_types import ProblemType
 from hf_distill.record import describe_model, describe_training, new_record, write_record
 from hf_distill.reporting.model_card import model_card
 from hf_distill.training_args import DistillationTrainingArguments
 
-_PUSH_ERRORS = (HfHubHTTPError, LocalTokenNotFoundError, OSError)
+_TIMING = ("runtime", "per_second", "preparation_time")
+
+# Checkpoints hold pickles, and the teacher and the baseline are not what is published.
+_NOT_PUSHED = ["_*", "checkpoint-*", "*/checkpoint-*", "teacher/*", "baseline/*", "*.bin", "*.pt", "*.pth"]
 
 
 class Publishing(Trainer):
@@ -40,7 +46,7 @@ class Publishing(Trainer):
         if teacher is not None:
             teacher = {**teacher, "dtype": self.args.resolved_teacher_dtype()}
         metrics = {**self._last_metrics(), **self.record.get("metrics", {})}
-        return {
+        record = {
             **new_record(),
             "problem_type": self.problem_type.name,
             "student": student,
@@ -50,12 +56,27 @@ class Publishing(Trainer):
             **self.record,
             "metrics": metrics,
         }
+        return cast("dict[str, Any]", publishable(record))
 
     def _last_metrics(self) -> dict[str, dict[str, float]]:
-        """Return the metrics of the last evaluation, the student's and the teacher's."""
-        last = next((logs for logs in reversed(self.state.log_history) if "eval_loss" in logs), {})
-        timing = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time")
-        values = {name[5:]: value for name, value in last.items() if name.startswith("eval_") and name not in timing}
+        """Return the metrics of the student that would be saved now, and the teacher's beside them.
+
+        Of several evaluation sets those of the first.
+        """
+        prefix = "eval_"
+        if isinstance(self.eval_dataset, dict):
+            prefix += f"{next(iter(self.eval_dataset))}_"
+        logs = self.state.log_history
+        is_end = [i for i, log in enumerate(logs) if "train_runtime" in log]
+        evaluations = [(i, log) for i, log in enumerate(logs) if f"{prefix}loss" in log]
+        # Training ends by loading the best checkpoint, which need not be the one that was evaluated last.
+        if self.args.load_best_model_at_end and is_end and evaluations and evaluations[-1][0] < is_end[-1]:
+            evaluations = [(i, log) for i, log in evaluations if log["step"] == self.state.best_global_step]
+        values = {
+            name.removeprefix(prefix): value
+            for name, value in (evaluations[-1][1] if evaluations else {}).items()
+            if name.startswith(prefix) and not name.endswith(_TIMING)
+        }
         teacher = {name[8:]: value for name, value in values.items() if name.startswith("teacher_")}
         student = {name: value for name, value in values.items() if not name.startswith("teacher_")}
         return {role: found for role, found in (("student", student), ("teacher", teacher)) if found}
@@ -68,12 +89,17 @@ class Publishing(Trainer):
             (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
             write_record(self.distillation_record(), folder)
 
-    def create_model_card(  # type: ignore[override]  # what else Trainer's takes, the record knows better
+    def create_model_card(
         self,
         language: str | None = None,
         license: str | None = None,
         tags: str | list[str] | None = None,
         model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
     ) -> None:
         """Write `README.md`, the model card, from the record of the run into the output folder.
 
@@ -82,6 +108,11 @@ class Publishing(Trainer):
             license: The student's licence, as an identifier of the Hub.
             tags: More tags than the card's own.
             model_name: Heading of the card; unset, the name of the repository or the output folder.
+            finetuned_from: Not used, as those after it: the record knows. They are here for Trainer's callers.
+            tasks: Not used.
+            dataset_tags: Not used.
+            dataset: Not used; say it in `self.record["dataset"]`.
+            dataset_args: Not used.
         """
         if not self.is_world_process_zero():
             return
@@ -94,19 +125,70 @@ class Publishing(Trainer):
         data.tags = [*(data.tags or []), *([tags] if isinstance(tags, str) else tags or [])]
         card.save(Path(str(self.args.output_dir), "README.md"))
 
-    def push_to_hub(self, *args: Any, **kwargs: Any) -> CommitInfo:
-        """Push the output folder; arguments are those of `transformers.Trainer.push_to_hub`.
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **card: Any,
+    ) -> CommitInfo:
+        """Save the student, write its card, and push the output folder without checkpoints, teacher and baseline.
+
+        Args:
+            commit_message: Of the commit.
+            blocking: Whether to wait until the Hub has everything; if not, a future is returned.
+            token: Of the Hub; None for the one that you are logged in with.
+            revision: Branch to push to; None for `args.hub_revision`, else the main branch.
+            private: Whether a new repository is private.
+            **card: Arguments of [`create_model_card`].
 
         Raises:
             ConnectionError: if the Hub does not take it. The student stays in the output folder, and the message says
                 how to try again.
         """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self.save_model(_internal_call=True)
+        self.create_model_card(**card)
+        if not self.is_world_process_zero():
+            return cast(CommitInfo, None)  # as Trainer does on processes that do not push
+        token = token or self.args.hub_token
+        folder, name = str(self.args.output_dir), self.hub_model_id or self.args.hub_model_id or "user/name"
         try:
-            return super().push_to_hub(*args, **kwargs)
-        except _PUSH_ERRORS as error:
+            if self.hub_model_id is None:
+                self.init_hf_repo(token=token, private=private)
+            self._finish_current_push()
+            return cast(CommitInfo, self._upload(commit_message, not blocking, token, revision))
+        except Exception as error:  # of many kinds: no connection, no token, a refusal
+            excluded = " ".join(f"--exclude {pattern!r}" for pattern in _NOT_PUSHED)
             raise ConnectionError(
-                f"The push failed ({type(error).__name__}: {error}). Nothing is lost: the student is in "
-                f"{self.args.output_dir}. Try again with `trainer.push_to_hub()`, or from a shell with `hf upload "
-                f"{self.hub_model_id or self.args.hub_model_id or 'user/name'} {self.args.output_dir} . "
-                "--exclude 'checkpoint-*/*'`."
+                f"The push failed ({type(error).__name__}: {error}). Nothing is lost: the student is in {folder}. Try "
+                f"again with `trainer.push_to_hub()`, or from a shell with `hf upload {name} {folder} . {excluded}`."
             ) from error
+
+    def _upload(
+        self, commit_message: str | None, in_background: bool, token: str | None, revision: str | None = None
+    ) -> Any:
+        upload: Any = HfApi().upload_folder  # typed by overloads that need a literal for `run_as_future`
+        return upload(
+            repo_id=str(self.hub_model_id),
+            folder_path=str(self.args.output_dir),
+            commit_message=commit_message,
+            token=token,
+            run_as_future=in_background,
+            ignore_patterns=_NOT_PUSHED,
+            revision=revision or self.args.hub_revision,
+        )
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Push the model of a checkpoint in the background; Trainer would add its arguments as a pickle."""
+        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
+            return
+        if self.push_in_progress is not None and not self.push_in_progress.is_done() and not self.args.hub_always_push:
+            return
+        for path in Path(checkpoint_folder).iterdir():
+            if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.name != TRAINER_STATE_NAME:
+                shutil.copy(path, str(self.args.output_dir))
+        job = self._upload(f"Training in progress, step {self.state.global_step}", True, self.args.hub_token)
+        self.push_in_progress = PushInProgress(cast(Any, [job]))  # type: ignore[assignment]

@@ -80,9 +80,8 @@ class Teaching(Trainer):
         is_new = isinstance(eval_dataset, datasets.Dataset) and TEACHER_LOGITS not in eval_dataset.column_names
         return super().get_eval_dataloader(self._with_teacher_logits(eval_dataset) if is_new else eval_dataset)
 
-    def _match_teacher_and_student(self) -> None:
+    def _match_teacher_and_student(self, config: PreTrainedConfig) -> None:
         """Refuse different kinds of problem, and align the label spaces by name."""
-        config = self.model.config
         self.problem_type = resolve_problem_type(config)
         if self.teacher is None or self.teacher_config is None:
             return
@@ -94,9 +93,9 @@ class Teaching(Trainer):
         theirs, ours = id2label_of(self.teacher_config), id2label_of(config)
         self.teacher.label_order = align_labels(theirs, ours)
         if self.teacher.label_order is not None:
-            logger.warning(f"The teacher's classes are reordered by name to the student's: {ours}.")
+            logger.warning_once(f"The teacher's classes are reordered by name to the student's: {ours}.")
         elif are_placeholders(ours) and not are_placeholders(theirs):
             config.id2label, config.label2id = dict(theirs), label2id_of(self.teacher_config)
-            logger.warning(f"The student's labels had no names and take the teacher's, in its order: {theirs}.")
+            logger.warning_once(f"The student's labels had no names and take the teacher's, in its order: {theirs}.")
         elif are_placeholders(theirs) and not are_placeholders(ours):
-            logger.warning(f"The teacher's labels have no names; its order is taken for the student's: {ours}.")
+            logger.warning_once(f"The teacher's labels have no names; its order is taken for the student's: {ours}.")

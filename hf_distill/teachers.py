@@ -2,7 +2,6 @@
 
 import inspect
 import os
-from collections.abc import Collection
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -32,8 +31,10 @@ class Teacher:
         if dtype == "float32" and model.dtype != torch.float32:
             raise ValueError(
                 f"The teacher's weights are {model.dtype}, but it is to run in float32. Load it with "
-                f"`dtype=torch.float32`, or set `teacher_dtype` to '{str(model.dtype).removeprefix('torch.')}'."
+                "`dtype=torch.float32`, or set `teacher_dtype` to 'bfloat16' or 'float16'."
             )
+        if not all(parameter.isfinite().all() for parameter in model.parameters()):
+            raise ValueError("The teacher has weights that are NaN or infinite. Load a checkpoint that is whole.")
         # A model that was trained in mixed precision keeps an autocast in its forward; here `dtype` alone decides.
         model = extract_model_from_parallel(model, keep_fp32_wrapper=False)
         self.model = model.eval().requires_grad_(False)
@@ -44,7 +45,7 @@ class Teacher:
         self.label_order: list[int] | None = None
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, reads: Collection[str] = ("logits",)) -> ClassifierOutputs:
+    def __call__(self, batch: Batch) -> ClassifierOutputs:
         """Run the teacher on the columns of `batch` that it knows; logits in float32 and the student's label order."""
         inputs = {name: value for name, value in batch.items() if name in self.columns}
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
@@ -62,7 +63,7 @@ class CachedTeacher:
     columns = frozenset({TEACHER_LOGITS})
     label_order: list[int] | None = None
 
-    def __call__(self, batch: Batch, reads: Collection[str] = ("logits",)) -> ClassifierOutputs:
+    def __call__(self, batch: Batch) -> ClassifierOutputs:
         """Return the logits that the batch carries, `(batch, num_labels)`."""
         if TEACHER_LOGITS not in batch:
             raise ValueError(
@@ -112,6 +113,7 @@ def resolve_teacher(
     if not isinstance(teacher_model, PreTrainedModel):
         raise TypeError(
             "`teacher_model` must be a transformers model, a path or a Hub id, or None with a column "
-            f"`{TEACHER_LOGITS}`; got {type(teacher_model).__name__}."
+            f"`{TEACHER_LOGITS}`; got {type(teacher_model).__name__}. Of a PEFT "
+            "model, pass what `merge_and_unload()` returns."
         )
     return Teacher(teacher_model, device, dtype)

@@ -1,21 +1,23 @@
 """The Trainer that distils: `transformers.Trainer` with a teacher in its loss."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, cast
 
 import datasets
 import torch
+from accelerate.data_loader import DataLoaderShard
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import Dataset, Sampler, SequentialSampler
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from transformers import EvalPrediction, PreTrainedModel
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
 from hf_distill._evaluation import ExactEvaluation
 from hf_distill._publishing import Publishing
+from hf_distill._sampling import LengthGroupedSampler, SetEpoch
 from hf_distill._teaching import Teaching
 from hf_distill.data.checks import check_dataset, labelled_rows
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
@@ -83,6 +85,12 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
                 f"{args.n_gpu} GPUs and one process: DataParallel would run the teacher on the first GPU alone. Start "
                 "with `accelerate launch`, or choose one GPU by CUDA_VISIBLE_DEVICES."
             )
+        if args.label_names not in (None, ["labels"]):
+            raise ValueError(
+                f"`label_names` is {args.label_names}; the labels must be in a column `labels`. Rename it."
+            )
+        if objectives is not None:
+            args.check_no_loss_arguments("The Trainer's `objectives`")
         self._objectives = objectives
         terms = build_objectives(args.objective_spec() if objectives is None else objectives)
         self._needs_teacher = any(term.weight > 0 and term.teacher_reads for term in terms)
@@ -96,16 +104,28 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
             compute_metrics=compute_metrics and self._on_labelled_rows(compute_metrics),
             **trainer_kwargs,
         )
-        self._match_teacher_and_student()
+        self._match_teacher_and_student(self.model.config)
         self._build_loss()
         self._check_datasets()
         self._label_datasets()
 
     # ---- Construction ----
 
+    def call_model_init(self, trial: Any = None) -> PreTrainedModel:
+        """Make a student by `model_init`, with the teacher's label names if it has none."""
+        model = cast(PreTrainedModel, super().call_model_init(trial))
+        self._match_teacher_and_student(model.config)
+        return model
+
     def _build_loss(self) -> None:
         spec = self.args.objective_spec() if self._objectives is None else self._objectives
         self.distillation_loss = DistillationLoss(build_objectives(spec), self.problem_type)
+        several = self.args.gradient_accumulation_steps * self.args.world_size > 1
+        if several and (batchwise := [term.name for term in self.distillation_loss.terms if not term.is_per_unit]):
+            logger.warning(
+                f"`{batchwise[0]}` compares the rows of a micro-batch with each other, so the result depends on how "
+                "the rows are split over accumulation steps and processes."
+            )
         self._start_reports()
 
     def _check_datasets(self) -> None:
@@ -141,6 +161,17 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
             teacher_columns = self.teacher.columns if self.teacher is not None else frozenset()
             signature += sorted(teacher_columns - frozenset(signature))
 
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "group_by_length" or not isinstance(dataset, datasets.Dataset):
+            return super()._get_train_sampler(train_dataset)
+        batch_size = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        sampler = LengthGroupedSampler([len(ids) for ids in dataset["input_ids"]], batch_size, seed)
+        self.pop_callback(SetEpoch)
+        self.add_callback(SetEpoch(sampler))
+        return sampler
+
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
         # Trainer's would follow `train_sampling_strategy`, and `predict` would return rows out of order.
         if self.args.world_size > 1 or not hasattr(eval_dataset, "__len__"):
@@ -149,18 +180,28 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
 
     # ---- Units ----
 
-    def _is_unit(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def _is_unit(self, inputs: Batch, remainder: int) -> Tensor:
         """Return which rows count, `(batch,)` bool: all but those that accelerate repeats at the end of the data.
 
-        The last global batch lies over the processes in order, its own `remainder` rows first.
+        The last global batch lies over the processes in order, its own `remainder` rows first; 0 if it is full.
         """
         num_rows = len(inputs["input_ids"])
         positions = torch.arange(num_rows, device=self.args.device)
-        state = self.accelerator.gradient_state
-        repeats = state.end_of_dataloader and self.args.train_sampling_strategy != "batch_rebalance"
-        if self.accelerator.num_processes == 1 or not repeats or state.remainder <= 0:
+        is_last = self.accelerator.gradient_state.end_of_dataloader
+        if self.accelerator.num_processes == 1 or not is_last or remainder <= 0:
             return positions >= 0
-        return positions + num_rows * self.accelerator.process_index < state.remainder
+        return positions + num_rows * self.accelerator.process_index < remainder
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return the training loader, and note how many rows its last global batch has of its own."""
+        loader = super().get_train_dataloader()
+        # Not from accelerate's state: in the loader of a resumed epoch it has lost the number.
+        self._train_remainder: int | None = None
+        if self.args.train_sampling_strategy == "batch_rebalance":
+            self._train_remainder = 0  # that sampler repeats nothing
+        elif hasattr(self.train_dataset, "__len__") and isinstance(loader, DataLoaderShard):
+            self._train_remainder = len(cast("Sized", self.train_dataset)) % loader.total_batch_size
+        return loader
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
@@ -170,7 +211,10 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
         for _ in range(num_batches):
             if (batch := next(epoch_iterator, None)) is None:
                 break
-            batch[IS_UNIT] = self._is_unit(batch)
+            remainder = self.accelerator.gradient_state.remainder
+            batch[IS_UNIT] = self._is_unit(
+                batch, remainder if self._train_remainder is None else self._train_remainder
+            )
             batches.append(batch)
         return batches, self._get_num_items_in_batch(batches, device)
 
@@ -219,7 +263,7 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
     def _run_teacher(self, model: nn.Module, inputs: Batch) -> ClassifierOutputs | None:
         if self.teacher is None or (model.training and not self._needs_teacher):
             return None
-        return self.teacher(inputs, self.distillation_loss.teacher_reads)
+        return self.teacher(inputs)
 
     def _normalise(self, terms: dict[str, Tensor], is_unit: Tensor, num_units: Tensor | int | None) -> Tensor:
         values = sum(weight * terms[name] for name, weight in self.distillation_loss.weights.items())
@@ -233,9 +277,12 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train; arguments are those of `transformers.Trainer.train`."""
-        self._train_means.reset()
         self._forget_evaluation()
         return super().train(*args, **kwargs)
+
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        self._train_means.reset()  # of an attempt with a larger batch that ran out of memory, too
+        return super()._inner_training_loop(*args, **kwargs)
 
     def _forget_evaluation(self) -> None:
         """Let accelerate prepare the student for training, whatever was evaluated before.
@@ -267,20 +314,30 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
         Raises:
             ValueError: if `train` has not run, or no row has a label.
         """
-        if self.state.global_step == 0:
+        if self.state.global_step == 0 or not self.state.epoch:
             raise ValueError("Call `train` first: the baseline takes as many optimiser steps as the student did.")
+        self.args.check_baseline()
         folder = str(Path(str(self.args.output_dir), "baseline"))
+        steps: dict[str, Any] = {"max_steps": self.state.global_step}
+        per_epoch = max(1, round(self.state.global_step / self.state.epoch))
+        # Its own epochs are shorter: evaluated as often as the student, it has as many checkpoints to choose from.
+        for name in ("eval", "save"):
+            if getattr(self.args, f"{name}_strategy") == "epoch":
+                steps |= {f"{name}_strategy": "steps", f"{name}_steps": per_epoch}
         baseline = DistillationTrainer(
             student,
-            args=self.args.without_teacher(folder, max_steps=self.state.global_step),
+            args=self.args.without_teacher(folder, **steps),
             train_dataset=labelled_rows(self.train_dataset, self.problem_type),
             eval_dataset=self.eval_dataset,
             processing_class=self.processing_class,
             data_collator=self.data_collator,
             compute_metrics=self.compute_metrics,
+            preprocess_logits_for_metrics=self.preprocess_logits_for_metrics,
         )
         baseline.train()
-        baseline.evaluate()
+        if self.eval_dataset is not None:
+            baseline.evaluate()
         baseline.save_model()
-        self.record.setdefault("metrics", {})["baseline"] = baseline.distillation_record()["metrics"]["student"]
+        metrics = baseline.distillation_record()["metrics"].get("student", {})
+        self.record.setdefault("metrics", {})["baseline"] = metrics
         return baseline

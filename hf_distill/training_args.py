@@ -99,23 +99,49 @@ class DistillationTrainingArguments(TrainingArguments):
                 f"`teacher_dtype` must be one of {', '.join(TEACHER_DTYPES)}; got {self.teacher_dtype!r}."
             )
         self._check_exclusions()
+        if self.hub_strategy in ("checkpoint", "all_checkpoints"):
+            raise ValueError(
+                "`hub_strategy` would publish optimiser states, which are pickles. Use 'end' or 'every_save'."
+            )
         if not any(objective.weight > 0 for objective in build_objectives(self.objective_spec())):
             raise ValueError(f"At least one objective needs a weight > 0, got {self.objectives}.")
 
     def _check_exclusions(self) -> None:
         if self.label_smoothing_factor and "ce" not in (self.objectives or {"ce": None}):
             raise ValueError("`label_smoothing_factor` is set, but `objectives` has no `ce` to smooth. Leave one out.")
-        four = ("temperature", "soft_label_weight", "hard_label_weight", "soft_loss")
-        chosen = [name for name in four if getattr(self, name) is not None]
-        if self.objectives is not None and chosen:
-            raise ValueError(
-                f"`objectives` says everything about the loss, and `{chosen[0]}` is set too. Set it inside of "
-                "`objectives`, or leave `objectives` out."
-            )
+        if self.objectives is not None:
+            self.check_no_loss_arguments("`objectives`")
         if self.soft_label_weight == 0 and self.hard_label_weight == 0:
             raise ValueError("`soft_label_weight` and `hard_label_weight` are both 0, so nothing would be learnt.")
         if self.temperature is not None and "temperature" not in accepted_arguments(self.soft_loss or "kl"):
             raise ValueError(f"`temperature` is {self.temperature}, but `{self.soft_loss}` has none. Leave it unset.")
+
+    def check_no_loss_arguments(self, instead: str) -> None:
+        """Refuse arguments that `instead` takes the place of.
+
+        Raises:
+            ValueError: if one of them is set.
+        """
+        four = ("temperature", "soft_label_weight", "hard_label_weight", "soft_loss")
+        if chosen := [name for name in four if getattr(self, name) is not None]:
+            raise ValueError(
+                f"{instead} says everything about the loss, and `{chosen[0]}` is set too. Set it inside of "
+                "`objectives`, or leave `objectives` out."
+            )
+
+    def check_baseline(self) -> None:
+        """Refuse a choice of the best checkpoint that a student without a teacher cannot follow.
+
+        Raises:
+            ValueError: if `metric_for_best_model` exists only beside a teacher.
+        """
+        metric = (self.metric_for_best_model or "loss").removeprefix("eval_")
+        needs_teacher = metric == "agreement" or metric.startswith(("teacher_", "loss_")) and metric != "loss_ce"
+        if self.load_best_model_at_end and needs_teacher:
+            raise ValueError(
+                f"`metric_for_best_model` is {metric!r}, which a baseline without a teacher does not have. Choose the "
+                "checkpoint by a metric of the task, or leave the baseline out."
+            )
 
     def objective_spec(self) -> dict[str, Any]:
         """Return the terms of the loss by name, from `objectives` or from the four arguments that it replaces."""
@@ -148,10 +174,6 @@ class DistillationTrainingArguments(TrainingArguments):
         unset = dict.fromkeys(("temperature", "soft_label_weight", "hard_label_weight", "soft_loss"))
         alone: dict[str, Any] = {**unset, "objectives": {"ce": 1.0}, "push_to_hub": False, "output_dir": output_dir}
         return dataclasses.replace(self, **{**alone, **changes})
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Trainer pickles its arguments beside every checkpoint, and would push them; a token must not travel along.
-        return {**self.__dict__, "hub_token": None}
 
 
 def _parse_objectives(text: str) -> dict[str, Any]:

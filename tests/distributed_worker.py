@@ -12,13 +12,49 @@ from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 from hf_distill import TeacherCache
 
 
+def rows_of(tokenizer, num_rows):
+    rows = tiny_dataset(tokenizer, num_rows, seed=3)
+    return rows.map(lambda row, i: {"labels": -100 if i in (1, 9) else row["labels"]}, with_indices=True)
+
+
+def weights_of(trainer):
+    return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+
+
+def run_special_cases(student, teacher, tokenizer, output_dir: Path) -> dict:
+    """A resume in the middle of an epoch that does not divide, and the other samplers."""
+    folder = output_dir / "resumed"
+    settings = {"per_device_train_batch_size": 4, "save_strategy": "steps", "save_steps": 1}
+    whole = make_trainer(student, teacher, rows_of(tokenizer, 14), tokenizer, folder, **settings)
+    whole.train()
+    resumed = make_trainer(student, teacher, rows_of(tokenizer, 14), tokenizer, folder, **settings)
+    resumed.train(resume_from_checkpoint=str(folder / "checkpoint-1"))
+    gathered = resumed.accelerator.gather(weights_of(resumed)[None])
+    rebalance = make_trainer(
+        student, teacher, rows_of(tokenizer, 10), tokenizer, output_dir / "out",
+        train_sampling_strategy="batch_rebalance", per_device_eval_batch_size=3,
+    )  # fmt: skip
+    recorder = GradientRecorder()
+    make_trainer(
+        student, teacher, rows_of(tokenizer, 30), tokenizer, output_dir / "out", callbacks=[recorder],
+        train_sampling_strategy="group_by_length", per_device_train_batch_size=4,
+    ).train()  # fmt: skip
+    return {
+        "resumed": {
+            "weights": (weights_of(whole), weights_of(resumed)),
+            "weights_differ_by": (gathered - gathered[:1]).abs().max().item(),
+        },
+        "batch_rebalance": rebalance.evaluate(),
+        "group_by_length": {"gradients": recorder.gradients},
+    }
+
+
 def run(output_dir: Path) -> None:
     tokenizer = tiny_tokenizer()
     student, teacher = tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
     results = {}
     for num_rows, batch_size, accumulation in [(16, 8, 1), (16, 4, 2), (14, 4, 1), (3, 4, 1), (10, 4, 2)]:
-        rows = tiny_dataset(tokenizer, num_rows, seed=3)
-        rows = rows.map(lambda row, i: {"labels": -100 if i in (1, 9) else row["labels"]}, with_indices=True)
+        rows = rows_of(tokenizer, num_rows)
         recorder = GradientRecorder()
         trainer = make_trainer(
             student,
@@ -35,8 +71,7 @@ def run(output_dir: Path) -> None:
         trainer.compute_metrics = lambda p: {"rows": float(len(p.label_ids)), "sum": float(p.predictions.sum())}
         before = copy.deepcopy(trainer.evaluate())
         trainer.train()
-        weights = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
-        gathered = trainer.accelerator.gather(weights[None])
+        gathered = trainer.accelerator.gather(weights_of(trainer)[None])
         results[f"{num_rows} rows, {batch_size} x {accumulation}"] = {
             "world_size": trainer.args.world_size,
             "gradients": recorder.gradients,
@@ -44,6 +79,7 @@ def run(output_dir: Path) -> None:
             "evaluation": before,
             "logs": [entry for entry in trainer.state.log_history if "loss" in entry],
         }
+    results |= run_special_cases(student, teacher, tokenizer, output_dir)
     rows = tiny_dataset(tokenizer, 40, seed=3)
     cache = TeacherCache(output_dir / "cache", copy.deepcopy(teacher), tokenizer)
     labelled = cache.label(concatenate_datasets([rows, rows]))

@@ -79,6 +79,25 @@ def test_flags_win_over_the_recipe(folder, tmp_path, capsys):
     assert record["student"]["num_hidden_layers"] == 2
 
 
+def test_a_token_and_local_folders_stay_out_of_record_and_card(folder, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    arguments = ["train", *flags(folder, out, max_steps=1, hub_token="hf_canary0123456789")]
+    monkeypatch.setattr(sys, "argv", ["hf-distill", *arguments])
+    main(arguments)
+    written = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+    assert not any(b"hf_canary" in content for content in written)
+    assert not any(str(folder).encode() in content for content in written)
+    command = json.loads((out / "distillation.json").read_text())["command"]
+    assert command[command.index("--hub_token") + 1] == "[redacted]"
+
+
+def test_what_is_wrong_is_said_before_the_teacher_is_fine_tuned(folder, tmp_path, capsys):
+    changes = {"student_num_hidden_layers": 9, "fine_tune_teacher": True}
+    with pytest.raises(SystemExit):
+        main(["train", *flags(folder, tmp_path / "out", **changes)])
+    assert not (tmp_path / "out" / "teacher").exists()
+
+
 def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, capsys):
     tiny_model(num_hidden_layers=4, seed=1).bert.save_pretrained(tmp_path / "pretrained")
     tokenizer.save_pretrained(tmp_path / "pretrained")
@@ -100,6 +119,10 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
         ({"temperature": -1}, "`temperature` must be a finite number > 0, got -1"),
         ({"text_column_names": "review"}, "review"),
         ({"train_file": None}, "Say where the rows are"),
+        ({"learning_rte": 1}, "--learning_rte"),
+        ({"temperature": "warm"}, "warm"),
+        ({"student_num_hidden_layers": None, "student_layers": "0,a"}, "--student_layers takes numbers"),
+        ({"config": "broken.yaml"}, "broken.yaml"),
         ({"train_file": None, "task_name": "sst3"}, "sst3"),
         ({"teacher_model_name_or_path": "absent"}, "absent"),
     ],

@@ -72,12 +72,32 @@ def test_repeated_rows_count_for_nothing_where_the_rows_do_not_divide(results, m
         assert relative_difference(a, b) < 1e-5
 
 
+def test_a_resumed_epoch_knows_its_repeated_rows_too(results):
+    assert results["resumed"]["weights_differ_by"] == 0.0
+    assert torch.equal(*results["resumed"]["weights"])
+
+
+def test_evaluation_is_exact_whatever_the_training_sampler(results, models, tokenizer, tmp_path):
+    expected = make_trainer(*models, rows_of(tokenizer, 10), tokenizer, tmp_path).evaluate()["eval_loss"]
+    assert results["batch_rebalance"]["eval_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_length_grouped_batches_are_the_same_on_one_process_and_two(results, models, tokenizer, tmp_path):
+    one_process = trained_gradients(
+        *models, rows_of(tokenizer, 30), tokenizer, tmp_path, per_device_train_batch_size=8,
+        train_sampling_strategy="group_by_length",
+    )  # fmt: skip
+    assert len(one_process) == len(results["group_by_length"]["gradients"]) == 4
+    for a, b in zip(results["group_by_length"]["gradients"], one_process, strict=True):
+        assert relative_difference(a, b) < 1e-4
+
+
 def test_the_processes_end_with_equal_weights(results):
-    assert all(result["weights_differ_by"] == 0.0 for case, result in results.items() if case != "cache")
+    assert all(result["weights_differ_by"] == 0.0 for case, result in results.items() if "rows" in case)
 
 
 def test_evaluation_counts_every_row_once(results, models, tokenizer, tmp_path):
-    for case in results.keys() - {"cache"}:
+    for case in (case for case in results if "rows" in case):
         result, num_rows = results[case], int(case.split()[0])
         trainer = make_trainer(*models, rows_of(tokenizer, num_rows), tokenizer, tmp_path)
         trainer.compute_metrics = lambda p: {"rows": float(len(p.label_ids)), "sum": float(p.predictions.sum())}

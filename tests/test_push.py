@@ -47,6 +47,17 @@ def test_a_pushed_student_has_its_card_and_record_and_works_in_a_pipeline(server
     assert loaded.stdout.strip() in ("negative", "neutral", "positive"), loaded.stderr
 
 
+def test_pushing_at_every_save_publishes_neither_pickles_nor_checkpoints(server, tmp_path):
+    script = TRAIN.replace('hub_strategy="end"', 'save_strategy="steps", save_steps=1')
+    script += "trainer.train_baseline(tiny_model(2, seed=2)); trainer.push_to_hub()"
+    pushed = run_against(server, script, tmp_path)
+    assert pushed.returncode == 0, pushed.stderr
+    assert (tmp_path / "out" / "baseline" / "checkpoint-1" / "optimizer.pt").exists()
+    repo = server.repos["tester/student"]
+    assert "Training in progress, step 1" in repo.commits
+    assert not [name for name in repo.files if "checkpoint" in name or name.endswith((".bin", ".pt", ".pth"))]
+
+
 def test_a_failing_push_keeps_the_student_and_says_how_to_retry(server, tmp_path):
     server.fail_with["commit"] = 403
     script = TRAIN + textwrap.dedent("""

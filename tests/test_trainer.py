@@ -401,6 +401,88 @@ def test_the_saved_folder_has_a_record_and_no_pickle(models, dataset, tokenizer,
     assert record["metrics"]["student"]["loss"] == trainer.state.log_history[-1]["eval_loss"]
 
 
+def test_the_record_tells_of_the_checkpoint_that_was_best(models, dataset, tokenizer, tmp_path):
+    trainer = make_trainer(
+        *models, dataset, tokenizer, tmp_path, num_train_epochs=3, eval_strategy="epoch", save_strategy="epoch",
+        load_best_model_at_end=True, learning_rate=2.0,
+    )  # fmt: skip
+    trainer.train()
+    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert min(losses) != losses[-1]
+    assert trainer.distillation_record()["metrics"]["student"]["loss"] == min(losses)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses))
+
+
+def test_the_baseline_takes_as_many_steps_and_evaluations_on_the_labelled_rows(models, dataset, tokenizer, tmp_path):
+    rows = dataset.map(lambda row, i: {"labels": row["labels"] if i < 8 else -100}, with_indices=True)
+    trainer = DistillationTrainer(
+        copy.deepcopy(models[0]), models[1],
+        make_args(tmp_path, num_train_epochs=2, per_device_train_batch_size=8, eval_strategy="epoch"),
+        train_dataset=rows, eval_dataset={"first": dataset, "second": dataset.select(range(5))},
+        processing_class=tokenizer, compute_metrics=accuracy,
+    )  # fmt: skip
+    trainer.train()
+    baseline = trainer.train_baseline(copy.deepcopy(models[0]))
+    assert (baseline.state.global_step, len(baseline.train_dataset)) == (8, 8)
+    assert baseline.teacher is None
+    in_training = [log for log in baseline.state.log_history if "eval_first_loss" in log]
+    assert len(in_training) == 3  # after each of the student's two epochs, and at the end
+    metrics = trainer.distillation_record()["metrics"]
+    assert metrics["baseline"]["accuracy"] == in_training[-1]["eval_first_accuracy"]
+    assert metrics["student"].keys() >= {"loss", "loss_kl", "accuracy", "agreement"}
+
+
+def test_a_baseline_cannot_choose_its_checkpoint_by_its_teacher(tmp_path):
+    args = make_args(
+        tmp_path, eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True,
+        metric_for_best_model="agreement",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="'agreement', which a baseline without a teacher does not have"):
+        args.check_baseline()
+
+
+def test_the_teachers_metric_goes_through_preprocess_logits_too(models, rows, tokenizer, tmp_path):
+    def share_of_hits(prediction):
+        return {"hits": float((prediction.predictions == prediction.label_ids).mean())}
+
+    trainer = DistillationTrainer(
+        *models, make_args(tmp_path), eval_dataset=rows, processing_class=tokenizer, compute_metrics=share_of_hits,
+        preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(-1),
+    )  # fmt: skip
+    plain = DistillationTrainer(
+        *models, make_args(tmp_path), eval_dataset=rows, processing_class=tokenizer, compute_metrics=accuracy
+    )
+    assert trainer.evaluate()["eval_teacher_hits"] == plain.evaluate()["eval_teacher_accuracy"]
+
+
+def test_a_student_of_model_init_has_the_teachers_label_names_after_training(dataset, tokenizer, tmp_path):
+    def model_init():
+        model = tiny_model(seed=2)
+        model.config.id2label = {i: f"LABEL_{i}" for i in range(3)}
+        return model
+
+    trainer = DistillationTrainer(
+        model_init=model_init, teacher_model=tiny_model(seed=1), args=make_args(tmp_path, max_steps=1),
+        train_dataset=dataset, processing_class=tokenizer,
+    )  # fmt: skip
+    trainer.train()
+    assert trainer.model.config.id2label == dict(enumerate(LABEL_NAMES))
+
+
+@pytest.mark.parametrize("checkpoint", [2, 6], ids=["first epoch", "second epoch"])
+def test_resuming_under_length_grouped_batches_is_bit_identical(models, dataset, tokenizer, tmp_path, checkpoint):
+    settings = {
+        "per_device_train_batch_size": 8, "num_train_epochs": 2, "save_steps": 2, "save_strategy": "steps",
+        "train_sampling_strategy": "group_by_length", "optim": "adamw_torch",
+    }  # fmt: skip
+    whole = make_trainer(*models, dataset, tokenizer, tmp_path, **settings)
+    whole.train()
+    resumed = make_trainer(*models, dataset, tokenizer, tmp_path, **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{checkpoint}"))
+    for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 # ---- Bad input ----
 
 
@@ -426,6 +508,7 @@ def _change_labels(dataset, value):
             "3 classes",
         ),
         (lambda d: {"train_dataset": _change_labels(d, -100), "objectives": {"dkd": 1.0}}, "`dkd` needs the label"),
+        (lambda d: {"train_dataset": d.add_column("label", d["labels"][:])}, "both `label` and `labels`"),
         (lambda d: {"objectives": {"kl": 0.0}}, "weight > 0"),
         (lambda d: {"objectives": {"nll": 1.0}}, "no objective 'nll'"),
         (lambda d: {"objectives": {"kl": {"temprature": 1.0}}}, "no hyper-parameter 'temprature'"),
@@ -444,6 +527,25 @@ def test_bad_input_is_refused_before_training(models, dataset, tokenizer, tmp_pa
             processing_class=tokenizer,
             **arguments,
         )
+
+
+def test_a_teacher_of_nan_is_refused(models, dataset, tokenizer, tmp_path):
+    teacher = tiny_model()
+    teacher.classifier.bias.data[0] = float("nan")
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        make_trainer(models[0], teacher, dataset, tokenizer, tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_names_the_term(models, dataset, tokenizer, tmp_path):
+    student = copy.deepcopy(models[0])
+    student.classifier.bias.data[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="`loss_kl` is nan after step 1"):
+        make_trainer(student, models[1], dataset, tokenizer, tmp_path).train()
+
+
+def test_objectives_of_the_trainer_and_constants_of_the_arguments_exclude_each_other(models, tmp_path):
+    with pytest.raises(ValueError, match="The Trainer's `objectives` says everything .* `temperature` is set too"):
+        DistillationTrainer(*models, make_args(tmp_path), objectives={"kl": 1.0})
 
 
 def test_label_names_that_differ_are_refused_with_both_maps(models, dataset, tokenizer, tmp_path):

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import json
-import pickle
 
 import pytest
 import yaml
@@ -270,18 +269,6 @@ def test_fine_tuning_without_a_teacher_keeps_everything_but_the_loss_and_the_hub
 def test_fine_tuning_without_a_teacher_works_from_objectives_too(make_args, tmp_path):
     alone = make_args(objectives=SPEC).without_teacher(str(tmp_path))
     assert alone.objective_spec() == {"ce": {"weight": 1.0, "label_smoothing": 0.0}}
-
-
-def test_a_pickle_holds_no_token_and_all_else(make_args):
-    args = make_args(hub_token="hf_canary0123456789", temperature=3.0)
-    pickled = pickle.dumps(args)
-    assert b"hf_canary" not in pickled
-    assert args.hub_token == "hf_canary0123456789"
-    again = pickle.loads(pickled)
-    assert again.hub_token is None
-    assert again.to_dict() == args.to_dict()
-    for text in (args.to_json_string(), str(args)):
-        assert "hf_canary" not in text
 
 
 def test_auto_dtype_is_float16_for_fp16(make_args):

@@ -21,6 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     try:
         import_module(f"hf_distill.cli.{arguments[0]}").run(arguments[1:])
+    except KeyError as error:
+        if "metric_for_best_model" not in str(error):  # a name that the user chose; any other is a bug of ours
+            raise
+        print(f"hf-distill {arguments[0]}: {error.args[0]}", file=sys.stderr)
+        sys.exit(2)
     except (ValueError, TypeError, OSError) as error:
         print(f"hf-distill {arguments[0]}: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,10 +1,11 @@
 """Flags that the commands share, and recipes: the same names in YAML."""
 
+import argparse
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import datasets
 import yaml
@@ -58,6 +59,17 @@ class ModelArguments:
                 "Say what the student is: --student_num_hidden_layers, --student_layers or --student_architecture to "
                 "make it of the teacher, or --student_model_name_or_path alone."
             )
+        _ = self.layers  # a typo is an error now, not after an hour
+
+    @property
+    def layers(self) -> list[int] | None:
+        """The teacher's layers that the student is made of."""
+        if self.student_layers is None:
+            return None
+        try:
+            return [int(layer) for layer in self.student_layers.split(",")]
+        except ValueError:
+            raise ValueError(f"--student_layers takes numbers like 0,2,5, got {self.student_layers!r}.") from None
 
 
 @dataclass
@@ -95,6 +107,10 @@ class DataArguments:
             raise ValueError("Say where the rows are: one of --task_name, --dataset_name or --train_file.")
         if self.transfer_file is not None and self.transfer_dataset_name is not None:
             raise ValueError("--transfer_file and --transfer_dataset_name exclude each other.")
+        if self.max_seq_length < 3:
+            raise ValueError(
+                f"--max_seq_length must be at least 3, special tokens included, got {self.max_seq_length}."
+            )
 
     def load(self) -> Task:
         """Load the labelled data, cut to the numbers of rows that are wanted."""
@@ -130,30 +146,41 @@ class DataArguments:
         return load_transfer_text(self.transfer_file, self.transfer_dataset_name, task.text_columns)
 
 
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # argparse would print the usage first: 135 lines, since every training argument is a flag.
+        raise ValueError(f"{message} (`--help` lists the flags)")
+
+
 def parse(types: Iterable[Any], arguments: Sequence[str]) -> tuple[Any, ...]:
-    """Parse flags, and `--config recipe.yaml` under them: a flag wins over the recipe.
+    """Parse flags, and those of `--config recipe.yaml` under them: a flag wins over the recipe.
 
     Raises:
-        ValueError: for a recipe that is no mapping, or a value that a type refuses.
+        ValueError: for a recipe that is no mapping, an unknown flag, or a value that a type refuses.
     """
-    arguments = list(arguments)
-    while "--config" in arguments:
-        at = arguments.index("--config")
-        if at + 1 == len(arguments):
-            raise ValueError("--config needs the path of a YAML recipe.")
-        # argparse lets the last flag win: the recipe goes before all of them.
-        arguments = _recipe_flags(Path(arguments[at + 1])) + arguments[:at] + arguments[at + 2 :]
-    return HfArgumentParser(types).parse_args_into_dataclasses(arguments)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--config", type=Path)
+    recipe, flags = first.parse_known_args(arguments)
+    # argparse lets the last flag win: the recipe goes before all of them.
+    from_recipe = [] if recipe.config is None else _recipe_flags(recipe.config)
+    return _Parser(types, prog="hf-distill").parse_args_into_dataclasses([*from_recipe, *flags])
 
 
 def _recipe_flags(path: Path) -> list[str]:
-    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"The recipe {path.name} is not YAML: {error}") from None
     if not isinstance(recipe, dict):
         raise ValueError(f"The recipe {path.name} must map names of flags to values, got {type(recipe).__name__}.")
-    flags: list[str] = []
-    for name, value in recipe.items():
-        if value is None:
-            continue
-        many = value if isinstance(value, list) else [value]
-        flags += [f"--{name}", *(json.dumps(v) if isinstance(v, dict) else str(v) for v in many)]
-    return flags
+    return [
+        word for name, value in recipe.items() if value is not None for word in (f"--{name}", _as_text(name, value))
+    ]
+
+
+def _as_text(name: str, value: Any) -> str:
+    if value is False and name.endswith("_strategy"):
+        return "no"  # which YAML reads as false
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return json.dumps(value) if isinstance(value, dict) else str(value)

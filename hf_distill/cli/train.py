@@ -1,6 +1,7 @@
 """`hf-distill train`: data, teacher, student, baseline, and a table that compares them."""
 
 import copy
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +37,12 @@ def run(arguments: Sequence[str]) -> None:
         "processing_class": tokenizer,
         "compute_metrics": task.compute_metrics_for(label2id_of(teacher.config)),
     }
+    if models.baseline:
+        args.check_baseline()
     if models.fine_tune_teacher:
+        # What is wrong with the student, the loss or the rows is said now, not after the teacher's training.
+        dry = dataclasses.replace(args, cache_teacher_outputs=False, push_to_hub=False)
+        DistillationTrainer(_make_student(models, teacher, tokenizer), teacher, dry, train_dataset=train, **common)
         _fine_tune(teacher, rows["train"], common, models, args)
     student = _make_student(models, teacher, tokenizer)
     untrained = copy.deepcopy(student) if models.baseline else None
@@ -112,7 +118,7 @@ def _fine_tune(
     if models.teacher_num_train_epochs is not None:
         changes["max_steps"] = -1
     alone = args.without_teacher(f"{args.output_dir}/teacher", **changes)
-    trainer = DistillationTrainer(teacher, args=alone, train_dataset=train, **common)
+    trainer = DistillationTrainer(teacher.requires_grad_(True), args=alone, train_dataset=train, **common)
     trainer.train()
     trainer.save_model()
 
@@ -121,9 +127,8 @@ def _make_student(
     models: ModelArguments, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> PreTrainedModel:
     if models.student_model_name_or_path is None:
-        layers = None if models.student_layers is None else [int(i) for i in models.student_layers.split(",")]
         return create_student(
-            teacher, models.student_num_hidden_layers, layers=layers, architecture=models.student_architecture
+            teacher, models.student_num_hidden_layers, layers=models.layers, architecture=models.student_architecture
         )
     own = AutoTokenizer.from_pretrained(models.student_model_name_or_path)
     if own.get_vocab() != tokenizer.get_vocab():

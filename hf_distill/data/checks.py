@@ -43,6 +43,8 @@ def check_dataset(
             f"The {role} data set has no column `input_ids`, only {', '.join(names)}. Tokenise it first: "
             "`dataset.map(lambda rows: tokenizer(rows['text'], truncation=True), batched=True)`."
         )
+    if {"label", "labels"} <= set(names):
+        raise ValueError(f"The {role} data set has both `label` and `labels`. Remove the one that is not meant.")
     label_column = _label_column(dataset)
     labels = None if label_column is None else _values(dataset, label_column)
     if labels is not None and label_column is not None:

@@ -7,7 +7,7 @@ folder or a token, and `escape` makes it mean itself in Markdown. Numbers are th
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from hf_distill._redaction import has_token, publishable
 from hf_distill.objectives import OBJECTIVES
 from hf_distill.reporting.table import MODELS, NOT_AVAILABLE, escape, finite, markdown_table, one_line, results_table
 
@@ -27,14 +28,6 @@ _BARE_IDS = frozenset(
     | {"roberta-base", "roberta-large", "xlm-roberta-base", "xlm-roberta-large"}
 )
 _SCORES = frozenset({"accuracy", "f1", "matthews_correlation", "pearson", "spearmanr"})  # no loss, no agreement
-_TOKEN = re.compile(r"hf_[A-Za-z0-9]{30,}")
-_MAYBE_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")  # in a command; elsewhere a name such as hf_sentiment
-_TOKEN_FLAG = re.compile(r"(--[\w-]*token)(=.*)?")
-_REDACTED = "[redacted]"
-_FOLDERS = re.compile(
-    r"""(?:^|(?<=[\s=,;"'(\[{]))(?:file://)?(?:[A-Za-z]:[/\\]|~[^/\\]*[/\\]|\.{1,2}[/\\]|/|\\\\)"""
-    r"""(?:[^/\\,;"'=]+[/\\]+)*(?=[^/\\\s])"""
-)
 
 
 def model_card(record: Mapping[str, Any]) -> ModelCard:
@@ -54,18 +47,21 @@ def model_card(record: Mapping[str, Any]) -> ModelCard:
 
 
 def _clean(value: Any) -> Any:
+    """Make every text of the record one printable line that may leave this machine."""
+    return _one_line(publishable(value))
+
+
+def _one_line(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {_clean(str(name)): _clean(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    if isinstance(value, str):
-        return _FOLDERS.sub("", _TOKEN.sub(_REDACTED, one_line(value)))
-    return value
+        return {_one_line(name): _one_line(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_one_line(item) for item in value]
+    return one_line(value) if isinstance(value, str) else value
 
 
 def _hub_id(name: str | None) -> str | None:
     """Return the name if it can be an id on the Hub: `namespace/name` that is no local folder, or an old bare name."""
-    if not name or _TOKEN.search(name) or not ("/" in name or name in _BARE_IDS):
+    if not name or has_token(name) or not ("/" in name or name in _BARE_IDS):
         return None
     try:
         validate_repo_id(name)
@@ -266,21 +262,8 @@ def _making(record: Mapping[str, Any]) -> str:
     if record.get("teacher") and record["teacher"].get("revision"):
         text += f" The teacher's revision was {escape(record['teacher']['revision'])}."
     if record.get("command"):
-        text += f"\n\n```shell\n{_command(record['command'])}\n```"
+        text += f"\n\n```shell\n{shlex.join(record['command'])}\n```"
     return text
-
-
-def _command(words: Sequence[str]) -> str:
-    """The command for a shell, without anything that could be a token."""
-    shown = []
-    for previous, word in zip(["", *words], words, strict=False):
-        flag = _TOKEN_FLAG.fullmatch(word)
-        if flag and flag[2]:
-            word = f"{flag[1]}={_REDACTED}"
-        elif _TOKEN_FLAG.fullmatch(previous) and "=" not in previous:
-            word = _REDACTED
-        shown.append(_MAYBE_TOKEN.sub(_REDACTED, word))
-    return shlex.join(shown)
 
 
 def _limits(record: Mapping[str, Any]) -> str:

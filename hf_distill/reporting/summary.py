@@ -12,6 +12,8 @@ def summary(record: Mapping[str, Any]) -> str:
     Args:
         record: What `DistillationTrainer.distillation_record` returns, with `metric_name` and `dataset`.
     """
+    if not {"metric_name", "dataset"} <= record.keys():
+        raise ValueError("The record lacks `metric_name` or `dataset`. Put both into `trainer.record` first.")
     metric_name, metrics = record["metric_name"], record["metrics"]
     student, teacher = record["student"], record["teacher"] or {}
     sizes = {"teacher": teacher.get("num_parameters"), "student": student["num_parameters"]}
