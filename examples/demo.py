@@ -115,6 +115,7 @@ def main() -> None:
     flags += ["--fine_tune_teacher", str(not reuse), "--bf16", str(use_bf16)]
     flags += ["--train_file", str(files["labelled.csv"]), "--validation_file", str(files["test.csv"])]
     flags += ["--transfer_file", str(files["unlabelled.txt"])]
+    flags += ["--teacher_cache_dir", str(options.output_dir / "teacher_outputs")]
     hf_distill(["train", *flags])
     print(f"\nThe training took {(time.time() - start) / 60:.1f} minutes, downloads excluded.")
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,17 @@ def write_teacher(folder, tokenizer, num_labels, names):
     tokenizer.save_pretrained(folder)
 
 
+def write_custom_files(folder, names):
+    folder.mkdir(parents=True, exist_ok=True)
+    *labelled, unlabelled = names
+    for seed, name in enumerate(labelled):
+        with (folder / name).open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["text", "label"])
+            rows.writerows((row["text"], LABEL_NAMES[row["label"]]) for row in tiny_rows(16, seed))
+    (folder / unlabelled).write_text("\n".join(row["text"] for row in tiny_rows(16, 2)))
+
+
 def test_run_glue_distils_a_pair_task_into_a_distilbert(tmp_path, tokenizer):
     write_teacher(tmp_path / "teacher", tokenizer, 2, ["not_equivalent", "equivalent"])
     (tmp_path / "MRPC").mkdir()
@@ -47,12 +59,7 @@ def test_run_glue_distils_a_pair_task_into_a_distilbert(tmp_path, tokenizer):
 
 def test_distill_custom_dataset_learns_from_unlabelled_text(tmp_path, tokenizer):
     write_teacher(tmp_path / "teacher", tokenizer, 3, LABEL_NAMES)
-    for name, seed in (("train", 0), ("validation", 1)):
-        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["text", "label"])
-            rows.writerows((row["text"], LABEL_NAMES[row["label"]]) for row in tiny_rows(16, seed))
-    (tmp_path / "texts.txt").write_text("\n".join(row["text"] for row in tiny_rows(16, 2)))
+    write_custom_files(tmp_path, ("train.csv", "validation.csv", "texts.txt"))
     output = run(
         "distill_custom_dataset.py", "--teacher_model_name_or_path", tmp_path / "teacher", "--train_file",
         tmp_path / "train.csv", "--validation_file", tmp_path / "validation.csv", "--transfer_file",
@@ -60,6 +67,16 @@ def test_distill_custom_dataset_learns_from_unlabelled_text(tmp_path, tokenizer)
     )  # fmt: skip
     assert "baseline (no teacher)" in output
     assert "'label':" in output
+
+
+def test_the_python_example_of_the_readme_runs_as_it_is(tmp_path, tokenizer):
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    write_teacher(tmp_path / "demo_output/student/teacher", tokenizer, 3, LABEL_NAMES)
+    write_custom_files(tmp_path / "demo_output/data", ("labelled.csv", "test.csv", "unlabelled.txt"))
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "my_student" / "model.safetensors").exists()
 
 
 @pytest.mark.slow
