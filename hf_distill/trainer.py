@@ -1,24 +1,23 @@
 """The Trainer that distils: `transformers.Trainer` with a teacher in its loss."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import datasets
 import torch
-from accelerate.data_loader import DataLoaderShard
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+from torch.utils.data import Dataset
 from transformers import EvalPrediction, PreTrainedModel
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
 from hf_distill._evaluation import ExactEvaluation
 from hf_distill._publishing import Publishing
-from hf_distill._sampling import LengthGroupedSampler, SetEpoch
 from hf_distill._teaching import Teaching
+from hf_distill._units import Units
 from hf_distill.data.checks import check_dataset, labelled_rows
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs
@@ -27,7 +26,7 @@ from hf_distill.training_args import DistillationTrainingArguments
 logger = logging.get_logger(__name__)
 
 
-class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
+class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
     r"""Train a student classifier on the outputs of a teacher, on labels, or on both.
 
     The loss of one optimiser step is the weighted sum of its objectives, each summed over the units (rows) of all
@@ -150,7 +149,7 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
         super()._hp_search_setup(trial)
         self._build_loss()  # a trial may have set the temperature or a weight
 
-    # ---- Columns and order of rows ----
+    # ---- Columns ----
 
     def _set_signature_columns_if_needed(self) -> None:
         if self._signature_columns is None:
@@ -160,71 +159,6 @@ class DistillationTrainer(Teaching, ExactEvaluation, Publishing):
             # Pruning would drop what the student does not know: a DistilBERT knows no segment ids, its teacher does.
             teacher_columns = self.teacher.columns if self.teacher is not None else frozenset()
             signature += sorted(teacher_columns - frozenset(signature))
-
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.args.train_sampling_strategy != "group_by_length" or not isinstance(dataset, datasets.Dataset):
-            return super()._get_train_sampler(train_dataset)
-        batch_size = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        sampler = LengthGroupedSampler([len(ids) for ids in dataset["input_ids"]], batch_size, seed)
-        self.pop_callback(SetEpoch)
-        self.add_callback(SetEpoch(sampler))
-        return sampler
-
-    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
-        # Trainer's would follow `train_sampling_strategy`, and `predict` would return rows out of order.
-        if self.args.world_size > 1 or not hasattr(eval_dataset, "__len__"):
-            return None
-        return SequentialSampler(eval_dataset)
-
-    # ---- Units ----
-
-    def _is_unit(self, inputs: Batch, remainder: int) -> Tensor:
-        """Return which rows count, `(batch,)` bool: all but those that accelerate repeats at the end of the data.
-
-        The last global batch lies over the processes in order, its own `remainder` rows first; 0 if it is full.
-        """
-        num_rows = len(inputs["input_ids"])
-        positions = torch.arange(num_rows, device=self.args.device)
-        is_last = self.accelerator.gradient_state.end_of_dataloader
-        if self.accelerator.num_processes == 1 or not is_last or remainder <= 0:
-            return positions >= 0
-        return positions + num_rows * self.accelerator.process_index < remainder
-
-    def get_train_dataloader(self) -> DataLoader:
-        """Return the training loader, and note how many rows its last global batch has of its own."""
-        loader = super().get_train_dataloader()
-        # Not from accelerate's state: in the loader of a resumed epoch it has lost the number.
-        self._train_remainder: int | None = None
-        if self.args.train_sampling_strategy == "batch_rebalance":
-            self._train_remainder = 0  # that sampler repeats nothing
-        elif hasattr(self.train_dataset, "__len__") and isinstance(loader, DataLoaderShard):
-            self._train_remainder = len(cast("Sized", self.train_dataset)) % loader.total_batch_size
-        return loader
-
-    def get_batch_samples(
-        self, epoch_iterator: Any, num_batches: int, device: torch.device
-    ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
-        """Fetch the micro-batches of one optimiser step, each with a mask of its units, and count the units of all."""
-        batches = []
-        for _ in range(num_batches):
-            if (batch := next(epoch_iterator, None)) is None:
-                break
-            remainder = self.accelerator.gradient_state.remainder
-            batch[IS_UNIT] = self._is_unit(
-                batch, remainder if self._train_remainder is None else self._train_remainder
-            )
-            batches.append(batch)
-        return batches, self._get_num_items_in_batch(batches, device)
-
-    def _get_num_items_in_batch(
-        self, batch_samples: Sequence[Mapping[str, Tensor]], device: torch.device
-    ) -> Tensor | None:
-        if not batch_samples:
-            return None
-        num_units = torch.stack([batch[IS_UNIT].sum() for batch in batch_samples]).sum().to(device)
-        return self.accelerator.reduce(num_units, reduction="sum")
 
     # ---- Loss ----
 

@@ -35,3 +35,15 @@ def teacher():
 @pytest.fixture
 def student():
     return tiny_model(num_hidden_layers=2, seed=2)
+
+
+@pytest.fixture(scope="module")
+def rows(tokenizer):
+    """16 labelled rows, two of them without their label."""
+    dataset = tiny_dataset(tokenizer, 16, seed=3)
+    return dataset.map(lambda row, i: {"labels": -100 if i in (1, 9) else row["labels"]}, with_indices=True)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)

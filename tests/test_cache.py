@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 from invariance import make_trainer
-from test_trainer import _propagating
-from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+from tiny import tiny_dataset, tiny_model, tiny_tokenizer, visible_to_caplog
 
 from hf_distill import DistillationTrainer, TeacherCache
 from hf_distill.cache import teacher_cache
@@ -124,7 +123,7 @@ def test_a_damaged_shard_is_named_and_its_rows_computed_again(
     shard.write_bytes(content[:-100] if harm == "truncate" else content)
     for column in (cache.folder / "columns").iterdir():
         column.unlink()
-    with caplog.at_level("WARNING"), _propagating("hf_distill.cache.store"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.cache.store"):
         again = TeacherCache(tmp_path / "cache", teacher, tokenizer)
     assert shard.name in caplog.text
     assert "damaged" in caplog.text

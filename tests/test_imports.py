@@ -16,7 +16,7 @@ LAYERS = [
     {"problem_types"},
     {"objectives", "teachers"},
     {"training_args", "_running", "data", "record", "cache", "_trained_objectives"},
-    {"reporting", "_evaluation", "_publishing", "_teaching", "export"},
+    {"reporting", "_evaluation", "_publishing", "_teaching", "_units", "export"},
     {"trainer"},
     {"search"},
     {"cli"},

@@ -1,11 +1,13 @@
 """Tiny random models, a tokenizer and data, built in code and importable by scripts that run in other processes."""
 
+import logging as python_logging
 import random
 
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 WORDS = "a the film is was not very good bad great awful boring fun plot actor scene warm cold slow fast".split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -89,3 +91,17 @@ def tiny_dataset(tokenizer, num_rows: int = 32, seed: int = 0) -> Dataset:
     return rows.map(lambda row: tokenizer(row["text"], row["text_pair"]), batched=True).rename_column(
         "label", "labels"
     )
+
+
+class visible_to_caplog:
+    """Let caplog see a logger of the transformers library, which does not propagate by itself."""
+
+    def __init__(self, name: str):
+        self.logger = logging.get_logger(name)
+
+    def __enter__(self):
+        self.handler = python_logging.getLogger().handlers[-1]
+        self.logger.addHandler(self.handler)
+
+    def __exit__(self, *_):
+        self.logger.removeHandler(self.handler)

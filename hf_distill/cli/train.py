@@ -68,9 +68,9 @@ def _load_teacher(models: ModelArguments, task: Task) -> tuple[PreTrainedModel, 
     name, revision = models.teacher_model_name_or_path, models.teacher_revision
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        return _load_new_head(name, revision, task) if models.fine_tune_teacher else load_teacher(
-            name, revision
-        ), tokenizer
+        if models.fine_tune_teacher:
+            return _load_new_head(name, revision, task), tokenizer
+        return load_teacher(name, revision), tokenizer
     except OSError as error:
         raise OSError(f"The teacher {name!r} cannot be loaded with its tokenizer: {error}") from error
 

@@ -1,0 +1,81 @@
+"""Which rows an optimiser step consists of, in which order, and which of them count."""
+
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, cast
+
+import datasets
+import torch
+from accelerate.data_loader import DataLoaderShard
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+from transformers import Trainer
+
+from hf_distill._sampling import LengthGroupedSampler, SetEpoch
+from hf_distill.outputs import IS_UNIT, Batch
+
+
+class Units(Trainer):
+    """The part of [`DistillationTrainer`] that deals rows out and counts them."""
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "group_by_length" or not isinstance(dataset, datasets.Dataset):
+            return super()._get_train_sampler(train_dataset)
+        batch_size = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        sampler = LengthGroupedSampler([len(ids) for ids in dataset["input_ids"]], batch_size, seed)
+        self.pop_callback(SetEpoch)
+        self.add_callback(SetEpoch(sampler))
+        return sampler
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
+        # Trainer's would follow `train_sampling_strategy`, and `predict` would return rows out of order.
+        if self.args.world_size > 1 or not hasattr(eval_dataset, "__len__"):
+            return None
+        return SequentialSampler(eval_dataset)
+
+    def _is_unit(self, inputs: Batch, remainder: int) -> Tensor:
+        """Return which rows count, `(batch,)` bool: all but those that accelerate repeats at the end of the data.
+
+        The last global batch lies over the processes in order, its own `remainder` rows first; 0 if it is full.
+        """
+        num_rows = len(inputs["input_ids"])
+        positions = torch.arange(num_rows, device=self.args.device)
+        is_last = self.accelerator.gradient_state.end_of_dataloader
+        if self.accelerator.num_processes == 1 or not is_last or remainder <= 0:
+            return positions >= 0
+        return positions + num_rows * self.accelerator.process_index < remainder
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return the training loader, and note how many rows its last global batch has of its own."""
+        loader = super().get_train_dataloader()
+        # Not from accelerate's state: in the loader of a resumed epoch it has lost the number.
+        self._train_remainder: int | None = None
+        if self.args.train_sampling_strategy == "batch_rebalance":
+            self._train_remainder = 0  # that sampler repeats nothing
+        elif hasattr(self.train_dataset, "__len__") and isinstance(loader, DataLoaderShard):
+            self._train_remainder = len(cast("Sized", self.train_dataset)) % loader.total_batch_size
+        return loader
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
+        """Fetch the micro-batches of one optimiser step, each with a mask of its units, and count the units of all."""
+        batches = []
+        for _ in range(num_batches):
+            if (batch := next(epoch_iterator, None)) is None:
+                break
+            remainder = self.accelerator.gradient_state.remainder
+            batch[IS_UNIT] = self._is_unit(
+                batch, remainder if self._train_remainder is None else self._train_remainder
+            )
+            batches.append(batch)
+        return batches, self._get_num_items_in_batch(batches, device)
+
+    def _get_num_items_in_batch(
+        self, batch_samples: Sequence[Mapping[str, Tensor]], device: torch.device
+    ) -> Tensor | None:
+        if not batch_samples:
+            return None
+        num_units = torch.stack([batch[IS_UNIT].sum() for batch in batch_samples]).sum().to(device)
+        return self.accelerator.reduce(num_units, reduction="sum")
