@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
-from transformers import EvalPrediction, PreTrainedModel
+from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
@@ -46,6 +46,7 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
         args: The arguments, constants of the loss among them.
         train_dataset: Tokenised rows; columns that only the teacher reads, `token_type_ids` for instance, are kept.
         eval_dataset: The same, or a dict of them.
+        teacher_processing_class: The teacher's tokenizer; so far it must be the student's, which is the default.
         objectives: A spec or a list of [`~hf_distill.objectives.Objective`], in place of what `args` says.
         **trainer_kwargs: `data_collator`, `processing_class`, `model_init`, `compute_metrics`, `callbacks`,
             `optimizers` and the others of `transformers.Trainer`.
@@ -67,6 +68,7 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
         *,
         train_dataset: Dataset | datasets.Dataset | None = None,
         eval_dataset: Dataset | datasets.Dataset | Mapping[str, Dataset] | None = None,
+        teacher_processing_class: PreTrainedTokenizerBase | None = None,
         objectives: Mapping[str, Any] | Sequence[Objective] | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         compute_loss_func: Callable | None = None,
@@ -75,6 +77,13 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
         args = args or DistillationTrainingArguments("tmp_trainer")
         if not isinstance(args, DistillationTrainingArguments):
             raise TypeError(f"`args` must be `DistillationTrainingArguments`, got {type(args).__name__}.")
+        if teacher_processing_class is not None and teacher_processing_class is not trainer_kwargs.get(
+            "processing_class"
+        ):
+            raise ValueError(
+                "A teacher with a tokenizer of its own cannot be used yet: student and teacher read the same token ids. "
+                "Leave `teacher_processing_class` out, or pass a column `teacher_logits` instead of the teacher."
+            )
         if compute_loss_func is not None:
             raise ValueError("`compute_loss_func` would take the place of distillation. Pass `objectives` instead.")
         if model is not None and model is teacher_model:
