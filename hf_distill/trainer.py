@@ -75,28 +75,17 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
         **trainer_kwargs: Any,
     ) -> None:
         args = args or DistillationTrainingArguments("tmp_trainer")
-        if not isinstance(args, DistillationTrainingArguments):
-            raise TypeError(f"`args` must be `DistillationTrainingArguments`, got {type(args).__name__}.")
-        if teacher_processing_class is not None and teacher_processing_class is not trainer_kwargs.get(
-            "processing_class"
-        ):
+        _check_arguments(args)
+        own = teacher_processing_class is not trainer_kwargs.get("processing_class")
+        if teacher_processing_class is not None and own:
             raise ValueError(
-                "A teacher with a tokenizer of its own cannot be used yet: student and teacher read the same token ids. "
-                "Leave `teacher_processing_class` out, or pass a column `teacher_logits` instead of the teacher."
+                "A teacher with a tokenizer of its own cannot be used yet: both models read the same token ids. Leave "
+                "`teacher_processing_class` out, or pass a column `teacher_logits` instead of the teacher."
             )
         if compute_loss_func is not None:
             raise ValueError("`compute_loss_func` would take the place of distillation. Pass `objectives` instead.")
         if model is not None and model is teacher_model:
             raise ValueError("`model` and `teacher_model` are one object. Make a student with `create_student`.")
-        if args.n_gpu > 1:
-            raise ValueError(
-                f"{args.n_gpu} GPUs and one process: DataParallel would run the teacher on the first GPU alone. Start "
-                "with `accelerate launch`, or choose one GPU by CUDA_VISIBLE_DEVICES."
-            )
-        if args.label_names not in (None, ["labels"]):
-            raise ValueError(
-                f"`label_names` is {args.label_names}; the labels must be in a column `labels`. Rename it."
-            )
         if objectives is not None:
             args.check_no_loss_arguments("The Trainer's `objectives`")
         self._objectives = objectives
@@ -284,3 +273,16 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
         metrics = baseline.distillation_record()["metrics"].get("student", {})
         self.record.setdefault("metrics", {})["baseline"] = metrics
         return baseline
+
+
+def _check_arguments(args: DistillationTrainingArguments) -> None:
+    """Refuse what the Trainer would otherwise ignore or get wrong."""
+    if not isinstance(args, DistillationTrainingArguments):
+        raise TypeError(f"`args` must be `DistillationTrainingArguments`, got {type(args).__name__}.")
+    if args.n_gpu > 1:
+        raise ValueError(
+            f"{args.n_gpu} GPUs and one process: DataParallel would run the teacher on the first GPU alone. Start "
+            "with `accelerate launch`, or choose one GPU by CUDA_VISIBLE_DEVICES."
+        )
+    if args.label_names not in (None, ["labels"]):
+        raise ValueError(f"`label_names` is {args.label_names}; the labels must be in a column `labels`. Rename it.")
