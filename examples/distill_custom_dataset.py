@@ -72,7 +72,6 @@ def main():
         classify = pipeline("text-classification", model=args.output_dir)
         text = task.datasets["validation"][0][task.text_columns[0]]
         print(f"\n{text!r}: {classify(text)}")
-    trainer.end()
 
 
 if __name__ == "__main__":

@@ -119,7 +119,6 @@ def main():
         print("\n" + summary(trainer.distillation_record()))
     if args.push_to_hub:
         trainer.push_to_hub()
-    trainer.end()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Run by `test_distributed.py` on every process: gradients and metrics of several data sizes, written by the first."""
 
 import copy
+import os
 import sys
 from pathlib import Path
 
@@ -89,7 +90,9 @@ def run(output_dir: Path) -> None:
     }
     if trainer.is_world_process_zero():
         torch.save(results, output_dir / f"results-{trainer.args.world_size}.pt")
-    trainer.accelerator.end_training()
+    trainer.accelerator.wait_for_everyone()
+    # Ending the process group while trainers still hold DistributedDataParallel models can hang in their destructors.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -178,4 +178,3 @@ def _finish(
         print(f"\n{summary(trainer.distillation_record())}\n\nThe student is in {trainer.args.output_dir}.")
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
-    trainer.end()
