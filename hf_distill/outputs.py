@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-TEACHER_PREFIX = "teacher_"
-TEACHER_LOGITS = TEACHER_PREFIX + "logits"
+# Columns that a data set may carry instead of a live teacher.
+TEACHER_LOGITS = "teacher_logits"
+TEACHER_CLS_STATES = "teacher_cls_states"
 
 # Accelerate fills the last global batch up with rows from the start; this key of a batch holds which rows count.
 IS_UNIT = "_is_unit"

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from collections.abc import Collection
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -22,12 +23,15 @@ class Teacher:
             `device`; it stays outside of every optimiser, checkpoint and autograd graph.
         device: Where it runs.
         dtype: Precision of the forward pass: "float32", or "bfloat16" or "float16" by autocast.
+        reads: What is read of its outputs beside the logits: "hidden_states".
 
     Raises:
         ValueError: if the weights are of lower precision than `dtype`.
     """
 
-    def __init__(self, model: PreTrainedModel, device: torch.device, dtype: str = "float32") -> None:
+    def __init__(
+        self, model: PreTrainedModel, device: torch.device, dtype: str = "float32", reads: Collection[str] = ()
+    ) -> None:
         if dtype == "float32" and model.dtype != torch.float32:
             raise ValueError(
                 f"The teacher's weights are {model.dtype}, but it is to run in float32. Load it with "
@@ -42,6 +46,7 @@ class Teacher:
         self.device = device
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.columns = frozenset(inspect.signature(model.forward).parameters) - {"labels"}
+        self.flags = {f"output_{name}": True for name in reads}
         self.label_order: list[int] | None = None
 
     @torch.no_grad()
@@ -49,8 +54,8 @@ class Teacher:
         """Run the teacher on the columns of `batch` that it knows; logits in float32 and the student's label order."""
         inputs = {name: value for name, value in batch.items() if name in self.columns}
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            outputs = self.model(**inputs)
-        return ClassifierOutputs(_in_order(outputs.logits, self.label_order))
+            outputs = self.model(**inputs, **self.flags)
+        return ClassifierOutputs(_in_order(outputs.logits, self.label_order), outputs.get("hidden_states"))
 
     def covers(self, batch: Batch) -> bool:
         """Whether this batch is enough to know the teacher's outputs."""

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import torch
 from invariance import make_trainer
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer, visible_to_caplog
+from transformers import BertConfig, BertForTokenClassification
 
 from hf_distill import DistillationTrainer, TeacherCache
 from hf_distill.cache import teacher_cache
@@ -259,3 +261,57 @@ def test_the_teachers_path_is_enough(tmp_path, teacher, dataset):
     cache.label(dataset)
     from_model.label(dataset)
     assert (cache.num_computed, from_model.num_computed) == (32, 0)
+
+
+def tiny_tagger():
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=80, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=37, num_labels=5
+    )
+    return BertForTokenClassification(config).eval()
+
+
+def test_token_logits_are_rows_of_varying_length(tmp_path, tokenizer, dataset):
+    tagger = tiny_tagger()
+    rows = dataset.select([3, 1, 3, 20])
+    labelled = TeacherCache(tmp_path, tagger, tokenizer).label(rows)
+    assert labelled.features["teacher_logits"] == datasets.List(datasets.List(datasets.Value("float32"), length=5))
+    for row in labelled:
+        inputs = {name: torch.tensor([row[name]]) for name in ("input_ids", "token_type_ids")}
+        with torch.no_grad():
+            expected = tagger(**inputs).logits[0]
+        assert len(row["teacher_logits"]) == len(row["input_ids"])
+        assert torch.allclose(torch.tensor(row["teacher_logits"]), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_cls_states_are_those_of_the_first_token_after_every_layer(tmp_path, teacher, dataset, side):
+    tokenizer = tiny_tokenizer()
+    tokenizer.padding_side = side
+    teacher.bert.embeddings.position_embeddings.weight.data.zero_()  # padding on the left moves the positions
+    cache = TeacherCache(tmp_path, teacher, tokenizer, outputs="cls_states")
+    labelled = cache.label(dataset)
+    assert cache.folder != TeacherCache(tmp_path, teacher, tokenizer).folder
+    for row in labelled.select(range(0, 32, 6)).with_format("torch"):
+        inputs = {name: row[name][None] for name in ("input_ids", "token_type_ids")}
+        with torch.no_grad():
+            states = teacher(**inputs, output_hidden_states=True).hidden_states
+        expected = torch.stack([layer[0, 0] for layer in states])
+        assert row["teacher_cls_states"].shape == expected.shape == (5, 16)
+        assert torch.allclose(row["teacher_cls_states"], expected, atol=1e-5)
+
+
+def test_a_teacher_that_gives_nan_stops_with_the_text(tmp_path, teacher, tokenizer, dataset):
+    broken = int(dataset[7]["input_ids"][1])
+    cache = TeacherCache(tmp_path, teacher, tokenizer)
+    cache._model().bert.embeddings.word_embeddings.register_forward_hook(
+        lambda module, inputs, output: output.masked_fill((inputs[0] == broken)[..., None], math.nan)
+    )
+    with pytest.raises(FloatingPointError, match=tokenizer.decode([broken])):
+        cache.label(dataset)
+
+
+@pytest.mark.parametrize("changes", [{"outputs": "attentions"}, {"stored_dtype": "int8"}])
+def test_what_cannot_be_stored_is_refused(tmp_path, teacher, tokenizer, changes):
+    with pytest.raises(ValueError, match="must be one of logits, cls_states"):
+        TeacherCache(tmp_path, teacher, tokenizer, **changes)

@@ -4,23 +4,23 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from accelerate import PartialState
+from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.cache.fingerprint import fingerprint
-from hf_distill.cache.store import KEY, Store, checksum
-from hf_distill.outputs import TEACHER_LOGITS
+from hf_distill.cache.kept import Kept
+from hf_distill.cache.rows import CHUNK, batches_by_length, hash_rows
+from hf_distill.cache.store import Store, checksum
 from hf_distill.record import describe_model, describe_versions
 from hf_distill.teachers import Teacher, load_teacher
 
@@ -28,7 +28,6 @@ logger = logging.get_logger(__name__)
 
 MAX_TOKENS = 4096  # of a batch, padding included
 ROWS_PER_SHARD = 4096
-_CHUNK = 10_000  # rows that are in memory at a time
 
 
 def default_cache_dir() -> Path:
@@ -38,7 +37,7 @@ def default_cache_dir() -> Path:
 
 
 class TeacherCache:
-    """A durable store of a teacher's logits, found by what the teacher sees.
+    """A durable store of a teacher's outputs, found by what the teacher sees.
 
     A row's key is a hash of its token ids and segment ids; the store's name is a hash of the teacher's weights,
     config and precision. So the logits survive shuffling, filtering, added rows, duplicates, other splits, seeds and
@@ -52,11 +51,13 @@ class TeacherCache:
         processing_class: The tokenizer that made the token ids, for padding.
         dtype: Precision of the forward pass: "float32", "bfloat16" or "float16".
         device: Where it runs; None for what accelerate chooses.
-        stored_dtype: "float32" or "float16", of the logits on disk.
+        stored_dtype: "float32" or "float16", of the outputs on disk.
+        outputs: "logits"; or "cls_states", the hidden states of the first token after every layer, the embeddings
+            first, which make a store of their own.
 
     Raises:
         OSError: if the teacher cannot be loaded or the folder not be written.
-        ValueError: for weights of lower precision than `dtype`.
+        ValueError: for weights of lower precision than `dtype`, or unknown `outputs` or `stored_dtype`.
     """
 
     def __init__(
@@ -67,17 +68,19 @@ class TeacherCache:
         dtype: str = "float32",
         device: torch.device | None = None,
         stored_dtype: str = "float32",
+        outputs: str = "logits",
     ) -> None:
         self.processing_class = processing_class
-        self.dtype, self.stored_dtype = dtype, stored_dtype
+        self.dtype = dtype
         self.processes = PartialState()
         self.device = device or self.processes.device
         self._source = teacher
         self._loaded: PreTrainedModel | None = None
         model = self._model()
         self.config = model.config
+        self.kept = Kept(outputs, model, stored_dtype)
         self.description = describe_model(model)
-        name, hashed = fingerprint(model, dtype, f"logits in {stored_dtype}")
+        name, hashed = fingerprint(model, dtype, f"{outputs} in {stored_dtype}")
         self.folder = Path(cache_dir or default_cache_dir()) / name
         self.store = Store(self.folder, stored_dtype)
         self._describe(name, hashed)
@@ -101,9 +104,10 @@ class TeacherCache:
     # ---- Labelling ----
 
     def label(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Add the column `teacher_logits`, `(num_labels,)` a row in the teacher's label order, memory-mapped.
+        """Add the teacher's outputs as a column, memory-mapped; only what no run has computed before is computed.
 
-        Only the rows that no run has computed before are computed.
+        The column is `teacher_logits`: `(num_labels,)` a row, in the teacher's label order, or `(length, num_labels)`
+        for a token classifier; or `teacher_cls_states`: `(num_hidden_layers + 1, hidden_size)`.
 
         Args:
             dataset: Tokenised by the teacher's tokenizer: `input_ids`, and `token_type_ids` if it has segments.
@@ -116,7 +120,7 @@ class TeacherCache:
                 f"The data set has no column `input_ids`, only {', '.join(dataset.column_names)}. Tokenise it by the "
                 "teacher's tokenizer first."
             )
-        keys = self._keys(dataset)
+        keys = hash_rows(dataset)
         self.processes.wait_for_everyone()
         self.store.refresh()
         self._compute_missing(dataset, keys)
@@ -124,21 +128,8 @@ class TeacherCache:
         self.store.refresh()
         self._loaded = None  # what we loaded goes; it is loaded again if rows come that no run has computed
         column = datasets.Dataset.from_file(str(self._write_column(keys)))
-        without = dataset.remove_columns([TEACHER_LOGITS] if TEACHER_LOGITS in dataset.column_names else [])
+        without = dataset.remove_columns([self.kept.column] if self.kept.column in dataset.column_names else [])
         return datasets.concatenate_datasets([without, column], axis=1)
-
-    def _keys(self, dataset: datasets.Dataset) -> np.ndarray:
-        """Hash what the teacher sees of every row: `(num_rows,)`, 16 bytes each."""
-        digests = []
-        for rows in _chunks(dataset, ("input_ids", "token_type_ids")):
-            for ids, *segments in zip(*(_lists(column) for column in rows.columns), strict=True):
-                # The length first: token ids followed by segment ids must not look like a longer text.
-                digest = hashlib.blake2b(len(ids).to_bytes(8, "little") + ids.tobytes(), digest_size=16)
-                # All-zero segment ids are what a model takes when it is given none.
-                if segments and segments[0].any():
-                    digest.update(segments[0].tobytes())
-                digests.append(digest.digest())
-        return np.frombuffer(b"".join(digests), KEY)
 
     def _compute_missing(self, dataset: datasets.Dataset, keys: np.ndarray) -> None:
         missing = np.flatnonzero(self.store.find(keys)[:, 0] < 0)
@@ -147,12 +138,14 @@ class TeacherCache:
         owners = np.frombuffer(keys[missing].tobytes(), np.uint64)[::2] % np.uint64(self.processes.num_processes)
         mine = missing[owners == self.processes.process_index]
         hits = len(keys) - len(missing)
-        logger.info(f"Teacher's logits: {hits:,} of {len(keys):,} rows are stored, {len(missing):,} are computed.")
+        logger.info(
+            f"Teacher's {self.kept.name}: {hits:,} of {len(keys):,} rows are stored, {len(missing):,} are computed."
+        )
         if len(mine) == 0:
             return
         model = self._model()
         came_from = model.device
-        teacher = Teacher(model, self.device, self.dtype)
+        teacher = Teacher(model, self.device, self.dtype, self.kept.reads)
         try:
             self._run(teacher, dataset.select(mine), keys[mine], hit_rate=hits / len(keys))
         finally:
@@ -161,28 +154,42 @@ class TeacherCache:
     def _run(self, teacher: Teacher, rows: datasets.Dataset, keys: np.ndarray, hit_rate: float) -> None:
         read = {"token_type_ids", *self.processing_class.model_input_names} & set(rows.column_names)
         rows = rows.select_columns(sorted(read))
-        pending: list[tuple[np.ndarray, np.ndarray]] = []
-        with tqdm(
-            total=len(rows), unit="row", desc="Teacher", disable=not self.processes.is_local_main_process
-        ) as bar:
-            bar.set_postfix_str(f"{hit_rate:.0%} stored before")
-            for batch in _batches(rows):
+        pending: list[tuple[np.ndarray, list[np.ndarray]]] = []
+        bar = tqdm(total=len(rows), unit="row", desc="Teacher", disable=not self.processes.is_local_main_process)
+        bar.set_postfix_str(f"{hit_rate:.0%} stored before")
+        try:
+            for batch in batches_by_length(rows, MAX_TOKENS):
                 inputs = self.processing_class.pad(rows[batch.tolist()], return_tensors="pt").to(self.device)
-                logits = teacher(inputs).logits.cpu().numpy()
-                pending.append((keys[batch], logits))
+                found = self.kept.flat_rows(teacher(inputs), inputs["attention_mask"].bool())
+                self._check(found, inputs["input_ids"])
+                pending.append((keys[batch], found))
                 self.num_computed += len(batch)
                 bar.update(len(batch))
                 if sum(len(k) for k, _ in pending) >= ROWS_PER_SHARD:
                     self._flush(pending)
+        finally:  # an interrupt or a bad row costs nothing that was computed
+            bar.close()
             self._flush(pending)
 
-    def _flush(self, pending: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        if pending:
-            self.store.append(np.concatenate([k for k, _ in pending]), [row for _, rows in pending for row in rows])
-            pending.clear()
+    def _check(self, rows: list[np.ndarray], input_ids: Tensor) -> None:
+        # -inf forbids a class, which a teacher may do.
+        bad = [i for i, row in enumerate(rows) if np.isnan(row).any() or row.max() in (np.inf, -np.inf)]
+        if bad:
+            text = self.processing_class.decode(input_ids[bad[0]], skip_special_tokens=True)
+            raise FloatingPointError(
+                f"The teacher gives NaN, +inf or no finite number for {len(bad)} of {len(rows)} rows, such as "
+                f"{text!r}. Look for damaged weights, or for an overflow that float32 (`teacher_dtype`) would avoid; "
+                "what was computed before is stored."
+            )
+
+    def _flush(self, pending: list[tuple[np.ndarray, list[np.ndarray]]]) -> None:
+        keys, rows = [k for k, _ in pending], [row for _, found in pending for row in found]
+        pending.clear()
+        if keys:
+            self.store.append(np.concatenate(keys), rows)
 
     def _write_column(self, keys: np.ndarray) -> Path:
-        """Write the logits of these rows in this order, for memory-mapping, unless an earlier call has."""
+        """Write the outputs of these rows in this order, for memory-mapping, unless an earlier call has."""
         digest = hashlib.blake2b(keys.tobytes(), digest_size=16).hexdigest()
         folder = self.folder / "columns"
         folder.mkdir(exist_ok=True)
@@ -191,39 +198,12 @@ class TeacherCache:
             return next(written, None) or self._write_chunks(keys, folder, digest)
 
     def _write_chunks(self, keys: np.ndarray, folder: Path, digest: str) -> Path:
-        num_labels = self.config.num_labels
-        feature = datasets.List(datasets.Value(self.stored_dtype), length=num_labels)
-        schema = datasets.Features({TEACHER_LOGITS: feature}).arrow_schema
+        schema = self.kept.features().arrow_schema
         temporary = folder / f"{uuid.uuid4().hex}.tmp"
         with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            for start in range(0, len(keys), _CHUNK):
-                rows = self.store.rows(self.store.find(keys[start : start + _CHUNK]))
-                column = pa.FixedSizeListArray.from_arrays(rows.flatten(), num_labels).cast(schema.types[0])
-                writer.write_table(pa.table([column], schema=schema))
+            for start in range(0, len(keys), CHUNK):
+                rows = self.store.rows(self.store.find(keys[start : start + CHUNK]))
+                writer.write_table(pa.table([self.kept.shaped(rows)], schema=schema))
         path = folder / f"{digest}-{checksum(temporary)}.arrow"
         temporary.replace(path)
         return path
-
-
-def _chunks(dataset: datasets.Dataset, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Read columns, those that are there, some rows at a time."""
-    rows = dataset.select_columns([name for name in names if name in dataset.column_names]).with_format("arrow")
-    for start in range(0, len(rows), _CHUNK):
-        yield rows[start : start + _CHUNK]
-
-
-def _lists(column: pa.ChunkedArray) -> list[np.ndarray]:
-    lists = pa.concat_arrays(column.chunks)
-    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
-    return np.split(values, np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))[:-1])
-
-
-def _batches(rows: datasets.Dataset) -> Iterator[np.ndarray]:
-    """Group rows of like length, the longest first, so that no batch pads to more than `MAX_TOKENS` tokens."""
-    lengths = np.concatenate([pc.list_value_length(table["input_ids"]) for table in _chunks(rows, ("input_ids",))])
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        stop = start + max(1, MAX_TOKENS // max(1, lengths[order[start]]))
-        yield order[start:stop]
-        start = stop

@@ -1,0 +1,78 @@
+"""What is kept of a teacher's forward pass: flat rows of numbers in the store, their shape in the data set."""
+
+from typing import Any, cast
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES
+
+from hf_distill.outputs import TEACHER_CLS_STATES, TEACHER_LOGITS, ClassifierOutputs
+
+COLUMNS = {"logits": TEACHER_LOGITS, "cls_states": TEACHER_CLS_STATES}
+
+
+class Kept:
+    """One kind of output of one teacher.
+
+    Args:
+        name: "logits", or "cls_states": the hidden states of the first token after every layer, the embeddings first.
+        model: The teacher.
+        dtype: "float32" or "float16", of the numbers.
+
+    Raises:
+        ValueError: for an unknown name or dtype.
+
+    Attributes:
+        column: Its column in a data set.
+        reads: What the teacher must return beside its logits.
+        row_shape: Shape of a row's numbers, -1 for a length that differs from row to row.
+    """
+
+    def __init__(self, name: str, model: PreTrainedModel, dtype: str) -> None:
+        if name not in COLUMNS or dtype not in ("float32", "float16"):
+            raise ValueError(
+                f"`outputs` must be one of {', '.join(COLUMNS)} and `stored_dtype` float32 or float16; got {name!r} "
+                f"and {dtype!r}."
+            )
+        self.name, self.dtype, self.column = name, dtype, COLUMNS[name]
+        self.reads = ["hidden_states"] if name == "cls_states" else []
+        config = model.config
+        is_token_level = type(model).__name__ in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES.values()
+        self.row_shape: tuple[int, ...] = (cast(int, config.num_labels),)
+        if name == "cls_states":
+            self.row_shape = (config.num_hidden_layers + 1, config.hidden_size)
+        elif is_token_level:
+            self.row_shape = (-1, *self.row_shape)
+
+    def flat_rows(self, outputs: ClassifierOutputs, is_token: Tensor) -> list[np.ndarray]:
+        """Return the numbers of each row of a batch, without its padding; `is_token` is `(batch, length)`, bool."""
+        if self.name == "cls_states":
+            states = torch.stack(cast("tuple[Tensor, ...]", outputs.hidden_states), dim=1).float()
+            first = is_token.int().argmax(dim=1)  # padding may be on the left
+            values = [row[:, token] for row, token in zip(states, first, strict=True)]
+        elif len(self.row_shape) == 2:
+            values = [row[mask] for row, mask in zip(outputs.logits, is_token, strict=True)]
+        else:
+            values = list(outputs.logits)
+        return [row.flatten().cpu().numpy() for row in values]
+
+    def features(self) -> datasets.Features:
+        """Return the column's type."""
+        feature: Any = datasets.Value(self.dtype)
+        for length in reversed(self.row_shape):
+            feature = datasets.List(feature, length=length)
+        return datasets.Features({self.column: feature})
+
+    def shaped(self, rows: pa.Array) -> pa.Array:
+        """Give flat rows of numbers the shape of the column."""
+        values = pa.FixedSizeListArray.from_arrays(rows.flatten(), self.row_shape[-1])
+        if len(self.row_shape) == 2 and self.row_shape[0] >= 0:
+            values = pa.FixedSizeListArray.from_arrays(values, self.row_shape[0])
+        elif len(self.row_shape) == 2:
+            ends = np.cumsum(rows.value_lengths().to_numpy() // self.row_shape[-1])
+            values = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], ends]), pa.int32()), values)
+        return values.cast(self.features().arrow_schema.types[0])
