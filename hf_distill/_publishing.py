@@ -68,7 +68,7 @@ class Publishing(Trainer):
             prefix += f"{next(iter(self.eval_dataset))}_"
         logs = self.state.log_history
         is_end = [i for i, log in enumerate(logs) if "train_runtime" in log]
-        evaluations = [(i, log) for i, log in enumerate(logs) if f"{prefix}loss" in log]
+        evaluations = [(i, log) for i, log in enumerate(logs) if f"{prefix}runtime" in log]
         # Training ends by loading the best checkpoint, which need not be the one that was evaluated last.
         if self.args.load_best_model_at_end and is_end and evaluations and evaluations[-1][0] < is_end[-1]:
             evaluations = [(i, log) for i, log in evaluations if log["step"] == self.state.best_global_step]

@@ -134,7 +134,7 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
                     role,
                     self.problem_type,
                     self.class_names,
-                    needs_teacher_logits=self._needs_teacher and self.teacher_config is None,
+                    needs_teacher_logits=role == "training" and self._needs_teacher and self.teacher_config is None,
                     needs_labels=self.distillation_loss.reads_labels,
                 )
                 if self.teacher_config is not None and TEACHER_LOGITS in getattr(dataset, "column_names", []):

@@ -1,4 +1,4 @@
-"""A stand-in for the Hub on the loopback interface, for models: enough of its HTTP API to push one and load it.
+"""A stand-in for the Hub on the loopback interface: enough of its HTTP API to push and load models and data sets.
 
 huggingface_hub reads `HF_ENDPOINT` when it is imported, hence clients run in processes of their own: `run_against`.
 """
@@ -19,7 +19,7 @@ import yaml
 
 USER = "tester"
 TOKEN = "hf_test_token_of_nobody"
-LFS_SUFFIXES = (".safetensors", ".bin")
+LFS_SUFFIXES = (".safetensors", ".bin", ".parquet")
 
 
 @dataclass
@@ -75,8 +75,10 @@ class HubServer:
             case ["api", "repos", "create"]:
                 return self._create(json.loads(body))
             case ["api", "models", user, name, *rest]:
-                return self._answer_model(f"{user}/{name}", rest, body)
-            case [_, _, "info", "lfs", "objects", "batch"]:
+                return self._answer_repo(f"{user}/{name}", rest, body)
+            case ["api", "datasets", user, name, *rest]:
+                return self._answer_repo(f"datasets/{user}/{name}", rest, body)
+            case [*_, "info", "lfs", "objects", "batch"]:
                 objects = json.loads(body)["objects"]
                 links = [{"upload": {"href": f"{self.url}/upload/{each['oid']}"}} for each in objects]
                 return {"objects": [{**each, "actions": link} for each, link in zip(objects, links, strict=True)]}
@@ -94,13 +96,14 @@ class HubServer:
         return {"errors": [], "warnings": []}
 
     def _create(self, wanted: dict):
-        repo_id = f"{wanted.get('organization') or USER}/{wanted['name']}"
+        kind = "datasets/" if wanted.get("type") == "dataset" else ""
+        repo_id = f"{kind}{wanted.get('organization') or USER}/{wanted['name']}"
         if repo_id in self.repos:
             raise Refused(409, url=f"{self.url}/{repo_id}")  # which the client forgives if it was told `exist_ok`
         self.repos[repo_id] = Repo()
         return {"url": f"{self.url}/{repo_id}"}
 
-    def _answer_model(self, repo_id: str, rest: list[str], body: bytes):
+    def _answer_repo(self, repo_id: str, rest: list[str], body: bytes):
         repo = self.repo(repo_id)
         match rest:
             case [] | ["revision", _]:
@@ -156,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
             match path.split("/"):
                 case [user, name, "resolve", _, *parts]:
                     self._send_file(self.hub.repo(f"{user}/{name}"), "/".join(parts))
+                case ["datasets", user, name, "resolve", _, *parts]:
+                    self._send_file(self.hub.repo(f"datasets/{user}/{name}"), "/".join(parts))
                 case _:
                     self._reply(200, json.dumps(self.hub.answer(path.replace(".git/", "/"), body)).encode(), {})
         except Refused as refused:

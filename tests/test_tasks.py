@@ -410,3 +410,13 @@ REAL_GLUE = Path(os.environ.get("HF_DISTILL_DATA", "")) / "glue"
 )
 def test_the_original_files_have_as_many_rows_as_published(name, rows):
     assert {split: len(dataset) for split, dataset in load_task(name, REAL_GLUE).datasets.items()} == rows
+
+
+def test_a_folder_is_read_as_it_is_now_and_not_as_another_of_its_name(tmp_path):
+    card = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: validation\n    path: rows.csv\n---\n"
+    for parent, texts in (("a", ["one", "two"]), ("b", ["three", "four"]), ("b", ["five", "six"])):
+        folder = tmp_path / parent / "folder"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rows.csv").write_text("text,label\n" + "".join(f"{text},{i}\n" for i, text in enumerate(texts)))
+        (folder / "README.md").write_text(card)
+        assert load_text_dataset(dataset_name=str(folder)).datasets["validation"]["text"][:] == texts

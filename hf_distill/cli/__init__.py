@@ -4,7 +4,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = {"train": "distil a fine-tuned classifier into a smaller one"}
+COMMANDS = {
+    "train": "distil a fine-tuned classifier into a smaller one",
+    "cache": "run a teacher over texts once, and write its logits beside them",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,6 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print(f"hf-distill {arguments[0]}: {error.args[0]}", file=sys.stderr)
         sys.exit(2)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
         print(f"hf-distill {arguments[0]}: {error}", file=sys.stderr)
         sys.exit(2)

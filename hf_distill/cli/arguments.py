@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import datasets
 import yaml
-from transformers import HfArgumentParser
+from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase
 
 from hf_distill.data import Task, load_task, load_text_dataset, load_transfer_text
 
@@ -18,7 +18,10 @@ from hf_distill.data import Task, load_task, load_text_dataset, load_transfer_te
 class ModelArguments:
     """Which teacher, and which student."""
 
-    teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
+    teacher_model_name_or_path: str | None = field(
+        default=None,
+        metadata={"help": "Path or Hub id of the teacher. Unset: the data carry its logits (`hf-distill cache`)."},
+    )
     teacher_revision: str | None = field(
         default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
     )
@@ -59,6 +62,13 @@ class ModelArguments:
                 "Say what the student is: --student_num_hidden_layers, --student_layers or --student_architecture to "
                 "make it of the teacher, or --student_model_name_or_path alone."
             )
+        if self.teacher_model_name_or_path is None and self.student_model_name_or_path is None:
+            raise ValueError(
+                "Without --teacher_model_name_or_path there are no layers to make a student of: name one by "
+                "--student_model_name_or_path."
+            )
+        if self.teacher_model_name_or_path is None and self.fine_tune_teacher:
+            raise ValueError("--fine_tune_teacher needs --teacher_model_name_or_path.")
         _ = self.layers  # a typo is an error now, not after an hour
 
     @property
@@ -95,6 +105,10 @@ class DataArguments:
         default=None, metadata={"help": "Text column, or two of a pair: a,b. Unset: the string columns, if 1 or 2."}
     )
     label_column_name: str | None = field(default=None, metadata={"help": "Unset: label, else labels."})
+    metric_name: str | None = field(
+        default=None,
+        metadata={"help": "The number to compare models by, e.g. f1. Unset: accuracy, or pearson for regression."},
+    )
     max_seq_length: int = field(default=128, metadata={"help": "Tokens after which a row is cut."})
     max_train_samples: int | None = field(
         default=None, metadata={"help": "Use only so many labelled rows, the first ones."}
@@ -103,8 +117,10 @@ class DataArguments:
 
     def __post_init__(self) -> None:
         sources = [self.task_name, self.dataset_name, self.train_file]
-        if sum(source is not None for source in sources) != 1:
-            raise ValueError("Say where the rows are: one of --task_name, --dataset_name or --train_file.")
+        if sum(source is not None for source in sources) > 1:
+            raise ValueError("Say where the rows are: only one of --task_name, --dataset_name or --train_file.")
+        if self.task_name is not None and self.metric_name is not None:
+            raise ValueError("--metric_name is for your own data; a GLUE task has its own. Leave one out.")
         if self.transfer_file is not None and self.transfer_dataset_name is not None:
             raise ValueError("--transfer_file and --transfer_dataset_name exclude each other.")
         if self.max_seq_length < 3:
@@ -112,22 +128,33 @@ class DataArguments:
                 f"--max_seq_length must be at least 3, special tokens included, got {self.max_seq_length}."
             )
 
-    def load(self) -> Task:
-        """Load the labelled data, cut to the numbers of rows that are wanted."""
-        task = self._load_whole()
+    @property
+    def has_labelled_rows(self) -> bool:
+        """Whether a labelled data set is named, not only unlabelled text."""
+        return any(source is not None for source in (self.task_name, self.dataset_name, self.train_file))
+
+    def load(self, to_train: bool = True) -> Task:
+        """Load the labelled data, cut to the numbers of rows that are wanted.
+
+        Args:
+            to_train: Whether a training and a validation split are needed.
+        """
+        if not self.has_labelled_rows:
+            raise ValueError("Say where the rows are: one of --task_name, --dataset_name or --train_file.")
+        task = self._load_whole(needs_validation=to_train)
         for split, limit in (
             ("train", self.max_train_samples),
             *((s, self.max_eval_samples) for s in task.validation_splits),
         ):
             if limit is not None and split in task.datasets:
                 task.datasets[split] = task.datasets[split].select(range(min(limit, len(task.datasets[split]))))
-        if "train" not in task.datasets or not task.validation_splits:
+        if to_train and ("train" not in task.datasets or not task.validation_splits):
             raise ValueError(
                 f"{task.name} has the splits {', '.join(task.datasets)}; a training and a validation split are needed."
             )
         return task
 
-    def _load_whole(self) -> Task:
+    def _load_whole(self, needs_validation: bool) -> Task:
         if self.task_name is not None:
             return load_task(self.task_name, self.data_dir)
         return load_text_dataset(
@@ -135,15 +162,34 @@ class DataArguments:
             dataset_config_name=self.dataset_config_name,
             train_file=self.train_file,
             validation_file=self.validation_file,
-            text_column_names=None if self.text_column_names is None else self.text_column_names.split(","),
+            text_column_names=self.text_columns,
             label_column_name=self.label_column_name,
+            metric_name=self.metric_name,
+            needs_validation=needs_validation,
         )
 
-    def load_transfer(self, task: Task) -> datasets.Dataset | None:
-        """Load the unlabelled text, under the names of the task's text columns; None if there is none."""
+    @property
+    def text_columns(self) -> list[str] | None:
+        """The text columns that are named."""
+        return None if self.text_column_names is None else self.text_column_names.split(",")
+
+    def load_transfer(self, text_columns: Sequence[str] | None) -> datasets.Dataset | None:
+        """Load the unlabelled text, under the names of these text columns or its own; None if there is none."""
         if self.transfer_file is None and self.transfer_dataset_name is None:
             return None
-        return load_transfer_text(self.transfer_file, self.transfer_dataset_name, task.text_columns)
+        return load_transfer_text(self.transfer_file, self.transfer_dataset_name, text_columns)
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer.
+
+    Raises:
+        OSError: if it has none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(name, revision=revision or "main")
+    except OSError as error:
+        raise OSError(f"{name!r} has no tokenizer that can be loaded: {error}") from error
 
 
 class _Parser(HfArgumentParser):

@@ -4,20 +4,21 @@ import copy
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import (
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
 )
 
-from hf_distill.cli.arguments import DataArguments, ModelArguments, parse
-from hf_distill.data import Task
+from hf_distill.cli.arguments import DataArguments, ModelArguments, load_tokenizer, parse
+from hf_distill.data import Task, read_teacher
 from hf_distill.labels import label2id_of
+from hf_distill.outputs import TEACHER_LOGITS
 from hf_distill.reporting import measure_latency, summary
 from hf_distill.students import create_student
 from hf_distill.teachers import load_teacher
@@ -30,49 +31,66 @@ def run(arguments: Sequence[str]) -> None:
     models, data, args = parse((ModelArguments, DataArguments, DistillationTrainingArguments), arguments)
     set_seed(args.seed)
     task, transfer = _load(data, args)
-    teacher, tokenizer = _load_teacher(models, task)
-    rows, train = _tokenize(task, transfer, tokenizer, teacher, data, args)
+    teacher = _load_teacher(models, task)
+    tokenizer = load_tokenizer(*_whose_tokenizer(models))
+    label2id = None if teacher is None else label2id_of(teacher.config)
+    rows, train = _tokenize(task, transfer, tokenizer, label2id, data, args)
     common = {
         "eval_dataset": rows[task.validation_splits[0]],
         "processing_class": tokenizer,
-        "compute_metrics": task.compute_metrics_for(label2id_of(teacher.config)),
+        "compute_metrics": task.compute_metrics_for(label2id),
     }
     if models.baseline:
         args.check_baseline()
-    if models.fine_tune_teacher:
+    if teacher is not None and models.fine_tune_teacher:
         # What is wrong with the student, the loss or the rows is said now, not after the teacher's training.
         dry = dataclasses.replace(args, cache_teacher_outputs=False, push_to_hub=False)
-        DistillationTrainer(_make_student(models, teacher, tokenizer), teacher, dry, train_dataset=train, **common)
+        DistillationTrainer(
+            _make_student(models, teacher, tokenizer, task), teacher, dry, train_dataset=train, **common
+        )
         _fine_tune(teacher, rows["train"], common, models, args)
-    student = _make_student(models, teacher, tokenizer)
+    student = _make_student(models, teacher, tokenizer, task)
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = DistillationTrainer(student, teacher, args, train_dataset=train, **common)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.evaluate()
     for split in task.validation_splits[1:]:  # MNLI has two
         trainer.evaluate(rows[split], metric_key_prefix=split)
-    compared = {"teacher": teacher, "student": trainer.model}
+    compared = {"student": trainer.model} if teacher is None else {"teacher": teacher, "student": trainer.model}
     if untrained is not None:
         compared["baseline"] = trainer.train_baseline(untrained).model
     trainer.record |= _describe(task, rows, train)
+    if teacher is None and data.dataset_name is not None:
+        trainer.record["teacher"] = read_teacher(data.dataset_name)
     _finish(trainer, compared, rows[task.validation_splits[0]], tokenizer)
 
 
 def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Task, Dataset | None]:
     with args.main_process_first(desc="loading the data"):
         task = data.load()
-        return task, data.load_transfer(task)
+        return task, data.load_transfer(task.text_columns)
 
 
-def _load_teacher(models: ModelArguments, task: Task) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel | None:
+    """Load the teacher; None if the data carry its logits."""
     name, revision = models.teacher_model_name_or_path, models.teacher_revision
+    if name is None:
+        if TEACHER_LOGITS not in task.datasets["train"].column_names:
+            raise ValueError(
+                f"There is no teacher: name one by --teacher_model_name_or_path, or data with a column "
+                f"`{TEACHER_LOGITS}`, which `hf-distill cache` writes, by --dataset_name."
+            )
+        return None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        if models.fine_tune_teacher:
-            return _load_new_head(name, revision, task), tokenizer
-        return load_teacher(name, revision), tokenizer
+        return _load_new_head(name, revision, task) if models.fine_tune_teacher else load_teacher(name, revision)
     except OSError as error:
-        raise OSError(f"The teacher {name!r} cannot be loaded with its tokenizer: {error}") from error
+        raise OSError(f"The teacher {name!r} cannot be loaded: {error}") from error
+
+
+def _whose_tokenizer(models: ModelArguments) -> tuple[str, str | None]:
+    if models.teacher_model_name_or_path is not None:
+        return models.teacher_model_name_or_path, models.teacher_revision
+    return cast(str, models.student_model_name_or_path), None
 
 
 def _load_new_head(name: str, revision: str | None, task: Task) -> PreTrainedModel:
@@ -92,17 +110,21 @@ def _tokenize(
     task: Task,
     transfer: Dataset | None,
     tokenizer: PreTrainedTokenizerBase,
-    teacher: PreTrainedModel,
+    label2id: Mapping[str, int] | None,
     data: DataArguments,
     args: DistillationTrainingArguments,
 ) -> tuple[DatasetDict, Dataset]:
     """Return the splits, and what the student is to be trained on: labelled and unlabelled rows together."""
-    label2id = label2id_of(teacher.config)
     with args.main_process_first(desc="tokenising the data"):
         rows = task.tokenize(tokenizer, data.max_seq_length, label2id)
         if transfer is None:
             return rows, rows["train"]
         unlabelled = task.tokenize_dataset(transfer, tokenizer, data.max_seq_length, label2id)
+        if set(unlabelled.column_names) != set(rows["train"].column_names):
+            raise ValueError(
+                f"Either the labelled or the unlabelled rows have a column `{TEACHER_LOGITS}`, the others lack it. "
+                "Run `hf-distill cache` on both together."
+            )
         return rows, concatenate_datasets([rows["train"], unlabelled.cast(rows["train"].features)])
 
 
@@ -124,22 +146,25 @@ def _fine_tune(
 
 
 def _make_student(
-    models: ModelArguments, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    models: ModelArguments, teacher: PreTrainedModel | None, tokenizer: PreTrainedTokenizerBase, task: Task
 ) -> PreTrainedModel:
-    if models.student_model_name_or_path is None:
+    name = models.student_model_name_or_path
+    if teacher is None:
+        return _load_new_head(cast(str, name), None, task)
+    if name is None:
         return create_student(
             teacher, models.student_num_hidden_layers, layers=models.layers, architecture=models.student_architecture
         )
-    own = AutoTokenizer.from_pretrained(models.student_model_name_or_path)
+    own = load_tokenizer(name)
     if own.get_vocab() != tokenizer.get_vocab():
         raise ValueError(
-            f"{models.student_model_name_or_path} and the teacher have different vocabularies ({len(own):,} and "
-            f"{len(tokenizer):,} entries); this command feeds both the same token ids. Choose a student with the "
-            "teacher's tokenizer, or make one by --student_num_hidden_layers."
+            f"{name} and the teacher have different vocabularies ({len(own):,} and {len(tokenizer):,} entries); this "
+            "command feeds both the same token ids. Choose a student with the teacher's tokenizer, make one by "
+            "--student_num_hidden_layers, or run `hf-distill cache` first and train on its output without the teacher."
         )
     config = teacher.config
     return AutoModelForSequenceClassification.from_pretrained(
-        models.student_model_name_or_path,
+        name,
         dtype="float32",
         num_labels=config.num_labels,
         id2label=config.id2label,
@@ -151,11 +176,13 @@ def _make_student(
 def _describe(task: Task, rows: DatasetDict, train: Dataset) -> dict[str, Any]:
     """Return what the record says of the data and the command."""
     split = task.validation_splits[0]
+    labels = np.array(train["labels"])
+    num_labelled = int((~np.isnan(labels) if task.label_names is None else labels >= 0).sum())
     dataset = {
         "id": task.dataset_id,
         "config": task.config_name,
-        "train_rows": len(rows["train"]),
-        "unlabelled_rows": len(train) - len(rows["train"]),
+        "train_rows": num_labelled,
+        "unlabelled_rows": len(train) - num_labelled,
         "eval_rows": len(rows[split]),
         "eval_split": split,
     }

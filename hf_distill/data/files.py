@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -12,9 +13,11 @@ from typing import Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Value, load_dataset
+from datasets.config import HF_DATASETS_CACHE
 
 from hf_distill.data.metrics import METRICS, as_compute_metrics
 from hf_distill.data.task import Task
+from hf_distill.outputs import TEACHER_LOGITS
 
 PathLike = str | os.PathLike[str]
 
@@ -36,8 +39,9 @@ def load_text_dataset(
     label_column_name: str | None = None,
     metric_name: str | None = None,
     revision: str | None = None,
+    needs_validation: bool = True,
 ) -> Task:
-    """Load a data set of texts or pairs of texts with one label a row.
+    """Load a data set of texts or pairs of texts with one label a row; a column `teacher_logits` is kept.
 
     A label column of floating-point numbers makes a regression. Otherwise labels are names: a `ClassLabel` stays as it
     is; strings and integers become one, sorted, over all splits together. A row whose label is null (an empty cell in
@@ -53,9 +57,10 @@ def load_text_dataset(
         label_column_name: By default `label`, else `labels`.
         metric_name: The number to compare models by; by default `accuracy`, or `pearson` for regression.
         revision: Branch, tag or commit of `dataset_name`.
+        needs_validation: Whether a data set without a validation split is an error.
     """
     files = {"train": train_file, "validation": validation_file, "test": test_file}
-    splits = _load_splits(dataset_name, dataset_config_name, revision, files)
+    splits = _load_splits(dataset_name, dataset_config_name, revision, files, needs_validation)
     label_column = label_column_name or _default_label_column(next(iter(splits.values())))
     label_names, labels = _encode_labels(
         {name: _read_labels(name, dataset, label_column) for name, dataset in splits.items()},
@@ -90,7 +95,7 @@ def load_text_dataset(
 def load_transfer_text(
     file: PathLike | None = None,
     dataset_name: str | None = None,
-    text_column_names: Sequence[str] = ("text",),
+    text_column_names: Sequence[str] | None = ("text",),
     *,
     dataset_config_name: str | None = None,
     split: str = "train",
@@ -101,19 +106,24 @@ def load_transfer_text(
         file: A `.txt` file with one text a line (blank lines are skipped), or a file as for [`load_text_dataset`].
         dataset_name: An id on the Hub or a folder, instead of a file.
         text_column_names: Text columns of the task. Columns of these names are taken; without them, the string
-            columns other than `label` and `labels`, renamed, if they are as many.
+            columns other than `label` and `labels`, renamed, if they are as many. None for whatever these are.
         dataset_config_name: Configuration of `dataset_name`.
         split: Split of `dataset_name`.
 
     Returns:
-        Rows with the columns `text_column_names`.
+        Rows with the text columns, and `teacher_logits` if it is there.
     """
     if (file is None) == (dataset_name is None):
         raise ValueError(f"Pass either a file or the name of a data set, got {file!r} and {dataset_name!r}.")
-    dataset = load_dataset(dataset_name, dataset_config_name, split=split) if file is None else _read_file(file)
+    if file is not None:
+        dataset = _read_file(file)
+    else:
+        dataset = load_dataset(dataset_name, dataset_config_name, split=split, cache_dir=_cache_dir(dataset_name))
     source = str(file or dataset_name)
     if not len(dataset):
         raise ValueError(f"{source} holds no text.")
+    if text_column_names is None:
+        return _text_only(source, dataset, _text_columns({split: dataset}, None, *LABEL_COLUMNS))
     wanted = tuple(text_column_names)
     if set(wanted) <= set(dataset.column_names):
         return _text_only(source, dataset, wanted)
@@ -126,16 +136,50 @@ def load_transfer_text(
     return _text_only(source, dataset, found).rename_columns(dict(zip(found, wanted, strict=True)))
 
 
+def unlabelled_task(text: Dataset, label_names: list[str] | None) -> Task:
+    """Make a task of text alone, split `train`, for a teacher of these classes; None for regression."""
+    problem_type = "regression" if label_names is None else "single_label_classification"
+    metric_names = list(METRICS[problem_type])
+    return Task(
+        name="text",
+        datasets=DatasetDict({"train": text}),
+        text_columns=tuple(name for name in text.column_names if name != TEACHER_LOGITS),
+        problem_type=problem_type,
+        label_names=label_names,
+        metric_name=metric_names[0],
+        compute_metrics=as_compute_metrics(metric_names, problem_type),
+        dataset_id="text",
+    )
+
+
+def _cache_dir(dataset_name: str | None) -> str | None:
+    """Return where `load_dataset` may keep a folder's rows: a place for this state of these files alone.
+
+    Its own place is named after the last part of the path alone where a card lists the files (datasets 5.2), so that
+    the rows of another folder, or older ones, would come back without a word.
+    """
+    folder = Path(dataset_name or "").resolve()
+    if not dataset_name or not folder.is_dir():
+        return None
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return str(Path(HF_DATASETS_CACHE, "folders", hashlib.sha256(repr(state).encode()).hexdigest()[:16]))
+
+
 def _load_splits(
-    dataset_name: str | None, config_name: str | None, revision: str | None, files: dict[str, PathLike | None]
+    dataset_name: str | None,
+    config_name: str | None,
+    revision: str | None,
+    files: dict[str, PathLike | None],
+    needs_validation: bool,
 ) -> dict[str, Dataset]:
     if dataset_name is None and (config_name is not None or revision is not None):
         raise ValueError("`dataset_config_name` and `revision` are of a data set, but `dataset_name` is not set.")
     splits: dict[str, Dataset] = {}
     if dataset_name is not None:
-        splits.update(load_dataset(dataset_name, config_name, revision=revision))
+        splits.update(load_dataset(dataset_name, config_name, revision=revision, cache_dir=_cache_dir(dataset_name)))
     splits.update({name: _read_file(file) for name, file in files.items() if file is not None})
-    if not any(name.startswith("validation") for name in splits):
+    if needs_validation and not any(name.startswith("validation") for name in splits):
         raise ValueError(
             f"There is no validation split, only {', '.join(splits) or 'no data at all'}. Pass --validation_file "
             "(`validation_file`); rows are never split off the training data."
@@ -166,18 +210,18 @@ def _string_columns(dataset: Dataset, excluded: Sequence[str]) -> list[str]:
     ]
 
 
-def _text_columns(splits: dict[str, Dataset], names: Sequence[str] | None, label_column: str) -> tuple[str, ...]:
+def _text_columns(splits: dict[str, Dataset], names: Sequence[str] | None, *label_columns: str) -> tuple[str, ...]:
     first = next(iter(splits.values()))
     if isinstance(names, str):
         raise TypeError(f"`text_column_names` must be a list of one or two names, got the string {names!r}.")
-    columns = tuple(_string_columns(first, [label_column]) if names is None else names)
+    columns = tuple(_string_columns(first, label_columns) if names is None else names)
     if len(columns) not in (1, 2):
         raise ValueError(
             f"One or two text columns are wanted, got {list(columns)} of the columns {', '.join(first.column_names)}. "
             "Name them by --text_column_names (`text_column_names`)."
         )
     for split, dataset in splits.items():
-        strings = _string_columns(dataset, [label_column])
+        strings = _string_columns(dataset, label_columns)
         if missing := [column for column in columns if column not in strings]:
             raise ValueError(
                 f"{missing} of the split {split!r} are no columns of text. Its columns are "
@@ -189,7 +233,8 @@ def _text_columns(splits: dict[str, Dataset], names: Sequence[str] | None, label
 
 
 def _text_only(name: str, dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
-    dataset = dataset.select_columns(list(columns))
+    kept = [TEACHER_LOGITS] if TEACHER_LOGITS in dataset.column_names else []
+    dataset = dataset.select_columns([*columns, *kept])
     for column in columns:
         if dataset.features[column].dtype != "string":
             dataset = dataset.cast_column(column, Value("string"))

@@ -13,6 +13,7 @@ from datasets import Dataset, DatasetDict
 
 from hf_distill.data.metrics import logits_of
 from hf_distill.labels import match_labels
+from hf_distill.outputs import TEACHER_LOGITS
 
 if TYPE_CHECKING:  # slow to import
     from transformers import EvalPrediction, PreTrainedTokenizerBase
@@ -63,6 +64,8 @@ class Task:
     ) -> DatasetDict:
         """Replace text by the tokenizer's columns and `label` by `labels`, in every split; nothing is padded.
 
+        A column `teacher_logits` stays as it is.
+
         Args:
             tokenizer: Of the model that will read the rows.
             max_length: Tokens to cut a row to, special tokens included; at most what the tokenizer allows.
@@ -96,7 +99,7 @@ class Task:
         return dataset.map(
             _encode,
             batched=True,
-            remove_columns=dataset.column_names,
+            remove_columns=[name for name in dataset.column_names if name != TEACHER_LOGITS],
             # Passed as values: a method would have its whole task, data included, hashed for the cache.
             fn_kwargs={
                 "tokenizer": tokenizer,

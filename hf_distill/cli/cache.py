@@ -1,0 +1,134 @@
+"""`hf-distill cache`: run a teacher over texts once, and write its logits beside them."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+from datasets import Dataset, concatenate_datasets
+from huggingface_hub import HfApi
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from hf_distill.cache import TeacherCache
+from hf_distill.cli.arguments import DataArguments, load_tokenizer, parse
+from hf_distill.data import Task, unlabelled_task, with_teacher_logits, write_labelled
+from hf_distill.labels import id2label_of, label2id_of
+from hf_distill.problem_types import resolve_problem_type
+from hf_distill.record import describe_versions
+from hf_distill.reporting import dataset_card
+from hf_distill.teachers import load_teacher
+
+
+@dataclass
+class CacheArguments:
+    """Which teacher, in which precision, and where its logits go."""
+
+    teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
+    teacher_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
+    )
+    teacher_cache_dir: str | None = field(
+        default=None, metadata={"help": "Folder of the store. Unset: the one under HF_HOME that `train` uses, too."}
+    )
+    teacher_dtype: str = field(
+        default="float32",
+        metadata={
+            "help": "Precision of the teacher's forward pass: float32, bfloat16 or float16. `train` finds the logits "
+            "in the store only under the same one.",
+            "choices": ["float32", "bfloat16", "float16"],
+        },
+    )
+    output_dir: str | None = field(
+        default=None,
+        metadata={"help": "Also write the texts with their logits to this folder, for `train --dataset_name`."},
+    )
+    hub_dataset_id: str | None = field(
+        default=None, metadata={"help": "Also push them to the Hub under this id, user/name; private."}
+    )
+    use_cpu: bool = field(default=False, metadata={"help": "Run on the CPU even if there is an accelerator."})
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Label every split that the flags name, and write the result where they say."""
+    args, data = parse((CacheArguments, DataArguments), arguments)
+    teacher = load_teacher(args.teacher_model_name_or_path, args.teacher_revision)
+    tokenizer = load_tokenizer(args.teacher_model_name_or_path, args.teacher_revision)
+    processes = PartialState(cpu=args.use_cpu)
+    with processes.main_process_first():
+        task = _load(data, teacher.config)
+    cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.teacher_dtype, processes.device)
+    splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
+    processes.print(f"The store is {cache.folder}.")
+    if processes.is_main_process and (args.output_dir or args.hub_dataset_id):
+        said = {
+            "fingerprint": cache.folder.name,
+            **cache.description,
+            "dtype": cache.dtype,
+            "max_seq_length": data.max_seq_length,
+            "versions": describe_versions(),
+        }
+        _write(splits, said, args)
+
+
+def _load(data: DataArguments, config: PreTrainedConfig) -> Task:
+    """Load labelled data, with the unlabelled text among the training rows; or unlabelled text alone."""
+    if not data.has_labelled_rows:
+        if (text := data.load_transfer(data.text_columns)) is None:
+            raise ValueError(
+                "Say where the rows are: --task_name, --dataset_name or --train_file; or unlabelled text alone, by "
+                "--transfer_file or --transfer_dataset_name."
+            )
+        names = list(id2label_of(config).values()) if resolve_problem_type(config).has_classes else None
+        return unlabelled_task(text, names)
+    task = data.load(to_train=False)
+    if (transfer := data.load_transfer(task.text_columns)) is not None:
+        none = np.nan if task.label_names is None else -1
+        features = next(iter(task.datasets.values())).features
+        unlabelled = transfer.add_column("label", [none] * len(transfer)).cast(features)
+        labelled = [task.datasets["train"]] if "train" in task.datasets else []
+        task.datasets["train"] = concatenate_datasets([*labelled, unlabelled])
+    return task
+
+
+def _label(
+    split: str, task: Task, cache: TeacherCache, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Dataset:
+    """Run the teacher on the rows of a split that are not in the store, and put its logits beside the text."""
+    text, label2id = task.datasets[split], label2id_of(cache.config)
+    rows = task.tokenize_dataset(text, tokenizer, max_length, label2id)
+    start, before = time.perf_counter(), cache.num_computed
+    labelled = cache.label(rows)
+    seconds, computed = time.perf_counter() - start, cache.num_computed - before
+    where = " on this process" if cache.processes.num_processes > 1 else ""
+    cache.processes.print(f"{split}: {len(rows):,} rows in {seconds:.1f} s; the teacher ran on {computed:,}{where}.")
+    return with_teacher_logits(text, labelled, label2id, task)
+
+
+def _write(splits: dict[str, Dataset], teacher: dict[str, Any], args: CacheArguments) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.output_dir or temporary
+        write_labelled(splits, folder, teacher)
+        name = args.hub_dataset_id or "Labelled by a teacher"
+        dataset_card(name, teacher, {split: len(rows) for split, rows in splits.items()}).save(f"{folder}/README.md")
+        if args.output_dir:
+            print(f"The texts and their logits are in {folder}: train with --dataset_name {folder}.")
+        if args.hub_dataset_id:
+            _push(folder, args.hub_dataset_id)
+
+
+def _push(folder: str, repo_id: str) -> None:
+    try:
+        api = HfApi()
+        api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True)
+        done = api.upload_folder(
+            repo_id=repo_id, repo_type="dataset", folder_path=folder, commit_message="Teacher's logits"
+        )
+    except Exception as error:  # of many kinds: no connection, no token, a refusal
+        raise ConnectionError(
+            f"The push failed ({type(error).__name__}: {error}). Nothing is lost: the logits are in the store, and "
+            "the same command computes none of them again."
+        ) from error
+    print(f"Pushed to {done.repo_url}.")

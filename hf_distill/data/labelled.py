@@ -1,0 +1,85 @@
+"""A data set that carries its teacher's logits: text, labels and `teacher_logits`, a Parquet file a split.
+
+Any reader of Parquet can read it, and `load_dataset` does from a folder and from the Hub. The classes of `label` are
+named in the order of the logits; `teacher.json` says who gave them.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import ClassLabel, Dataset, Value, concatenate_datasets
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+
+from hf_distill._redaction import publishable
+from hf_distill.data.task import Task
+from hf_distill.labels import match_labels
+from hf_distill.outputs import TEACHER_LOGITS
+
+TEACHER_FILE = "teacher.json"
+
+
+def with_teacher_logits(text: Dataset, labelled: Dataset, label2id: Mapping[str, int], task: Task) -> Dataset:
+    """Put the logits of tokenised rows beside the text that they were made of.
+
+    Args:
+        text: Rows of text, and `label` with -1 or NaN where there is none, as in a [`Task`].
+        labelled: The same rows tokenised, with `teacher_logits`.
+        label2id: The teacher's.
+        task: Whose classes the columns are to be of.
+
+    Returns:
+        The text, `label` (null where there is none) and `teacher_logits`, both in the task's order of the classes;
+        after these come what classes only the teacher knows.
+    """
+    names, order = list(task.label_names or []), list(range(len(label2id)))
+    if task.label_names is not None:
+        known = match_labels(names, label2id)
+        others = [name for name, i in label2id.items() if i not in known]
+        names, order = names + others, known + [label2id[name] for name in others]
+    logits = labelled.select_columns([TEACHER_LOGITS])
+    if order != sorted(order):
+        logits = logits.with_format("numpy").map(_reorder, batched=True, fn_kwargs={"order": order}).with_format(None)
+    labels = text.with_format("numpy")["label"][:] if "label" in text.column_names else np.full(len(text), np.nan)
+    is_labelled = labels >= 0 if task.label_names is not None else ~np.isnan(labels)
+    values = [value if known else None for value, known in zip(labels.tolist(), is_labelled, strict=True)]
+    feature = Value("float32") if task.label_names is None else ClassLabel(names=names)
+    beside = text.select_columns(list(task.text_columns)).add_column("label", values, feature=feature)
+    return concatenate_datasets([beside, logits], axis=1)
+
+
+def _reorder(rows: dict[str, np.ndarray], order: list[int]) -> dict[str, np.ndarray]:
+    return {TEACHER_LOGITS: rows[TEACHER_LOGITS][:, order]}
+
+
+def write_labelled(splits: Mapping[str, Dataset], folder: str | os.PathLike, teacher: Mapping[str, Any]) -> None:
+    """Write one Parquet file a split, and `teacher.json`, without local folders and tokens.
+
+    Args:
+        splits: What [`with_teacher_logits`] returns, by name.
+        folder: Made if it is not there; files of the same names are replaced.
+        teacher: What a reader is to know of the teacher.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, dataset in splits.items():
+        temporary = folder / f"{name}.parquet.tmp"
+        dataset.to_parquet(str(temporary))
+        temporary.replace(folder / f"{name}.parquet")
+    text = json.dumps(publishable(dict(teacher)), indent=2, ensure_ascii=False)
+    (folder / TEACHER_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_teacher(dataset_name: str) -> dict[str, Any] | None:
+    """Return what `teacher.json` of a folder or a data set on the Hub says; None if there is no such file."""
+    path = Path(dataset_name, TEACHER_FILE)
+    if not Path(dataset_name).is_dir():
+        try:
+            path = Path(hf_hub_download(dataset_name, TEACHER_FILE, repo_type="dataset"))
+        except EntryNotFoundError:
+            return None
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
