@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
+from invariance import make_trainer
 from tiny import LABEL_NAMES, TINY, sharpen, tiny_model
 from torch import nn
 from transformers import (
@@ -403,3 +404,13 @@ def test_distilbert_as_teacher_takes_the_generic_path(batch):
     sharpen(teacher)
     student = create_student(teacher, architecture="distilbert")
     assert torch.equal(logits(student, batch), logits(teacher, batch))
+
+
+def test_frozen_word_embeddings_stay_the_teachers_and_the_rest_is_trained(teacher, dataset, tokenizer, tmp_path):
+    student = create_student(teacher, num_hidden_layers=2, freeze_embeddings=True)
+    trainer = make_trainer(student, teacher, dataset, tokenizer, tmp_path, optim="adamw_torch", weight_decay=0.1)
+    trainer.train()
+    words, positions = (f"bert.embeddings.{name}_embeddings.weight" for name in ("word", "position"))
+    before, after = teacher.state_dict(), trainer.model.state_dict()
+    assert torch.equal(after[words], before[words])
+    assert not torch.equal(after[positions], before[positions])

@@ -47,6 +47,9 @@ class ModelArguments:
     student_architecture: str | None = field(
         default=None, metadata={"help": "distilbert: make a DistilBERT of a BERT teacher. Unset: the teacher's own."}
     )
+    freeze_student_embeddings: bool = field(
+        default=False, metadata={"help": "Leave the student's word embeddings as they are: a faster step."}
+    )
     baseline: bool = field(
         default=False,
         metadata={

@@ -148,6 +148,15 @@ def _fine_tune(
 def _make_student(
     models: ModelArguments, teacher: PreTrainedModel | None, tokenizer: PreTrainedTokenizerBase, task: Task
 ) -> PreTrainedModel:
+    student = _new_student(models, teacher, tokenizer, task)
+    if models.freeze_student_embeddings:
+        student.get_input_embeddings().requires_grad_(False)
+    return student
+
+
+def _new_student(
+    models: ModelArguments, teacher: PreTrainedModel | None, tokenizer: PreTrainedTokenizerBase, task: Task
+) -> PreTrainedModel:
     name = models.student_model_name_or_path
     if teacher is None:
         return _load_new_head(cast(str, name), None, task)

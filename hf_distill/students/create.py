@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
@@ -16,11 +17,12 @@ def create_student(
     *,
     layers: Sequence[int] | None = None,
     architecture: str | None = None,
+    freeze_embeddings: bool = False,
 ) -> PreTrainedModel:
     """Make a student out of some of the teacher's layers, with its embeddings, its head and its label names.
 
     The student is a model of its own: it shares no memory with the teacher, which is not changed. It has the
-    teacher's dtype and device, is in eval mode as after `from_pretrained`, and all its parameters require gradients.
+    teacher's dtype and device, is in eval mode as after `from_pretrained`, and its parameters require gradients.
     `config.name_or_path` keeps the teacher's.
 
     With `architecture="distilbert"` a BERT becomes a DistilBERT. With all layers kept, the last hidden states of a
@@ -36,6 +38,8 @@ def create_student(
         layers: The teacher's layers to keep, from 0, increasing; instead of `num_hidden_layers`.
         architecture: `"distilbert"` for a BERT teacher, or the teacher's own `model_type`, which is the default.
             When it is given, `num_hidden_layers` and `layers` may both be left out: all layers are kept.
+        freeze_embeddings: Whether the word embeddings stay as the teacher's: a small student's optimiser spends much
+            of a step on them (`benchmarks/README.md`).
 
     Returns:
         The student; of the teacher's class unless `architecture` says otherwise.
@@ -63,10 +67,12 @@ def create_student(
     _check_architecture(architecture, config)
     kept = _kept_layers(config.num_hidden_layers, num_hidden_layers, layers)
     copy_layers = keep_layers if architecture in (None, config.model_type) else bert_to_distilbert
-    if isinstance(teacher, PreTrainedModel):
-        return copy_layers(teacher, kept)
-    loaded = AutoModelForSequenceClassification.from_pretrained(teacher, config=config, dtype=torch.float32)
-    return copy_layers(loaded, kept)
+    if not isinstance(teacher, PreTrainedModel):
+        teacher = AutoModelForSequenceClassification.from_pretrained(teacher, config=config, dtype=torch.float32)
+    student = copy_layers(cast(PreTrainedModel, teacher), kept)
+    if freeze_embeddings:
+        student.get_input_embeddings().requires_grad_(False)
+    return student
 
 
 def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTrainedConfig:

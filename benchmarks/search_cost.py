@@ -1,0 +1,122 @@
+"""What a search over temperature and weights costs: the teacher's pass once, then plain fine-tunings.
+
+    python benchmarks/search_cost.py [--quick]
+
+`hyperparameter_search` with cached outputs, against as many runs of a plain Trainer on the same student, rows and
+steps, plus one bare pass of the teacher. The two sides take turns, a few trials each.
+"""
+
+import argparse
+import copy
+import statistics
+import tempfile
+import time
+
+import torch
+from step_cost import BATCH_SIZE, collate, make_models, make_rows
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerFast, Trainer, TrainingArguments
+
+from hf_distill import DistillationTrainer, DistillationTrainingArguments
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer that only pads: the rows are token ids already."""
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[PAD]": 0}, "[PAD]")), pad_token="[PAD]")
+
+
+def settings(folder: str) -> dict:
+    return {
+        "output_dir": folder,
+        "per_device_train_batch_size": BATCH_SIZE,
+        "num_train_epochs": 1,
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_strategy": "no",
+        "use_cpu": True,
+    }
+
+
+def search(num_trials: int, num_rows: int) -> float:
+    """Seconds of a search with a new cache, from construction to the last trial."""
+    teacher, student = make_models()
+    rows = make_rows(num_rows).remove_columns("teacher_logits")
+    with tempfile.TemporaryDirectory() as folder:
+        args = DistillationTrainingArguments(
+            **settings(folder), cache_teacher_outputs=True, teacher_cache_dir=f"{folder}/cache"
+        )
+        start = time.perf_counter()
+        trainer = DistillationTrainer(
+            None,
+            teacher,
+            args,
+            model_init=lambda trial: copy.deepcopy(student),
+            train_dataset=rows,
+            eval_dataset=rows.select(range(BATCH_SIZE)),
+            processing_class=make_tokenizer(),
+            data_collator=collate,
+        )
+        trainer.hyperparameter_search(
+            lambda trial: {
+                "temperature": trial.suggest_float("temperature", 1.0, 8.0),
+                "hard_label_weight": trial.suggest_float("hard_label_weight", 0.0, 1.0),
+            },
+            compute_objective=lambda metrics: metrics["eval_loss"],
+            n_trials=num_trials,
+            backend="optuna",
+        )
+        return time.perf_counter() - start
+
+
+def fine_tunings(num_trials: int, num_rows: int) -> float:
+    """Seconds of as many plain runs, each evaluated on the same rows."""
+    _, student = make_models()
+    rows = make_rows(num_rows).remove_columns("teacher_logits")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        for _ in range(num_trials):
+            trainer = Trainer(
+                copy.deepcopy(student),
+                TrainingArguments(**settings(folder)),
+                train_dataset=rows,
+                eval_dataset=rows.select(range(BATCH_SIZE)),
+                data_collator=collate,
+            )
+            trainer.train()
+            trainer.evaluate()
+        return time.perf_counter() - start
+
+
+@torch.no_grad()
+def teacher_pass(num_rows: int) -> float:
+    """Seconds of the teacher's bare forward passes over the rows, in batches of the training's size."""
+    teacher, _ = make_models()
+    rows = make_rows(num_rows).remove_columns(["teacher_logits", "labels"])
+    start = time.perf_counter()
+    for batch in DataLoader(rows, BATCH_SIZE, collate_fn=collate):
+        teacher(**batch)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    rounds, num_trials, num_rows = (2, 3, 4 * BATCH_SIZE) if options.quick else (3, 20, 8 * BATCH_SIZE)
+    ratios = []
+    for _ in range(rounds):
+        plain, bare, searched = (
+            fine_tunings(num_trials, num_rows), teacher_pass(num_rows), search(num_trials, num_rows)
+        )  # fmt: skip
+        ratios.append((searched - bare) / plain)
+        print(f"{num_trials} trials {searched:.1f} s; fine-tunings {plain:.1f} s; teacher's pass {bare:.2f} s")
+    low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
+    print(f"(search - teacher's pass) / fine-tunings: {middle:.3f} ({low:.3f} to {high:.3f}; wanted <= 1.1)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What one training step costs: plain Trainer, a hand-written loop, and DistillationTrainer, live and cached.
+
+    python benchmarks/step_cost.py [--quick]
+
+All train the same 2-layer student of MiniLM's width, with the same batches, optimiser, schedule and clipping, beside a
+teacher of 6 layers. They take turns in one process, a few steps each, so that whatever else the machine does slows all
+of them alike; a ratio is that of two neighbours in time. The weights are random: speed does not depend on them.
+"""
+
+import argparse
+import copy
+import statistics
+import time
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    get_linear_schedule_with_warmup,
+)
+
+from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
+
+BATCH_SIZE, LEARNING_RATE, WARMUP_STEPS = 32, 5e-5, 3  # steps that are not timed
+
+
+def make_models() -> tuple[PreTrainedModel, PreTrainedModel]:
+    """A teacher of MiniLM-L6's shape and a student of two of its layers."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    teacher = BertForSequenceClassification(BertConfig(**shape, num_labels=2)).eval()
+    return teacher, create_student(teacher, num_hidden_layers=2)
+
+
+def make_rows(num_rows: int) -> Dataset:
+    """Rows as long as those of SST-2: 5 to 60 tokens, 25 on average; with labels and the logits of a teacher."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = (torch.randn(num_rows, generator=generator) * 10 + 25).clamp(5, 60).long().tolist()
+    ids = [torch.randint(1000, 30000, (length,), generator=generator).tolist() for length in lengths]
+    return Dataset.from_dict(
+        {
+            "input_ids": ids,
+            "attention_mask": [[1] * length for length in lengths],
+            "token_type_ids": [[0] * length for length in lengths],
+            "labels": torch.randint(0, 2, (num_rows,), generator=generator).tolist(),
+            "teacher_logits": torch.randn(num_rows, 2, generator=generator).tolist(),
+        }
+    )
+
+
+def collate(rows: list[dict[str, list]]) -> dict[str, Tensor]:
+    """Pad to the longest of a batch; the same for all, so that no tokenizer is needed."""
+    ids = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in rows[0]]
+    others = rows[0].keys() - set(ids)
+    padded = {name: pad_sequence([torch.tensor(row[name]) for row in rows], batch_first=True) for name in ids}
+    return padded | {name: torch.tensor([row[name] for row in rows]) for name in others}
+
+
+class StepTimer(TrainerCallback):
+    """Seconds a step, data loading included, the first steps left out."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, *args: object, **kwargs: object) -> None:
+        self.ends.append(time.perf_counter())
+
+    def seconds(self) -> float:
+        return (self.ends[-1] - self.ends[WARMUP_STEPS - 1]) / (len(self.ends) - WARMUP_STEPS)
+
+
+class Contenders:
+    """Each method trains for `num_steps` more and returns the seconds of a step; a student starts where it was."""
+
+    def __init__(self, num_steps: int, bf16: bool, folder: str) -> None:
+        self.num_steps, self.bf16 = num_steps, bf16
+        self.teacher, self.student = make_models()
+        self.rows = make_rows(BATCH_SIZE * num_steps)
+        self.plain_rows = self.rows.remove_columns("teacher_logits")
+        self.settings: dict[str, Any] = {
+            "output_dir": folder,
+            "per_device_train_batch_size": BATCH_SIZE,
+            "num_train_epochs": 1,
+            "learning_rate": LEARNING_RATE,
+            "train_sampling_strategy": "sequential",
+            "save_strategy": "no",
+            "report_to": "none",
+            "disable_tqdm": True,
+            "logging_strategy": "no",
+            "bf16": bf16,
+            "use_cpu": True,
+        }
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16)
+
+    def _run(self, trainer: Trainer) -> float:
+        timer = StepTimer()
+        trainer.add_callback(timer)
+        trainer.train()
+        return timer.seconds()
+
+    def hand_written_loop(self) -> float:
+        """Cross-entropy alone, in a plain PyTorch loop with the Trainer's defaults."""
+        student = copy.deepcopy(self.student).train()
+        optimizer = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, fused=True)
+        schedule = get_linear_schedule_with_warmup(optimizer, 0, self.num_steps)
+        timer = StepTimer()
+        for batch in DataLoader(self.plain_rows, BATCH_SIZE, collate_fn=collate):
+            with self._autocast():
+                loss = student(**batch).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            timer.on_step_end()
+        return timer.seconds()
+
+    def plain_trainer(self) -> float:
+        """Cross-entropy alone, by transformers."""
+        args = TrainingArguments(**self.settings)
+        student = copy.deepcopy(self.student)
+        return self._run(Trainer(student, args, data_collator=collate, train_dataset=self.plain_rows))
+
+    def cached(self) -> float:
+        """KL and cross-entropy, the teacher's logits in a column."""
+        return self._distill(None, self.rows)
+
+    def live(self) -> float:
+        """KL and cross-entropy, the teacher at work."""
+        return self._distill(self.teacher, self.plain_rows)
+
+    def _distill(self, teacher: PreTrainedModel | None, rows: Dataset) -> float:
+        args = DistillationTrainingArguments(**self.settings)
+        student = copy.deepcopy(self.student)
+        return self._run(DistillationTrainer(student, teacher, args, train_dataset=rows, data_collator=collate))
+
+    @torch.no_grad()
+    def teacher_forward(self) -> float:
+        """The bare forward pass of the teacher over the same batches."""
+        timer = StepTimer()
+        batches = list(DataLoader(self.plain_rows.remove_columns("labels"), BATCH_SIZE, collate_fn=collate))
+        for batch in batches:
+            with self._autocast():
+                self.teacher(**batch)
+            timer.on_step_end()
+        return timer.seconds()
+
+
+def measure(rounds: int, num_steps: int, bf16: bool, folder: str) -> dict[str, list[float]]:
+    """Let the contenders take turns; every second round goes backwards. Return the seconds of a step by round."""
+    contenders = Contenders(num_steps, bf16, folder)
+    names = ["hand_written_loop", "plain_trainer", "cached", "live", "teacher_forward"]
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:  # not counted: allocations, lazy imports
+        getattr(contenders, name)()
+    for i in range(rounds):
+        for name in names if i % 2 else reversed(names):
+            seconds[name].append(getattr(contenders, name)())
+    return seconds
+
+
+def ratios(seconds: dict[str, list[float]]) -> dict[str, tuple[list[float], float]]:
+    """Return each ratio by round, and the most that it should be."""
+    plain, hand, teacher = seconds["plain_trainer"], seconds["hand_written_loop"], seconds["teacher_forward"]
+    bare = [a + b for a, b in zip(plain, teacher, strict=True)]
+    return {
+        "cached / plain Trainer": ([a / b for a, b in zip(seconds["cached"], plain, strict=True)], 1.02),
+        "cached / hand-written loop": ([a / b for a, b in zip(seconds["cached"], hand, strict=True)], 1.10),
+        "live / (plain Trainer + teacher)": ([a / b for a, b in zip(seconds["live"], bare, strict=True)], 1.05),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--output_dir", default="benchmarks/work/step_cost")
+    options = parser.parse_args()
+    rounds, num_steps = (5, 13) if options.quick else (21, 23)
+    for bf16 in (False, True):
+        seconds = measure(rounds, num_steps, bf16, options.output_dir)
+        print(f"\n{'bfloat16 autocast' if bf16 else 'float32'}, {rounds} rounds of {num_steps - WARMUP_STEPS} steps")
+        for name, values in seconds.items():
+            print(f"  {name:34} {1000 * statistics.median(values):7.1f} ms a step")
+        for name, (values, target) in ratios(seconds).items():
+            low, median, high = statistics.quantiles(values, n=4)
+            print(f"  {name:34} {median:7.3f} (quartiles {low:.3f} to {high:.3f}; wanted <= {target})")
+
+
+if __name__ == "__main__":
+    main()
