@@ -1,16 +1,17 @@
 """An append-only store on disk: 128-bit keys to rows of numbers, in immutable shards that are checked when opened.
 
-A shard is an Arrow file with the columns `key` (16 bytes) and `values` (a list of floats, a row of outputs). Its name
-is the start of the SHA-256 of its bytes, so a damaged shard is one whose name is wrong. It is written under another
-name, flushed and renamed: readers see whole shards only, writers never share one, and a kill costs what was not yet
-written. Nothing is ever changed, so any number of readers and writers may work on one folder at once.
+A shard is an Arrow file of one batch with the columns `key` (16 bytes) and `values` (a list of floats of any length: a
+row of outputs). Its name is the start of the SHA-256 of its bytes, so a damaged shard is one whose name is wrong. It
+is written under another name, flushed and renamed: readers see whole shards only, writers never share one, and a kill
+costs what was not yet written. Nothing is ever changed, so any number of readers and writers may work on one folder
+at once. Memory holds 24 bytes a row, its key and its place; the values stay on disk.
 """
 
 import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,63 +36,74 @@ class Store:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self._value_type = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
-        self._shards: dict[str, pa.Table] = {}
-        self._tables: list[pa.Table] = []
-        self._keys = np.empty(0, KEY)  # of all shards, sorted, with where each is
-        self._places = np.empty((0, 2), np.int64)
+        self._shards: dict[str, pa.Array] = {}  # the values by file name
+        self._keys = np.empty((2, 0), np.uint64)  # the distinct ones as two halves, sorted, with where each is
+        self._places = np.empty((0, 2), np.int32)
         self.refresh()
 
     def refresh(self) -> None:
         """Open the shards that others have added."""
+        keys, places = [self._keys], [self._places]
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-            if path.name not in self._shards and (table := _open(path)) is not None:
-                self._shards[path.name] = table
-        if len(self._shards) > len(self._tables):
-            self._index()
+            if path.name not in self._shards and (batch := _open(path)) is not None:
+                keys.append(_halves(_keys_of(batch)))
+                shard = np.full(len(batch), len(self._shards), np.int32)
+                places.append(np.stack([shard, np.arange(len(batch), dtype=np.int32)], axis=1))
+                self._shards[path.name] = batch["values"]
+        if len(keys) > 1:
+            self._index(np.concatenate(keys, axis=1), np.concatenate(places))
 
-    def _index(self) -> None:
-        self._tables = list(self._shards.values())
-        keys = [_keys_of(table) for table in self._tables]
-        places = [np.stack([np.full(len(k), i), np.arange(len(k))], axis=1) for i, k in enumerate(keys)]
-        all_keys, all_places = np.concatenate(keys), np.concatenate(places)
-        order = np.argsort(all_keys, kind="stable")
-        self._keys, self._places = all_keys[order], all_places[order]
+    def _index(self, keys: np.ndarray, places: np.ndarray) -> None:
+        order = np.lexsort(keys[::-1])  # stable: of equal keys, the one that was known first comes first
+        keys = keys[:, order]
+        is_first = np.ones(len(order), bool)
+        is_first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
+        self._keys, self._places = keys[:, is_first], places[order[is_first]]
 
     def __len__(self) -> int:
-        return len(np.unique(self._keys))
+        return len(self._places)
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Return where each key is, `(len(keys), 2)` shard and row, -1 where it is not; `keys` are 16 bytes each."""
-        if len(self._keys) == 0:
-            return np.full((len(keys), 2), -1)
-        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return np.where((self._keys[at] == keys)[:, None], self._places[at], -1)
+        if len(self) == 0:
+            return np.full((len(keys), 2), -1, np.int32)
+        wanted, last = _halves(keys), len(self) - 1
+        order = np.argsort(wanted[0])  # one search then reads where the one before has: several times faster
+        at = np.empty(len(keys), np.int64)
+        at[order] = np.minimum(np.searchsorted(self._keys[0], wanted[0, order]), last)
+        # Keys that share their first half are next to each other.
+        while (later := (self._keys[0, at] == wanted[0]) & (self._keys[1, at] < wanted[1]) & (at < last)).any():
+            at += later
+        return np.where((self._keys[:, at] == wanted).all(axis=0)[:, None], self._places[at], np.int32(-1))
 
     def rows(self, places: np.ndarray) -> pa.Array:
         """Read rows by their places, in that order: a list array of `len(places)`."""
-        chunks: list[pa.Array] = []
-        for shard in np.unique(places[:, 0]):
-            chunks.append(self._tables[shard]["values"].take(places[places[:, 0] == shard, 1]).combine_chunks())
-        together = pa.concat_arrays([c for chunk in chunks for c in _plain(chunk)])
-        by_shard = np.argsort(places[:, 0], kind="stable")
-        return together.take(pa.array(np.argsort(by_shard, kind="stable")))
+        order = np.argsort(places[:, 0], kind="stable")
+        shards, starts = np.unique(places[order, 0], return_index=True)
+        values = list(self._shards.values())
+        parts = zip(shards, np.split(places[order, 1], starts[1:]), strict=True)
+        together = pa.concat_arrays([values[shard].take(pa.array(rows)) for shard, rows in parts])
+        return together.take(pa.array(np.argsort(order)))
 
     def append(self, keys: np.ndarray, rows: Sequence[np.ndarray]) -> None:
         """Write one shard; [`Store.refresh`] makes its rows known.
 
         Args:
             keys: `(num_rows,)`, 16 bytes each.
-            rows: A row of numbers for each key.
+            rows: For each key its numbers, `(any length,)`.
 
         Raises:
             OSError: if the disk is full or the folder cannot be written; the store is as it was before.
         """
-        values = pa.array([row.astype(self._value_type.to_pandas_dtype()) for row in rows], pa.list_(self._value_type))
-        table = pa.table({"key": pa.array([k.tobytes() for k in keys], pa.binary(16)), "values": values})
+        numbers = np.concatenate(rows).astype(self._value_type.to_pandas_dtype())
+        ends = np.cumsum([0, *map(len, rows)])
+        values = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(numbers))
+        key_array = pa.Array.from_buffers(pa.binary(16), len(keys), [None, pa.py_buffer(keys.tobytes())])
+        batch = pa.record_batch({"key": key_array, "values": values})
         temporary = self.folder / f"{uuid.uuid4().hex}.tmp"
         try:
-            with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-                writer.write_table(table)
+            with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+                writer.write_batch(batch)
             _flush(temporary)
             path = self.folder / (checksum(temporary) + SUFFIX)
             temporary.replace(path)
@@ -104,10 +116,6 @@ class Store:
                     "some space, or choose another `teacher_cache_dir`, and run again",
                 ) from error
             raise
-
-
-def _plain(array: pa.Array | pa.ChunkedArray) -> Iterator[pa.Array]:
-    yield from array.chunks if isinstance(array, pa.ChunkedArray) else [array]
 
 
 def checksum(path: Path) -> str:
@@ -124,11 +132,11 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _open(path: Path) -> pa.Table | None:
+def _open(path: Path) -> pa.RecordBatch | None:
     """Map a shard into memory; one that is damaged is named, set aside and None."""
     try:
         if checksum(path) == path.stem:
-            return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
     except FileNotFoundError:  # another process has just set it aside
         return None
     damaged = path.with_suffix(".damaged")
@@ -140,9 +148,11 @@ def _open(path: Path) -> pa.Table | None:
     return None
 
 
-def _keys_of(table: pa.Table) -> np.ndarray:
-    column = table["key"].combine_chunks()
-    chunks = [
-        np.frombuffer(chunk.buffers()[1], KEY)[chunk.offset : chunk.offset + len(chunk)] for chunk in _plain(column)
-    ]
-    return np.concatenate(chunks) if chunks else np.empty(0, KEY)
+def _keys_of(batch: pa.RecordBatch) -> np.ndarray:
+    column = batch["key"]
+    return np.frombuffer(column.buffers()[1], KEY)[column.offset : column.offset + len(column)]
+
+
+def _halves(keys: np.ndarray) -> np.ndarray:
+    """Return 16-byte keys as `(2, num_keys)` integers, which compare many times faster."""
+    return np.ascontiguousarray(keys).view(np.uint64).reshape(-1, 2).T.copy()
