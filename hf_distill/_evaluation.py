@@ -14,10 +14,11 @@ from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging
 
 from hf_distill._running import ChanceGuard, RunningMeans
+from hf_distill.functional import IGNORE_INDEX
 from hf_distill.labels import id2label_of
 from hf_distill.objectives import DistillationLoss
 from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs
-from hf_distill.problem_types import ProblemType, agreement
+from hf_distill.problem_types import ProblemType
 from hf_distill.teachers import CachedTeacher, Teacher
 
 logger = logging.get_logger(__name__)
@@ -34,16 +35,17 @@ class ExactEvaluation(Trainer):
     def _run_student(self, model: nn.Module, inputs: Batch) -> ClassifierOutputs:
         raise NotImplementedError
 
-    def _is_unit(self, inputs: Batch, remainder: int) -> Tensor:
+    def _counted_rows(self, inputs: Batch, remainder: int) -> Tensor:
         raise NotImplementedError
 
     def _start_reports(self) -> None:
         id2label = id2label_of(self.model.config)
         self.class_names = [id2label[i] for i in range(len(id2label))]
-        self._chance_guard = ChanceGuard(self.class_names, self.args.device)
+        has_commonest = self.problem_type.is_exclusive and self.problem_type.has_label_names
+        self._chance_guard = ChanceGuard(self.class_names, self.args.device) if has_commonest else None
         terms = list(self.distillation_loss.weights)
         self._train_means = RunningMeans([*terms, "labelled"], self.args.device)
-        compared = ["agreement"] if self.teacher is not None and self.problem_type.has_classes else []
+        compared = ["agreement"] if self.teacher is not None and self.problem_type.agreement is not None else []
         self._eval_means = RunningMeans([*terms, "labelled", *compared], self.args.device)
 
     def _track(
@@ -51,20 +53,21 @@ class ExactEvaluation(Trainer):
         is_training: bool,
         student: ClassifierOutputs,
         teacher: ClassifierOutputs | None,
-        inputs: Batch,
+        batch: Batch,
         terms: dict[str, Tensor],
         num_units: Tensor | int | None,
     ) -> None:
-        """Add a micro-batch to the means; `num_units` are those of the whole accumulated batch."""
-        labels, is_unit = inputs.get("labels"), inputs[IS_UNIT]
+        """Add the units of a micro-batch to the means; `num_units` are those of the whole accumulated batch."""
+        labels, is_unit = batch.get("labels"), batch[IS_UNIT]
         labelled = torch.zeros_like(is_unit) if labels is None else self.problem_type.is_labelled(labels)
-        if teacher is not None and labels is not None and self.problem_type.has_classes:
+        if teacher is not None and labels is not None and self._chance_guard is not None:
             self._chance_guard.add(teacher.logits, labels, is_unit)
         if is_training:
             self._train_means.add({**terms, "labelled": labelled}, is_unit, 1.0 if num_units is None else num_units)
             return
-        compared = {} if teacher is None else {"agreement": agreement(student.logits, teacher.logits)}
-        self._eval_means.add({**terms, "labelled": labelled, **compared}, is_unit)
+        if teacher is not None and self.problem_type.agreement is not None:
+            terms = {**terms, "agreement": self.problem_type.agreement(student.logits, teacher.logits)}
+        self._eval_means.add({**terms, "labelled": labelled}, is_unit)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with every term of the training loss beside `loss`."""
@@ -77,8 +80,12 @@ class ExactEvaluation(Trainer):
                         "teacher or the student, or lower the learning rate; the last checkpoint is still good."
                     )
             logs.update(terms)
-            self._chance_guard.check(self.accelerator)
+            self._check_teacher_at_chance()
         super().log(logs, start_time)
+
+    def _check_teacher_at_chance(self) -> None:
+        if self._chance_guard is not None:
+            self._chance_guard.check(self.accelerator)
 
     def _named(self, means: dict[str, float]) -> dict[str, float]:
         """Name the means as logs do; the share of labelled units only where it says something."""
@@ -102,7 +109,8 @@ class ExactEvaluation(Trainer):
                 logger.warning_once(f"No column `{TEACHER_LOGITS}` and no live teacher: predictions only, no loss.")
                 loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
             else:
-                inputs[IS_UNIT] = self._is_unit(inputs, self.accelerator.gradient_state.remainder)
+                rows = self._counted_rows(inputs, self.accelerator.gradient_state.remainder)
+                inputs[IS_UNIT] = self.problem_type.units(inputs, rows)
                 loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
         if prediction_loss_only:
             return loss, None, None
@@ -110,6 +118,7 @@ class ExactEvaluation(Trainer):
             theirs = outputs[TEACHER_LOGITS]
             if self.preprocess_logits_for_metrics is not None:
                 theirs = self.preprocess_logits_for_metrics(theirs, labels)
+            theirs = self.accelerator.pad_across_processes(theirs, dim=1, pad_index=IGNORE_INDEX)
             self._teacher_logits.append(self.accelerator.gather_for_metrics(theirs).cpu().numpy())
         return loss, outputs["logits"], labels
 
@@ -126,15 +135,15 @@ class ExactEvaluation(Trainer):
         self._teacher_logits: list[np.ndarray] = []
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         means = self._eval_means.reduce(self.accelerator)
-        self._chance_guard.check(self.accelerator)
+        self._check_teacher_at_chance()
         extra: dict[str, Any] = self._named(means)
         if means:
             extra["loss"] = sum(weight * means[name] for name, weight in self.distillation_loss.weights.items())
         # A metric that is computed batch by batch, or from more than logits and labels, is the student's alone.
         is_plain = not self.args.batch_eval_metrics and not self.args.include_for_metrics
         if self._teacher_logits and self.compute_metrics is not None and is_plain:
-            logits, labels = np.concatenate(self._teacher_logits), cast(np.ndarray, output.label_ids)
-            teacher = EvalPrediction(predictions=logits, label_ids=labels)
+            labels = cast(np.ndarray, output.label_ids)
+            teacher = EvalPrediction(predictions=_concatenate(self._teacher_logits), label_ids=labels)
             extra |= {f"teacher_{name}": value for name, value in self.compute_metrics(teacher).items()}
         named = {f"{metric_key_prefix}_{name}": value for name, value in extra.items()}
         return output._replace(metrics={**(output.metrics or {}), **named})
@@ -146,7 +155,7 @@ class ExactEvaluation(Trainer):
         def on_labelled_rows(prediction: EvalPrediction, **kwargs: Any) -> dict[str, float]:
             if isinstance(prediction.label_ids, list):  # batches that were not concatenated are the caller's affair
                 return compute_metrics(prediction, **kwargs)
-            keep = self.problem_type.is_labelled(torch.as_tensor(prediction.label_ids)).cpu().numpy()
+            keep = self.problem_type.has_labelled_unit(torch.as_tensor(prediction.label_ids)).cpu().numpy()
             if keep.all():
                 return compute_metrics(prediction, **kwargs)
             if not keep.any() and not self.args.batch_eval_metrics:
@@ -156,3 +165,14 @@ class ExactEvaluation(Trainer):
             return compute_metrics(EvalPrediction(*cast("list[np.ndarray]", kept)), **kwargs)
 
         return on_labelled_rows
+
+
+def _concatenate(batches: list[np.ndarray]) -> np.ndarray:
+    """Join batches of rows; those of tokens, `(batch, length, num_labels)`, are padded to one length."""
+    if batches[0].ndim < 3:
+        return np.concatenate(batches)
+    longest = max(batch.shape[1] for batch in batches)
+    padding = [[(0, 0), (0, longest - batch.shape[1]), (0, 0)] for batch in batches]
+    return np.concatenate(
+        [np.pad(batch, pad, constant_values=IGNORE_INDEX) for batch, pad in zip(batches, padding, strict=True)]
+    )

@@ -11,7 +11,7 @@ from transformers.utils import logging
 from hf_distill.cache import TeacherCache
 from hf_distill.labels import align_labels, are_placeholders, id2label_of, label2id_of
 from hf_distill.outputs import TEACHER_LOGITS
-from hf_distill.problem_types import resolve_problem_type
+from hf_distill.problem_types import ProblemType, resolve_problem_type
 from hf_distill.record import describe_model
 from hf_distill.teachers import CachedTeacher, Teacher, resolve_teacher
 from hf_distill.training_args import DistillationTrainingArguments
@@ -42,6 +42,7 @@ class Teaching(Trainer):
         self.teacher: Teacher | CachedTeacher | None = None
         self.teacher_cache: TeacherCache | None = None
         self.teacher_config: PreTrainedConfig | None = None
+        self.teacher_problem_type: ProblemType | None = None
         self.teacher_description: dict[str, Any] | None = None
         dtype = args.resolved_teacher_dtype()
         if args.cache_teacher_outputs and teacher_model is not None:
@@ -51,11 +52,18 @@ class Teaching(Trainer):
                 args.teacher_cache_dir, teacher_model, processing_class, dtype, args.device
             )
             self.teacher, self.teacher_config = CachedTeacher(), self.teacher_cache.config
+            self.teacher_problem_type = self.teacher_cache.problem_type
+            if not self.teacher_problem_type.has_label_names:
+                raise ValueError(
+                    "A language model's words are masked anew in every batch, so there is nothing to store. Leave "
+                    "`cache_teacher_outputs` out."
+                )
             self.teacher_description = self.teacher_cache.description
         elif teacher_model is not None or self._needs_teacher:
             self.teacher = resolve_teacher(teacher_model, args.device, dtype)
             if isinstance(self.teacher, Teacher):
                 self.teacher_config = self.teacher.model.config
+                self.teacher_problem_type = resolve_problem_type(self.teacher.model)
                 self.teacher_description = describe_model(self.teacher.model)
 
     def _with_teacher_logits(self, dataset: Any) -> Any:
@@ -80,16 +88,20 @@ class Teaching(Trainer):
         is_new = isinstance(eval_dataset, datasets.Dataset) and TEACHER_LOGITS not in eval_dataset.column_names
         return super().get_eval_dataloader(self._with_teacher_logits(eval_dataset) if is_new else eval_dataset)
 
-    def _match_teacher_and_student(self, config: PreTrainedConfig) -> None:
+    def _match_teacher_and_student(self, student: PreTrainedModel) -> None:
         """Refuse different kinds of problem, and align the label spaces by name."""
-        self.problem_type = resolve_problem_type(config)
-        if self.teacher is None or self.teacher_config is None:
+        config = student.config
+        self.problem_type = resolve_problem_type(student)
+        if self.teacher is None or self.teacher_config is None or self.teacher_problem_type is None:
             return
-        if (teacher_type := resolve_problem_type(self.teacher_config)) is not self.problem_type:
+        if self.teacher_problem_type is not self.problem_type:
             raise ValueError(
-                f"The teacher's problem type is {teacher_type.name}, the student's {self.problem_type.name}. Set "
-                "`problem_type` and `num_labels` of the student's config to the teacher's."
+                f"The teacher's problem type is {self.teacher_problem_type.name}, the student's "
+                f"{self.problem_type.name}. Set `problem_type` and `num_labels` of the student's config to the "
+                "teacher's."
             )
+        if not self.problem_type.has_label_names:
+            return
         theirs, ours = id2label_of(self.teacher_config), id2label_of(config)
         self.teacher.label_order = align_labels(theirs, ours)
         if self.teacher.label_order is not None:

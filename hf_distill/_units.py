@@ -11,11 +11,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from transformers import Trainer
 
 from hf_distill._sampling import LengthGroupedSampler, SetEpoch
-from hf_distill.outputs import IS_UNIT, Batch
+from hf_distill.outputs import IS_UNIT, ROW_OF_UNIT, Batch, ClassifierOutputs
+from hf_distill.problem_types import ProblemType
 
 
 class Units(Trainer):
     """The part of [`DistillationTrainer`] that deals rows out and counts them."""
+
+    problem_type: ProblemType
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -34,7 +37,7 @@ class Units(Trainer):
             return None
         return SequentialSampler(eval_dataset)
 
-    def _is_unit(self, inputs: Batch, remainder: int) -> Tensor:
+    def _counted_rows(self, inputs: Batch, remainder: int) -> Tensor:
         """Return which rows count, `(batch,)` bool: all but those that accelerate repeats at the end of the data.
 
         The last global batch lies over the processes in order, its own `remainder` rows first; 0 if it is full.
@@ -66,9 +69,8 @@ class Units(Trainer):
             if (batch := next(epoch_iterator, None)) is None:
                 break
             remainder = self.accelerator.gradient_state.remainder
-            batch[IS_UNIT] = self._is_unit(
-                batch, remainder if self._train_remainder is None else self._train_remainder
-            )
+            rows = self._counted_rows(batch, remainder if self._train_remainder is None else self._train_remainder)
+            batch[IS_UNIT] = self.problem_type.units(batch, rows)
             batches.append(batch)
         return batches, self._get_num_items_in_batch(batches, device)
 
@@ -78,4 +80,20 @@ class Units(Trainer):
         if not batch_samples:
             return None
         num_units = torch.stack([batch[IS_UNIT].sum() for batch in batch_samples]).sum().to(device)
-        return self.accelerator.reduce(num_units, reduction="sum")
+        return self.accelerator.reduce(num_units, reduction="sum").clamp(min=1)
+
+    def _at_units(
+        self, student: ClassifierOutputs, teacher: ClassifierOutputs | None, inputs: dict[str, Tensor]
+    ) -> tuple[ClassifierOutputs, ClassifierOutputs | None, dict[str, Tensor]]:
+        """Return outputs and batch with one row of logits and one label a unit.
+
+        Rows stay as they are, and `IS_UNIT` says which of them count. Of the tokens only the units are left.
+        """
+        rows = torch.ones_like(inputs["input_ids"][:, 0], dtype=torch.bool)
+        is_unit = inputs.setdefault(IS_UNIT, self.problem_type.units(inputs, rows))
+        if not self.problem_type.is_token_level:
+            return student, teacher, inputs
+        of_units = {IS_UNIT: is_unit[is_unit], ROW_OF_UNIT: is_unit.nonzero()[:, 0]}
+        if "labels" in inputs:
+            of_units["labels"] = inputs["labels"][is_unit]
+        return student.at(is_unit), None if teacher is None else teacher.at(is_unit), {**inputs, **of_units}

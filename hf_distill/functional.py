@@ -264,6 +264,60 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
     )
 
 
+def bernoulli_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    r"""Forward KL divergence of independent yes-or-no labels, mean over the labels, times the squared temperature.
+
+    $$\ell_b = \frac{\tau^2}{C} \sum_c \mathrm{KL}\big(\mathrm{Bernoulli}(\sigma(z^T_{bc} / \tau))
+    \,\|\, \mathrm{Bernoulli}(\sigma(z^S_{bc} / \tau))\big)$$
+
+    The mean over the labels is that of [`binary_cross_entropy`].
+
+    Args:
+        student_logits: `(batch, num_labels)`, any float dtype.
+        teacher_logits: `(batch, num_labels)`.
+        temperature: Of both distributions, > 0.
+
+    Returns:
+        `(batch,)`, in nats.
+
+    Raises:
+        ValueError: for a temperature that is not > 0, unequal shapes, or a label that only one side forbids.
+    """
+    _forbidden("bernoulli_kl", student_logits, teacher_logits, allowed=True)
+
+    def yes_and_no(logits: Tensor) -> Tensor:
+        """A sigmoid is the softmax over (logit, 0): `(batch * num_labels, 2)`."""
+        return torch.stack([logits, torch.zeros_like(logits)], dim=-1).flatten(0, -2)
+
+    values = kl_divergence(yes_and_no(student_logits), yes_and_no(teacher_logits), temperature)
+    return values.view(student_logits.shape).mean(dim=-1)
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    r"""Cross-entropy of independent yes-or-no labels, mean over the labels, as transformers averages.
+
+    Args:
+        logits: `(batch, num_labels)`, any float dtype.
+        labels: `(batch, num_labels)`, each from 0 to 1. A row of NaN only has no label and gives 0; one that is partly
+            NaN gives NaN.
+
+    Returns:
+        `(batch,)`, in nats.
+
+    Raises:
+        ValueError: for unequal shapes.
+    """
+    if logits.shape != labels.shape:
+        raise ValueError(
+            f"binary_cross_entropy: logits of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)}. "
+            "Multi-label classification needs a 0 or 1 for every label of every row."
+        )
+    missing_B = labels.isnan().all(dim=-1)
+    filled_BC = labels.float().masked_fill(missing_B[:, None], 0.0)
+    values_B = F.binary_cross_entropy_with_logits(logits.float(), filled_BC, reduction="none").mean(dim=-1)
+    return values_B.masked_fill(missing_B, 0.0)
+
+
 def squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
     r"""Squared error, mean over the outputs, for regression; no half and no centring.
 

@@ -19,8 +19,9 @@ from hf_distill._publishing import Publishing
 from hf_distill._teaching import Teaching
 from hf_distill._units import Units
 from hf_distill.data.checks import check_dataset, labelled_rows
+from hf_distill.data.tokens import TokenCollator
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
-from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs
+from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)
@@ -101,7 +102,10 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
             compute_metrics=compute_metrics and self._on_labelled_rows(compute_metrics),
             **trainer_kwargs,
         )
-        self._match_teacher_and_student(self.model.config)
+        self._match_teacher_and_student(self.model)
+        if self.problem_type.is_token_level and not isinstance(self.data_collator, TokenCollator):
+            side = getattr(self.processing_class, "padding_side", "right")
+            self.data_collator = TokenCollator(self.data_collator, side)
         self._build_loss()
         self._check_datasets()
         self._label_datasets()
@@ -111,7 +115,7 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
     def call_model_init(self, trial: Any = None) -> PreTrainedModel:
         """Make a student by `model_init`, with the teacher's label names if it has none."""
         model = cast(PreTrainedModel, super().call_model_init(trial))
-        self._match_teacher_and_student(model.config)
+        self._match_teacher_and_student(model)
         return model
 
     def _build_loss(self) -> None:
@@ -156,7 +160,7 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
             self._student_columns = frozenset(signature) - {"label", "label_ids", *self.label_names}
             # Pruning would drop what the student does not know: a DistilBERT knows no segment ids, its teacher does.
             teacher_columns = self.teacher.columns if self.teacher is not None else frozenset()
-            signature += sorted(teacher_columns - frozenset(signature))
+            signature += sorted((teacher_columns | {WORD_STARTS}) - frozenset(signature))
 
     # ---- Loss ----
 
@@ -172,15 +176,16 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
         Args:
             model: The student, wrapped or not.
             inputs: A batch, columns of the teacher among them.
-            return_outputs: Whether to return `{"logits": ..., "teacher_logits": ...}` too, `(batch, num_labels)` each.
+            return_outputs: Whether to return `{"logits": ..., "teacher_logits": ...}` too, `(batch, num_labels)` each,
+                or `(batch, length, num_labels)` of tokens.
             num_items_in_batch: Units of the whole accumulated batch of all processes; None for those of this batch.
         """
         student = self._run_student(model, inputs)
         teacher = self._run_teacher(model, inputs)
-        terms = self.distillation_loss(student, teacher, inputs)
-        inputs.setdefault(IS_UNIT, torch.ones_like(inputs["input_ids"][:, 0], dtype=torch.bool))
-        self._track(model.training, student, teacher, inputs, terms, num_items_in_batch)
-        loss = self._normalise(terms, inputs[IS_UNIT], num_items_in_batch)
+        units = self._at_units(student, teacher, inputs)
+        terms = self.distillation_loss(*units)
+        self._track(model.training, *units, terms, num_items_in_batch)
+        loss = self._normalise(terms, units[-1][IS_UNIT], num_items_in_batch)
         if not return_outputs:
             return loss
         outputs = {"logits": student.logits}

@@ -12,7 +12,7 @@ from hf_distill.labels import align_labels, are_placeholders, match_labels
 from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
 from hf_distill.objectives.logits import KLDivergence, LogitMSE
 from hf_distill.outputs import ClassifierOutputs
-from hf_distill.problem_types import PROBLEM_TYPES, agreement
+from hf_distill.problem_types import PROBLEM_TYPES
 
 CLASSES, REGRESSION = PROBLEM_TYPES["single_label_classification"], PROBLEM_TYPES["regression"]
 # Every hyper-parameter away from its default, so that a round trip which dropped one would be seen.
@@ -293,7 +293,7 @@ def test_a_regression_row_is_labelled_if_any_target_is():
 def test_agreement_is_the_same_top_class():
     student = torch.tensor([[1.0, 2.0], [3.0, 2.0], [0.0, 1.0]])
     teacher = torch.tensor([[0.0, 9.0], [0.0, 9.0], [-5.0, -4.0]])
-    assert agreement(student, teacher).tolist() == [1.0, 0.0, 1.0]
+    assert PROBLEM_TYPES["single_label_classification"].agreement(student, teacher).tolist() == [1.0, 0.0, 1.0]
 
 
 # ---- Label spaces ----

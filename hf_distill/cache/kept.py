@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES
+from transformers import PreTrainedConfig
 
 from hf_distill.outputs import TEACHER_CLS_STATES, TEACHER_LOGITS, ClassifierOutputs
+from hf_distill.problem_types import ProblemType
 
 COLUMNS = {"logits": TEACHER_LOGITS, "cls_states": TEACHER_CLS_STATES}
 
@@ -20,7 +20,8 @@ class Kept:
 
     Args:
         name: "logits", or "cls_states": the hidden states of the first token after every layer, the embeddings first.
-        model: The teacher.
+        config: The teacher's.
+        problem_type: The teacher's.
         dtype: "float32" or "float16", of the numbers.
 
     Raises:
@@ -32,7 +33,7 @@ class Kept:
         row_shape: Shape of a row's numbers, -1 for a length that differs from row to row.
     """
 
-    def __init__(self, name: str, model: PreTrainedModel, dtype: str) -> None:
+    def __init__(self, name: str, config: PreTrainedConfig, problem_type: ProblemType, dtype: str) -> None:
         if name not in COLUMNS or dtype not in ("float32", "float16"):
             raise ValueError(
                 f"`outputs` must be one of {', '.join(COLUMNS)} and `stored_dtype` float32 or float16; got {name!r} "
@@ -40,12 +41,10 @@ class Kept:
             )
         self.name, self.dtype, self.column = name, dtype, COLUMNS[name]
         self.reads = ["hidden_states"] if name == "cls_states" else []
-        config = model.config
-        is_token_level = type(model).__name__ in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES.values()
         self.row_shape: tuple[int, ...] = (cast(int, config.num_labels),)
         if name == "cls_states":
             self.row_shape = (config.num_hidden_layers + 1, config.hidden_size)
-        elif is_token_level:
+        elif problem_type.is_token_level:
             self.row_shape = (-1, *self.row_shape)
 
     def flat_rows(self, outputs: ClassifierOutputs, is_token: Tensor) -> list[np.ndarray]:

@@ -21,6 +21,7 @@ from hf_distill.cache.fingerprint import fingerprint
 from hf_distill.cache.kept import Kept
 from hf_distill.cache.rows import CHUNK, batches_by_length, hash_rows
 from hf_distill.cache.store import Store, checksum
+from hf_distill.problem_types import resolve_problem_type
 from hf_distill.record import describe_model, describe_versions
 from hf_distill.teachers import Teacher, load_teacher
 
@@ -77,8 +78,8 @@ class TeacherCache:
         self._source = teacher
         self._loaded: PreTrainedModel | None = None
         model = self._model()
-        self.config = model.config
-        self.kept = Kept(outputs, model, stored_dtype)
+        self.config, self.problem_type = model.config, resolve_problem_type(model)
+        self.kept = Kept(outputs, model.config, self.problem_type, stored_dtype)
         self.description = describe_model(model)
         name, hashed = fingerprint(model, dtype, f"{outputs} in {stored_dtype}")
         self.folder = Path(cache_dir or default_cache_dir()) / name

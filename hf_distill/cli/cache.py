@@ -10,7 +10,7 @@ import numpy as np
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from huggingface_hub import HfApi
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.cache import TeacherCache
 from hf_distill.cli.arguments import DataArguments, load_tokenizer, parse
@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> None:
     tokenizer = load_tokenizer(args.teacher_model_name_or_path, args.teacher_revision)
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
-        task = _load(data, teacher.config)
+        task = _load(data, teacher)
     cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.teacher_dtype, processes.device)
     splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
     processes.print(f"The store is {cache.folder}.")
@@ -73,7 +73,7 @@ def run(arguments: Sequence[str]) -> None:
         _write(splits, said, args)
 
 
-def _load(data: DataArguments, config: PreTrainedConfig) -> Task:
+def _load(data: DataArguments, teacher: PreTrainedModel) -> Task:
     """Load labelled data, with the unlabelled text among the training rows; or unlabelled text alone."""
     if not data.has_labelled_rows:
         if (text := data.load_transfer(data.text_columns)) is None:
@@ -81,7 +81,7 @@ def _load(data: DataArguments, config: PreTrainedConfig) -> Task:
                 "Say where the rows are: --task_name, --dataset_name or --train_file; or unlabelled text alone, by "
                 "--transfer_file or --transfer_dataset_name."
             )
-        names = list(id2label_of(config).values()) if resolve_problem_type(config).has_classes else None
+        names = list(id2label_of(teacher.config).values()) if resolve_problem_type(teacher).is_exclusive else None
         return unlabelled_task(text, names)
     task = data.load(to_train=False)
     if (transfer := data.load_transfer(task.text_columns)) is not None:

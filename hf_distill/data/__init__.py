@@ -5,15 +5,18 @@ from hf_distill.data.glue import GLUE_TASKS, load_task
 from hf_distill.data.labelled import read_teacher, with_teacher_logits, write_labelled
 from hf_distill.data.metrics import as_compute_metrics
 from hf_distill.data.task import Task
+from hf_distill.data.tokens import TokenCollator, tokenize_words
 
 __all__ = [
     "GLUE_TASKS",
     "Task",
+    "TokenCollator",
     "as_compute_metrics",
     "load_task",
     "load_text_dataset",
     "load_transfer_text",
     "read_teacher",
+    "tokenize_words",
     "unlabelled_task",
     "with_teacher_logits",
     "write_labelled",

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import datasets
 import numpy as np
+import pyarrow.compute as pc
 import torch
 
 from hf_distill.functional import IGNORE_INDEX
-from hf_distill.outputs import TEACHER_LOGITS
+from hf_distill.outputs import TEACHER_LOGITS, WORD_STARTS
 from hf_distill.problem_types import ProblemType
 
 
@@ -46,10 +47,16 @@ def check_dataset(
     if {"label", "labels"} <= set(names):
         raise ValueError(f"The {role} data set has both `label` and `labels`. Remove the one that is not meant.")
     label_column = _label_column(dataset)
-    labels = None if label_column is None else _values(dataset, label_column)
-    if labels is not None and label_column is not None:
+    labels = None
+    if label_column is not None:
+        if problem_type.is_token_level:
+            labels = _token_labels(dataset, label_column, role)
+        else:
+            labels = _values(dataset, label_column)
         _check_labels(labels, label_column, role, problem_type, label_names)
-    if needs_labels and (labels is None or (labels == IGNORE_INDEX).any()):
+    if problem_type.is_token_level and problem_type.has_label_names:
+        _check_unlabelled_sentences(dataset, label_column, role)
+    if needs_labels and not problem_type.is_token_level and (labels is None or (labels == IGNORE_INDEX).any()):
         raise ValueError(
             f"`{needs_labels[0]}` needs the label of every row, and the {role} data set has rows without one. Use "
             "`kl`, which learns from unlabelled text."
@@ -59,7 +66,7 @@ def check_dataset(
             f"There is no teacher: `teacher_model` is None and the {role} data set has no column `{TEACHER_LOGITS}`. "
             "Pass one or the other."
         )
-    if TEACHER_LOGITS in names:
+    if TEACHER_LOGITS in names and not problem_type.is_token_level:
         _check_teacher_logits(_values(dataset, TEACHER_LOGITS), role, len(label_names))
 
 
@@ -73,7 +80,13 @@ def labelled_rows(dataset: object, problem_type: ProblemType) -> datasets.Datase
     if not isinstance(dataset, datasets.Dataset):
         raise TypeError(f"Only of a `datasets.Dataset` can the labelled rows be chosen, got {type(dataset).__name__}.")
     column = _label_column(dataset)
-    labelled = [] if column is None else problem_type.is_labelled(torch.tensor(_values(dataset, column))).tolist()
+    if column is None:
+        # The labels of a language model are made of the text, batch by batch.
+        labelled = [not problem_type.has_label_names] * len(dataset)
+    elif problem_type.is_token_level:
+        labelled = [any(label != IGNORE_INDEX for label in labels) for labels in dataset[column]]
+    else:
+        labelled = problem_type.is_labelled(torch.tensor(_values(dataset, column))).tolist()
     keep = [row for row, is_labelled in enumerate(labelled) if is_labelled]
     if not keep:
         raise ValueError("No row has a label, so there is nothing to train a student on without its teacher.")
@@ -91,25 +104,64 @@ def _values(dataset: datasets.Dataset, column: str) -> np.ndarray:
     raise ValueError(f"Column `{column}` holds rows of unequal length or no numbers at all. Each row needs the same.")
 
 
+def _token_labels(dataset: datasets.Dataset, column: str, role: str) -> np.ndarray:
+    """Return the labels of all tokens one after the other."""
+    rows = dataset.select_columns(["input_ids", column]).with_format("arrow")[:]
+    lengths = [pc.list_value_length(rows[name]).to_numpy() for name in ("input_ids", column)]
+    if (bad := lengths[0] != lengths[1]).any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"Row {row} of the {role} data set has {lengths[0][row]} tokens and {lengths[1][row]} labels. Each token "
+            f"needs a label, {IGNORE_INDEX} where it is not the first of a word."
+        )
+    return pc.list_flatten(rows[column]).to_numpy()
+
+
+def _check_unlabelled_sentences(dataset: datasets.Dataset, label_column: str | None, role: str) -> None:
+    if WORD_STARTS in dataset.column_names:
+        return
+    is_labelled = (
+        [] if label_column is None else [any(y != IGNORE_INDEX for y in row) for row in dataset[label_column]]
+    )
+    if not is_labelled or not all(is_labelled):
+        raise ValueError(
+            f"The {role} data set has sentences without a label, and no column `{WORD_STARTS}` that says which of "
+            "their tokens count: 1 for the first of each word, 0 elsewhere. `hf_distill.data.tokenize_words` makes it."
+        )
+
+
 def _check_labels(
     labels: np.ndarray, column: str, role: str, problem_type: ProblemType, label_names: Sequence[str]
 ) -> None:
-    if not problem_type.has_classes:
-        partly = np.isnan(labels.reshape(len(labels), -1))
+    if not problem_type.is_exclusive:
+        outputs = labels.reshape(len(labels), -1)
+        if outputs.shape[1] != len(label_names) or not np.issubdtype(labels.dtype, np.floating):
+            raise ValueError(
+                f"`{column}` of the {role} data set is {labels.dtype} of shape {labels.shape}; {problem_type.name} "
+                f"with {len(label_names)} outputs needs floats of shape ({len(labels)}, {len(label_names)})."
+            )
+        partly = np.isnan(outputs)
         if (bad := partly.any(axis=1) & ~partly.all(axis=1)).any():
             raise ValueError(f"Row {bad.argmax()} of the {role} data set has some targets and lacks others (NaN).")
+        if problem_type.has_temperature and (bad := ((outputs < 0) | (outputs > 1)).any(axis=1)).any():
+            raise ValueError(
+                f"Row {bad.argmax()} of the {role} data set has the labels {outputs[bad.argmax()].tolist()}; "
+                f"{problem_type.name} needs numbers from 0 to 1, one for every class."
+            )
         return
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise ValueError(
             f"`{column}` of the {role} data set is {labels.dtype} of shape {labels.shape}; {problem_type.name} needs "
-            "one integer per row. For targets that are numbers, set `problem_type='regression'` in the config."
+            "one integer per row. For targets that are numbers, set `problem_type='regression'` in the config; for "
+            "several labels a row, 'multi_label_classification'."
         )
     bad = (labels != IGNORE_INDEX) & ((labels < 0) | (labels >= len(label_names)))
-    if bad.any():
+    if bad.any() and problem_type.has_label_names:
         row = int(bad.argmax())
         raise ValueError(
-            f"Label {labels[row]} in row {row} of the {role} data set is out of range: the student has the classes 0 "
-            f"to {len(label_names) - 1} ({', '.join(list(label_names)[:10])}), and {IGNORE_INDEX} means no label."
+            f"Label {labels[row]} in {'token' if problem_type.is_token_level else 'row'} {row} of the {role} data set "
+            f"is out of range: the student has the classes 0 to {len(label_names) - 1} "
+            f"({', '.join(list(label_names)[:10])}), and {IGNORE_INDEX} means no label."
             + (" The Hub's GLUE marks rows without a label by -1: replace it." if labels[row] == -1 else "")
         )
 

@@ -78,9 +78,9 @@ class TemperedObjective(Objective):
 
     def bind(self, problem_type: ProblemType) -> None:
         super().bind(problem_type)
-        if problem_type.has_classes and self.temperature is None:
+        if problem_type.has_temperature and self.temperature is None:
             self.temperature = 2.0
-        if not problem_type.has_classes and self.temperature is not None:
+        if not problem_type.has_temperature and self.temperature is not None:
             raise ValueError(
                 f"`temperature` is {self.temperature}, but {problem_type.name} has no distribution over classes to "
                 "soften. Leave it unset."

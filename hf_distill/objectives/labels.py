@@ -10,9 +10,9 @@ from hf_distill.problem_types import PROBLEM_TYPES, ProblemType
 
 
 class HardLabels(Objective):
-    """Cross-entropy with the labels, for regression the squared error; 0 for rows without a label.
+    """Cross-entropy with the labels, for regression the squared error; 0 for units without a label.
 
-    See [`functional.cross_entropy`] and [`functional.squared_error`].
+    See [`functional.cross_entropy`], [`functional.binary_cross_entropy`] and [`functional.squared_error`].
     """
 
     name = "ce"
@@ -27,7 +27,7 @@ class HardLabels(Objective):
 
     def bind(self, problem_type: ProblemType) -> None:
         super().bind(problem_type)
-        if self.label_smoothing and not problem_type.has_classes:
+        if self.label_smoothing and not problem_type.is_exclusive:
             raise ValueError(f"Label smoothing is not defined for {problem_type.name}. Leave it at 0.")
 
     def forward(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:

@@ -12,7 +12,9 @@ from hf_distill.problem_types import PROBLEM_TYPES
 
 
 class KLDivergence(TemperedObjective):
-    """Soft-target distillation; see [`functional.kl_divergence`]. For regression the squared error to the teacher."""
+    """Soft-target distillation; see [`functional.kl_divergence`] and, for multi-label,
+    [`functional.bernoulli_kl_divergence`]. For regression the squared error to the teacher.
+    """
 
     name = "kl"
     paper = "Hinton et al. (2015), https://huggingface.co/papers/1503.02531"
