@@ -142,3 +142,29 @@ def test_the_command_is_installed_and_lists_its_commands():
     done = subprocess.run(["hf-distill", "--help"], capture_output=True, text=True, env=environment, check=True)
     assert "train" in done.stdout
     assert subprocess.run(["hf-distill", "trian"], capture_output=True, env=environment).returncode == 2
+
+
+def test_multi_label_rows_are_distilled_through_the_cache_command_too(tmp_path, tokenizer, capsys):
+    names = ["a", "b", "c"]
+    for name, num_hidden_layers in (("teacher", 3), ("student", 2)):
+        model = tiny_model(num_hidden_layers, seed=num_hidden_layers, problem_type="multi_label_classification")
+        model.config.id2label, model.config.label2id = dict(enumerate(names)), {n: i for i, n in enumerate(names)}
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+    for name, seed in (("train", 0), ("validation", 1)):
+        lines = [{"text": r["text"], "label": names[: r["label"]]} for r in tiny_rows(12, seed)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "transfer.txt").write_text("\n".join(row["text"] for row in tiny_rows(5, seed=2)))
+    data = ["--train_file", f"{tmp_path}/train.jsonl", "--validation_file", f"{tmp_path}/validation.jsonl"]
+    data += ["--transfer_file", f"{tmp_path}/transfer.txt"]
+    teacher = ["--teacher_model_name_or_path", f"{tmp_path}/teacher"]
+    student = ["--student_model_name_or_path", f"{tmp_path}/student", "--num_train_epochs", "1", "--use_cpu"]
+    main(["train", *teacher, *data, *student, "--baseline", "--output_dir", f"{tmp_path}/live"])
+    assert "f1_micro" in capsys.readouterr().out
+    store = ["--teacher_cache_dir", f"{tmp_path}/store", "--output_dir", f"{tmp_path}/labelled", "--use_cpu"]
+    main(["cache", *teacher, *data, *store])
+    main(["train", "--dataset_name", f"{tmp_path}/labelled", *student, "--output_dir", f"{tmp_path}/cached"])
+    live, cached = (json.loads((tmp_path / name / "distillation.json").read_text()) for name in ("live", "cached"))
+    assert (live["problem_type"], live["dataset"]["unlabelled_rows"]) == ("multi_label_classification", 5)
+    for name in ("loss", "loss_kl", "loss_ce", "f1_micro"):
+        assert cached["metrics"]["student"][name] == pytest.approx(live["metrics"]["student"][name], rel=1e-4)

@@ -140,3 +140,46 @@ def test_importing_the_room_imports_no_slow_package():
     code = "import sys, hf_distill.data; print([m for m in ('evaluate', 'scipy', 'sklearn') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_multi_label_metrics_are_scikit_learns():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(40, 5)), (rng.random((40, 5)) < 0.4).astype(np.float32)
+    labels[3] = np.nan
+    compute = as_compute_metrics(["f1_micro", "f1_macro", "subset_accuracy"], "multi_label_classification")
+    result = compute(EvalPrediction(predictions=logits, label_ids=labels))
+    keep = np.arange(40) != 3
+    found, wanted = (logits[keep] > 0).astype(int), labels[keep].astype(int)
+    for average in ("micro", "macro"):
+        assert result[f"f1_{average}"] == pytest.approx(f1_score(wanted, found, average=average))
+    assert result["subset_accuracy"] == pytest.approx((found == wanted).all(axis=1).mean())
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "f1"),
+    [
+        ("B-per I-per O B-loc", "B-per I-per O B-loc", 1.0),
+        ("B-per O O B-loc", "B-per I-per O B-loc", 0.5),  # half of a name is not the name
+        ("O O O O", "B-per I-per O B-loc", 0.0),
+        ("B-per I-per B-per O", "B-per I-per I-per O", 0.0),  # two spans where there is one
+        ("I-per I-per O B-loc", "B-per I-per O B-loc", 1.0),  # I without B begins a span
+        ("B-per I-loc O O", "B-per O O O", 2 / 3),  # I of another type, too
+        ("O O O O", "O O O O", 0.0),
+    ],
+)
+def test_entity_f1_counts_whole_spans(found, wanted, f1):
+    names = ["O", "B-per", "I-per", "B-loc", "I-loc"]
+    ids = [[names.index(tag) for tag in tags.split()] for tags in (found, wanted)]
+    # Between the words there are tokens without a label, whatever is predicted for them.
+    logits, labels = np.full((2, 8, 5), -1.0), np.full((2, 8), -100)
+    for i, (tag, label) in enumerate(zip(*ids, strict=True)):
+        logits[0, 2 * i, tag], labels[0, 2 * i] = 1.0, label
+    compute = as_compute_metrics(["entity_f1", "token_accuracy"], "token_classification", names)
+    result = compute(EvalPrediction(predictions=logits, label_ids=labels))
+    assert result["entity_f1"] == pytest.approx(f1)
+    assert result["token_accuracy"] == pytest.approx(np.mean([a == b for a, b in zip(*ids, strict=True)]))
+
+
+def test_metrics_of_words_need_the_names_of_the_tags():
+    with pytest.raises(ValueError, match="`label_names` is needed"):
+        as_compute_metrics("entity_f1", "token_classification")

@@ -8,6 +8,7 @@ import datasets
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
+from tiny import tiny_tokenizer
 from transformers import EvalPrediction
 
 from hf_distill.data import GLUE_TASKS, load_task, load_text_dataset, load_transfer_text
@@ -420,3 +421,22 @@ def test_a_folder_is_read_as_it_is_now_and_not_as_another_of_its_name(tmp_path):
         (folder / "rows.csv").write_text("text,label\n" + "".join(f"{text},{i}\n" for i, text in enumerate(texts)))
         (folder / "README.md").write_text(card)
         assert load_text_dataset(dataset_name=str(folder)).datasets["validation"]["text"][:] == texts
+
+
+def test_lists_of_names_make_a_multi_label_task(tmp_path):
+    rows = [("one", ["b", "a"]), ("two", []), ("three", None), ("four", ["c"])]
+    for name in ("train", "validation"):
+        lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    task = load_text_dataset(train_file=tmp_path / "train.jsonl", validation_file=tmp_path / "validation.jsonl")
+    assert (task.problem_type, task.label_names) == ("multi_label_classification", ["a", "b", "c"])
+    assert task.metric_name == "f1_micro"
+    labels = np.array(task.datasets["train"]["label"][:])
+    assert np.array_equal(labels, [[1, 1, 0], [0, 0, 0], [np.nan] * 3, [0, 0, 1]], equal_nan=True)
+    # A model that has another order, and one more class.
+    tokens = task.tokenize(tiny_tokenizer(), 16, {"c": 0, "a": 1, "x": 2, "b": 3})["train"]
+    expected = [[0, 1, 0, 1], [0, 0, 0, 0], [np.nan] * 4, [1, 0, 0, 0]]
+    assert np.array_equal(np.array(tokens["labels"][:]), expected, equal_nan=True)
+    compute = task.compute_metrics_for({"c": 0, "a": 1, "x": 2, "b": 3})
+    logits = np.where(np.nan_to_num(np.array(expected, dtype=float)) > 0, 1.0, -1.0)
+    assert compute(EvalPrediction(predictions=logits, label_ids=np.array(expected)))["f1_micro"] == 1.0

@@ -81,12 +81,15 @@ def _load(data: DataArguments, teacher: PreTrainedModel) -> Task:
                 "Say where the rows are: --task_name, --dataset_name or --train_file; or unlabelled text alone, by "
                 "--transfer_file or --transfer_dataset_name."
             )
-        names = list(id2label_of(teacher.config).values()) if resolve_problem_type(teacher).is_exclusive else None
-        return unlabelled_task(text, names)
+        problem_type = resolve_problem_type(teacher)
+        names = list(id2label_of(teacher.config).values()) if problem_type.has_temperature else None
+        return unlabelled_task(text, problem_type.name, names)
     task = data.load(to_train=False)
     if (transfer := data.load_transfer(task.text_columns)) is not None:
-        none = np.nan if task.label_names is None else -1
         features = next(iter(task.datasets.values())).features
+        none = {"single_label_classification": -1, "regression": np.nan}.get(
+            task.problem_type, [np.nan] * len(task.label_names or [])
+        )
         unlabelled = transfer.add_column("label", [none] * len(transfer)).cast(features)
         labelled = [task.datasets["train"]] if "train" in task.datasets else []
         task.datasets["train"] = concatenate_datasets([*labelled, unlabelled])

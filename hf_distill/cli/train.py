@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import (
     AutoModelForSequenceClassification,
@@ -19,6 +20,7 @@ from hf_distill.cli.arguments import DataArguments, ModelArguments, load_tokeniz
 from hf_distill.data import Task, read_teacher
 from hf_distill.labels import label2id_of
 from hf_distill.outputs import TEACHER_LOGITS
+from hf_distill.problem_types import PROBLEM_TYPES
 from hf_distill.reporting import measure_latency, summary
 from hf_distill.students import create_student
 from hf_distill.teachers import load_teacher
@@ -185,8 +187,8 @@ def _new_student(
 def _describe(task: Task, rows: DatasetDict, train: Dataset) -> dict[str, Any]:
     """Return what the record says of the data and the command."""
     split = task.validation_splits[0]
-    labels = np.array(train["labels"])
-    num_labelled = int((~np.isnan(labels) if task.label_names is None else labels >= 0).sum())
+    is_labelled = PROBLEM_TYPES[task.problem_type].is_labelled(torch.tensor(np.array(train["labels"])))
+    num_labelled = int(is_labelled.sum())
     dataset = {
         "id": task.dataset_id,
         "config": task.config_name,

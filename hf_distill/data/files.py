@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, Value, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, List, Value, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 
 from hf_distill.data.metrics import METRICS, as_compute_metrics
@@ -44,8 +44,9 @@ def load_text_dataset(
     """Load a data set of texts or pairs of texts with one label a row; a column `teacher_logits` is kept.
 
     A label column of floating-point numbers makes a regression. Otherwise labels are names: a `ClassLabel` stays as it
-    is; strings and integers become one, sorted, over all splits together. A row whose label is null (an empty cell in
-    CSV and TSV) is unlabelled. Nothing is ever split off for validation.
+    is; strings and integers become one, sorted, over all splits together. Lists of names, of which each row has any
+    number, make a multi-label classification. A row whose label is null (an empty cell in CSV and TSV) is unlabelled.
+    Nothing is ever split off for validation.
 
     Args:
         dataset_name: An id on the Hub or a folder; its splits `train`, `validation*` and `test*` are used.
@@ -62,14 +63,19 @@ def load_text_dataset(
     files = {"train": train_file, "validation": validation_file, "test": test_file}
     splits = _load_splits(dataset_name, dataset_config_name, revision, files, needs_validation)
     label_column = label_column_name or _default_label_column(next(iter(splits.values())))
-    label_names, labels = _encode_labels(
-        {name: _read_labels(name, dataset, label_column) for name, dataset in splits.items()},
-        next((f.names for d in splits.values() if isinstance(f := d.features.get(label_column), ClassLabel)), None),
-        label_column,
-    )
+    found = {name: _read_labels(name, dataset, label_column) for name, dataset in splits.items()}
+    declared = next((names for d in splits.values() if (names := _declared_names(d, label_column))), None)
+    feature: Any
+    label_names: list[str] | None
+    if any(isinstance(value, list) for split in found.values() for value in split):
+        problem_type = "multi_label_classification"
+        label_names, labels = _encode_lists(found, declared, label_column)
+        feature = List(Value("float32"), length=len(label_names or []))
+    else:
+        label_names, labels = _encode_labels(found, declared, label_column)
+        problem_type = "regression" if label_names is None else "single_label_classification"
+        feature = Value("float32") if label_names is None else ClassLabel(names=label_names)
     text_columns = _text_columns(splits, text_column_names, label_column)
-    feature = Value("float32") if label_names is None else ClassLabel(names=label_names)
-    problem_type = "regression" if label_names is None else "single_label_classification"
     metric_names = list(METRICS[problem_type])
     if metric_name is not None:
         metric_names = [metric_name, *(name for name in metric_names if name != metric_name)]
@@ -136,9 +142,8 @@ def load_transfer_text(
     return _text_only(source, dataset, found).rename_columns(dict(zip(found, wanted, strict=True)))
 
 
-def unlabelled_task(text: Dataset, label_names: list[str] | None) -> Task:
-    """Make a task of text alone, split `train`, for a teacher of these classes; None for regression."""
-    problem_type = "regression" if label_names is None else "single_label_classification"
+def unlabelled_task(text: Dataset, problem_type: str, label_names: list[str] | None) -> Task:
+    """Make a task of text alone, split `train`, for a teacher of this problem type and these classes."""
     metric_names = list(METRICS[problem_type])
     return Task(
         name="text",
@@ -253,9 +258,42 @@ def _read_labels(split: str, dataset: Dataset, column: str) -> list[Any]:
     feature = dataset.features[column]
     if isinstance(feature, ClassLabel):
         return [None if i is None or i < 0 else feature.int2str(i) for i in dataset[column]]
-    if not isinstance(feature, Value):
-        raise ValueError(f"Label column {column!r} of split {split!r} is {feature}; wanted is one name or number.")
+    of_list = getattr(feature, "feature", None)
+    if isinstance(of_list, ClassLabel):
+        return [None if row is None else [of_list.int2str(i) for i in row] for row in dataset[column]]
+    if not isinstance(feature, Value) and not (isinstance(of_list, Value) and of_list.dtype[:5] != "float"):
+        raise ValueError(
+            f"Label column {column!r} of split {split!r} is {feature}; wanted is a name, a number or a list of names."
+        )
     return list(dataset[column])
+
+
+def _declared_names(dataset: Dataset, column: str) -> list[str] | None:
+    """Return the names that a `ClassLabel`, or a list of them, declares."""
+    feature = dataset.features.get(column)
+    feature = getattr(feature, "feature", feature)
+    return list(feature.names) if isinstance(feature, ClassLabel) else None
+
+
+def _encode_lists(
+    labels: dict[str, list[Any]], class_names: list[str] | None, column: str
+) -> tuple[list[str], dict[str, list[Any]]]:
+    """Names of the classes, and 0 or 1 for each of them a row; NaN for a row without a list."""
+    values = {value for split in labels.values() for row in split for value in row or ()}
+    kinds = {type(value) for value in values}
+    names = class_names or [str(value) for value in sorted(values, key=None if len(kinds) == 1 else str)]
+    if unknown := sorted({str(value) for value in values} - set(names)):
+        raise ValueError(f"Labels {unknown} are not among the classes that the data set declares: {names}.")
+    if not names:
+        raise ValueError(f"Label column {column!r} holds only empty lists; at least one class is wanted.")
+
+    def encode(row: list[Any] | None) -> list[float]:
+        if row is None:
+            return [np.nan] * len(names)
+        chosen = {str(value) for value in row}
+        return [float(name in chosen) for name in names]
+
+    return names, {split: [encode(row) for row in rows] for split, rows in labels.items()}
 
 
 def _encode_labels(

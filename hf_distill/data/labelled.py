@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, Value, concatenate_datasets
+from datasets import ClassLabel, Dataset, List, Value, concatenate_datasets
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
@@ -44,10 +44,16 @@ def with_teacher_logits(text: Dataset, labelled: Dataset, label2id: Mapping[str,
     logits = labelled.select_columns([TEACHER_LOGITS])
     if order != sorted(order):
         logits = logits.with_format("numpy").map(_reorder, batched=True, fn_kwargs={"order": order}).with_format(None)
-    labels = text.with_format("numpy")["label"][:] if "label" in text.column_names else np.full(len(text), np.nan)
-    is_labelled = labels >= 0 if task.label_names is not None else ~np.isnan(labels)
-    values = [value if known else None for value, known in zip(labels.tolist(), is_labelled, strict=True)]
-    feature = Value("float32") if task.label_names is None else ClassLabel(names=names)
+    labels = text["label"][:] if "label" in text.column_names else [None] * len(text)
+    feature: Any = Value("float32")
+    if task.problem_type == "multi_label_classification":
+        values = [None if row is None or np.isnan(row).any() else np.flatnonzero(row).tolist() for row in labels]
+        feature = List(ClassLabel(names=names))
+    elif task.label_names is not None:
+        values = [None if label is None or label < 0 else label for label in labels]
+        feature = ClassLabel(names=names)
+    else:
+        values = [None if label is None or np.isnan(label) else label for label in labels]
     beside = text.select_columns(list(task.text_columns)).add_column("label", values, feature=feature)
     return concatenate_datasets([beside, logits], axis=1)
 

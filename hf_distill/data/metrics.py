@@ -42,6 +42,49 @@ def _matthews_correlation(predictions: np.ndarray, references: np.ndarray, num_l
     return float(matthews_corrcoef(references, predictions))
 
 
+def _f1_micro(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(references, predictions, average="micro", zero_division=0.0))
+
+
+def _f1_macro(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(references, predictions, average="macro", zero_division=0.0))
+
+
+def _entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+    """Spans (first word, last word, type) of tags B-type, I-type and O.
+
+    As conlleval reads them, I-type without a span of its type before it begins one.
+    """
+    spans, start, kind = set(), 0, ""
+    for i, tag in enumerate([*tags, "O"]):
+        prefix, _, of_tag = tag.partition("-")
+        if kind and (prefix != "I" or of_tag != kind):
+            spans.add((start, i - 1, kind))
+            kind = ""
+        if prefix in ("B", "I") and not kind:
+            start, kind = i, of_tag
+    return spans
+
+
+def _entity_f1(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], num_labels: int) -> float:
+    found = [_entities(tags) for tags in predictions]
+    wanted = [_entities(tags) for tags in references]
+    correct = sum(len(a & b) for a, b in zip(found, wanted, strict=True))
+    total = sum(map(len, found)) + sum(map(len, wanted))
+    return 2 * correct / total if total else 0.0
+
+
+def _token_accuracy(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], num_labels: int
+) -> float:
+    pairs = [pair for a, b in zip(predictions, references, strict=True) for pair in zip(a, b, strict=True)]
+    return sum(a == b for a, b in pairs) / len(pairs)
+
+
 def _pearson(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
     from scipy.stats import pearsonr
 
@@ -66,20 +109,22 @@ def _correlation(correlate: Callable[..., Any], predictions: np.ndarray, referen
     return 0.0 if math.isnan(value) else value
 
 
-METRICS: dict[str, dict[str, Callable[[np.ndarray, np.ndarray, int], float]]] = {
+METRICS: dict[str, dict[str, Callable[[Any, Any, int], float]]] = {
     "single_label_classification": {
         "accuracy": _accuracy,
         "f1": _f1,
         "matthews_correlation": _matthews_correlation,
     },
+    "multi_label_classification": {"f1_micro": _f1_micro, "f1_macro": _f1_macro, "subset_accuracy": _accuracy},
     "regression": {"pearson": _pearson, "spearmanr": _spearmanr},
+    "token_classification": {"entity_f1": _entity_f1, "token_accuracy": _token_accuracy},
 }
 
 
 @functools.cache
 def _metric_class() -> type[evaluate.Metric]:
     import evaluate
-    from datasets import Features, Value
+    from datasets import Features, List, Value
 
     class OfflineMetric(evaluate.Metric):
         """Computes all of `names` from one pair of predictions and references."""
@@ -90,7 +135,11 @@ def _metric_class() -> type[evaluate.Metric]:
             super().__init__(keep_in_memory=True)
 
         def _info(self) -> evaluate.MetricInfo:
-            value = Value("float64" if self.problem_type == "regression" else "int64")
+            value = {
+                "regression": Value("float64"),
+                "multi_label_classification": List(Value("int64")),
+                "token_classification": List(Value("string")),
+            }.get(self.problem_type, Value("int64"))
             return evaluate.MetricInfo(
                 description=" and ".join(self.names),
                 citation="",
@@ -102,10 +151,12 @@ def _metric_class() -> type[evaluate.Metric]:
             return ""  # `evaluate` makes a folder in the home even if all is kept in memory; the home may be read-only
 
         def _compute(self, *, predictions: Any, references: Any, num_labels: int | None = None) -> dict[str, float]:
-            predictions, references = np.asarray(predictions), np.asarray(references)
-            if num_labels is None:
+            if self.problem_type != "token_classification":
+                predictions, references = np.asarray(predictions), np.asarray(references)
+            if num_labels is None and self.problem_type == "single_label_classification":
                 num_labels = max(2, 1 + int(max(predictions.max(), references.max())))
-            return {name: METRICS[self.problem_type][name](predictions, references, num_labels) for name in self.names}
+            known = METRICS[self.problem_type]
+            return {name: known[name](predictions, references, num_labels or 0) for name in self.names}
 
     return OfflineMetric
 
@@ -114,11 +165,15 @@ def load_metric(names: Sequence[str]) -> evaluate.EvaluationModule:
     """Our counterpart of `evaluate.load`, without the Hub: one module that computes all of `names`.
 
     Its `compute(predictions=..., references=...)` takes class ids, or scores for `pearson` and `spearmanr`, each
-    `(num_examples,)`. An optional `num_labels` tells `f1` the number of classes; otherwise the largest id seen does.
+    `(num_examples,)`; 0 and 1 of every label, `(num_examples, num_labels)`; or the tags of each sentence's words. An
+    optional `num_labels` tells `f1` the number of classes; otherwise the largest id seen does.
 
     Args:
-        names: Of `accuracy`, `f1`, `matthews_correlation`; or of `pearson`, `spearmanr`. `f1` is that of class 1
-            where there are two classes, and the unweighted mean over the classes where there are more.
+        names: Of `accuracy`, `f1`, `matthews_correlation`; or of `pearson`, `spearmanr`; or, multi-label, of
+            `f1_micro`, `f1_macro`, `subset_accuracy`; or, for words, of `entity_f1`, `token_accuracy`. `f1` is that
+            of class 1 where there are two classes, and the unweighted mean over the classes where there are more.
+            `entity_f1` is that of whole spans in tags B-type, I-type and O, over all types together, as conlleval
+            counts.
     """
     for problem_type, known in METRICS.items():
         if names and set(names) <= known.keys():
@@ -126,21 +181,31 @@ def load_metric(names: Sequence[str]) -> evaluate.EvaluationModule:
     raise ValueError(f"No metric computes {list(names)} together. Take names from one of: {_known_metrics()}.")
 
 
-def as_compute_metrics(metric: Metric, problem_type: str) -> ComputeMetrics:
+def as_compute_metrics(metric: Metric, problem_type: str, label_names: Sequence[str] | None = None) -> ComputeMetrics:
     """Make a metric into what `Trainer` takes as `compute_metrics`: from logits and labels to named numbers.
 
     Rows without a label are left out; the result is empty where no row has one. Predictions may be a tuple whose
     first element are the logits, `(num_examples, num_labels)`, or `(num_examples, 1)` or `(num_examples,)` for
-    regression. The metric sees the ids of the largest logits, or the outputs themselves for regression.
+    regression. The metric sees the ids of the largest logits; multi-label, 1 where a logit is above 0; of words, the
+    tags; for regression the outputs themselves.
 
     Args:
         metric: One of our names or several (see [`load_metric`]), an `evaluate` module, or a function of predictions
             and references (in this order, unlike scikit-learn's) that returns a dict, or a number, named `score`.
-        problem_type: `single_label_classification` or `regression`.
+        problem_type: `single_label_classification`, `multi_label_classification`, `regression` or
+            `token_classification`.
+        label_names: Of the tags by id, for `token_classification`.
     """
     if problem_type not in METRICS:
         raise ValueError(f"`problem_type` must be one of {', '.join(METRICS)}, got {problem_type!r}.")
-    return functools.partial(_compute_metrics, score=_scorer(metric, problem_type), problem_type=problem_type)
+    if problem_type == "token_classification" and not label_names:
+        raise ValueError("`label_names` is needed: metrics of words compare tags by their names, e.g. B-person.")
+    return functools.partial(
+        _compute_metrics,
+        score=_scorer(metric, problem_type),
+        problem_type=problem_type,
+        label_names=None if label_names is None else list(label_names),
+    )
 
 
 def logits_of(prediction: EvalPrediction) -> np.ndarray:
@@ -149,8 +214,13 @@ def logits_of(prediction: EvalPrediction) -> np.ndarray:
     return np.asarray(logits[0] if isinstance(logits, tuple) else logits)
 
 
-def _compute_metrics(prediction: EvalPrediction, *, score: Callable, problem_type: str) -> dict[str, float]:
+def _compute_metrics(
+    prediction: EvalPrediction, *, score: Callable, problem_type: str, label_names: list[str] | None = None
+) -> dict[str, float]:
     logits, references = logits_of(prediction), np.asarray(prediction.label_ids)
+    if problem_type == "token_classification":
+        found, wanted = _tags(logits.argmax(axis=-1), references, label_names or [])
+        return _named(score(found, wanted, logits.shape[-1])) if wanted else {}
     if problem_type == "regression":
         if logits.size != references.size:
             raise ValueError(
@@ -159,13 +229,27 @@ def _compute_metrics(prediction: EvalPrediction, *, score: Callable, problem_typ
             )
         predictions, references = logits.reshape(-1), references.reshape(-1)
         labelled = ~np.isnan(references)
+    elif problem_type == "multi_label_classification":
+        predictions, labelled = (logits > 0).astype(np.int64), ~np.isnan(references).any(axis=-1)
+        references = np.where(labelled[:, None], references, 0).round().astype(np.int64)
     else:
         predictions = logits.argmax(axis=-1)
         labelled = references >= 0
     if not labelled.any():
         return {}
-    result = score(predictions[labelled], references[labelled], logits.shape[-1])
+    return _named(score(predictions[labelled], references[labelled], logits.shape[-1]))
+
+
+def _named(result: Scores) -> dict[str, float]:
     return {name: float(value) for name, value in (result if isinstance(result, dict) else {"score": result}).items()}
+
+
+def _tags(
+    predictions: np.ndarray, references: np.ndarray, label_names: list[str]
+) -> tuple[list[list[str]], list[list[str]]]:
+    """Names of predicted and true tags of each sentence's words, those without a label left out."""
+    rows = [(p[r >= 0], r[r >= 0]) for p, r in zip(predictions, references, strict=True) if (r >= 0).any()]
+    return [[label_names[i] for i in p] for p, _ in rows], [[label_names[i] for i in r] for _, r in rows]
 
 
 def _scorer(metric: Any, problem_type: str) -> Callable[[np.ndarray, np.ndarray, int], Scores]:

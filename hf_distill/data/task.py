@@ -30,10 +30,10 @@ class Task:
     Args:
         name: Short name, e.g. `sst2`.
         datasets: The splits: `train`, and those whose names start with `validation` or `test`; any may be absent.
-            Columns are `text_columns` and `label`: the id of a class, -1 where there is no label; or for regression a
-            number, NaN where there is none.
+            Columns are `text_columns` and `label`: the id of a class, -1 where there is no label; multi-label, 0 or 1
+            for every class, `(num_labels,)`; or for regression a number. NaN where there is none.
         text_columns: One column, or the two of a pair.
-        problem_type: `single_label_classification` or `regression`.
+        problem_type: `single_label_classification`, `multi_label_classification` or `regression`.
         label_names: Names of the classes by id; None for regression.
         metric_name: The number to compare models by: a key of what `compute_metrics` returns.
         compute_metrics: From logits and labels to named numbers, as `Trainer` takes it.
@@ -73,7 +73,8 @@ class Task:
                 names such as `LABEL_0` say nothing and keep the order. The model may know further classes.
 
         Returns:
-            Splits with `labels` in int64, -100 where there is no label; or float32, NaN, for regression.
+            Splits with `labels` in int64, -100 where there is no label; or float32, NaN, for multi-label
+            classification and regression.
         """
         return DatasetDict(
             {
@@ -105,7 +106,9 @@ class Task:
                 "tokenizer": tokenizer,
                 "text_columns": self.text_columns,
                 "max_length": max_length,
-                "is_regression": self.label_names is None,
+                "problem_type": self.problem_type,
+                "num_labels": len(self.label_names or [None]),
+                "num_model_labels": len(label2id or self.label_names or [None]),
                 "model_ids": self._model_ids(label2id),
             },
             desc="Tokenizing",
@@ -132,13 +135,21 @@ def _encode(
     tokenizer: PreTrainedTokenizerBase,
     text_columns: tuple[str, ...],
     max_length: int,
-    is_regression: bool,
+    problem_type: str,
+    num_labels: int,
+    num_model_labels: int,
     model_ids: list[int] | None,
 ) -> dict[str, Any]:
     texts = [rows[column] for column in text_columns]
     # Segment ids are asked for, since not every tokenizer of a model that reads them returns them unasked.
     encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_token_type_ids=True)
-    if is_regression:
+    if problem_type == "multi_label_classification":
+        given = np.array(rows.get("label", np.full((len(texts[0]), num_labels), np.nan)), dtype=np.float32)
+        places = range(num_labels) if model_ids is None else model_ids
+        labels = np.zeros((len(given), num_model_labels), dtype=np.float32)
+        labels[:, list(places)] = given
+        labels[np.isnan(given).any(axis=1)] = np.nan
+    elif problem_type == "regression":
         labels = np.array(rows.get("label", [np.nan] * len(texts[0])), dtype=np.float32)
     else:
         ids = np.array(rows.get("label", [-1] * len(texts[0])), dtype=np.int64)
@@ -153,6 +164,8 @@ def _in_task_order(
 
     logits, labels = logits_of(prediction), np.asarray(prediction.label_ids)
     order = model_ids + [i for i in range(logits.shape[-1]) if i not in model_ids]
+    if labels.ndim == 2:
+        return compute_metrics(EvalPrediction(predictions=logits[:, order], label_ids=labels[:, order]))
     task_ids = np.argsort(order)
     in_order = np.where(labels < 0, labels, task_ids[np.maximum(labels, 0)])
     return compute_metrics(EvalPrediction(predictions=logits[:, order], label_ids=in_order))
