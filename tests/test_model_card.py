@@ -307,3 +307,19 @@ def test_the_hub_accepts_the_cards_and_would_refuse_a_broken_one(tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout == "refused\n"
         assert server.calls.count("POST /api/validate-yaml") == 4
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "task", "said"),
+    [
+        ("multi_label_classification", "text-classification", "KL(sigmoid(teacher / 2.0)"),
+        ("token_classification", "token-classification", "The mean over words"),
+        ("masked_lm", "fill-mask", "This masked language model"),
+    ],
+)
+def test_the_card_speaks_of_the_problem_type(problem_type, task, said):
+    card = model_card({**RECORD, "problem_type": problem_type})
+    assert card.data.pipeline_tag == task
+    assert task in card.data.tags
+    assert f'pipeline("{task}"' in card.content
+    assert said in card.content

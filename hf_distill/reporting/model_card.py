@@ -19,7 +19,22 @@ from hf_distill._redaction import has_token, publishable
 from hf_distill.objectives import OBJECTIVES
 from hf_distill.reporting.table import MODELS, NOT_AVAILABLE, escape, finite, markdown_table, one_line, results_table
 
-TAGS = ["text-classification", "distillation", "knowledge-distillation", "hf_distill"]
+TAGS = ["distillation", "knowledge-distillation", "hf_distill"]
+
+# Problem type -> the Hub's name of the task, what the model is called, what `pipeline` is told, what the loss is of.
+_KINDS = {
+    "single_label_classification": ("text-classification", "text classifier", "", "examples"),
+    "multi_label_classification": ("text-classification", "multi-label text classifier", ", top_k=None", "examples"),
+    # A single output would go through a sigmoid by default.
+    "regression": ("text-classification", "regression model for text", ', function_to_apply="none"', "examples"),
+    "token_classification": (
+        "token-classification",
+        "token classifier",
+        ', aggregation_strategy="simple"',
+        "words",
+    ),
+    "masked_lm": ("fill-mask", "masked language model", "", "masked tokens"),
+}
 
 # The Hub still answers to these without a namespace; any other bare name is taken for a local folder.
 _BARE_IDS = frozenset(
@@ -27,7 +42,10 @@ _BARE_IDS = frozenset(
     | {"albert-base-v2", "bert-base-multilingual-cased", "distilbert-base-multilingual-cased", "distilroberta-base"}
     | {"roberta-base", "roberta-large", "xlm-roberta-base", "xlm-roberta-large"}
 )
-_SCORES = frozenset({"accuracy", "f1", "matthews_correlation", "pearson", "spearmanr"})  # no loss, no agreement
+_SCORES = frozenset(  # no loss, no agreement
+    "accuracy f1 matthews_correlation pearson spearmanr f1_micro f1_macro subset_accuracy entity_f1 "
+    "token_accuracy".split()
+)
 
 
 def model_card(record: Mapping[str, Any]) -> ModelCard:
@@ -77,14 +95,15 @@ def _label(name: str | None) -> str:
 
 def _metadata(record: Mapping[str, Any]) -> ModelCardData:
     # The raw record: once its folders are gone, a local path can look like an id.
+    task = _KINDS[record["problem_type"]][0]
     origin = _hub_id(record["student"].get("origin"))
     dataset = _hub_id((record.get("dataset") or {}).get("id"))
     scores = _student_scores(record)
     results = _eval_results(_clean(record), dataset, scores) if dataset else []
     return ModelCardData(
         library_name="transformers",
-        pipeline_tag="text-classification",
-        tags=list(TAGS),
+        pipeline_tag=task,
+        tags=[task, *TAGS],
         base_model=origin,
         base_model_relation="finetune" if origin else None,
         teacher_model=_label((record.get("teacher") or {}).get("name_or_path")) or None,
@@ -103,11 +122,11 @@ def _student_scores(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _eval_results(record: Mapping[str, Any], dataset_id: str, scores: Mapping[str, float]) -> list[EvalResult]:
-    dataset = record["dataset"]
+    dataset, task = record["dataset"], _KINDS[record["problem_type"]][0]
     return [
         EvalResult(
-            task_type="text-classification",
-            task_name="Text Classification",
+            task_type=task,
+            task_name=task.replace("-", " ").title(),
             dataset_type=dataset_id,
             dataset_name=" ".join(filter(None, (dataset_id, dataset.get("config")))),
             dataset_config=dataset.get("config"),
@@ -139,7 +158,7 @@ def _text(value: Any) -> str:
 
 def _introduction(record: Mapping[str, Any]) -> str:
     student, teacher = record["student"], record.get("teacher")
-    kind = "regression model for text" if record["problem_type"] == "regression" else "text classifier"
+    kind = _KINDS[record["problem_type"]][1]
     origin = "distilled from the stored outputs of a teacher that the record does not name"
     if teacher:
         name = escape(_label(teacher.get("name_or_path"))) or "an unnamed teacher"
@@ -208,8 +227,8 @@ def _loss(record: Mapping[str, Any]) -> str:
     ]
     papers = [f"- {escape(name)}: {OBJECTIVES[name].paper}" for name in objectives if name in OBJECTIVES]
     text = (
-        f"## Loss\n\n```text\nL = {' + '.join(terms)}\n```\n\nThe mean over examples; `student` and `teacher` are "
-        "logits, and a term of the label is 0 where there is none."
+        f"## Loss\n\n```text\nL = {' + '.join(terms)}\n```\n\nThe mean over {_KINDS[record['problem_type']][3]}; "
+        "`student` and `teacher` are logits, and a term of the label is 0 where there is none."
     )
     return "\n".join([text, "", *papers]).rstrip()
 
@@ -217,9 +236,13 @@ def _loss(record: Mapping[str, Any]) -> str:
 def _formula(name: str, arguments: Mapping[str, Any], problem_type: str) -> str:
     if problem_type == "regression" and name in ("kl", "ce"):
         return "(student − teacher)²" if name == "kl" else "(student − label)²"
+    if problem_type == "multi_label_classification" and name == "ce":
+        return "mean over labels of the binary cross-entropy(label, sigmoid(student))"
     temperature = arguments.get("temperature")
     if name == "kl" and temperature is not None:
-        return f"{temperature}² · KL(softmax(teacher / {temperature}) ‖ softmax(student / {temperature}))"
+        is_multi_label = problem_type == "multi_label_classification"
+        squash, of_what = ("sigmoid", "mean over labels of ") if is_multi_label else ("softmax", "")
+        return f"{temperature}² · {of_what}KL({squash}(teacher / {temperature}) ‖ {squash}(student / {temperature}))"
     given = {key: value for key, value in arguments.items() if key != "weight" and value is not None}
     if name == "ce":
         smoothing = f", label smoothing {given['label_smoothing']}" if given.get("label_smoothing") else ""
@@ -246,11 +269,10 @@ def _data(record: Mapping[str, Any]) -> str:
 
 
 def _usage(record: Mapping[str, Any]) -> str:
-    # A single output would go through a sigmoid by default.
-    options = ', function_to_apply="none"' if record["problem_type"] == "regression" else ""
+    task, _, options, _ = _KINDS[record["problem_type"]]
     return (
         "## How to use\n\n```python\nfrom transformers import pipeline\n\n"
-        f'classifier = pipeline("text-classification", model={json.dumps(record["student"]["name"])}{options})\n'
+        f'classifier = pipeline("{task}", model={json.dumps(record["student"]["name"])}{options})\n'
         'classifier("A text like those of the training data.")\n```'
     )
 
