@@ -3,9 +3,10 @@
     python examples/distil_multi_label.py --data_dir goemotions --model_name_or_path google-bert/bert-base-uncased \
         --output_dir emotions --num_train_epochs 2 --learning_rate 1e-4
 
-`data_dir` holds the original files: `train.tsv` and `dev.tsv` (text, ids of its labels with commas between them, an id)
-and `labels.txt`. Each text with a list of label names is all that `hf-distill train` needs to see a multi-label problem:
-every label is a yes or no of its own, in the hard loss and in the soft one. Further flags go to it as they are.
+`data_dir` holds the original files: `train.tsv` and `dev.tsv` (text, ids of its labels with commas between them, an
+id) and `labels.txt`. A list of label names for each text is all that `hf-distill train` needs to see a multi-label
+problem: every label is a yes or no of its own, in the hard loss and in the soft one. Further flags go to it as they
+are.
 """
 
 import argparse

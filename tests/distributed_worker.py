@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from datasets import concatenate_datasets
 from invariance import GradientRecorder, make_trainer
+from problems import PROBLEMS, make_problem
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 
 from hf_distill import TeacherCache
@@ -50,6 +51,20 @@ def run_special_cases(student, teacher, tokenizer, output_dir: Path) -> dict:
     }
 
 
+def run_problem_types(tokenizer, output_dir: Path) -> dict:
+    """Two steps, of 8 and of 2 rows, from the same weights, and an evaluation, for every problem type."""
+    results = {}
+    for name in PROBLEMS:
+        problem, recorder = make_problem(name, num_rows=10), GradientRecorder()
+        trainer = make_trainer(
+            problem.student, problem.teacher, problem.rows, tokenizer, output_dir / "out", callbacks=[recorder],
+            per_device_train_batch_size=4, per_device_eval_batch_size=3, learning_rate=0.0, **problem.settings,
+        )  # fmt: skip
+        trainer.train()
+        results[name] = {"gradients": recorder.gradients, "evaluation": trainer.evaluate()}
+    return results
+
+
 def run(output_dir: Path) -> None:
     tokenizer = tiny_tokenizer()
     student, teacher = tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
@@ -81,6 +96,7 @@ def run(output_dir: Path) -> None:
             "logs": [entry for entry in trainer.state.log_history if "loss" in entry],
         }
     results |= run_special_cases(student, teacher, tokenizer, output_dir)
+    results["problem types"] = run_problem_types(tokenizer, output_dir)
     rows = tiny_dataset(tokenizer, 40, seed=3)
     cache = TeacherCache(output_dir / "cache", copy.deepcopy(teacher), tokenizer)
     labelled = cache.label(concatenate_datasets([rows, rows]))

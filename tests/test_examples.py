@@ -1,6 +1,7 @@
 """Every example runs on tiny files, as a user starts it."""
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -67,6 +68,46 @@ def test_distill_custom_dataset_learns_from_unlabelled_text(tmp_path, tokenizer)
     )  # fmt: skip
     assert "baseline (no teacher)" in output
     assert "'label':" in output
+
+
+def write_encoder(folder, tokenizer):
+    tiny_model(num_hidden_layers=3, seed=1).bert.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def test_distil_token_classifier_learns_from_sentences_without_tags(tmp_path, tokenizer):
+    write_encoder(tmp_path / "encoder", tokenizer)
+    for name, seed in (("train", 0), ("dev", 1)):
+        sentences = [row["text"].split() for row in tiny_rows(20, seed)]
+        tagged = [
+            [f"{word}\t{'B-thing' if word in ('film', 'plot', 'actor') else 'O'}" for word in s] for s in sentences
+        ]
+        (tmp_path / f"{name}.conll").write_text("\n\n".join("\n".join(lines) for lines in tagged))
+    output = run(
+        "distil_token_classifier.py", "--model_name_or_path", tmp_path / "encoder", "--train_file",
+        tmp_path / "train.conll", "--validation_file", tmp_path / "dev.conll", "--max_labelled", 8,
+        "--num_hidden_layers", 2, "--output_dir", tmp_path / "out", "--learning_rate", "3e-3", cwd=tmp_path,
+    )  # fmt: skip
+    assert "entity_f1" in output
+    record = json.loads((tmp_path / "out" / "distillation.json").read_text())
+    assert (record["dataset"]["train_rows"], record["dataset"]["unlabelled_rows"]) == (8, 12)
+    assert 'pipeline("token-classification"' in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_distil_multi_label_reads_the_original_files(tmp_path, tokenizer):
+    write_encoder(tmp_path / "encoder", tokenizer)
+    (tmp_path / "labels.txt").write_text("joy\nanger\nfear\n")
+    for name, seed in (("train", 0), ("dev", 1)):
+        rows = [f"{row['text']}\t{','.join(map(str, range(row['label'] + 1)))}\tid" for row in tiny_rows(20, seed)]
+        (tmp_path / f"{name}.tsv").write_text("\n".join(rows))
+    output = run(
+        "distil_multi_label.py", "--data_dir", tmp_path, "--model_name_or_path", tmp_path / "encoder", "--output_dir",
+        tmp_path / "out", "--num_hidden_layers", 2, "--max_seq_length", 32, "--teacher_cache_dir", tmp_path / "cache",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert "f1_micro" in output
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification"
 
 
 def test_the_python_example_of_the_readme_runs_as_it_is(tmp_path, tokenizer):
