@@ -1,0 +1,40 @@
+"""Random models of any size and a tokenizer, built in code."""
+
+import torch
+from datasets import disable_progress_bars
+from tokenizers import Tokenizer, models
+from tqdm.auto import tqdm
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from hf_distill.cache import teacher_cache
+
+VOCABULARY = 1000
+
+
+def prepare_process() -> None:
+    """Use one thread, and show neither progress bars nor warnings of untrained models."""
+    torch.set_num_threads(1)  # several wait for each other on a busy machine, and times vary tenfold
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    disable_progress_bars()
+    teacher_cache.tqdm = lambda *_, **settings: tqdm(**{**settings, "disable": True})
+
+
+def make_model(num_labels: int, hidden_size: int, num_hidden_layers: int, seed: int) -> BertForSequenceClassification:
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden_size,
+        num_hidden_layers=num_hidden_layers,
+        num_attention_heads=2,
+        intermediate_size=4 * hidden_size,
+        max_position_embeddings=64,
+        num_labels=num_labels,
+    )
+    return BertForSequenceClassification(config)
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    words = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
