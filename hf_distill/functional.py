@@ -24,14 +24,19 @@ def _check_temperature(temperature: float) -> None:
         raise ValueError(f"`temperature` must be a finite number > 0, got {temperature}. Use 1.0 to soften nothing.")
 
 
-def _forbidden(loss: str, student_logits: Tensor, teacher_logits: Tensor, *, allowed: bool) -> Tensor:
-    """Return which classes both sides forbid, `(batch, num_labels)` bool; raise where this loss cannot have them."""
+def _forbidden(loss: str, student_logits: Tensor, teacher_logits: Tensor, *, allowed: bool) -> Tensor | None:
+    """Return which classes both sides forbid, `(batch, num_labels)` bool; None if, as nearly always, none is.
+
+    Raises where this loss cannot have them.
+    """
     if student_logits.shape != teacher_logits.shape:
         raise ValueError(
             f"{loss} compares logits of one shape, got {tuple(student_logits.shape)} from the student and "
             f"{tuple(teacher_logits.shape)} from the teacher. Both need the same classes."
         )
     student_BC, teacher_BC = torch.isneginf(student_logits), torch.isneginf(teacher_logits)
+    if not (student_BC | teacher_BC).any():
+        return None
     refused_BC = student_BC ^ teacher_BC if allowed else student_BC | teacher_BC
     if refused_BC.any():
         unit, label = (int(i) for i in refused_BC.nonzero()[0])
@@ -58,9 +63,10 @@ def _log_probs(loss: str, student_logits: Tensor, teacher_logits: Tensor, temper
     _check_temperature(temperature)
     forbidden_BC = _forbidden(loss, student_logits, teacher_logits, allowed=True)
     # Equal values contribute 0, and their difference has a gradient of 0; -inf - -inf would be NaN.
-    student_BC = _log_softmax(student_logits, temperature).masked_fill(forbidden_BC, 0.0)
-    teacher_BC = _log_softmax(teacher_logits, temperature).masked_fill(forbidden_BC, 0.0)
-    return student_BC, teacher_BC
+    student_BC, teacher_BC = _log_softmax(student_logits, temperature), _log_softmax(teacher_logits, temperature)
+    if forbidden_BC is None:
+        return student_BC, teacher_BC
+    return student_BC.masked_fill(forbidden_BC, 0.0), teacher_BC.masked_fill(forbidden_BC, 0.0)
 
 
 def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:

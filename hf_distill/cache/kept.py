@@ -1,5 +1,6 @@
 """What is kept of a teacher's forward pass: flat rows of numbers in the store, their shape in the data set."""
 
+import math
 from typing import Any, cast
 
 import datasets
@@ -46,6 +47,11 @@ class Kept:
             self.row_shape = (config.num_hidden_layers + 1, config.hidden_size)
         elif problem_type.is_token_level:
             self.row_shape = (-1, *self.row_shape)
+
+    @property
+    def bytes_per_row(self) -> int:
+        """About how much memory a row takes; sentences are taken to have 128 tokens."""
+        return 4 * math.prod(128 if length < 0 else length for length in self.row_shape)
 
     def flat_rows(self, outputs: ClassifierOutputs, is_token: Tensor) -> list[np.ndarray]:
         """Return the numbers of each row of a batch, without its padding; `is_token` is `(batch, length)`, bool."""

@@ -15,8 +15,9 @@ CHUNK = 10_000  # rows that are in memory at a time
 
 def hash_rows(dataset: datasets.Dataset) -> np.ndarray:
     """Hash the token ids and segment ids of every row: `(num_rows,)`, 16 bytes each."""
-    digests = []
+    chunks = []
     for rows in _chunks(dataset, ("input_ids", "token_type_ids")):
+        digests = []
         for ids, *segments in zip(*(_lists(column) for column in rows.columns), strict=True):
             # The length first: token ids followed by segment ids must not look like a longer text.
             digest = hashlib.blake2b(len(ids).to_bytes(8, "little") + ids.tobytes(), digest_size=16)
@@ -24,7 +25,8 @@ def hash_rows(dataset: datasets.Dataset) -> np.ndarray:
             if segments and segments[0].any():
                 digest.update(segments[0].tobytes())
             digests.append(digest.digest())
-    return np.frombuffer(b"".join(digests), KEY)
+        chunks.append(b"".join(digests))
+    return np.frombuffer(b"".join(chunks), KEY)
 
 
 def batches_by_length(rows: datasets.Dataset, max_tokens: int) -> Iterator[np.ndarray]:

@@ -28,7 +28,7 @@ from hf_distill.teachers import Teacher, load_teacher
 logger = logging.get_logger(__name__)
 
 MAX_TOKENS = 4096  # of a batch, padding included
-ROWS_PER_SHARD = 4096
+ROWS_PER_SHARD, BYTES_PER_SHARD = 4096, 1 << 26  # whichever is reached first
 
 
 def default_cache_dir() -> Path:
@@ -156,6 +156,7 @@ class TeacherCache:
         read = {"token_type_ids", *self.processing_class.model_input_names} & set(rows.column_names)
         rows = rows.select_columns(sorted(read))
         pending: list[tuple[np.ndarray, list[np.ndarray]]] = []
+        num_pending = num_bytes = 0
         bar = tqdm(total=len(rows), unit="row", desc="Teacher", disable=not self.processes.is_local_main_process)
         bar.set_postfix_str(f"{hit_rate:.0%} stored before")
         try:
@@ -164,15 +165,20 @@ class TeacherCache:
                 found = self.kept.flat_rows(teacher(inputs), inputs["attention_mask"].bool())
                 self._check(found, inputs["input_ids"])
                 pending.append((keys[batch], found))
+                num_pending += len(batch)
+                num_bytes += sum(row.nbytes for row in found)
                 self.num_computed += len(batch)
                 bar.update(len(batch))
-                if sum(len(k) for k, _ in pending) >= ROWS_PER_SHARD:
+                if num_pending >= ROWS_PER_SHARD or num_bytes >= BYTES_PER_SHARD:
                     self._flush(pending)
+                    num_pending = num_bytes = 0
         finally:  # an interrupt or a bad row costs nothing that was computed
             bar.close()
             self._flush(pending)
 
     def _check(self, rows: list[np.ndarray], input_ids: Tensor) -> None:
+        if np.isfinite(np.concatenate(rows)).all():
+            return
         # -inf forbids a class, which a teacher may do.
         bad = [i for i, row in enumerate(rows) if np.isnan(row).any() or row.max() in (np.inf, -np.inf)]
         if bad:
@@ -202,8 +208,9 @@ class TeacherCache:
         schema = self.kept.features().arrow_schema
         temporary = folder / f"{uuid.uuid4().hex}.tmp"
         with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            for start in range(0, len(keys), CHUNK):
-                rows = self.store.rows(self.store.find(keys[start : start + CHUNK]))
+            size = max(1, min(CHUNK, BYTES_PER_SHARD // self.kept.bytes_per_row))
+            for start in range(0, len(keys), size):
+                rows = self.store.rows(self.store.find(keys[start : start + size]))
                 writer.write_table(pa.table([self.kept.shaped(rows)], schema=schema))
         path = folder / f"{digest}-{checksum(temporary)}.arrow"
         temporary.replace(path)
