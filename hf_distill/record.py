@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from hf_distill._files import write_whole
 from hf_distill.training_args import DistillationTrainingArguments
 
 RECORD_NAME = "distillation.json"
@@ -61,9 +62,5 @@ def new_record() -> dict[str, Any]:
 
 def write_record(record: dict[str, Any], folder: str | os.PathLike) -> None:
     """Write `distillation.json`, whole or not at all."""
-    path = Path(folder, RECORD_NAME)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(Path(folder), RECORD_NAME, lambda path: path.write_text(text, encoding="utf-8"))

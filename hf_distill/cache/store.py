@@ -9,14 +9,14 @@ at once. Memory holds 24 bytes a row, its key and its place; the values stay on 
 
 import errno
 import hashlib
-import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from transformers.utils import logging
+
+from hf_distill._files import write_whole
 
 logger = logging.get_logger(__name__)
 
@@ -100,15 +100,14 @@ class Store:
         values = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(numbers))
         key_array = pa.Array.from_buffers(pa.binary(16), len(keys), [None, pa.py_buffer(keys.tobytes())])
         batch = pa.record_batch({"key": key_array, "values": values})
-        temporary = self.folder / f"{uuid.uuid4().hex}.tmp"
-        try:
-            with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+
+        def write(path: Path) -> None:
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
                 writer.write_batch(batch)
-            _flush(temporary)
-            path = self.folder / (checksum(temporary) + SUFFIX)
-            temporary.replace(path)
+
+        try:
+            write_whole(self.folder, lambda written: checksum(written) + SUFFIX, write)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise OSError(
                     error.errno,
@@ -125,11 +124,6 @@ def checksum(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()[:32]
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _open(path: Path) -> pa.RecordBatch | None:

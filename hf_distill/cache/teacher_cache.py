@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from hf_distill._files import write_whole
 from hf_distill.cache.fingerprint import fingerprint
 from hf_distill.cache.kept import Kept
 from hf_distill.cache.rows import CHUNK, batches_by_length, hash_rows
@@ -94,13 +94,11 @@ class TeacherCache:
         return self._loaded
 
     def _describe(self, name: str, hashed: dict[str, Any]) -> None:
-        path = self.folder / "teacher.json"
-        if path.exists():
+        if (self.folder / "teacher.json").exists():
             return
-        text = {"fingerprint": name, **hashed, "teacher": self.description, "versions": describe_versions()}
-        temporary = self.folder / f"{uuid.uuid4().hex}.tmp"
-        temporary.write_text(json.dumps(text, indent=2, default=str) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        said = {"fingerprint": name, **hashed, "teacher": self.description, "versions": describe_versions()}
+        text = json.dumps(said, indent=2, default=str) + "\n"
+        write_whole(self.folder, "teacher.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     # ---- Labelling ----
 
@@ -206,12 +204,12 @@ class TeacherCache:
 
     def _write_chunks(self, keys: np.ndarray, folder: Path, digest: str) -> Path:
         schema = self.kept.features().arrow_schema
-        temporary = folder / f"{uuid.uuid4().hex}.tmp"
-        with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            size = max(1, min(CHUNK, BYTES_PER_SHARD // self.kept.bytes_per_row))
-            for start in range(0, len(keys), size):
-                rows = self.store.rows(self.store.find(keys[start : start + size]))
-                writer.write_table(pa.table([self.kept.shaped(rows)], schema=schema))
-        path = folder / f"{digest}-{checksum(temporary)}.arrow"
-        temporary.replace(path)
-        return path
+        size = max(1, min(CHUNK, BYTES_PER_SHARD // self.kept.bytes_per_row))
+
+        def write(path: Path) -> None:
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+                for start in range(0, len(keys), size):
+                    rows = self.store.rows(self.store.find(keys[start : start + size]))
+                    writer.write_table(pa.table([self.kept.shaped(rows)], schema=schema))
+
+        return write_whole(folder, lambda written: f"{digest}-{checksum(written)}.arrow", write)

@@ -15,6 +15,7 @@ from datasets import ClassLabel, Dataset, List, Value, concatenate_datasets
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
+from hf_distill._files import write_whole
 from hf_distill._redaction import publishable
 from hf_distill.data.task import Task
 from hf_distill.labels import match_labels
@@ -70,14 +71,10 @@ def write_labelled(splits: Mapping[str, Dataset], folder: str | os.PathLike, tea
         folder: Made if it is not there; files of the same names are replaced.
         teacher: What a reader is to know of the teacher.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, dataset in splits.items():
-        temporary = folder / f"{name}.parquet.tmp"
-        dataset.to_parquet(str(temporary))
-        temporary.replace(folder / f"{name}.parquet")
-    text = json.dumps(publishable(dict(teacher)), indent=2, ensure_ascii=False)
-    (folder / TEACHER_FILE).write_text(text + "\n", encoding="utf-8")
+        write_whole(Path(folder), f"{name}.parquet", dataset.to_parquet)
+    text = json.dumps(publishable(dict(teacher)), indent=2, ensure_ascii=False) + "\n"
+    write_whole(Path(folder), TEACHER_FILE, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_teacher(dataset_name: str) -> dict[str, Any] | None:
