@@ -1,8 +1,12 @@
-# `make demo` distils a real classifier, `make test` runs the tests; both set up .venv first.
+# `make demo` distils a real classifier, `make test` runs the tests, `make benchmark` measures (QUICK=--quick: less of
+# everything); all set up .venv first.
+SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+BENCHMARKS := compare_peers step_cost student_step search_cost teacher_precision growth
+
+.PHONY: demo test check benchmark clean
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -19,6 +23,11 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+benchmark: .venv/installed
+	mkdir -p benchmarks/results
+	set -o pipefail; for name in $(BENCHMARKS); do \
+		$(BIN)/python -u benchmarks/$$name.py $(QUICK) | tee benchmarks/results/$$name.txt || exit 1; done
 
 clean:
 	rm -rf .venv demo_output build *.egg-info
