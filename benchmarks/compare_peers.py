@@ -97,8 +97,8 @@ def race(name: str, contenders: Sequence[Contender], job: Job, num_rounds: int) 
         for contender in contenders:
             row = found[contender.name]
             if "error" not in row:
-                for name, ratio in (("seconds", "ratio"), ("cpu_seconds", "cpu_ratio")):
-                    row[ratio] = row[name] / found[HAND][name]
+                row["ratio"] = row["seconds"] / found[HAND]["seconds"]
+                row["cpu_ratio"] = row["cpu_seconds"] / found[HAND]["cpu_seconds"]
                 difference = (read_weights(jobs[contender.name]) - by_hand).norm() / (by_hand - start).norm()
                 row["distance"] = difference.item()
             runs.append({"job": name, "round": number, "contender": contender.name, **row})
