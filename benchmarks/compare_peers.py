@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read on import
@@ -197,12 +198,15 @@ def main() -> None:
     report(options.output_dir, sections)
     write_csv(options.output_dir / "peers_speed.csv", [row for rows in runs.values() for row in rows])
     write_csv(options.output_dir / "peers_checks.csv", checks)
-    ratios = {
-        name: {c.name: [r["ratio"] for r in runs[name] if r["contender"] == c.name and "ratio" in r] for c in who}
-        for name, who, _, _ in races
-    }
-    panels = {name: {who: values for who, values in bars.items() if values} for name, bars in ratios.items()}
-    plot_ratios(options.output_dir / "peers.png", panels, "time / hand-written loop with live teacher")
+    panels = {}
+    for (name, who, _, _), (title, ratio) in product(races, (("time", "ratio"), ("CPU time", "cpu_ratio"))):
+        bars = {c.name: [run[ratio] for run in runs[name] if run["contender"] == c.name and ratio in run] for c in who}
+        panels[f"{title}, {name}"] = {contender: values for contender, values in bars.items() if values}
+    plot_ratios(
+        options.output_dir / "peers.png",
+        panels,
+        "ratio to the hand-written loop of the same round (bars: medians, ticks: rounds)",
+    )
     print(f"\nIn all {(time.time() - start) / 60:.1f} minutes; tables and plot are in {options.output_dir}.")
 
 
