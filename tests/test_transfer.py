@@ -60,10 +60,11 @@ def test_without_weights_and_limit_every_row_stays_where_it_is():
         ([3, 3, 3], [1, 1, 1], 4, [2, 1, 1]),
         ([300, 100], None, 40, [30, 10]),  # by size
         ([30, 10], [1, 1], 1000, [30, 10]),  # all there is
+        ([30, 0], None, None, [30, 0]),
     ],
 )
 def test_what_is_drawn_follows_the_weights_as_far_as_the_sources_reach(sizes, weights, num_rows, expected):
-    sources = [numbered(size, name) for size, name in zip(sizes, "abc", strict=False)]
+    sources = [numbered(max(size, 1), name).select(range(size)) for size, name in zip(sizes, "abc", strict=False)]
     mixed, drawn = mix_sources(sources, weights, num_rows)
     found = [sum(text.startswith(name) for text in mixed["text"]) for name in "abc"[: len(sizes)]]
     assert found == drawn
@@ -86,9 +87,9 @@ def test_the_draw_is_repeatable_and_a_larger_one_contains_a_smaller_one():
         ([texts("a"), texts("b")], [1.0], "2 numbers > 0"),
         ([texts("a"), texts("b")], [1.0, 0.0], "2 numbers > 0"),
         ([texts("a"), texts("b")], [1.0, float("nan")], "2 numbers > 0"),
-        ([texts("a"), texts("b").select([])], None, r"\[1, 0\]"),
+        ([texts("a"), texts("b").select([])], [1.0, 1.0], r"\[1, 0\]"),
         ([texts("a"), Dataset.from_dict({"sentence": ["b"]})], None, "text; sentence"),
-        ([], None, "at least one text"),
+        ([texts("a").select([])], None, r"\[0\] texts"),
     ],
 )
 def test_sources_that_cannot_be_mixed_are_refused(sources, weights, message):

@@ -114,7 +114,10 @@ class DataArguments:
     )
     transfer_weights: str | None = field(
         default=None,
-        metadata={"help": "Share of each source in that text, files first: 0.7,0.3. Unset: all that they hold."},
+        metadata={
+            "help": "Share of each source in that text, files first: 0.7,0.3; as much is taken as keeps the shares. "
+            "Unset: all."
+        },
     )
     max_transfer_samples: int | None = field(
         default=None, metadata={"help": "Use only so many unlabelled texts, drawn at random, the same ones each time."}

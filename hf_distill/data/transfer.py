@@ -39,7 +39,7 @@ def mix_sources(
         The rows, source after source, each in its own order; and how many are from each source.
 
     Raises:
-        ValueError: for weights that do not fit the sources, or sources with different columns or without rows.
+        ValueError: for weights that do not fit the sources, sources with different columns, or no rows.
     """
     sizes = [len(dataset) for dataset in datasets]
     if weights is not None and (len(weights) != len(datasets) or not all(0 < w < np.inf for w in weights)):
@@ -47,11 +47,11 @@ def mix_sources(
     if len({frozenset(dataset.column_names) for dataset in datasets}) > 1:
         columns = "; ".join(", ".join(dataset.column_names) for dataset in datasets)
         raise ValueError(f"The sources have different columns: {columns}. Give all of them the same ones.")
-    if not sizes or 0 in sizes:
-        raise ValueError(f"Each source needs at least one text; these have {sizes}. Leave out those without one.")
+    if sum(sizes) == 0 or (weights is not None and 0 in sizes):
+        raise ValueError(f"The sources have {sizes} texts. Leave out those without one.")
     if num_rows is None:
-        shares = np.array(sizes if weights is None else weights) / sum(sizes if weights is None else weights)
-        num_rows = int(np.floor((sizes / shares).min() + 1e-6))
+        reach = [size * sum(weights) / weight for size, weight in zip(sizes, weights, strict=True)] if weights else []
+        num_rows = int(min(reach) + 1e-6) if weights else sum(sizes)
     draw = np.random.default_rng(seed)
     drawn = _allot(sizes, weights or sizes, num_rows)
     chosen = [np.sort(draw.permutation(size)[:count]) for size, count in zip(sizes, drawn, strict=True)]
