@@ -157,6 +157,21 @@ def test_a_dropped_text_takes_no_other_with_it():
     assert find_near_duplicates(texts(*rows), ["text"], 0.7) == [None, "an earlier text", None]
 
 
+@pytest.mark.parametrize(
+    ("num_words", "change"),
+    [
+        (5, lambda words: [*words, "x"]),
+        (10, lambda words: [*words[:-1], "x"]),
+        (19, lambda words: ["a", "x", *words[2:]]),
+    ],
+)
+def test_one_word_makes_no_other_text_from_a_length_on(num_words, change):
+    for length in (num_words - 1, num_words):
+        words = list("abcdefghijklmnopqrstu"[:length])
+        found = find_near_duplicates(texts(" ".join(words), " ".join(change(words))), ["text"])
+        assert found == [None, "an earlier text" if length == num_words else None]
+
+
 def test_a_threshold_that_is_no_similarity_is_refused():
     with pytest.raises(ValueError, match="from 0.1 to 1, got 80"):
         find_near_duplicates(texts("a"), ["text"], 80)
@@ -282,6 +297,22 @@ def test_train_and_cache_choose_the_same_texts_and_say_what_was_dropped(folder, 
          "transfer_weights", "max_transfer_samples", "student_num_hidden_layers")
     )  # fmt: skip
     assert train(folder, **{**unset, **described})["transfer"] == report
+
+
+def test_text_alone_is_chosen_and_the_choice_is_written_beside_the_logits(folder, capsys):
+    run("cache", folder, train_file=None, validation_file=None, transfer_weights=None, max_transfer_samples=40)
+    transfer = json.loads((folder / "cache" / "teacher.json").read_text())["transfer"]
+    assert transfer["near_duplicates_of"] == {"an earlier text": 2}
+    assert (transfer["not_drawn"], transfer["rows"]) == (54 - 2 - 40, 40)
+    assert str(folder) not in json.dumps(transfer)
+
+
+def test_a_regression_has_no_confidence_and_says_so_before_a_teacher_is_loaded(folder, capsys):
+    for name in ("train", "validation"):
+        (folder / f"{name}.csv").write_text("text,label\ngood film,1.5\nbad film,0.5\n")
+    with pytest.raises(SystemExit):
+        train(folder, cache_teacher_outputs=True, transfer_min_confidence=0.5, teacher_model_name_or_path="absent")
+    assert "regression has none" in capsys.readouterr().err
 
 
 def test_text_that_the_teacher_does_not_know_gives_a_warning(folder, capsys):

@@ -67,9 +67,10 @@ def find_near_duplicates(
     """Say of each row what it is a near-duplicate of: a name in `against`, [`EARLIER_TEXT`], or None.
 
     Two texts are near-duplicates if the Jaccard similarity of their shingles, two words each, reaches the threshold;
-    equal texts always do, and so do texts that differ by punctuation and case alone. At 0.8 a word more at the end
-    makes a near-duplicate of five words, another word in the middle one of nineteen: a short text with another word
-    may well mean something else. See [`~hf_distill.data.minhash.Shingles`].
+    equal texts always do, and so do texts that differ by punctuation and case alone. At 0.8 a text of five words is a
+    near-duplicate of itself with a word more at the end, one of ten words with another last word, and one of nineteen
+    with another word in the middle: the shorter, the likelier it is that one word changes the meaning. See
+    [`~hf_distill.data.minhash.Shingles`].
 
     Args:
         dataset: Rows of text, of which the first of several near-duplicates is kept.
