@@ -57,6 +57,7 @@ def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path
     assert record["dataset"] == {
         "id": "train.csv", "config": None, "train_rows": 24, "unlabelled_rows": 10, "eval_rows": 24,
         "eval_split": "validation",
+        "transfer": {"sources": [{"name": "transfer.txt", "rows": 10, "drawn": 10}], "not_drawn": 0, "rows": 10},
     }  # fmt: skip
     assert record["metrics"].keys() == {"teacher", "student", "baseline"}
     assert record["training"]["max_steps"] == 5  # 34 rows, 8 a step

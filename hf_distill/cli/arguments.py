@@ -2,16 +2,16 @@
 
 import argparse
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-import datasets
 import yaml
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase
 
-from hf_distill.data import Task, load_task, load_text_dataset, load_transfer_text
+from hf_distill.data import Task, load_task, load_text_dataset
 
 
 @dataclass
@@ -75,6 +75,11 @@ class ModelArguments:
         _ = self.layers  # a typo is an error now, not after an hour
 
     @property
+    def has_teacher(self) -> bool:
+        """Whether a teacher is named."""
+        return self.teacher_model_name_or_path is not None
+
+    @property
     def layers(self) -> list[int] | None:
         """The teacher's layers that the student is made of."""
         if self.student_layers is None:
@@ -99,10 +104,37 @@ class DataArguments:
     validation_file: str | None = field(default=None, metadata={"help": "The same to evaluate on."})
     transfer_file: str | None = field(
         default=None,
-        metadata={"help": "Text without labels to distil on as well: .txt (one a line), CSV, TSV, JSON, Parquet."},
+        metadata={
+            "help": "Text without labels to distil on as well: .txt (one a line), CSV, TSV, JSON, Parquet; or several "
+            "files: a.txt,b.csv."
+        },
     )
     transfer_dataset_name: str | None = field(
-        default=None, metadata={"help": "The same from the Hub or a folder, its split `train`."}
+        default=None, metadata={"help": "The same, or more of it, from the Hub or folders, their split `train`: a,b."}
+    )
+    transfer_weights: str | None = field(
+        default=None,
+        metadata={
+            "help": "Share of each source in that text, files first: 0.7,0.3; as much is taken as keeps the shares. "
+            "Unset: all."
+        },
+    )
+    max_transfer_samples: int | None = field(
+        default=None, metadata={"help": "Use only so many unlabelled texts, drawn at random, the same ones each time."}
+    )
+    transfer_deduplicate: bool = field(
+        default=False,
+        metadata={
+            "help": "First drop unlabelled texts that are near-duplicates of a labelled or evaluation text, or of an "
+            "earlier one of theirs."
+        },
+    )
+    transfer_min_confidence: float | None = field(
+        default=None,
+        metadata={
+            "help": "Last drop unlabelled texts on which the teacher's confidence, its highest probability, is "
+            "lower; `train` needs cache_teacher_outputs for it."
+        },
     )
     text_column_names: str | None = field(
         default=None, metadata={"help": "Text column, or two of a pair: a,b. Unset: the string columns, if 1 or 2."}
@@ -124,12 +156,50 @@ class DataArguments:
             raise ValueError("Say where the rows are: only one of --task_name, --dataset_name or --train_file.")
         if self.task_name is not None and self.metric_name is not None:
             raise ValueError("--metric_name is for your own data; a GLUE task has its own. Leave one out.")
-        if self.transfer_file is not None and self.transfer_dataset_name is not None:
-            raise ValueError("--transfer_file and --transfer_dataset_name exclude each other.")
+        self._check_transfer()
         if self.max_seq_length < 3:
             raise ValueError(
                 f"--max_seq_length must be at least 3, special tokens included, got {self.max_seq_length}."
             )
+
+    def _check_transfer(self) -> None:
+        chosen = ("transfer_weights", "max_transfer_samples", "transfer_deduplicate", "transfer_min_confidence")
+        num_sources = len(self.transfer_files) + len(self.transfer_dataset_names)
+        if not num_sources and (given := [name for name in chosen if getattr(self, name)]):
+            raise ValueError(f"--{given[0]} needs unlabelled text: --transfer_file or --transfer_dataset_name.")
+        if self.weights is not None and len(self.weights) != num_sources:
+            raise ValueError(
+                f"--transfer_weights has {len(self.weights)} numbers for {num_sources} sources. Give one for each."
+            )
+        if self.max_transfer_samples is not None and self.max_transfer_samples < 1:
+            raise ValueError(f"--max_transfer_samples must be at least 1, got {self.max_transfer_samples}.")
+        if self.transfer_min_confidence is not None and not 0 < self.transfer_min_confidence < 1:
+            raise ValueError(
+                f"--transfer_min_confidence is a probability between 0 and 1, got {self.transfer_min_confidence}."
+            )
+
+    @property
+    def transfer_files(self) -> list[str]:
+        """The files of unlabelled text."""
+        return self.transfer_file.split(",") if self.transfer_file else []
+
+    @property
+    def transfer_dataset_names(self) -> list[str]:
+        """The data sets of unlabelled text."""
+        return self.transfer_dataset_name.split(",") if self.transfer_dataset_name else []
+
+    @property
+    def weights(self) -> list[float] | None:
+        """The weights of the sources of unlabelled text, files first."""
+        if self.transfer_weights is None:
+            return None
+        try:
+            weights = [float(weight) for weight in self.transfer_weights.split(",")]
+        except ValueError:
+            weights = []
+        if not weights or not all(0 < weight < math.inf for weight in weights):
+            raise ValueError(f"--transfer_weights takes numbers > 0 like 0.7,0.3, got {self.transfer_weights!r}.")
+        return weights
 
     @property
     def has_labelled_rows(self) -> bool:
@@ -175,12 +245,6 @@ class DataArguments:
     def text_columns(self) -> list[str] | None:
         """The text columns that are named."""
         return None if self.text_column_names is None else self.text_column_names.split(",")
-
-    def load_transfer(self, text_columns: Sequence[str] | None) -> datasets.Dataset | None:
-        """Load the unlabelled text, under the names of these text columns or its own; None if there is none."""
-        if self.transfer_file is None and self.transfer_dataset_name is None:
-            return None
-        return load_transfer_text(self.transfer_file, self.transfer_dataset_name, text_columns)
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:

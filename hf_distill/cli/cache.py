@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.cache import TeacherCache
 from hf_distill.cli.arguments import DataArguments, load_tokenizer, parse
+from hf_distill.cli.transfer import TransferSet, load_transfer
 from hf_distill.data import Task, unlabelled_task, with_teacher_logits, write_labelled
 from hf_distill.labels import id2label_of, label2id_of
 from hf_distill.problem_types import resolve_problem_type
@@ -58,9 +59,12 @@ def run(arguments: Sequence[str]) -> None:
     tokenizer = load_tokenizer(args.teacher_model_name_or_path, args.teacher_revision)
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
-        task = _load(data, teacher)
+        task, transfer = _load(data, teacher)
     cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.teacher_dtype, processes.device)
     splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
+    if transfer is not None:
+        splits["train"] = transfer.select(splits["train"], *(splits[name] for name in task.validation_splits[:1]))
+        processes.print(transfer.summary())
     processes.print(f"The store is {cache.folder}.")
     if processes.is_main_process and (args.output_dir or args.hub_dataset_id):
         said = {
@@ -70,30 +74,33 @@ def run(arguments: Sequence[str]) -> None:
             "max_seq_length": data.max_seq_length,
             "versions": describe_versions(),
         }
+        if transfer is not None:
+            said["transfer"] = transfer.report
         _write(splits, said, args)
 
 
-def _load(data: DataArguments, teacher: PreTrainedModel) -> Task:
-    """Load labelled data, with the unlabelled text among the training rows; or unlabelled text alone."""
+def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, TransferSet | None]:
+    """Load labelled data, with the unlabelled text behind the training rows; or unlabelled text alone."""
+    problem_type = resolve_problem_type(teacher)
     if not data.has_labelled_rows:
-        if (text := data.load_transfer(data.text_columns)) is None:
+        if (transfer := load_transfer(data, data.text_columns, problem_type)) is None:
             raise ValueError(
                 "Say where the rows are: --task_name, --dataset_name or --train_file; or unlabelled text alone, by "
                 "--transfer_file or --transfer_dataset_name."
             )
-        problem_type = resolve_problem_type(teacher)
         names = list(id2label_of(teacher.config).values()) if problem_type.has_temperature else None
-        return unlabelled_task(text, problem_type.name, names)
+        return unlabelled_task(transfer.text, problem_type.name, names), transfer
     task = data.load(to_train=False)
-    if (transfer := data.load_transfer(task.text_columns)) is not None:
+    transfer = load_transfer(data, task.text_columns, problem_type, task.datasets)
+    if transfer is not None:
         features = next(iter(task.datasets.values())).features
         none = {"single_label_classification": -1, "regression": np.nan}.get(
             task.problem_type, [np.nan] * len(task.label_names or [])
         )
-        unlabelled = transfer.add_column("label", [none] * len(transfer)).cast(features)
+        unlabelled = transfer.text.add_column("label", [none] * len(transfer.text)).cast(features)
         labelled = [task.datasets["train"]] if "train" in task.datasets else []
         task.datasets["train"] = concatenate_datasets([*labelled, unlabelled])
-    return task
+    return task, transfer
 
 
 def _label(

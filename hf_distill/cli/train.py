@@ -16,7 +16,9 @@ from transformers import (
     set_seed,
 )
 
+from hf_distill.cache import TeacherCache
 from hf_distill.cli.arguments import DataArguments, ModelArguments, load_tokenizer, parse
+from hf_distill.cli.transfer import TransferSet, load_transfer
 from hf_distill.data import Task, read_teacher
 from hf_distill.labels import label2id_of
 from hf_distill.outputs import TEACHER_LOGITS
@@ -32,6 +34,11 @@ def run(arguments: Sequence[str]) -> None:
     """Train a student as the flags say, and print how it compares."""
     models, data, args = parse((ModelArguments, DataArguments, DistillationTrainingArguments), arguments)
     set_seed(args.seed)
+    if data.transfer_min_confidence is not None and not (args.cache_teacher_outputs and models.has_teacher):
+        raise ValueError(
+            "--transfer_min_confidence needs what the teacher says before the training: add --cache_teacher_outputs "
+            "True, or choose the texts by `hf-distill cache`."
+        )
     task, transfer = _load(data, args)
     teacher = _load_teacher(models, task)
     tokenizer = load_tokenizer(*_whose_tokenizer(models))
@@ -51,6 +58,11 @@ def run(arguments: Sequence[str]) -> None:
             _make_student(models, teacher, tokenizer, task), teacher, dry, train_dataset=train, **common
         )
         _fine_tune(teacher, rows["train"], common, models, args)
+    if transfer is not None:
+        if teacher is not None and args.cache_teacher_outputs:
+            train = _select(transfer, train, rows[task.validation_splits[0]], teacher, tokenizer, args)
+        if args.process_index == 0:
+            print(transfer.summary())
     student = _make_student(models, teacher, tokenizer, task)
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = DistillationTrainer(student, teacher, args, train_dataset=train, **common)
@@ -63,14 +75,18 @@ def run(arguments: Sequence[str]) -> None:
         compared["baseline"] = trainer.train_baseline(untrained).model
     trainer.record |= _describe(task, rows, train)
     if teacher is None and data.dataset_name is not None:
-        trainer.record["teacher"] = read_teacher(data.dataset_name)
+        described = read_teacher(data.dataset_name) or {}
+        trainer.record["dataset"] |= {"transfer": described.pop("transfer")} if "transfer" in described else {}
+        trainer.record["teacher"] = described or None
+    if transfer is not None:
+        trainer.record["dataset"]["transfer"] = transfer.report
     _finish(trainer, compared, rows[task.validation_splits[0]], tokenizer)
 
 
-def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Task, Dataset | None]:
+def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Task, TransferSet | None]:
     with args.main_process_first(desc="loading the data"):
         task = data.load()
-        return task, data.load_transfer(task.text_columns)
+        return task, load_transfer(data, task.text_columns, PROBLEM_TYPES[task.problem_type], task.datasets)
 
 
 def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel | None:
@@ -110,7 +126,7 @@ def _load_new_head(name: str, revision: str | None, task: Task) -> PreTrainedMod
 
 def _tokenize(
     task: Task,
-    transfer: Dataset | None,
+    transfer: TransferSet | None,
     tokenizer: PreTrainedTokenizerBase,
     label2id: Mapping[str, int] | None,
     data: DataArguments,
@@ -121,13 +137,27 @@ def _tokenize(
         rows = task.tokenize(tokenizer, data.max_seq_length, label2id)
         if transfer is None:
             return rows, rows["train"]
-        unlabelled = task.tokenize_dataset(transfer, tokenizer, data.max_seq_length, label2id)
+        unlabelled = task.tokenize_dataset(transfer.text, tokenizer, data.max_seq_length, label2id)
         if set(unlabelled.column_names) != set(rows["train"].column_names):
             raise ValueError(
                 f"Either the labelled or the unlabelled rows have a column `{TEACHER_LOGITS}`, the others lack it. "
                 "Run `hf-distill cache` on both together."
             )
         return rows, concatenate_datasets([rows["train"], unlabelled.cast(rows["train"].features)])
+
+
+def _select(
+    transfer: TransferSet,
+    train: Dataset,
+    reference: Dataset,
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    args: DistillationTrainingArguments,
+) -> Dataset:
+    """Choose among the unlabelled rows by what the teacher says; the Trainer finds its logits in the same store."""
+    cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.resolved_teacher_dtype(), args.device)
+    chosen = transfer.select(cache.label(train), cache.label(reference))
+    return chosen.remove_columns(TEACHER_LOGITS)
 
 
 def _fine_tune(

@@ -6,16 +6,30 @@ from hf_distill.data.labelled import read_teacher, with_teacher_logits, write_la
 from hf_distill.data.metrics import as_compute_metrics
 from hf_distill.data.task import Task
 from hf_distill.data.tokens import TokenCollator, tokenize_words
+from hf_distill.data.transfer import (
+    drop_near_duplicates,
+    find_near_duplicates,
+    mix_sources,
+    out_of_domain_share,
+    select_by_teacher,
+    teacher_confidence,
+)
 
 __all__ = [
     "GLUE_TASKS",
     "Task",
     "TokenCollator",
     "as_compute_metrics",
+    "drop_near_duplicates",
+    "find_near_duplicates",
     "load_task",
     "load_text_dataset",
     "load_transfer_text",
+    "mix_sources",
+    "out_of_domain_share",
     "read_teacher",
+    "select_by_teacher",
+    "teacher_confidence",
     "tokenize_words",
     "unlabelled_task",
     "with_teacher_logits",

@@ -1,0 +1,296 @@
+r"""How much unlabelled text is enough: accuracy and gap closed against the number of texts that the teacher labels.
+
+    python benchmarks/transfer_curve.py --data_dir DATA --encoder MINILM [--task banking77] [--bf16] [--quick]
+
+A teacher is fine-tuned on few labels: 1,000 of Banking77 (`DATA/banking77/train.csv` and `test.csv`, columns `text`
+and `category`) or 2,000 of SST-2 (`DATA/glue/SST-2`). All students start as its first and its last layer. The baseline
+learns from the labels alone; the others learn from the teacher on the labelled texts and on 0, 1,000, 2,000, 4,000 or
+all of the remaining texts, without their labels. Unlabelled texts that are near-duplicates of a labelled text, of a
+text to evaluate on or of each other are dropped first, and a larger draw contains the smaller.
+
+Every student, the baseline too, takes the same number of optimiser steps with the same schedule: fewer texts are seen
+more often. The last weights count, no checkpoint is chosen. The teacher runs once over all texts, into a store that
+every student reads; its seconds are not among the student's.
+"""
+
+import argparse
+import csv
+import dataclasses
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+import matplotlib
+import torch
+from datasets import Dataset, concatenate_datasets, disable_progress_bars
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PrinterCallback,
+    set_seed,
+)
+from transformers.utils import logging
+
+from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherCache, create_student
+from hf_distill.data import Task, drop_near_duplicates, load_task, load_text_dataset, mix_sources
+from hf_distill.record import describe_versions
+from hf_distill.reporting.statistics import gap_closed, standard_error
+from hf_distill.reporting.table import markdown_table
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+BASELINE = "no teacher"
+Row = dict[str, Any]
+
+
+@dataclasses.dataclass
+class Settings:
+    """Of a task; `None` among the sizes is all texts."""
+
+    num_labels: int
+    temperature: float
+    teacher_epochs: int
+    teacher_learning_rate: float
+    max_steps: int
+    sizes: tuple[int | None, ...] = (0, 1000, 2000, 4000, None)
+    learning_rate: float = 1e-4
+
+
+SETTINGS = {
+    "banking77": Settings(1000, 1.0, teacher_epochs=20, teacher_learning_rate=1e-4, max_steps=3000),
+    "sst2": Settings(2000, 2.0, teacher_epochs=4, teacher_learning_rate=5e-5, max_steps=4000),
+}
+QUICK = {"num_labels": 96, "teacher_epochs": 1, "max_steps": 3, "sizes": (0, 32, None)}
+NUM_QUICK_ROWS = 64  # unlabelled ones, and as many to evaluate on
+
+
+def load(task_name: str, data_dir: Path) -> Task:
+    if task_name == "sst2":
+        return load_task("sst2", data_dir / "glue")
+    files = {"train_file": data_dir / "banking77/train.csv", "validation_file": data_dir / "banking77/test.csv"}
+    return load_text_dataset(**files, text_column_names=["text"], label_column_name="category")
+
+
+class Curve:
+    """The runs of one task, on rows that are chosen once.
+
+    Args:
+        options: Of the command line.
+        settings: Of the task.
+        folder: For the store and the trainers' output.
+    """
+
+    def __init__(self, options: argparse.Namespace, settings: Settings, folder: str) -> None:
+        self.settings, self.folder, self.bf16 = settings, folder, options.bf16
+        self.task = load(options.task, options.data_dir)
+        self.tokenizer = AutoTokenizer.from_pretrained(options.encoder)
+        rows = self.task.datasets["train"].shuffle(seed=0)
+        labelled, rest = rows.select(range(settings.num_labels)), rows.select(range(settings.num_labels, len(rows)))
+        evaluation = self.task.datasets["validation"].shuffle(seed=0)
+        if options.quick:
+            rest, evaluation = rest.select(range(NUM_QUICK_ROWS)), evaluation.select(range(NUM_QUICK_ROWS))
+        self.unlabelled, self.dropped = drop_near_duplicates(
+            rest.remove_columns("label"),
+            self.task.text_columns,
+            against={"the evaluation's": evaluation, "the labelled": labelled},
+        )
+        self.labelled, self.evaluation = self._tokenize(labelled), self._tokenize(evaluation)
+        self.encoder = options.encoder
+
+    def _tokenize(self, rows: Dataset) -> Dataset:
+        return self.task.tokenize_dataset(rows, self.tokenizer, max_length=64)
+
+    def rows(self, num_texts: int) -> Dataset:
+        """Return the labelled rows and so many unlabelled ones."""
+        if not num_texts:
+            return self.labelled
+        texts = self._tokenize(mix_sources([self.unlabelled], num_rows=num_texts)[0])
+        return concatenate_datasets([self.labelled, texts.cast(self.labelled.features)])
+
+    def train(
+        self, student: PreTrainedModel, teacher: PreTrainedModel | None, rows: Dataset, **changes: Any
+    ) -> tuple[float, float]:
+        """Train a model, on the labels alone if there is no teacher; return its accuracy and seconds."""
+        args = DistillationTrainingArguments(
+            f"{self.folder}/out",
+            per_device_train_batch_size=32,
+            per_device_eval_batch_size=64,
+            warmup_steps=0.1,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+            bf16=self.bf16,
+            teacher_cache_dir=f"{self.folder}/store",
+            **changes,
+        )
+        trainer = DistillationTrainer(
+            student,
+            teacher,
+            args,
+            train_dataset=rows,
+            eval_dataset=self.evaluation,
+            processing_class=self.tokenizer,
+            compute_metrics=self.task.compute_metrics,
+        )
+        trainer.remove_callback(PrinterCallback)
+        start = time.perf_counter()
+        trainer.train()
+        return trainer.evaluate()["eval_accuracy"], time.perf_counter() - start
+
+    def fine_tune_teacher(self) -> tuple[PreTrainedModel, Row]:
+        names = self.task.label_names or []
+        set_seed(0)
+        teacher = AutoModelForSequenceClassification.from_pretrained(
+            self.encoder,
+            num_labels=len(names),
+            id2label=dict(enumerate(names)),
+            label2id={name: i for i, name in enumerate(names)},
+        )
+        accuracy, seconds = self.train(
+            teacher,
+            None,
+            self.labelled,
+            objectives={"ce": 1.0},
+            num_train_epochs=self.settings.teacher_epochs,
+            learning_rate=self.settings.teacher_learning_rate,
+        )
+        return teacher, {"model": "teacher", "texts": 0, "seed": 0, "accuracy": accuracy, "seconds": seconds}
+
+    def label(self, teacher: PreTrainedModel) -> float:
+        """Run the teacher over every text once; return its seconds."""
+        start, dtype = time.perf_counter(), "bfloat16" if self.bf16 else "float32"
+        cache = TeacherCache(f"{self.folder}/store", teacher, self.tokenizer, dtype)
+        for rows in (self.rows(len(self.unlabelled)), self.evaluation):
+            cache.label(rows)
+        return time.perf_counter() - start
+
+    def run(self, teacher: PreTrainedModel, num_texts: int | None, seed: int) -> Row:
+        """Train one student; `num_texts` None is the baseline."""
+        common = {"max_steps": self.settings.max_steps, "learning_rate": self.settings.learning_rate, "seed": seed}
+        loss = {"kl": {"weight": 1.0, "temperature": self.settings.temperature}, "ce": 0.1}
+        set_seed(seed)
+        student = create_student(teacher, layers=[0, teacher.config.num_hidden_layers - 1])
+        if num_texts is None:
+            accuracy, seconds = self.train(student, None, self.labelled, objectives={"ce": 1.0}, **common)
+        else:
+            rows = self.rows(num_texts)
+            accuracy, seconds = self.train(
+                student, teacher, rows, objectives=loss, cache_teacher_outputs=True, **common
+            )
+        model = BASELINE if num_texts is None else "distilled"
+        return {"model": model, "texts": num_texts or 0, "seed": seed, "accuracy": accuracy, "seconds": seconds}
+
+
+def summarise(runs: list[Row], num_eval_rows: int) -> list[Row]:
+    """Average over the seeds, and say how much of the gap between baseline and teacher is closed."""
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for run in runs:
+        groups.setdefault((run["model"], run["texts"]), []).append(run)
+    means = [
+        {"model": model, "texts": texts, "runs": len(group)}
+        | {name: statistics.mean(run[name] for run in group) for name in ("accuracy", "seconds")}
+        for (model, texts), group in groups.items()
+    ]
+    teacher, baseline = (
+        next(row["accuracy"] for row in means if row["model"] == name) for name in ("teacher", BASELINE)
+    )
+    for row in means:
+        row["gap closed"] = gap_closed(teacher, row["accuracy"], baseline, num_eval_rows)
+    return means
+
+
+def to_table(means: list[Row]) -> str:
+    cells = [
+        [
+            row["model"],
+            f"{row['texts']:,}",
+            str(row["runs"]),
+            f"{row['accuracy']:.1%}".replace("%", " %"),
+            "n/a" if row["gap closed"] is None else f"{row['gap closed']:.0%}".replace("%", " %"),
+            f"{row['seconds']:.0f}",
+        ]
+        for row in means
+    ]
+    return markdown_table(["model", "unlabelled texts", "runs", "accuracy", "gap closed", "seconds"], cells)
+
+
+def plot(means: list[Row], title: str, path: Path) -> None:
+    points = [row for row in means if row["model"] == "distilled"]
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    axes.plot([row["texts"] for row in points], [100 * row["accuracy"] for row in points], "o-", label="distilled")
+    for row, style in zip([row for row in means if row["model"] != "distilled"], ("--", ":"), strict=True):
+        axes.axhline(100 * row["accuracy"], color="grey", linestyle=style, label=row["model"])
+    axes.set(xlabel="unlabelled texts", ylabel="accuracy, %", title=title)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def describe(curve: Curve, teacher_seconds: float, num_texts: int) -> str:
+    settings, dropped = curve.settings, ", ".join(f"{n:,} of {name} texts" for name, n in curve.dropped.items())
+    dropped = dropped.replace("of an earlier text texts", "of each other")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    precision = "bfloat16 autocast" if curve.bf16 else "float32"
+    versions = ", ".join(f"{name} {value}" for name, value in describe_versions().items())
+    return (
+        f"{len(curve.labelled):,} labels, {len(curve.evaluation):,} texts to evaluate on (standard error about "
+        f"{100 * standard_error(0.8, len(curve.evaluation)):.1f} points at 80 %). Near-duplicates dropped from the "
+        f"unlabelled texts: {dropped or 'none'}. The teacher is fine-tuned for {settings.teacher_epochs} epochs at a "
+        f"learning rate of {settings.teacher_learning_rate:g}. Every student takes {settings.max_steps:,} steps of 32 "
+        f"rows at {settings.learning_rate:g} and temperature {settings.temperature:g}, from the teacher's layers. Gap "
+        "closed = (student - baseline) / (teacher - baseline). The teacher's one pass over "
+        f"{num_texts:,} texts took {teacher_seconds:.0f} s. {device}, {precision}; {versions}."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", type=Path, required=True)
+    parser.add_argument("--encoder", required=True, help="path or Hub id of the pretrained encoder")
+    parser.add_argument("--task", choices=SETTINGS, default="banking77")
+    parser.add_argument("--max_steps", type=int, help="of every student, in place of the task's")
+    parser.add_argument("--seeds", default="0", help="of the students: 0,1,2")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast, in the teacher's pass too")
+    parser.add_argument("--quick", action="store_true", help="a few rows and steps, to see that it runs")
+    parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    disable_progress_bars()
+    changes = (QUICK if options.quick else {}) | ({"max_steps": options.max_steps} if options.max_steps else {})
+    settings = dataclasses.replace(SETTINGS[options.task], **changes)
+    with tempfile.TemporaryDirectory() as folder:
+        curve = Curve(options, settings, folder)
+        teacher, of_teacher = curve.fine_tune_teacher()
+        runs, teacher_seconds = [of_teacher], curve.label(teacher)
+        all_texts = len(curve.unlabelled)
+        sizes = sorted({all_texts if size is None else min(size, all_texts) for size in settings.sizes})
+        for num_texts in (None, *sizes):
+            for seed in map(int, options.seeds.split(",")):
+                runs.append(curve.run(teacher, num_texts, seed))
+                print({**runs[-1], "accuracy": round(runs[-1]["accuracy"], 4)}, flush=True)
+        means = summarise(runs, len(curve.evaluation))
+        text = describe(curve, teacher_seconds, all_texts + len(curve.labelled) + len(curve.evaluation))
+    table = to_table(means)
+    print(f"\n{text}\n\n{table}")
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    path = options.output_dir / f"transfer_curve_{options.task}{'_quick' if options.quick else ''}"
+    with path.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(runs[0]))
+        writer.writeheader()
+        writer.writerows(runs)
+    path.with_suffix(".md").write_text(f"# How much unlabelled text is enough: {options.task}\n\n{text}\n\n{table}\n")
+    plot(means, f"{options.task}, {len(curve.labelled):,} labels", path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Near-duplicate texts: MinHash signatures find the candidates, the exact Jaccard similarity decides."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from datasets import Dataset
+
+NUM_HASHES = 128
+SHINGLE_SIZE = 2  # words; of a text of ten words, three in a row would leave little that two versions share
+_MAX_MISSED = 1e-3  # of pairs as similar as the threshold
+
+
+class Shingles:
+    """The shingles of texts, as 32-bit hashes: runs of words, upper or lower case, without punctuation.
+
+    A text of fewer words than a shingle has one shingle, the whole text; so has one without a word, such as an emoji.
+    Languages that do not put spaces between words are compared by whole phrases. Texts of a pair share nothing across
+    columns.
+
+    Args:
+        dataset: Rows of text.
+        text_columns: One column, or the two of a pair.
+        size: Words of a shingle.
+    """
+
+    def __init__(self, dataset: Dataset, text_columns: Sequence[str], size: int = SHINGLE_SIZE) -> None:
+        columns = [dataset[column] for column in text_columns]
+        rows = [
+            sorted(
+                {_hash(f"{column} {shingle}") for column, text in enumerate(texts) for shingle in _split(text, size)}
+            )
+            for texts in zip(*columns, strict=True)
+        ]
+        self._starts = np.cumsum([0, *map(len, rows)])
+        self._hashes = np.array([value for row in rows for value in row], dtype=np.uint64)
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, row: int) -> set[int]:
+        return set(self._hashes[self._starts[row] : self._starts[row + 1]].tolist())
+
+    def jaccard(self, row: int, other: int) -> float:
+        """Shared shingles of two rows by all that they have."""
+        return len(self[row] & self[other]) / len(self[row] | self[other])
+
+    def signatures(self, num_hashes: int = NUM_HASHES) -> np.ndarray:
+        """Return the least value of each hash function over a row's shingles, `(num_rows, num_hashes)`.
+
+        The share of equal values in two rows estimates their Jaccard similarity J with a standard deviation of
+        sqrt(J (1 - J) / num_hashes): Broder (1997), "On the resemblance and containment of documents". The functions
+        are multiply-shift, ((a x + b) mod 2^64) >> 32, with the same a and b in every process.
+        """
+        a, b = _random_words((2, num_hashes))
+        least = np.empty((len(self), num_hashes), dtype=np.uint32)
+        if len(self):
+            for i in range(num_hashes):
+                hashed = (self._hashes * a[i] + b[i]) >> np.uint64(32)
+                least[:, i] = np.minimum.reduceat(hashed, self._starts[:-1])
+        return least
+
+    def first_near_duplicates(self, threshold: float, num_known: int = 0) -> np.ndarray:
+        """Find for each row the first one before it that is as similar as the threshold, and is kept.
+
+        Args:
+            threshold: Least Jaccard similarity of near-duplicates, from 0.1 to 1.
+            num_known: Rows at the start that are kept whatever they are like.
+
+        Returns:
+            `(num_rows,)` row numbers; -1 for rows that are kept. A pair as similar as the threshold is missed with a
+            probability of at most 0.001, one that is more similar with less, and equal ones never.
+        """
+        found = np.full(len(self), -1)
+        kept_by_key: dict[int, list[int]] = {}
+        for row, keys in enumerate(self._band_keys(threshold)):
+            if row >= num_known:
+                candidates = sorted({other for key in keys for other in kept_by_key.get(key, ())})
+                found[row] = next((other for other in candidates if self.jaccard(row, other) >= threshold), -1)
+            if found[row] < 0:
+                for key in keys:
+                    kept_by_key.setdefault(key, []).append(row)
+        return found
+
+    def _band_keys(self, threshold: float) -> list[list[int]]:
+        """One number for each band of a signature: rows with one in common are candidates (locality-sensitive)."""
+        rows = _rows_per_band(threshold)
+        num_bands = NUM_HASHES // rows
+        factors, offsets = _random_words((2, num_bands, rows))
+        bands = self.signatures()[:, : num_bands * rows].reshape(-1, num_bands, rows)
+        return [((signature * factors).sum(axis=1) + offsets[:, 0]).tolist() for signature in bands]
+
+
+def _split(text: str, size: int) -> list[str]:
+    words = re.findall(r"\w+", text.casefold()) or [text.strip()]
+    return [" ".join(words[i : i + size]) for i in range(max(1, len(words) - size + 1))]
+
+
+def _hash(shingle: str) -> int:
+    return int.from_bytes(hashlib.blake2b(shingle.encode(), digest_size=4).digest(), "little")
+
+
+def _random_words(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2**64, shape, dtype=np.uint64)
+
+
+def _rows_per_band(threshold: float) -> int:
+    """Return the most rows, hence the fewest false candidates, that miss few enough pairs at the threshold.
+
+    With b bands of r rows each, a pair of similarity s becomes no candidate with the probability (1 - s^r)^b.
+    """
+    sizes = range(1, NUM_HASHES + 1)
+    return max(r for r in sizes if (1 - threshold**r) ** (NUM_HASHES // r) <= _MAX_MISSED)
