@@ -67,13 +67,16 @@ def find_text_columns(
 def _differing_row(
     dataset: Dataset, columns: list[str], is_token_level: bool, tokenizer: PreTrainedTokenizerBase
 ) -> str | None:
-    """Name one of the first rows that the tokenizer makes other ids of; one that was cut is not looked at."""
+    """Name one of the first rows that the tokenizer makes other ids of; those that were cut are left out."""
     rows = dataset[:_CHECKED_ROWS]
-    ids = tokenizer(*(rows[name] for name in columns), is_split_into_words=is_token_level)["input_ids"]
-    for row, (again, given) in enumerate(zip(ids, rows["input_ids"], strict=True)):
-        given = [token for token in given if token != tokenizer.pad_token_id]
-        if len(again) <= len(given) and again != given:
-            return f"for instance in row {row}: {[rows[name][row] for name in columns]}"
+    texts = [rows[name] for name in columns]
+    whole = tokenizer(*texts, is_split_into_words=is_token_level, verbose=False)["input_ids"]
+    given = [[token for token in ids if token != tokenizer.pad_token_id] for ids in rows["input_ids"]]
+    longest = max(map(len, given))
+    for row, (ours, theirs) in enumerate(zip(given, whole, strict=True)):
+        is_cut = len(theirs) > len(ours) == longest
+        if ours != theirs and not is_cut:
+            return f"for instance in row {row}: {[text[row] for text in texts]}"
     return None
 
 
@@ -171,7 +174,7 @@ def _encode_words(
 ) -> dict[str, Any]:
     words = rows[columns[0]]
     theirs = tokenizer(words, is_split_into_words=True, truncation=True, return_attention_mask=False)
-    ours = student_tokenizer(words, is_split_into_words=True, return_attention_mask=False)
+    ours = student_tokenizer(words, is_split_into_words=True, return_attention_mask=False, verbose=False)
     positions = []
     for i, ids in enumerate(rows["input_ids"]):
         # The student's rows may have been cut, before what ends them.
