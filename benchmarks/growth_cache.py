@@ -19,7 +19,7 @@ from tables import Row
 from transformers import PreTrainedTokenizerFast
 
 from hf_distill import TeacherCache
-from hf_distill.cache import teacher_cache
+from hf_distill.cache import output_cache, teacher_cache
 from hf_distill.cache.kept import Kept
 from hf_distill.cache.store import KEY, Store
 from hf_distill.teachers import Teacher
@@ -62,7 +62,7 @@ def _status(name: str) -> float:
 def store_growth(num_rows: int, num_labels: int) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         keys = np.frombuffer(np.random.default_rng(0).bytes(16 * num_rows), KEY)
-        rows = list(np.random.default_rng(1).standard_normal((teacher_cache.ROWS_PER_SHARD, num_labels), np.float32))
+        rows = list(np.random.default_rng(1).standard_normal((output_cache.ROWS_PER_SHARD, num_labels), np.float32))
         store, parts = Store(Path(folder)), np.split(keys, range(len(rows), num_rows, len(rows)))
         seconds = clock(lambda: [store.append(part, rows[: len(part)]) for part in parts], time.perf_counter)
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
@@ -146,7 +146,7 @@ def _label_once(folder: str, dataset: datasets.Dataset, seconds: dict[str, float
             "to rows": (Kept, "flat_rows"),
             "append": (Store, "append"),
             "read": (Store, "rows"),
-            "check column": (teacher_cache, "checksum"),
+            "check column": (output_cache, "checksum"),
         },
     ):
         TeacherCache(folder, make_model(2, 32, 2, seed=0), make_tokenizer()).label(dataset)

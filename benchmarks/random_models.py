@@ -7,7 +7,7 @@ from tqdm.auto import tqdm
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from hf_distill.cache import teacher_cache
+from hf_distill.cache import output_cache
 
 VOCABULARY = 1000
 
@@ -18,7 +18,7 @@ def prepare_process() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     disable_progress_bars()
-    teacher_cache.tqdm = lambda *_, **settings: tqdm(**{**settings, "disable": True})
+    output_cache.tqdm = lambda *_, **settings: tqdm(**{**settings, "disable": True})
 
 
 def make_model(num_labels: int, hidden_size: int, num_hidden_layers: int, seed: int) -> BertForSequenceClassification:

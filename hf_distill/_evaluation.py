@@ -13,13 +13,13 @@ from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging
 
-from hf_distill._running import ChanceGuard, RunningMeans
+from hf_distill._running import ChanceGuard, RunningMeans, StudentGuard
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.labels import id2label_of
 from hf_distill.objectives import DistillationLoss
 from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs
 from hf_distill.problem_types import ProblemType
-from hf_distill.teachers import CachedTeacher, Teacher
+from hf_distill.teachers import BaseTeacher
 
 logger = logging.get_logger(__name__)
 
@@ -28,7 +28,7 @@ class ExactEvaluation(Trainer):
     """The half of [`DistillationTrainer`] that reports: terms of the loss, agreement and the teacher's metrics."""
 
     model: PreTrainedModel
-    teacher: Teacher | CachedTeacher | None
+    teacher: BaseTeacher | None
     problem_type: ProblemType
     distillation_loss: DistillationLoss
 
@@ -43,6 +43,7 @@ class ExactEvaluation(Trainer):
         self.class_names = [id2label[i] for i in range(len(id2label))]
         has_commonest = self.problem_type.is_exclusive and self.problem_type.has_label_names
         self._chance_guard = ChanceGuard(self.class_names, self.args.device) if has_commonest else None
+        self._student_guard = StudentGuard(self.args.device) if self.problem_type.is_exclusive else None
         terms = list(self.distillation_loss.weights)
         self._train_means = RunningMeans([*terms, "labelled"], self.args.device)
         compared = ["agreement"] if self.teacher is not None and self.problem_type.agreement is not None else []
@@ -67,6 +68,8 @@ class ExactEvaluation(Trainer):
             return
         if teacher is not None and self.problem_type.agreement is not None:
             terms = {**terms, "agreement": self.problem_type.agreement(student.logits, teacher.logits)}
+        if teacher is not None and labels is not None and self._student_guard is not None:
+            self._student_guard.add(student.logits, teacher.logits, labels, is_unit)
         self._eval_means.add({**terms, "labelled": labelled}, is_unit)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -136,6 +139,8 @@ class ExactEvaluation(Trainer):
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         means = self._eval_means.reduce(self.accelerator)
         self._check_teacher_at_chance()
+        if self._student_guard is not None:
+            self._student_guard.check(self.accelerator)
         extra: dict[str, Any] = self._named(means)
         if means:
             extra["loss"] = sum(weight * means[name] for name, weight in self.distillation_loss.weights.items())

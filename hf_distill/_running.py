@@ -94,3 +94,39 @@ class ChanceGuard:
                 f"{rows[commonest].item() / num_rows:.1%}. Was it fine-tuned on this task, and do its labels mean "
                 "what the data's do? A student learns what its teacher does."
             )
+
+
+class StudentGuard:
+    """Warns if the teacher does worse than the student already does, at the first evaluation that can tell.
+
+    It compares the units that only the teacher gets right with those that only the student does, as McNemar's test
+    does; the student must be more than two standard errors ahead. It looks at what an evaluation scores anyway.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.is_done = False
+        self._counts = _zeros(4, device)  # units, right: teacher's, student's alone, teacher's alone
+
+    def add(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, is_unit: Tensor) -> None:
+        """Count a batch of evaluation: logits `(batch, num_labels)`, labels and units `(batch,)`."""
+        if self.is_done:
+            return
+        counted = is_unit & (labels != IGNORE_INDEX)
+        student, teacher = (counted & (z.argmax(dim=-1) == labels) for z in (student_logits, teacher_logits))
+        self._counts += torch.stack([counted, teacher, student & ~teacher, teacher & ~student]).to(self._counts).sum(1)
+
+    def check(self, accelerator: Accelerator) -> None:
+        """Look at the counts of all processes at the end of an evaluation; every process must call it."""
+        if self.is_done:
+            return
+        units, right, only_student, only_teacher = accelerator.reduce(self._counts, reduction="sum").tolist()
+        self._counts.zero_()
+        if units < 100:
+            return
+        self.is_done = True
+        if only_student - only_teacher > 2 * (only_student + only_teacher) ** 0.5:
+            logger.warning(
+                f"THE TEACHER IS WORSE THAN THE STUDENT: it gets {right / units:.1%} of {units:,.0f} labelled rows "
+                f"right, the student {(right - only_teacher + only_student) / units:.1%}. Its soft targets hold the "
+                "student back. Take a better teacher, or train on the labels alone."
+            )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_distill import functional
@@ -24,6 +24,8 @@ class ProblemType:
         hard_loss: (logits, labels, label smoothing) -> `(units,)`, the `ce` objective; 0 where there is no label.
         is_labelled: labels of units -> `(units,)` bool.
         unlabelled: The value that says that there is no label.
+        mean_of_teachers: (logits of all teachers, `(num_teachers, units, num_labels)`; their weights, of sum 1) ->
+            `(units, num_labels)`: the logits of the mean of what they predict.
         agreement: (student logits, teacher logits) -> `(units,)`, from 0 to 1; None where nothing is decided.
         has_temperature: Whether the outputs are distributions that a temperature softens.
         is_exclusive: Whether exactly one class is right, so that label smoothing and "at chance" mean anything.
@@ -36,6 +38,7 @@ class ProblemType:
     hard_loss: Callable[[Tensor, Tensor, float], Tensor]
     is_labelled: Callable[[Tensor], Tensor]
     unlabelled: float
+    mean_of_teachers: Callable[[Tensor, Tensor], Tensor]
     agreement: Callable[[Tensor, Tensor], Tensor] | None = None
     has_temperature: bool = True
     is_exclusive: bool = False
@@ -90,6 +93,7 @@ def _one_class(name: str, **changes: bool) -> ProblemType:
         hard_loss=functional.cross_entropy,
         is_labelled=_has_class,
         unlabelled=functional.IGNORE_INDEX,
+        mean_of_teachers=functional.mean_of_softmax,
         agreement=_same_class,
         is_exclusive=True,
         **changes,
@@ -104,6 +108,7 @@ PROBLEM_TYPES = {
         hard_loss=lambda logits, labels, _: functional.binary_cross_entropy(logits, labels),
         is_labelled=_has_target,
         unlabelled=float("nan"),
+        mean_of_teachers=functional.mean_of_sigmoid,
         agreement=_same_decisions,
     ),
     "regression": ProblemType(
@@ -113,6 +118,7 @@ PROBLEM_TYPES = {
         hard_loss=lambda logits, labels, _: functional.squared_error(logits, labels),
         is_labelled=_has_target,
         unlabelled=float("nan"),
+        mean_of_teachers=functional.weighted_mean,
         has_temperature=False,
     ),
     "token_classification": _one_class("token_classification", is_token_level=True),
@@ -121,6 +127,12 @@ PROBLEM_TYPES = {
 
 # What the head alone says; the heads for sequences leave it to `config.problem_type`.
 _HEADS = {"ForTokenClassification": "token_classification", "ForMaskedLM": "masked_lm"}
+
+
+def without_adapter(model: nn.Module) -> nn.Module:
+    """Return the model inside of a PEFT model, which takes any argument and names none; others as they are."""
+    get_base_model = getattr(model, "get_base_model", None)
+    return get_base_model() if get_base_model else model
 
 
 def resolve_problem_type(model: PreTrainedModel) -> ProblemType:
@@ -132,8 +144,7 @@ def resolve_problem_type(model: PreTrainedModel) -> ProblemType:
     Raises:
         ValueError: for a problem type that is not supported, or that the head contradicts.
     """
-    get_base_model = getattr(model, "get_base_model", None)  # of a PEFT model
-    config, head = model.config, type(get_base_model() if get_base_model else model).__name__
+    config, head = model.config, type(without_adapter(model)).__name__
     of_head = next((name for suffix, name in _HEADS.items() if head.endswith(suffix)), None)
     name = config.problem_type or of_head
     name = name or ("regression" if config.num_labels == 1 else "single_label_classification")

@@ -1,89 +1,272 @@
 """Teachers: from a batch to `ClassifierOutputs`; frozen, without a graph, on their own inputs."""
 
 import inspect
+import math
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from hf_distill import functional
 from hf_distill.outputs import TEACHER_LOGITS, Batch, ClassifierOutputs
+from hf_distill.problem_types import ProblemType, without_adapter
 
 logger = logging.get_logger(__name__)
 
 
-class Teacher:
+class BaseTeacher:
+    """What a teacher is to the Trainer: some columns of a batch go in, outputs in the student's order come out.
+
+    Whatever else it takes (other token ids, a store, a function to call) is done to the data set beforehand and is
+    one of the columns. A subclass says which columns it reads, and how outputs are made of them.
+
+    Attributes:
+        columns: What it reads of a batch, if it is there.
+        needs: Those without which it can say nothing.
+        label_order: Its class for each of the student's; None for the same order.
+        temperature: What its logits are divided by, its calibration. The objective's temperature comes on top.
+    """
+
+    columns: frozenset[str]
+    needs: frozenset[str]
+    label_order: list[int] | None = None
+    temperature: float = 1.0
+
+    def covers(self, batch: Batch) -> bool:
+        """Whether this batch is enough to know the teacher's outputs."""
+        return self.needs <= batch.keys()
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> ClassifierOutputs:
+        """Return the teacher's outputs: calibrated logits in float32, in the student's label order.
+
+        Raises:
+            ValueError: if a column is missing that it needs.
+        """
+        if not self.covers(batch):
+            missing = ", ".join(f"`{name}`" for name in sorted(self.needs - batch.keys()))
+            raise ValueError(
+                f"The teacher cannot be asked: the data set has no column {missing}. Pass `teacher_model`, or add its "
+                f"logits as a column `{TEACHER_LOGITS}`."
+            )
+        outputs = self._outputs(batch)
+        logits = outputs.logits.float() / self.temperature
+        return ClassifierOutputs(
+            logits if self.label_order is None else logits[..., self.label_order],
+            outputs.hidden_states,
+            outputs.attentions,
+        )
+
+    def _outputs(self, batch: Batch) -> ClassifierOutputs:
+        """Return what the teacher says, in its own order of the classes."""
+        raise NotImplementedError
+
+
+class Teacher(BaseTeacher):
     """A live teacher.
 
     Args:
-        model: A classifier. It is put into evaluation mode, its parameters stop requiring gradients, and it moves to
-            `device`; it stays outside of every optimiser, checkpoint and autograd graph.
-        device: Where it runs.
+        model: A classifier, with or without a PEFT adapter. It is put into evaluation mode, its parameters stop
+            requiring gradients, and it moves to `device` unless it must stay where it is (see [`is_placed`]), in which
+            case its inputs go there; it stays outside of every optimiser, checkpoint and autograd graph.
+        device: Where the outputs are wanted.
         dtype: Precision of the forward pass: "float32", or "bfloat16" or "float16" by autocast.
         reads: What is read of its outputs beside the logits: "hidden_states".
+        prefix: What the names of its columns start with, if it does not read the student's: its own tokens. The
+            column `<prefix>positions` then says for each token of the student which of its own has the same word.
 
     Raises:
-        ValueError: if the weights are of lower precision than `dtype`.
+        ValueError: if the weights are of lower precision than `dtype`, or not finite.
     """
 
     def __init__(
-        self, model: PreTrainedModel, device: torch.device, dtype: str = "float32", reads: Collection[str] = ()
+        self,
+        model: PreTrainedModel,
+        device: torch.device,
+        dtype: str = "float32",
+        reads: Collection[str] = (),
+        prefix: str = "",
     ) -> None:
         if dtype == "float32" and model.dtype != torch.float32:
             raise ValueError(
                 f"The teacher's weights are {model.dtype}, but it is to run in float32. Load it with "
                 "`dtype=torch.float32`, or set `teacher_dtype` to 'bfloat16' or 'float16'."
             )
-        if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        here = [parameter for parameter in model.parameters() if not parameter.is_meta]
+        if not all(parameter.isfinite().all() for parameter in here):
             raise ValueError("The teacher has weights that are NaN or infinite. Load a checkpoint that is whole.")
         # A model that was trained in mixed precision keeps an autocast in its forward; here `dtype` alone decides.
         model = extract_model_from_parallel(model, keep_fp32_wrapper=False)
         self.model = model.eval().requires_grad_(False)
-        self.model.to(device)
         self.device = device
+        move(self.model, device)
+        self._home = here[0].device if is_placed(model) else device
         self.dtype: torch.dtype = getattr(torch, dtype)
-        self.columns = frozenset(inspect.signature(model.forward).parameters) - {"labels"}
+        inputs = frozenset(inspect.signature(without_adapter(model).forward).parameters) - {"labels"}
+        self._inputs = {prefix + name: name for name in inputs}
+        self._positions = f"{prefix}positions"
+        self.columns = frozenset(self._inputs) | ({self._positions} if prefix else set())
+        self.needs = frozenset({f"{prefix}input_ids"})
         self.flags = {f"output_{name}": True for name in reads}
-        self.label_order: list[int] | None = None
 
-    @torch.no_grad()
-    def __call__(self, batch: Batch) -> ClassifierOutputs:
-        """Run the teacher on the columns of `batch` that it knows; logits in float32 and the student's label order."""
-        inputs = {name: value for name, value in batch.items() if name in self.columns}
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+    def _outputs(self, batch: Batch) -> ClassifierOutputs:
+        inputs = {self._inputs[name]: value.to(self._home) for name, value in batch.items() if name in self._inputs}
+        with torch.autocast(self._home.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             outputs = self.model(**inputs, **self.flags)
-        return ClassifierOutputs(_in_order(outputs.logits, self.label_order), outputs.get("hidden_states"))
+        logits = outputs.logits.to(self.device)
+        if self._positions in self.columns and self._positions in batch:
+            logits = _at(batch[self._positions], logits)
+        states = outputs.get("hidden_states")
+        return ClassifierOutputs(logits, states and tuple(state.to(self.device) for state in states))
 
-    def covers(self, batch: Batch) -> bool:
-        """Whether this batch is enough to know the teacher's outputs."""
+
+def _at(positions: Tensor, logits: Tensor) -> Tensor:
+    """Pick the logits of tokens by their positions, `(batch, length)`; -1 where there is none, whatever that gives."""
+    return logits.gather(1, positions.clamp(min=0)[..., None].expand(-1, -1, logits.shape[-1]))
+
+
+def is_placed(model: PreTrainedModel) -> bool:
+    """Whether a model must stay where it is: quantised, or spread over devices by `device_map`."""
+    if getattr(model, "hf_device_map", None) or getattr(model, "hf_quantizer", None):
         return True
+    # Of `torch.ao.quantization.quantize_dynamic`, whose kernels exist on the CPU alone.
+    return any(type(module).__module__.startswith("torch.ao.nn.quantized") for module in model.modules())
 
 
-class CachedTeacher:
-    """A teacher whose logits are a column of the data set, `teacher_logits`; in the student's label order if unset."""
-
-    columns = frozenset({TEACHER_LOGITS})
-    label_order: list[int] | None = None
-
-    def __call__(self, batch: Batch) -> ClassifierOutputs:
-        """Return the logits that the batch carries, `(batch, num_labels)`."""
-        if TEACHER_LOGITS not in batch:
-            raise ValueError(
-                f"There is no teacher: the data set has no column `{TEACHER_LOGITS}`. Pass `teacher_model`, or add "
-                "its logits as that column."
-            )
-        return ClassifierOutputs(_in_order(batch[TEACHER_LOGITS], self.label_order))
-
-    def covers(self, batch: Batch) -> bool:
-        """Whether this batch is enough to know the teacher's outputs."""
-        return TEACHER_LOGITS in batch
+def move(model: PreTrainedModel, device: torch.device) -> None:
+    """Move a model that may be moved."""
+    if not is_placed(model):
+        torch.nn.Module.to(model, device)
 
 
-def _in_order(logits: Tensor, label_order: list[int] | None) -> Tensor:
-    return logits.float() if label_order is None else logits.float()[..., label_order]
+class CachedTeacher(BaseTeacher):
+    """A teacher whose logits are a column of the data set; in the student's label order if `label_order` is unset.
+
+    Args:
+        column: Its name.
+    """
+
+    def __init__(self, column: str = TEACHER_LOGITS) -> None:
+        self.column = column
+        self.columns = self.needs = frozenset({column})
+
+    def _outputs(self, batch: Batch) -> ClassifierOutputs:
+        return ClassifierOutputs(batch[self.column])
+
+
+# ---- What a user may pass as `teacher_model` beside a model ----
+
+
+@dataclass(frozen=True)
+class FunctionTeacher:
+    """A teacher that is a function of texts: an API, a pipeline, rules. It is called once per distinct text.
+
+    A function that is passed as it is, without this class, has the student's classes and no name.
+
+    Args:
+        function: From a list of texts (of pairs of texts, if the data set has two text columns) to their logits,
+            `(len(texts), num_labels)`, as an array, a tensor or lists; for probabilities return their logarithms.
+        labels: Names of the classes in its order; None for the student's.
+        name: What its outputs are stored under in `teacher_cache_dir`, to be found by later runs. Choose another name
+            when anything about the function changes. None to keep them for this Trainer only.
+        batch_size: Texts of a call.
+    """
+
+    function: Callable[[list[Any]], Any]
+    labels: Sequence[str] | None = None
+    name: str | None = None
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if self.name is not None and not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise ValueError(f"`name` must be letters, digits, '-', '_' and '.'; got {self.name!r}.")
+        if self.batch_size < 1:
+            raise ValueError(f"`batch_size` must be at least 1, got {self.batch_size}.")
+
+
+@dataclass(frozen=True)
+class TeacherEnsemble:
+    r"""Several teachers that teach as one, by the weighted mean of what they predict.
+
+    With $z_k$ the logits of teacher $k$ in the student's order of the classes, $T_k$ its own temperature and $w_k$ its
+    weight (their sum is made 1), the logits of the ensemble are
+
+    $$z = \log \sum_k w_k\, \mathrm{softmax}(z_k / T_k) \quad \text{(probabilities)}, \qquad
+    z = \sum_k w_k\, z_k / T_k \quad \text{(logits)},$$
+
+    and every objective takes them as those of one teacher; its temperature softens the mean. The arithmetic mean of
+    the probabilities is the default; the mean of the logits is the geometric one, normalised. Both are named by
+    Hinton et al. (2015), section 2, https://huggingface.co/papers/1503.02531. Multi-label, the mean of the
+    probabilities is taken class by class; of regressions the outputs themselves are averaged either way.
+
+    Teachers may differ in architecture, tokenizer and order of the classes. With `cache_teacher_outputs` each has a
+    store of its own, so that other weights, temperatures or subsets compute nothing again.
+
+    Args:
+        teachers: Whatever `teacher_model` takes for one teacher: models, paths, functions.
+        weights: One a teacher, > 0; None for equal ones.
+        mean_of: "probabilities" or "logits".
+        temperatures: One a teacher, > 0; None for 1. `calibrate_teacher` finds them.
+        processing_classes: One a teacher, its tokenizer, or None where it reads the student's token ids; None if the
+            Trainer's `teacher_processing_class` is that of all.
+
+    Raises:
+        ValueError: for no teachers, or numbers that are out of range or too many.
+    """
+
+    teachers: Sequence[Any]
+    weights: Sequence[float] | None = None
+    mean_of: str = "probabilities"
+    temperatures: Sequence[float] | None = None
+    processing_classes: Sequence[PreTrainedTokenizerBase | None] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.teachers:
+            raise ValueError("An ensemble needs at least one teacher.")
+        if self.mean_of not in ("probabilities", "logits"):
+            raise ValueError(f"`mean_of` must be 'probabilities' or 'logits', got {self.mean_of!r}.")
+        for name in ("weights", "temperatures", "processing_classes"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.teachers):
+                raise ValueError(f"{len(self.teachers)} teachers and {len(values)} `{name}`: give one a teacher.")
+        for name in ("weights", "temperatures"):
+            if not all(0 < value < math.inf for value in getattr(self, name) or ()):
+                raise ValueError(f"`{name}` must be finite numbers > 0, got {list(getattr(self, name))}.")
+
+    def normalised_weights(self) -> list[float]:
+        """Return the weights, scaled to the sum 1."""
+        weights = self.weights or [1.0] * len(self.teachers)
+        return [weight / sum(weights) for weight in weights]
+
+
+class EnsembleTeacher(BaseTeacher):
+    """The teachers of a [`TeacherEnsemble`], as one.
+
+    Args:
+        members: One a teacher, each with its own columns.
+        ensemble: How their outputs are averaged.
+    """
+
+    def __init__(self, members: Sequence[BaseTeacher], ensemble: TeacherEnsemble) -> None:
+        self.members, self.mean_of = list(members), ensemble.mean_of
+        self.columns = frozenset[str]().union(*(member.columns for member in members))
+        self.needs = frozenset[str]().union(*(member.needs for member in members))
+        self.weights = torch.tensor(ensemble.normalised_weights())
+
+    def bind(self, problem_type: ProblemType) -> None:
+        """Fix the problem type, which says what a mean of predictions is."""
+        takes_logits = self.mean_of == "logits"
+        self._mean = functional.weighted_mean if takes_logits else problem_type.mean_of_teachers
+
+    def _outputs(self, batch: Batch) -> ClassifierOutputs:
+        logits = torch.stack([member(batch).logits for member in self.members])
+        return ClassifierOutputs(self._mean(logits, self.weights.to(logits.device)))
 
 
 def load_teacher(name_or_path: str | os.PathLike, revision: str | None = None) -> PreTrainedModel:
@@ -101,24 +284,3 @@ def load_teacher(name_or_path: str | os.PathLike, revision: str | None = None) -
             "its head is random and a student would learn noise. Fine-tune it on the task first."
         )
     return model
-
-
-def resolve_teacher(
-    teacher_model: PreTrainedModel | str | os.PathLike | None, device: torch.device, dtype: str
-) -> Teacher | CachedTeacher:
-    """Make a teacher of a model, of a path or Hub id, or (None) of the column `teacher_logits`.
-
-    Raises:
-        TypeError: for anything else.
-    """
-    if teacher_model is None:
-        return CachedTeacher()
-    if isinstance(teacher_model, str | os.PathLike):
-        teacher_model = load_teacher(teacher_model)
-    if not isinstance(teacher_model, PreTrainedModel):
-        raise TypeError(
-            "`teacher_model` must be a transformers model, a path or a Hub id, or None with a column "
-            f"`{TEACHER_LOGITS}`; got {type(teacher_model).__name__}. Of a PEFT "
-            "model, pass what `merge_and_unload()` returns."
-        )
-    return Teacher(teacher_model, device, dtype)

@@ -22,12 +22,13 @@ from hf_distill.data.checks import check_dataset, labelled_rows
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
+from hf_distill.teachers import TeacherEnsemble
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)
 
 
-class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
+class DistillationTrainer(Units, Teaching, ExactEvaluation, Publishing):
     r"""Train a student classifier on the outputs of a teacher, on labels, or on both.
 
     The loss of one optimiser step is the weighted sum of its objectives, each summed over the units (rows) of all
@@ -42,12 +43,19 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
 
     Args:
         model: The student. Exactly one of `model` and `model_init` is needed.
-        teacher_model: The fine-tuned teacher, as a model (it is frozen and moved to the device), a path or a Hub id;
-            None if the data sets carry its logits as a column `teacher_logits`, or if no objective needs it.
+        teacher_model: The fine-tuned teacher, as a model (frozen, and moved to the device unless it is quantised or
+            spread over several), a path or a Hub id; a PEFT model; a function from texts to logits, which is called
+            once per distinct text ([`~hf_distill.teachers.FunctionTeacher`]); a list of these or a
+            [`TeacherEnsemble`]; None if the data sets carry its logits as a column `teacher_logits`
+            ([`~hf_distill.data.soft_labels`] makes it), or if no objective needs it.
         args: The arguments, constants of the loss among them.
         train_dataset: Tokenised rows; columns that only the teacher reads, `token_type_ids` for instance, are kept.
         eval_dataset: The same, or a dict of them.
-        teacher_processing_class: The teacher's tokenizer; so far it must be the student's, which is the default.
+        teacher_processing_class: The teacher's tokenizer if it is not the student's: the raw text beside the token ids
+            is then tokenised for it, cut to its `model_max_length`. Of an ensemble that of all teachers, unless the
+            `TeacherEnsemble` names one for each.
+        teacher_text_columns: The columns with the raw text, one or two of a pair, or the one of words, for teachers
+            that do not read the student's token ids; unset, the text columns if there are no others.
         objectives: A spec or a list of [`~hf_distill.objectives.Objective`], in place of what `args` says.
         **trainer_kwargs: `data_collator`, `processing_class`, `model_init`, `compute_metrics`, `callbacks`,
             `optimizers` and the others of `transformers.Trainer`.
@@ -55,7 +63,7 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
     Raises:
         ValueError: before training starts, for label spaces that do not match, a data set that cannot be trained on,
             or settings that exclude each other; the message says what to do.
-        TypeError: for a teacher that is no model.
+        TypeError: for a teacher that is nothing of the above.
     """
 
     # Both terms are normalised here; Trainer believes that BERT normalises by itself, which it does not (#47688).
@@ -64,12 +72,13 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
     def __init__(
         self,
         model: PreTrainedModel | None = None,
-        teacher_model: PreTrainedModel | str | os.PathLike | None = None,
+        teacher_model: PreTrainedModel | str | os.PathLike | Callable | Sequence | TeacherEnsemble | None = None,
         args: DistillationTrainingArguments | None = None,
         *,
         train_dataset: Dataset | datasets.Dataset | None = None,
         eval_dataset: Dataset | datasets.Dataset | Mapping[str, Dataset] | None = None,
         teacher_processing_class: PreTrainedTokenizerBase | None = None,
+        teacher_text_columns: Sequence[str] | None = None,
         objectives: Mapping[str, Any] | Sequence[Objective] | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         compute_loss_func: Callable | None = None,
@@ -77,12 +86,6 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
     ) -> None:
         args = args or DistillationTrainingArguments("tmp_trainer")
         _check_arguments(args)
-        own = teacher_processing_class is not trainer_kwargs.get("processing_class")
-        if teacher_processing_class is not None and own:
-            raise ValueError(
-                "A teacher with a tokenizer of its own cannot be used yet: both models read the same token ids. Leave "
-                "`teacher_processing_class` out, or pass a column `teacher_logits` instead of the teacher."
-            )
         if compute_loss_func is not None:
             raise ValueError("`compute_loss_func` would take the place of distillation. Pass `objectives` instead.")
         if model is not None and model is teacher_model:
@@ -92,7 +95,13 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
         self._objectives = objectives
         terms = build_objectives(args.objective_spec() if objectives is None else objectives)
         self._needs_teacher = any(term.weight > 0 and term.teacher_reads for term in terms)
-        self._resolve_teacher(teacher_model, args, trainer_kwargs.get("processing_class"))
+        self._resolve_teacher(
+            teacher_model,
+            args,
+            trainer_kwargs.get("processing_class"),
+            teacher_processing_class,
+            teacher_text_columns,
+        )
         self.record: dict[str, Any] = {}
         super().__init__(
             model=model,
@@ -108,7 +117,9 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
             self.data_collator = TokenCollator(self.data_collator, side)
         self._build_loss()
         self._check_datasets()
-        self._label_datasets()
+        self._prepare_datasets()
+        if args.calibrate_teacher:
+            self._calibrate_teacher()
 
     # ---- Construction ----
 
@@ -138,10 +149,10 @@ class DistillationTrainer(Teaching, Units, ExactEvaluation, Publishing):
                     role,
                     self.problem_type,
                     self.class_names,
-                    needs_teacher_logits=role == "training" and self._needs_teacher and self.teacher_config is None,
+                    needs_teacher_logits=role == "training" and self._needs_teacher and not self.teacher_sources,
                     needs_labels=self.distillation_loss.reads_labels,
                 )
-                if self.teacher_config is not None and TEACHER_LOGITS in getattr(dataset, "column_names", []):
+                if self.teacher_sources and TEACHER_LOGITS in getattr(dataset, "column_names", []):
                     logger.warning(
                         f"The {role} data set has a column `{TEACHER_LOGITS}`, which is not used: `teacher_model` is "
                         "given, and runs. Leave it out to train on the column."

@@ -57,13 +57,6 @@ def test_bad_input_is_refused_before_training(models, dataset, tokenizer, tmp_pa
         )
 
 
-def test_a_tokenizer_of_the_teachers_own_is_refused_for_now(models, tmp_path, tokenizer):
-    with pytest.raises(ValueError, match="cannot be used yet"):
-        DistillationTrainer(
-            *models, make_args(tmp_path), processing_class=tokenizer, teacher_processing_class=copy.copy(tokenizer)
-        )
-
-
 def test_a_teacher_of_nan_is_refused(models, dataset, tokenizer, tmp_path):
     teacher = tiny_model()
     teacher.classifier.bias.data[0] = float("nan")

@@ -19,7 +19,7 @@ from tiny import tiny_dataset, tiny_model, tiny_tokenizer, visible_to_caplog
 from transformers import BertConfig, BertForTokenClassification
 
 from hf_distill import DistillationTrainer, TeacherCache
-from hf_distill.cache import teacher_cache
+from hf_distill.cache import output_cache
 from hf_distill.cache.fingerprint import fingerprint
 from hf_distill.cache.store import KEY, Store
 
@@ -175,8 +175,8 @@ def test_two_writers_on_one_folder_do_not_disturb_each_other(tmp_path):
 SLOW_RUN = """
 import sys
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
-from hf_distill.cache import TeacherCache, teacher_cache
-teacher_cache.ROWS_PER_SHARD, teacher_cache.MAX_TOKENS = 64, 100
+from hf_distill.cache import TeacherCache, output_cache, teacher_cache
+output_cache.ROWS_PER_SHARD, teacher_cache.MAX_TOKENS = 64, 100
 tokenizer = tiny_tokenizer()
 TeacherCache(sys.argv[1], tiny_model(4, seed=1), tokenizer).label(tiny_dataset(tokenizer, 4000))
 """
@@ -192,7 +192,7 @@ def test_a_killed_run_loses_at_most_the_shard_in_flight(tmp_path, tokenizer, mon
         time.sleep(0.02)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    monkeypatch.setattr(teacher_cache, "ROWS_PER_SHARD", 4096)
+    monkeypatch.setattr(output_cache, "ROWS_PER_SHARD", 4096)
     cache = TeacherCache(tmp_path, tiny_model(4, seed=1), tokenizer)
     stored = len(cache.store)
     assert stored >= 3 * 64

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import yaml
-from tiny import LABEL_NAMES, tiny_model, tiny_rows
+from tiny import LABEL_NAMES, tiny_model, tiny_rows, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from hf_distill.cli import main
@@ -169,3 +169,23 @@ def test_multi_label_rows_are_distilled_through_the_cache_command_too(tmp_path, 
     assert (live["problem_type"], live["dataset"]["unlabelled_rows"]) == ("multi_label_classification", 5)
     for name in ("loss", "loss_kl", "loss_ce", "f1_micro"):
         assert cached["metrics"]["student"][name] == pytest.approx(live["metrics"]["student"][name], rel=1e-4)
+
+
+def test_train_takes_a_student_with_another_tokenizer(folder, tmp_path, capsys):
+    from test_teacher_tokenizer import letters_tokenizer, roberta
+
+    roberta().save_pretrained(tmp_path / "teacher")
+    letters_tokenizer(140).save_pretrained(tmp_path / "teacher")
+    tiny_model(num_hidden_layers=1, seed=2).save_pretrained(tmp_path / "student")
+    tiny_tokenizer().save_pretrained(tmp_path / "student")
+    given = flags(
+        folder, tmp_path / "out", teacher_model_name_or_path=tmp_path / "teacher", student_num_hidden_layers=None,
+        student_model_name_or_path=tmp_path / "student", transfer_file=folder / "transfer.txt",
+        cache_teacher_outputs=True, teacher_cache_dir=tmp_path / "cache",
+    )  # fmt: skip
+    main(["train", *given, "--baseline", "--fine_tune_teacher"])
+    assert "baseline (no teacher)" in capsys.readouterr().out
+    record = json.loads((tmp_path / "out" / "distillation.json").read_text())
+    assert record["teacher"]["model_type"] == "roberta"
+    assert record["latency"].keys() == {"teacher", "student", "baseline"}
+    assert pipeline("text-classification", model=str(tmp_path / "out"))(["a great film"])[0]["label"] in LABEL_NAMES

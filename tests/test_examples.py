@@ -110,6 +110,17 @@ def test_distil_multi_label_reads_the_original_files(tmp_path, tokenizer):
     assert config["problem_type"] == "multi_label_classification"
 
 
+def test_distil_an_ensemble_compares_it_with_one_teacher(tmp_path, tokenizer):
+    write_encoder(tmp_path / "encoder", tokenizer)
+    write_custom_files(tmp_path / "out" / "data", ("labelled.csv", "test.csv", "unlabelled.txt"))
+    command = [sys.executable, str(EXAMPLES / "distil_an_ensemble.py"), "--quick", "--num_teachers", "2"]
+    command += ["--num_hidden_layers", "2", "--output_dir", "out", "--model_name_or_path", "encoder"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "student of the ensemble" in done.stdout
+    assert "The ensemble was worth" in done.stdout
+
+
 def test_the_python_example_of_the_readme_runs_as_it_is(tmp_path, tokenizer):
     readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)

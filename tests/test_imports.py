@@ -12,10 +12,11 @@ import hf_distill
 ROOT = Path(hf_distill.__file__).parent
 # A room may import rooms of lower layers only.
 LAYERS = [
-    {"functional", "outputs", "labels", "students", "_files", "_redaction", "_sampling"},
+    {"functional", "outputs", "labels", "students", "calibration", "_files", "_redaction", "_sampling"},
     {"problem_types"},
     {"objectives", "teachers"},
     {"training_args", "_running", "data", "record", "cache", "_trained_objectives"},
+    {"_sources"},
     {"reporting", "_evaluation", "_publishing", "_teaching", "_units", "export"},
     {"trainer"},
     {"search"},

@@ -36,7 +36,8 @@ class ModelArguments:
         default=None, metadata={"help": "Learning rate of that fine-tuning. Unset: learning_rate."}
     )
     student_model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Path or Hub id of a student, instead of layers of the teacher."}
+        default=None,
+        metadata={"help": "Path or Hub id of a student, instead of layers of the teacher; its tokenizer may differ."},
     )
     student_num_hidden_layers: int | None = field(
         default=None, metadata={"help": "Make the student of so many of the teacher's layers, evenly spaced."}

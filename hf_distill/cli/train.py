@@ -41,31 +41,44 @@ def run(arguments: Sequence[str]) -> None:
         )
     task, transfer = _load(data, args)
     teacher = _load_teacher(models, task)
-    tokenizer = load_tokenizer(*_whose_tokenizer(models))
+    tokenizer, own = _load_tokenizers(models, data)
     label2id = None if teacher is None else label2id_of(teacher.config)
-    rows, train = _tokenize(task, transfer, tokenizer, label2id, data, args)
+    if own is not None and data.transfer_min_confidence is not None:
+        raise ValueError(
+            "--transfer_min_confidence reads the teacher's logits of the student's token ids, and the two have "
+            "tokenizers of their own. Choose the texts by `hf-distill cache`, and train on its output."
+        )
+    rows, train = _tokenize(task, transfer, tokenizer, label2id, data, args, keep_text=own is not None)
     common = {
         "eval_dataset": rows[task.validation_splits[0]],
         "processing_class": tokenizer,
         "compute_metrics": task.compute_metrics_for(label2id),
     }
+    teaching: dict[str, Any] = {"teacher_processing_class": own}
+    if own is not None:
+        teaching["teacher_text_columns"] = task.text_columns
     if models.baseline:
         args.check_baseline()
     if teacher is not None and models.fine_tune_teacher:
         # What is wrong with the student, the loss or the rows is said now, not after the teacher's training.
         dry = dataclasses.replace(args, cache_teacher_outputs=False, push_to_hub=False)
         DistillationTrainer(
-            _make_student(models, teacher, tokenizer, task), teacher, dry, train_dataset=train, **common
+            _make_student(models, teacher, task), teacher, dry, train_dataset=train, **common, **teaching
         )
-        _fine_tune(teacher, rows["train"], common, models, args)
+        if own is None:
+            _fine_tune(teacher, rows["train"], common, models, args)
+        else:
+            of_teacher = task.tokenize(own, data.max_seq_length, label2id)
+            changed = {"eval_dataset": of_teacher[task.validation_splits[0]], "processing_class": own}
+            _fine_tune(teacher, of_teacher["train"], common | changed, models, args)
     if transfer is not None:
-        if teacher is not None and args.cache_teacher_outputs:
+        if teacher is not None and args.cache_teacher_outputs and own is None:
             train = _select(transfer, train, rows[task.validation_splits[0]], teacher, tokenizer, args)
         if args.process_index == 0:
             print(transfer.summary())
-    student = _make_student(models, teacher, tokenizer, task)
+    student = _make_student(models, teacher, task)
     untrained = copy.deepcopy(student) if models.baseline else None
-    trainer = DistillationTrainer(student, teacher, args, train_dataset=train, **common)
+    trainer = DistillationTrainer(student, teacher, args, train_dataset=train, **common, **teaching)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.evaluate()
     for split in task.validation_splits[1:]:  # MNLI has two
@@ -80,7 +93,7 @@ def run(arguments: Sequence[str]) -> None:
         trainer.record["teacher"] = described or None
     if transfer is not None:
         trainer.record["dataset"]["transfer"] = transfer.report
-    _finish(trainer, compared, rows[task.validation_splits[0]], tokenizer)
+    _finish(trainer, compared, rows[task.validation_splits[0]], own, task.text_columns)
 
 
 def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Task, TransferSet | None]:
@@ -105,10 +118,20 @@ def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel | None:
         raise OSError(f"The teacher {name!r} cannot be loaded: {error}") from error
 
 
-def _whose_tokenizer(models: ModelArguments) -> tuple[str, str | None]:
-    if models.teacher_model_name_or_path is not None:
-        return models.teacher_model_name_or_path, models.teacher_revision
-    return cast(str, models.student_model_name_or_path), None
+def _load_tokenizers(
+    models: ModelArguments, data: DataArguments
+) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase | None]:
+    """Return the tokenizer of the rows, and the teacher's if it is another one than the student's."""
+    if models.teacher_model_name_or_path is None:
+        return load_tokenizer(cast(str, models.student_model_name_or_path)), None
+    teacher = load_tokenizer(models.teacher_model_name_or_path, models.teacher_revision)
+    if models.student_model_name_or_path is None:
+        return teacher, None
+    student = load_tokenizer(models.student_model_name_or_path)
+    if student.get_vocab() == teacher.get_vocab():
+        return teacher, None
+    teacher.model_max_length = min(data.max_seq_length, teacher.model_max_length)
+    return student, teacher
 
 
 def _load_new_head(name: str, revision: str | None, task: Task) -> PreTrainedModel:
@@ -131,13 +154,14 @@ def _tokenize(
     label2id: Mapping[str, int] | None,
     data: DataArguments,
     args: DistillationTrainingArguments,
+    keep_text: bool,
 ) -> tuple[DatasetDict, Dataset]:
     """Return the splits, and what the student is to be trained on: labelled and unlabelled rows together."""
     with args.main_process_first(desc="tokenising the data"):
-        rows = task.tokenize(tokenizer, data.max_seq_length, label2id)
+        rows = task.tokenize(tokenizer, data.max_seq_length, label2id, keep_text)
         if transfer is None:
             return rows, rows["train"]
-        unlabelled = task.tokenize_dataset(transfer.text, tokenizer, data.max_seq_length, label2id)
+        unlabelled = task.tokenize_dataset(transfer.text, tokenizer, data.max_seq_length, label2id, keep_text)
         if set(unlabelled.column_names) != set(rows["train"].column_names):
             raise ValueError(
                 f"Either the labelled or the unlabelled rows have a column `{TEACHER_LOGITS}`, the others lack it. "
@@ -177,31 +201,20 @@ def _fine_tune(
     trainer.save_model()
 
 
-def _make_student(
-    models: ModelArguments, teacher: PreTrainedModel | None, tokenizer: PreTrainedTokenizerBase, task: Task
-) -> PreTrainedModel:
-    student = _new_student(models, teacher, tokenizer, task)
+def _make_student(models: ModelArguments, teacher: PreTrainedModel | None, task: Task) -> PreTrainedModel:
+    student = _new_student(models, teacher, task)
     if models.freeze_student_embeddings:
         student.get_input_embeddings().requires_grad_(False)
     return student
 
 
-def _new_student(
-    models: ModelArguments, teacher: PreTrainedModel | None, tokenizer: PreTrainedTokenizerBase, task: Task
-) -> PreTrainedModel:
+def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: Task) -> PreTrainedModel:
     name = models.student_model_name_or_path
     if teacher is None:
         return _load_new_head(cast(str, name), None, task)
     if name is None:
         return create_student(
             teacher, models.student_num_hidden_layers, layers=models.layers, architecture=models.student_architecture
-        )
-    own = load_tokenizer(name)
-    if own.get_vocab() != tokenizer.get_vocab():
-        raise ValueError(
-            f"{name} and the teacher have different vocabularies ({len(own):,} and {len(tokenizer):,} entries); this "
-            "command feeds both the same token ids. Choose a student with the teacher's tokenizer, make one by "
-            "--student_num_hidden_layers, or run `hf-distill cache` first and train on its output without the teacher."
         )
     config = teacher.config
     return AutoModelForSequenceClassification.from_pretrained(
@@ -234,12 +247,18 @@ def _finish(
     trainer: DistillationTrainer,
     compared: Mapping[str, PreTrainedModel],
     rows: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
+    own: PreTrainedTokenizerBase | None,
+    text_columns: Sequence[str],
 ) -> None:
     """Save student, record and card, print the table, and push if that was asked for."""
     if trainer.is_world_process_zero():
+        tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
         text = {name: rows[:1][name] for name in tokenizer.model_input_names}
-        trainer.record["latency"] = measure_latency(compared, tokenizer.pad(text, return_tensors="pt"))
+        inputs = dict.fromkeys(compared, tokenizer.pad(text, return_tensors="pt"))
+        if own is not None:
+            texts = (rows[0][name] for name in text_columns)
+            inputs["teacher"] = own(*texts, truncation=True, return_tensors="pt")
+        trainer.record["latency"] = measure_latency(compared, inputs)
     trainer.save_model(_internal_call=True)  # a push, if any, comes after the table
     trainer.create_model_card()
     if trainer.is_world_process_zero():

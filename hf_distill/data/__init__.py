@@ -4,6 +4,7 @@ from hf_distill.data.files import load_text_dataset, load_transfer_text, unlabel
 from hf_distill.data.glue import GLUE_TASKS, load_task
 from hf_distill.data.labelled import read_teacher, with_teacher_logits, write_labelled
 from hf_distill.data.metrics import as_compute_metrics
+from hf_distill.data.soft_labels import soft_labels
 from hf_distill.data.task import Task
 from hf_distill.data.tokens import TokenCollator, tokenize_words
 from hf_distill.data.transfer import (
@@ -29,6 +30,7 @@ __all__ = [
     "out_of_domain_share",
     "read_teacher",
     "select_by_teacher",
+    "soft_labels",
     "teacher_confidence",
     "tokenize_words",
     "unlabelled_task",

@@ -61,6 +61,7 @@ class Task:
         tokenizer: PreTrainedTokenizerBase,
         max_length: int = 128,
         label2id: Mapping[str, int] | None = None,
+        keep_text: bool = False,
     ) -> DatasetDict:
         """Replace text by the tokenizer's columns and `label` by `labels`, in every split; nothing is padded.
 
@@ -71,6 +72,7 @@ class Task:
             max_length: Tokens to cut a row to, special tokens included; at most what the tokenizer allows.
             label2id: The model's own map. Labels then carry the model's ids, found by name, upper or lower case;
                 names such as `LABEL_0` say nothing and keep the order. The model may know further classes.
+            keep_text: Whether the text stays beside its tokens, for a teacher with another tokenizer.
 
         Returns:
             Splits with `labels` in int64, -100 where there is no label; or float32, NaN, for multi-label
@@ -78,7 +80,7 @@ class Task:
         """
         return DatasetDict(
             {
-                split: self.tokenize_dataset(dataset, tokenizer, max_length, label2id)
+                split: self.tokenize_dataset(dataset, tokenizer, max_length, label2id, keep_text)
                 for split, dataset in self.datasets.items()
             }
         )
@@ -89,6 +91,7 @@ class Task:
         tokenizer: PreTrainedTokenizerBase,
         max_length: int = 128,
         label2id: Mapping[str, int] | None = None,
+        keep_text: bool = False,
     ) -> Dataset:
         """[`Task.tokenize`] for rows that are not of a split, e.g. text without a column `label`."""
         if max_length > tokenizer.model_max_length:
@@ -97,10 +100,11 @@ class Task:
                 "rows are cut to that."
             )
             max_length = tokenizer.model_max_length
+        kept = {TEACHER_LOGITS, *(self.text_columns if keep_text else ())}
         return dataset.map(
             _encode,
             batched=True,
-            remove_columns=[name for name in dataset.column_names if name != TEACHER_LOGITS],
+            remove_columns=[name for name in dataset.column_names if name not in kept],
             # Passed as values: a method would have its whole task, data included, hashed for the cache.
             fn_kwargs={
                 "tokenizer": tokenizer,

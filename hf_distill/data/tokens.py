@@ -9,13 +9,17 @@ import torch
 from datasets import Dataset
 
 from hf_distill.functional import IGNORE_INDEX
-from hf_distill.outputs import TEACHER_LOGITS, WORD_STARTS
+from hf_distill.outputs import WORD_STARTS
 
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase
 
-# Columns with a value, or a row of them, for each token, and what they are padded with.
-_TOKEN_COLUMNS = {"labels": IGNORE_INDEX, WORD_STARTS: 0, TEACHER_LOGITS: 0.0}
+
+def _filler(column: str) -> float | None:
+    """Return what a column with a value, or a row of them, for each token is padded with; None for other columns."""
+    if column.startswith("teacher_"):
+        return {"logits": 0.0, "positions": -1}.get(column.rpartition("_")[2])
+    return {"labels": IGNORE_INDEX, WORD_STARTS: 0}.get(column)
 
 
 def tokenize_words(
@@ -24,6 +28,7 @@ def tokenize_words(
     words_column: str = "tokens",
     labels_column: str | None = None,
     max_length: int = 128,
+    keep_words: bool = False,
 ) -> Dataset:
     """Tokenise sentences that are lists of words.
 
@@ -33,6 +38,7 @@ def tokenize_words(
         words_column: The words, a list of texts a row.
         labels_column: The label of each word, a list of class ids a row; None for sentences without labels.
         max_length: Tokens to cut a sentence to, special tokens included.
+        keep_words: Whether the column of words stays, for a teacher with another tokenizer.
 
     Returns:
         The tokenizer's columns; `word_starts`, 1 for the first token of each word; and `labels`, a word's at its first
@@ -46,7 +52,7 @@ def tokenize_words(
     return dataset.map(
         _encode_words,
         batched=True,
-        remove_columns=dataset.column_names,
+        remove_columns=[name for name in dataset.column_names if not (keep_words and name == words_column)],
         fn_kwargs={
             "tokenizer": tokenizer,
             "words_column": words_column,
@@ -96,11 +102,12 @@ class TokenCollator:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collate rows of one data set."""
-        columns = [name for name in _TOKEN_COLUMNS if isinstance(rows[0].get(name), Sequence)]
+        fillers = {name: _filler(name) for name, value in rows[0].items() if isinstance(value, Sequence)}
+        columns = {name: filler for name, filler in fillers.items() if filler is not None}
         batch = self.collate([{name: value for name, value in row.items() if name not in columns} for row in rows])
         length = batch["input_ids"].shape[1]
-        for name in columns:
-            padded = [self._pad(torch.as_tensor(row[name]), length, _TOKEN_COLUMNS[name]) for row in rows]
+        for name, filler in columns.items():
+            padded = [self._pad(torch.as_tensor(row[name]), length, filler) for row in rows]
             batch[name] = torch.stack(padded)
         return batch
 

@@ -4,6 +4,7 @@ import copy
 import inspect
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,10 @@ from transformers import PreTrainedModel
 
 @torch.no_grad()
 def measure_latency(
-    models: Mapping[str, PreTrainedModel], inputs: Mapping[str, Tensor], rounds: int = 30, warmup: int = 3
+    models: Mapping[str, PreTrainedModel],
+    inputs: Mapping[str, Any],
+    rounds: int = 30,
+    warmup: int = 3,
 ) -> dict[str, dict[str, float]]:
     """Time the forward passes of several models in float32 on the CPU.
 
@@ -22,7 +26,8 @@ def measure_latency(
 
     Args:
         models: Name -> model.
-        inputs: One tokenised text, `(1, length)` each; a model gets those that its `forward` names.
+        inputs: One tokenised text, `(1, length)` each; a model gets those that its `forward` names. Models with
+            different tokenizers: name of the model -> its own.
         rounds: Timed passes of each model, at least 1.
         warmup: Passes before these, not timed.
 
@@ -32,7 +37,8 @@ def measure_latency(
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1, got {rounds}. 30 give a steady median.")
     copies = {name: _float32_on_cpu(model) for name, model in models.items()}
-    arguments = {name: _arguments(model, inputs) for name, model in copies.items()}
+    is_by_model = models.keys() <= inputs.keys()
+    arguments = {name: _arguments(model, inputs[name] if is_by_model else inputs) for name, model in copies.items()}
     seconds: dict[str, list[float]] = {name: [] for name in copies}
     for _ in range(warmup + rounds):
         for name, model in copies.items():

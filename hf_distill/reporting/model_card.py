@@ -144,6 +144,17 @@ def _describe_model(model: Mapping[str, Any]) -> str:
     return escape(f"{kind}, {depth} layers, {size} parameters")
 
 
+def _describe_teacher(teacher: Mapping[str, Any]) -> str:
+    if members := teacher.get("teachers"):
+        one_by_one = ", ".join(_describe_teacher(member) for member in members)
+        mean_of = escape(_text(teacher.get("mean_of")))
+        return f"the mean of the {mean_of} of an ensemble of {len(members)} teachers: {one_by_one}"
+    name = escape(_label(teacher.get("name_or_path")))
+    if teacher.get("model_type") == "function":
+        return f"what the function {name} answers" if name else "what a function answers"
+    return f"{name or 'an unnamed teacher'} ({_describe_model(teacher)})"
+
+
 def _describe_dataset(dataset: Mapping[str, Any] | None) -> str:
     if not dataset or not dataset.get("id"):
         return "data that the record does not name"
@@ -161,8 +172,7 @@ def _introduction(record: Mapping[str, Any]) -> str:
     kind = _KINDS[record["problem_type"]][1]
     origin = "distilled from the stored outputs of a teacher that the record does not name"
     if teacher:
-        name = escape(_label(teacher.get("name_or_path"))) or "an unnamed teacher"
-        origin = f"distilled from {name} ({_describe_model(teacher)})"
+        origin = f"distilled from {_describe_teacher(teacher)}"
     elif record["objectives"].keys() == {"ce"}:
         origin = "trained on labels alone, without a teacher"
     return (

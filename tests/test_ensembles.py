@@ -1,0 +1,211 @@
+"""Several teachers teach as one: the mean of what they predict, whatever their order, their store and their weight."""
+
+import copy
+
+import pytest
+import torch
+from invariance import make_args, make_trainer
+from problems import make_problem
+from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+from torch.nn import functional as F
+
+from hf_distill import DistillationTrainer, TeacherEnsemble, functional
+
+WEIGHTS = [0.6, 0.3, 0.1]
+
+
+def teachers(**config):
+    return [tiny_model(layers, seed=seed, **config) for layers, seed in ((4, 1), (3, 5), (2, 9))]
+
+
+def permuted(model, order):
+    """The same classifier with its classes in another order."""
+    model = copy.deepcopy(model)
+    names = [model.config.id2label[i] for i in order]
+    model.classifier.weight.data, model.classifier.bias.data = (
+        model.classifier.weight.data[order],
+        model.classifier.bias.data[order],
+    )
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: i for i, name in enumerate(names)}
+    return model
+
+
+def logits_by_hand(models, rows, tokenizer):
+    batch = tokenizer.pad([{k: r[k] for k in tokenizer.model_input_names} for r in rows], return_tensors="pt")
+    with torch.no_grad():
+        return [model(**batch).logits for model in models]
+
+
+def logits_of(trainer, rows):
+    """What the Trainer's teacher says of rows."""
+    loader = trainer.get_eval_dataloader(rows)
+    return torch.cat([trainer.teacher(batch).logits for batch in loader])
+
+
+def kl(p_logits, q_logits, temperature):
+    p, q = (F.log_softmax(z / temperature, dim=-1) for z in (p_logits, q_logits))
+    return temperature**2 * (p.exp() * (p - q)).sum(-1).mean().item()
+
+
+# ---- The mathematics ----
+
+
+def test_the_mean_of_probabilities_by_hand():
+    logits = torch.tensor([[[3.0, 1.0]], [[1.0, 1.0]]]).log()  # 3/4 and 1/4; 1/2 and 1/2
+    mean = functional.mean_of_softmax(logits, torch.tensor([0.5, 0.5]))
+    assert mean.exp().tolist() == [pytest.approx([0.625, 0.375])]
+    by_logits = functional.weighted_mean(logits, torch.tensor([0.5, 0.5])).softmax(-1)
+    root = 3**0.5
+    assert by_logits.tolist() == [pytest.approx([root / (1 + root), 1 / (1 + root)])]
+
+
+def test_the_mean_of_multi_label_probabilities_is_taken_class_by_class():
+    logits = torch.randn(3, 5, 4)
+    mean = functional.mean_of_sigmoid(logits, torch.tensor(WEIGHTS))
+    expected = (torch.tensor(WEIGHTS)[:, None, None] * logits.sigmoid()).sum(0)
+    assert torch.allclose(mean.sigmoid(), expected, atol=1e-6)
+
+
+def test_a_class_that_all_forbid_is_forbidden_and_one_that_one_allows_is_not():
+    inf = float("inf")
+    logits = torch.tensor([[[0.0, -inf, -inf]], [[0.0, 0.0, -inf]]])
+    mean = functional.mean_of_softmax(logits, torch.tensor([0.5, 0.5]))
+    assert mean.exp().tolist() == [pytest.approx([0.75, 0.25, 0.0])]
+
+
+def test_the_mean_of_large_logits_does_not_overflow():
+    logits = torch.tensor([[[1000.0, -1000.0]], [[-1000.0, 1000.0]]])
+    for mean in (functional.mean_of_softmax, functional.mean_of_sigmoid):
+        assert mean(logits, torch.tensor([0.5, 0.5])).isfinite().all()
+
+
+# ---- In the Trainer ----
+
+
+@pytest.mark.parametrize("mean_of", ["probabilities", "logits"])
+def test_the_loss_is_that_of_the_mean_by_hand(student, dataset, tokenizer, tmp_path, mean_of):
+    models, temperatures = teachers(), [1.0, 2.0, 3.0]
+    ensemble = TeacherEnsemble(models, [6, 3, 1], mean_of, temperatures)
+    metrics = make_trainer(student, ensemble, dataset, tokenizer, tmp_path).evaluate()
+    parts = [z / t for z, t in zip(logits_by_hand(models, dataset, tokenizer), temperatures, strict=True)]
+    if mean_of == "probabilities":
+        mean = sum(w * z.softmax(-1) for w, z in zip(WEIGHTS, parts, strict=True)).log()
+    else:
+        mean = sum(w * z for w, z in zip(WEIGHTS, parts, strict=True))
+    (mine,) = logits_by_hand([student], dataset, tokenizer)
+    assert metrics["eval_loss_kl"] == pytest.approx(kl(mean, mine, 3.0), rel=1e-4)
+
+
+def test_a_list_is_an_ensemble_of_equal_weights(student, dataset, tokenizer, tmp_path):
+    models = teachers()
+    as_list, as_ensemble = (
+        make_trainer(student, given, dataset, tokenizer, tmp_path).evaluate()["eval_loss"]
+        for given in (models, TeacherEnsemble(models, weights=[2, 2, 2]))
+    )
+    assert as_list == as_ensemble
+
+
+def test_one_teacher_several_times_is_that_teacher(student, teacher, dataset, tokenizer, tmp_path):
+    one, three = (
+        make_trainer(student, given, dataset, tokenizer, tmp_path).evaluate()["eval_loss_kl"]
+        for given in (teacher, [teacher] * 3)
+    )
+    assert three == pytest.approx(one, rel=1e-5)
+
+
+def test_each_teacher_is_aligned_by_its_own_label_names(student, dataset, tokenizer, tmp_path):
+    models = teachers()
+    others = [permuted(models[0], [2, 0, 1]), models[1], permuted(models[2], [1, 2, 0])]
+    expected, found = (
+        logits_of(make_trainer(student, TeacherEnsemble(given, WEIGHTS), dataset, tokenizer, tmp_path), dataset)
+        for given in (models, others)
+    )
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "problem", ["multi_label_classification", "regression_3", "token_classification", "single_label_classification"]
+)
+def test_cached_teachers_train_like_live_ones(problem, tmp_path):
+    case, tokenizer = make_problem(problem), tiny_tokenizer()
+    ensemble = TeacherEnsemble([case.teacher, case.student, case.teacher], WEIGHTS)
+    live, cached = (
+        make_trainer(
+            case.student, ensemble, case.rows, tokenizer, tmp_path, per_device_train_batch_size=4,
+            teacher_cache_dir=str(tmp_path / "cache"), cache_teacher_outputs=cached, **case.settings,
+        )
+        for cached in (False, True)
+    )  # fmt: skip
+    for trainer in (live, cached):
+        trainer.train()
+        trainer.evaluate()
+    for a, b in zip(live.state.log_history, cached.state.log_history, strict=True):
+        for name in ("loss", "loss_kl", "eval_loss_kl", "eval_agreement"):
+            assert a.get(name, 0.0) == pytest.approx(b.get(name, 0.0), rel=1e-4, abs=1e-7)
+
+
+def test_other_weights_and_fewer_teachers_compute_nothing_again(student, dataset, tokenizer, tmp_path):
+    models = teachers()
+
+    def computed(given):
+        trainer = make_trainer(
+            student, given, dataset, tokenizer, tmp_path, cache_teacher_outputs=True,
+            teacher_cache_dir=str(tmp_path / "cache"),
+        )  # fmt: skip
+        assert torch.isfinite(logits_of(trainer, dataset)).all()
+        return [source.cache.num_computed for source in trainer.teacher_sources]
+
+    assert computed(models) == [32, 32, 32]
+    assert computed(TeacherEnsemble(models, WEIGHTS)) == [0, 0, 0]
+    assert computed(TeacherEnsemble(models, mean_of="logits", temperatures=[1, 2, 3])) == [0, 0, 0]
+    assert computed(models[::2]) == [0, 0]
+    assert computed(models[1]) == [0]
+
+
+def test_an_evaluation_set_that_is_new_gets_the_columns_of_every_teacher(student, dataset, tokenizer, tmp_path):
+    models, unseen = teachers(), tiny_dataset(tokenizer, 9, seed=123)
+    live, cached = (
+        make_trainer(student, models, dataset, tokenizer, tmp_path, cache_teacher_outputs=cached,
+                     teacher_cache_dir=str(tmp_path / "cache")).evaluate(unseen)["eval_loss"]
+        for cached in (False, True)
+    )  # fmt: skip
+    assert cached == pytest.approx(live, rel=1e-5)
+
+
+def test_the_record_names_every_teacher_and_the_card_can_be_written(student, dataset, tokenizer, tmp_path):
+    trainer = make_trainer(student, TeacherEnsemble(teachers(), WEIGHTS), dataset, tokenizer, tmp_path)
+    trainer.evaluate()
+    said = trainer.distillation_record()["teacher"]
+    assert (said["mean_of"], said["weights"]) == ("probabilities", pytest.approx(WEIGHTS))
+    assert [one["num_hidden_layers"] for one in said["teachers"]] == [4, 3, 2]
+    assert said["num_parameters"] == sum(one["num_parameters"] for one in said["teachers"])
+    trainer.create_model_card()
+    assert "ensemble of 3 teachers" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"teachers": []}, "at least one teacher"),
+        ({"weights": [1.0]}, "2 teachers and 1 `weights`"),
+        ({"weights": [1.0, 0.0]}, "`weights` must be finite numbers > 0"),
+        ({"temperatures": [1.0, -1.0]}, "`temperatures` must be finite numbers > 0"),
+        ({"mean_of": "votes"}, "`mean_of` must be"),
+        ({"processing_classes": [None]}, "2 teachers and 1 `processing_classes`"),
+    ],
+)
+def test_an_ensemble_that_makes_no_sense_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TeacherEnsemble(**{"teachers": ["a", "b"], **arguments})
+
+
+def test_a_teacher_of_another_problem_is_refused(student, teacher, dataset, tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="problem type is regression"):
+        make_trainer(student, [teacher, tiny_model(num_labels=1)], dataset, tokenizer, tmp_path)
+
+
+def test_what_is_no_teacher_is_refused_with_its_type(student, dataset, tokenizer, tmp_path):
+    for given in (3, torch.nn.Linear(2, 2)):
+        with pytest.raises(TypeError, match=f"got {type(given).__name__}"):
+            DistillationTrainer(student, [given], make_args(tmp_path), train_dataset=dataset)

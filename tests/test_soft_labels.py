@@ -1,0 +1,88 @@
+"""Soft labels that a data set carries become the teacher's logits, in the student's order of the classes."""
+
+import math
+
+import datasets
+import numpy as np
+import pytest
+from datasets import Dataset
+from invariance import make_args
+from tiny import LABEL_NAMES
+
+from hf_distill import DistillationTrainer
+from hf_distill.data import soft_labels
+
+
+def logits_of(rows, names=("a", "b"), **settings):
+    dataset = soft_labels(Dataset.from_dict({"soft": rows, "id": list(range(len(rows)))}), "soft", names, **settings)
+    assert dataset.column_names == ["id", "teacher_logits"]
+    assert dataset.features["teacher_logits"] == datasets.List(datasets.Value("float32"), length=len(names))
+    return np.array(dataset["teacher_logits"][:])
+
+
+def test_probabilities_become_their_logarithms_and_zero_the_floor():
+    expected = np.log([[0.25, 0.75], [1.0, 0.001]])
+    assert np.allclose(logits_of([[0.25, 0.75], [1.0, 0.0]], floor=0.001), expected)
+
+
+def test_dicts_are_aligned_by_name_whatever_their_case_and_order():
+    rows = [{"B": 0.75, "A": 0.25}, {"A": 1.0}]
+    assert np.allclose(logits_of(rows), np.log([[0.25, 0.75], [1.0, 1e-4]]))
+
+
+def test_lists_are_aligned_by_the_names_of_their_order():
+    assert np.allclose(logits_of([[0.25, 0.75]], source_names=["B", "a"]), np.log([[0.75, 0.25]]))
+
+
+def test_logits_stay_as_they_are():
+    assert np.allclose(logits_of([[-3.0, 7.0]], kind="logits"), [[-3.0, 7.0]])
+    assert np.allclose(logits_of([{"b": 7.0, "a": -3.0}], kind="logits"), [[-3.0, 7.0]])
+
+
+def test_multi_label_probabilities_become_log_odds_and_need_no_sum():
+    expected = [[math.log(0.9 / 0.1), math.log(0.01 / 0.99)]]
+    assert np.allclose(logits_of([[0.9, 0.0]], is_multi_label=True, floor=0.01), expected)
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "message"),
+    [
+        ([0.5, 0.6], {}, r"row 1 sums to 1.1, not to 1: \[0.5, 0.6\]"),
+        ([-0.1, 1.1], {}, "row 1 has numbers that are no probabilities"),
+        ([1.0], {}, "row 1 does not have 2 numbers"),
+        ([float("nan"), 1.0], {"kind": "logits"}, "row 1 has NaN"),
+    ],
+)
+def test_a_row_that_is_no_distribution_is_refused_with_its_number(row, settings, message):
+    with pytest.raises(ValueError, match=message):
+        logits_of([[0.5, 0.5], row], **settings)
+
+
+def test_classes_that_are_not_known_or_not_there_are_refused():
+    with pytest.raises(ValueError, match=r"row 0 has the classes \['c'\]"):
+        logits_of([{"a": 0.5, "c": 0.5}])
+    with pytest.raises(ValueError, match=r"row 0 lacks logits of \['b'\]"):
+        logits_of([{"a": 0.5}], kind="logits")
+    with pytest.raises(ValueError, match="label names differ"):
+        logits_of([[0.5, 0.5]], source_names=["a", "c"])
+
+
+@pytest.mark.parametrize("settings", [{"floor": 0.0}, {"kind": "odds"}])
+def test_settings_out_of_range_are_refused(settings):
+    with pytest.raises(ValueError, match="must be"):
+        logits_of([[0.5, 0.5]], **settings)
+
+
+def test_a_student_trains_on_what_a_language_model_said(student, dataset, tokenizer, tmp_path):
+    answers = [{name.upper(): 0.8 if i % 3 == j else 0.1 for j, name in enumerate(LABEL_NAMES)} for i in range(32)]
+    rows = soft_labels(dataset.add_column("answer", answers), "answer", LABEL_NAMES)
+    trainer = DistillationTrainer(
+        student, None, make_args(tmp_path, objectives={"kl": {"temperature": 1.0}}, temperature=None,
+                                 soft_label_weight=None, hard_label_weight=None),
+        train_dataset=rows, eval_dataset=rows, processing_class=tokenizer,
+    )  # fmt: skip
+    probabilities = np.array([[0.8 if i % 3 == j else 0.1 for j in range(3)] for i in range(32)])
+    logits = trainer.predict(rows).predictions
+    log_q = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    expected = (probabilities * (np.log(probabilities) - log_q)).sum(-1).mean()
+    assert trainer.evaluate()["eval_loss_kl"] == pytest.approx(expected, rel=1e-4)
