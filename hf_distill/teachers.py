@@ -3,6 +3,8 @@
 import inspect
 import os
 from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -10,7 +12,8 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
-from hf_distill.outputs import TEACHER_LOGITS, Batch, ClassifierOutputs
+from hf_distill.outputs import COLUMNS, TEACHER_LOGITS, Batch, ClassifierOutputs
+from hf_distill.reading import prepare_to_show, read_outputs
 
 logger = logging.get_logger(__name__)
 
@@ -23,7 +26,7 @@ class Teacher:
             `device`; it stays outside of every optimiser, checkpoint and autograd graph.
         device: Where it runs.
         dtype: Precision of the forward pass: "float32", or "bfloat16" or "float16" by autocast.
-        reads: What is read of its outputs beside the logits: "hidden_states".
+        reads: What is read of its outputs beside the logits; see [`Teacher.show`].
 
     Raises:
         ValueError: if the weights are of lower precision than `dtype`.
@@ -46,16 +49,25 @@ class Teacher:
         self.device = device
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.columns = frozenset(inspect.signature(model.forward).parameters) - {"labels"}
-        self.flags = {f"output_{name}": True for name in reads}
         self.label_order: list[int] | None = None
+        self.show(reads)
+
+    def show(self, reads: Collection[str]) -> None:
+        """Choose what it shows: names of fields of [`ClassifierOutputs`].
+
+        Raises:
+            ValueError: if the model cannot show them.
+        """
+        prepare_to_show(self.model, reads, "teacher")
+        self.reads = frozenset(reads)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> ClassifierOutputs:
         """Run the teacher on the columns of `batch` that it knows; logits in float32 and the student's label order."""
         inputs = {name: value for name, value in batch.items() if name in self.columns}
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            outputs = self.model(**inputs, **self.flags)
-        return ClassifierOutputs(_in_order(outputs.logits, self.label_order), outputs.get("hidden_states"))
+            outputs = read_outputs(self.model, inputs, self.reads)
+        return replace(outputs, logits=_in_order(outputs.logits, self.label_order))
 
     def covers(self, batch: Batch) -> bool:
         """Whether this batch is enough to know the teacher's outputs."""
@@ -63,23 +75,43 @@ class Teacher:
 
 
 class CachedTeacher:
-    """A teacher whose logits are a column of the data set, `teacher_logits`; in the student's label order if unset."""
+    """A teacher whose outputs are columns of the data set: `teacher_logits`, in the student's label order if unset,
+    and `teacher_cls_states`.
+    """
 
-    columns = frozenset({TEACHER_LOGITS})
+    columns = frozenset(COLUMNS.values())
     label_order: list[int] | None = None
+    reads: frozenset[str] = frozenset({"logits"})
+
+    def show(self, reads: Collection[str]) -> None:
+        """Choose what it shows: names of fields of [`ClassifierOutputs`].
+
+        Raises:
+            ValueError: for what no column holds.
+        """
+        if missing := sorted(set(reads) - COLUMNS.keys()):
+            raise ValueError(
+                f"The objectives read the teacher's {' and '.join(missing)}, and only its {' and '.join(COLUMNS)} can "
+                "be stored. Pass `teacher_model` and leave `cache_teacher_outputs` out, or choose objectives that "
+                "read only these, `kl` and `pkd` for instance."
+            )
+        self.reads = frozenset(reads) or frozenset({"logits"})  # for evaluation, if training reads nothing
 
     def __call__(self, batch: Batch) -> ClassifierOutputs:
-        """Return the logits that the batch carries, `(batch, num_labels)`."""
-        if TEACHER_LOGITS not in batch:
+        """Return the outputs that the batch carries."""
+        if missing := [COLUMNS[name] for name in COLUMNS if name in self.reads and COLUMNS[name] not in batch]:
             raise ValueError(
-                f"There is no teacher: the data set has no column `{TEACHER_LOGITS}`. Pass `teacher_model`, or add "
-                "its logits as that column."
+                f"There is no teacher: the data set has no column `{missing[0]}`. Pass `teacher_model`, or add its "
+                "outputs as that column."
             )
-        return ClassifierOutputs(_in_order(batch[TEACHER_LOGITS], self.label_order))
+        known: dict[str, Any] = {name: batch[COLUMNS[name]] for name in self.reads}
+        if (logits := known.pop("logits", None)) is not None:
+            logits = _in_order(logits, self.label_order)
+        return ClassifierOutputs(cast(Tensor, logits), **known)
 
     def covers(self, batch: Batch) -> bool:
         """Whether this batch is enough to know the teacher's outputs."""
-        return TEACHER_LOGITS in batch
+        return all(COLUMNS[name] in batch for name in self.reads)
 
 
 def _in_order(logits: Tensor, label_order: list[int] | None) -> Tensor:

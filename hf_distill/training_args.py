@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from transformers import TrainingArguments
 
-from hf_distill.objectives import LOGIT_OBJECTIVES, accepted_arguments, build_objectives
+from hf_distill.objectives import LOGIT_OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
 
 TEACHER_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -103,8 +103,7 @@ class DistillationTrainingArguments(TrainingArguments):
             raise ValueError(
                 "`hub_strategy` would publish optimiser states, which are pickles. Use 'end' or 'every_save'."
             )
-        if not any(objective.weight > 0 for objective in build_objectives(self.objective_spec())):
-            raise ValueError(f"At least one objective needs a weight > 0, got {self.objectives}.")
+        DistillationLoss(build_objectives(self.objective_spec()))  # which refuses what cannot be built
 
     def _check_exclusions(self) -> None:
         if self.label_smoothing_factor and "ce" not in (self.objectives or {"ce": None}):

@@ -12,8 +12,8 @@ import hf_distill
 ROOT = Path(hf_distill.__file__).parent
 # A room may import rooms of lower layers only.
 LAYERS = [
-    {"functional", "outputs", "labels", "students", "_redaction", "_sampling"},
-    {"problem_types"},
+    {"functional", "functional_hidden", "outputs", "labels", "students", "_redaction", "_sampling"},
+    {"problem_types", "reading"},
     {"objectives", "teachers"},
     {"training_args", "_running", "data", "record", "cache", "_trained_objectives"},
     {"reporting", "_evaluation", "_publishing", "_teaching", "_units", "export"},
