@@ -130,7 +130,9 @@ class DistillationTrainer(Teaching, Units, TrainedObjectives, ExactEvaluation, P
         if self.teacher is not None:
             self.teacher.show(self.distillation_loss.teacher_reads)
         prepare_to_show(self.model, self.distillation_loss.student_reads, "student")
-        self.distillation_loss.bind(self.problem_type, self.model.config, self._compared_teacher_config())
+        with torch.random.fork_rng(devices=[]):  # projections are drawn alike in every run, and disturb no other draw
+            torch.manual_seed(self.args.seed)
+            self.distillation_loss.bind(self.problem_type, self.model.config, self._compared_teacher_config())
         self._place_objectives()
         several = self.args.gradient_accumulation_steps * self.args.world_size > 1
         if several and (batchwise := [term.name for term in self.distillation_loss.terms if not term.is_per_unit]):
@@ -160,8 +162,9 @@ class DistillationTrainer(Teaching, Units, TrainedObjectives, ExactEvaluation, P
 
     def _hp_search_setup(self, trial: Any) -> None:
         super()._hp_search_setup(trial)
-        self.distillation_loss = self._build_loss(self.args)  # a trial may have set the temperature or a weight
-        self._bind_loss()
+        if trial is not None or self.model_init is not None:  # a trial may have set the temperature or a weight
+            self.distillation_loss = self._build_loss(self.args)
+            self._bind_loss()
 
     # ---- Columns ----
 
