@@ -50,7 +50,7 @@ class TrainedObjectives(Trainer):
         self.distillation_loss.set_progress(self.state.global_step / max(1, self.state.max_steps))
         terms = self._objectives_module(student, teacher, batch)
         if self.args.world_size > 1 and "logits" not in self.distillation_loss.student_reads:
-            # DistributedDataParallel waits for the gradient of all that a forward pass returned, of the head too.
+            # DistributedDataParallel waits for a gradient of the head too, unless it looks for unused parameters.
             name, values = next(iter(terms.items()))
             terms = {**terms, name: values + 0.0 * student.logits.sum()}
         return terms

@@ -42,6 +42,7 @@ def train_inner(teacher, rows, tokenizer, output_dir, batch_size):
         tiny_model(num_hidden_layers=2, hidden_size=8, seed=2), teacher, rows, tokenizer, output_dir,
         callbacks=[Recorder()], objectives=INNER, temperature=None, soft_label_weight=None, hard_label_weight=None,
         per_device_train_batch_size=batch_size, gradient_accumulation_steps=2, num_train_epochs=2,
+        ddp_find_unused_parameters=False,  # as Trainer sets it under gradient checkpointing
     )  # fmt: skip
     trainer.train()
     return trainer, gradients
