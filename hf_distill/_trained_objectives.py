@@ -37,6 +37,11 @@ class TrainedObjectives(Trainer):
                 "Learned projections are trained on one process or by DistributedDataParallel, not by DeepSpeed or "
                 "FSDP. Choose a student of the teacher's width, or `minilm_relation`, which learns none."
             )
+        if self.lr_scheduler is not None and not self._created_lr_scheduler:
+            raise ValueError(
+                "The objectives learn projections, which join the optimiser before the schedule is made, and "
+                "`optimizers` has a schedule already. Pass `optimizers=(optimizer, None)`."
+            )
         self.add_callback(_ClipAndZero(self.distillation_loss))
 
     @property

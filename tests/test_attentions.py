@@ -13,6 +13,7 @@ from tiny import LABEL_NAMES, TINY, tiny_model, visible_to_caplog
 from transformers import (
     AlbertConfig,
     AlbertForSequenceClassification,
+    AutoModelForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     ElectraConfig,
@@ -71,6 +72,9 @@ def test_a_model_whose_maps_are_read_is_switched_to_eager_with_the_cost(models, 
         text = next(m for m in caplog.messages if f"read of the {role}, which sdpa attention does not show" in m)
         assert f"stores {maps} maps a text ({maps * 128 * 128 * 4 / 2**20:.1f} MiB for 128 tokens" in text
         assert "slower than sdpa" in text
+    trainer.save_model()  # which leaves the choice to whoever loads it
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert loaded.config._attn_implementation == "sdpa"
     caplog.clear()
     with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.reading"):
         prepare_to_show(trainer.model, {"attentions"}, "student")

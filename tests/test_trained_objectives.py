@@ -96,6 +96,21 @@ def test_projections_move_in_a_group_of_their_own_without_decay(pair, rows, toke
     assert len(trainer.optimizer.param_groups) == 3
 
 
+def test_projections_join_an_optimiser_that_is_passed_and_no_schedule(pair, rows, tokenizer, tmp_path):
+    args = make_trainer(*pair, rows, tokenizer, tmp_path, objectives=SPEC, **UNSET).args
+    student = copy.deepcopy(pair[0])
+    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-2)
+    common = {"train_dataset": rows, "processing_class": tokenizer}
+    trainer = DistillationTrainer(student, pair[1], args, **common, optimizers=(optimizer, None))
+    before = [p.detach().clone() for p in trainer.distillation_loss.parameters()]
+    trainer.train()
+    for a, b in zip(before, trainer.distillation_loss.parameters(), strict=True):
+        assert not torch.equal(a, b)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    with pytest.raises(ValueError, match=r"has a schedule already. Pass `optimizers=\(optimizer, None\)`"):
+        DistillationTrainer(student, pair[1], args, **common, optimizers=(optimizer, schedule))
+
+
 def test_projections_are_clipped_on_their_own(pair, rows, tokenizer, tmp_path):
     norms = {}
 
