@@ -46,7 +46,8 @@ class ExactEvaluation(Trainer):
         self._student_guard = StudentGuard(self.args.device) if self.problem_type.is_exclusive else None
         terms = list(self.distillation_loss.weights)
         self._train_means = RunningMeans([*terms, "labelled"], self.args.device)
-        compared = ["agreement"] if self.teacher is not None and self.problem_type.agreement is not None else []
+        is_known = self.teacher is not None and self.teacher.shows_logits
+        compared = ["agreement"] if is_known and self.problem_type.agreement is not None else []
         self._eval_means = RunningMeans([*terms, "labelled", *compared], self.args.device)
 
     def _track(
@@ -61,15 +62,16 @@ class ExactEvaluation(Trainer):
         """Add the units of a micro-batch to the means; `num_units` are those of the whole accumulated batch."""
         labels, is_unit = batch.get("labels"), batch[IS_UNIT]
         labelled = torch.zeros_like(is_unit) if labels is None else self.problem_type.is_labelled(labels)
-        if teacher is not None and labels is not None and self._chance_guard is not None:
-            self._chance_guard.add(teacher.logits, labels, is_unit)
+        theirs = None if teacher is None else teacher.logits
+        if theirs is not None and labels is not None and self._chance_guard is not None:
+            self._chance_guard.add(theirs, labels, is_unit)
         if is_training:
             self._train_means.add({**terms, "labelled": labelled}, is_unit, 1.0 if num_units is None else num_units)
             return
-        if teacher is not None and self.problem_type.agreement is not None:
-            terms = {**terms, "agreement": self.problem_type.agreement(student.logits, teacher.logits)}
-        if teacher is not None and labels is not None and self._student_guard is not None:
-            self._student_guard.add(student.logits, teacher.logits, labels, is_unit)
+        if theirs is not None and self.problem_type.agreement is not None:
+            terms = {**terms, "agreement": self.problem_type.agreement(student.logits, theirs)}
+        if theirs is not None and labels is not None and self._student_guard is not None:
+            self._student_guard.add(student.logits, theirs, labels, is_unit)
         self._eval_means.add({**terms, "labelled": labelled}, is_unit)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -82,7 +84,7 @@ class ExactEvaluation(Trainer):
                         f"`{name}` is {value} after step {self.state.global_step}. Look for NaN in the weights of the "
                         "teacher or the student, or lower the learning rate; the last checkpoint is still good."
                     )
-            logs.update(terms)
+            logs.update({**terms, **self.distillation_loss.scheduled})
             self._check_teacher_at_chance()
         super().log(logs, start_time)
 

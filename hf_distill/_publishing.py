@@ -11,6 +11,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress
 
 from hf_distill._redaction import publishable
+from hf_distill._trained_objectives import OBJECTIVES_NAME
 from hf_distill.objectives import DistillationLoss
 from hf_distill.problem_types import ProblemType
 from hf_distill.record import describe_model, describe_training, new_record, write_record
@@ -188,7 +189,8 @@ class Publishing(Trainer):
         if self.push_in_progress is not None and not self.push_in_progress.is_done() and not self.args.hub_always_push:
             return
         for path in Path(checkpoint_folder).iterdir():
-            if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.name != TRAINER_STATE_NAME:
+            is_kept_back = path.name in (TRAINER_STATE_NAME, OBJECTIVES_NAME)
+            if path.suffix in (".safetensors", ".json", ".txt", ".model") and not is_kept_back:
                 shutil.copy(path, str(self.args.output_dir))
         job = self._upload(f"Training in progress, step {self.state.global_step}", True, self.args.hub_token)
         self.push_in_progress = PushInProgress(cast(Any, [job]))  # type: ignore[assignment]

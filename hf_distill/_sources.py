@@ -1,7 +1,7 @@
 """From what a user passes as a teacher to a teacher that reads columns, and what a data set needs to have these."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from hf_distill.cache import FunctionCache, OutputCache, TeacherCache
 from hf_distill.data.retokenize import Retokenizer, at_positions, find_text_columns
 from hf_distill.labels import id2label_of
-from hf_distill.outputs import TEACHER_LOGITS
+from hf_distill.outputs import COLUMNS, TEACHER_LOGITS
 from hf_distill.problem_types import ProblemType, resolve_problem_type
 from hf_distill.record import describe_model
 from hf_distill.teachers import BaseTeacher, CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
@@ -27,11 +27,13 @@ class Setting:
         args: The Trainer's.
         student_tokenizer: The tokenizer of the student's token ids, `processing_class`.
         text_columns: `teacher_text_columns`.
+        reads: What the objectives read of a teacher.
     """
 
     args: DistillationTrainingArguments
     student_tokenizer: PreTrainedTokenizerBase | None
     text_columns: list[str] | None = None
+    reads: frozenset[str] = frozenset({"logits"})
 
 
 class Source:
@@ -43,7 +45,7 @@ class Source:
         problem_type: Of its outputs; None for the student's.
         config: Of a model.
         description: For the record.
-        cache: Where its logits come from, if not from a forward pass in every step.
+        caches: Where its outputs come from, one for each kind, if not from a forward pass in every step.
     """
 
     teacher: BaseTeacher
@@ -51,7 +53,7 @@ class Source:
     problem_type: ProblemType | None = None
     config: PreTrainedConfig | None = None
     description: dict[str, Any]
-    cache: OutputCache | None = None
+    caches: Sequence[OutputCache] = ()
     tokenizers: Mapping[str, PreTrainedTokenizerBase] = {}
 
     @property
@@ -88,20 +90,24 @@ class ModelSource(Source):
         setting: Setting,
     ) -> None:
         args, dtype = setting.args, setting.args.resolved_teacher_dtype()
-        self.column = f"{prefix}logits"
+        self.prefix = prefix
         if args.cache_teacher_outputs:
             if (reads := tokenizer or setting.student_tokenizer) is None:
                 raise ValueError("`cache_teacher_outputs` needs `processing_class`, the tokenizer of the rows.")
-            cache = TeacherCache(args.teacher_cache_dir, given, reads, dtype, args.device)
-            self.cache, self.teacher = cache, CachedTeacher(self.column)
-            self.config, self.problem_type, self.description = cache.config, cache.problem_type, cache.description
+            caches = [
+                TeacherCache(args.teacher_cache_dir, given, reads, dtype, args.device, outputs=name)
+                for name in sorted(setting.reads & COLUMNS.keys()) or ["logits"]
+            ]
+            self.caches, self.teacher = caches, CachedTeacher(prefix)
+            self.config, self.problem_type = caches[0].config, caches[0].problem_type
+            self.description = caches[0].description
         else:
             model = given if isinstance(given, nn.Module) else load_teacher(given)
             self.teacher = Teacher(model, args.device, dtype, prefix=prefix if tokenizer else "")
             self.config, self.problem_type = model.config, resolve_problem_type(model)
             self.description = describe_model(model)
         self.id2label = id2label_of(self.config)
-        if not self.problem_type.has_label_names and (tokenizer or self.cache):
+        if not self.problem_type.has_label_names and (tokenizer or self.caches):
             raise ValueError(
                 "A language model's words are masked anew in every batch, so there is nothing to store, and its "
                 "outputs are its tokenizer's. Leave `cache_teacher_outputs` and `teacher_processing_class` out."
@@ -114,25 +120,28 @@ class ModelSource(Source):
             is_token_level=self.problem_type.is_token_level,
             text_columns=setting.text_columns,
         )
-        self.tokenizers = {prefix: tokenizer} if tokenizer and not self.cache else {}
+        self.tokenizers = {prefix: tokenizer} if tokenizer and not self.caches else {}
 
     @property
     def adds(self) -> frozenset[str]:
         """The columns that [`ModelSource.prepare`] adds."""
-        return self.teacher.needs if self.cache or self.retokenizer else frozenset()
+        return self.teacher.needs if self.caches or self.retokenizer else frozenset()
 
     def prepare(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Tokenise for the teacher if it reads tokens of its own, and label if there is a cache."""
         if self.retokenizer:
             dataset = self.retokenizer.add_to(dataset)
-        if self.cache is None:
-            return dataset
-        if not self.retokenizer:
-            return with_column(dataset, self.cache.label(dataset).select_columns([TEACHER_LOGITS]), self.column)
-        logits = self.cache.label(self.retokenizer.alone(dataset)).select_columns([TEACHER_LOGITS])
-        if self.retokenizer.is_token_level:
-            logits = at_positions(logits, dataset.select_columns([f"{self.retokenizer.prefix}positions"]))
-        return with_column(self.retokenizer.without(dataset), logits, self.column)
+        for cache in self.caches:
+            dataset = with_column(dataset, self._label(cache, dataset), f"{self.prefix}{cache.kept.name}")
+        return self.retokenizer.without(dataset) if self.retokenizer and self.caches else dataset
+
+    def _label(self, cache: OutputCache, dataset: datasets.Dataset) -> datasets.Dataset:
+        """Return the column of a cache alone, its tokens at the places of the student's."""
+        rows = self.retokenizer.alone(dataset) if self.retokenizer else dataset
+        outputs = cache.label(rows).select_columns([cache.kept.column])
+        if self.retokenizer and self.retokenizer.is_token_level:
+            return at_positions(outputs, dataset.select_columns([f"{self.prefix}positions"]))
+        return outputs
 
 
 class FunctionSource(Source):
@@ -154,8 +163,9 @@ class FunctionSource(Source):
                 "`FunctionTeacher(function, name=...)`."
             )
         self.given, self.setting, self.column = given, setting, f"{prefix}logits"
-        self.teacher = CachedTeacher(self.column)
+        self.teacher = CachedTeacher(prefix)
         self.description = {"name_or_path": given.name, "model_type": "function"}
+        self.cache: FunctionCache | None = None
         if given.labels is not None:
             self.id2label = dict(enumerate(given.labels))
 
@@ -175,18 +185,21 @@ class FunctionSource(Source):
         assert self.problem_type is not None
         setting = self.setting
         columns = find_text_columns(dataset, setting.text_columns, False, setting.student_tokenizer)
-        if not isinstance(self.cache, FunctionCache) or self.cache.text_columns != columns:
+        if self.cache is None or self.cache.text_columns != columns:
             self.cache = FunctionCache(
                 setting.args.teacher_cache_dir, self.given, self.num_labels, self.problem_type, columns
             )
-        return with_column(dataset, self.cache.label(dataset).select_columns([TEACHER_LOGITS]), self.column)
+            self.caches = [self.cache]
+        outputs = self.cache.label(dataset).select_columns([TEACHER_LOGITS])
+        return with_column(dataset, outputs, self.column)
 
 
-def with_column(dataset: datasets.Dataset, logits: datasets.Dataset, column: str) -> datasets.Dataset:
-    """Put a column `teacher_logits` beside others under a name, in the place of one that has it."""
-    others = dataset.remove_columns([column] if column in dataset.column_names else [])
-    named = logits if column == TEACHER_LOGITS else logits.rename_column(TEACHER_LOGITS, column)
-    return datasets.concatenate_datasets([others, named], axis=1)
+def with_column(dataset: datasets.Dataset, column: datasets.Dataset, name: str) -> datasets.Dataset:
+    """Put a column beside others under a name, in the place of one that has it."""
+    if column.column_names != [name]:
+        column = column.rename_column(column.column_names[0], name)
+    others = dataset.remove_columns([name] if name in dataset.column_names else [])
+    return datasets.concatenate_datasets([others, column], axis=1)
 
 
 def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: str, setting: Setting) -> Source:

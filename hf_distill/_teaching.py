@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import datasets
+import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
@@ -16,7 +17,8 @@ from hf_distill.cache import OutputCache
 from hf_distill.calibration import HIGHEST, LOWEST, calibrate_temperature, negative_log_likelihood
 from hf_distill.data.retokenize import TeacherCollator
 from hf_distill.labels import align_labels, are_placeholders, id2label_of
-from hf_distill.outputs import IS_UNIT, Batch, ClassifierOutputs
+from hf_distill.objectives import DistillationLoss
+from hf_distill.outputs import COLUMNS, IS_UNIT, TEACHER_CLS_STATES, Batch, ClassifierOutputs
 from hf_distill.problem_types import ProblemType, resolve_problem_type
 from hf_distill.teachers import BaseTeacher, CachedTeacher, EnsembleTeacher
 from hf_distill.training_args import DistillationTrainingArguments
@@ -30,7 +32,6 @@ class Teaching(Trainer):
     Attributes:
         teacher: From a batch to the teacher's outputs; None if no objective needs one and none was given.
         teacher_sources: What was given as a teacher, one or several; empty if the data sets carry its logits.
-        teacher_cache: Of a single teacher, the store that labels data sets, if there is one.
         teacher_config: Of a single teacher that is a model.
         teacher_description: What the record says of it.
     """
@@ -39,7 +40,7 @@ class Teaching(Trainer):
     args: DistillationTrainingArguments
     record: dict[str, Any]
     problem_type: ProblemType
-    _needs_teacher: bool
+    distillation_loss: DistillationLoss
 
     def _counted_rows(self, inputs: Batch, remainder: int) -> Tensor:
         raise NotImplementedError
@@ -58,14 +59,14 @@ class Teaching(Trainer):
         teacher_text_columns: Sequence[str] | None,
     ) -> None:
         """Set `teacher`, its sources, and what the record needs to know of it."""
-        self.teacher: BaseTeacher | None = CachedTeacher() if self._needs_teacher else None
+        self.teacher: BaseTeacher | None = CachedTeacher() if self.distillation_loss.teacher_reads else None
         self.teacher_sources: list[Source] = []
         self.teacher_description: dict[str, Any] | None = None
         self._has_own_temperatures = False
         if teacher_model is None:
             return
         columns = None if teacher_text_columns is None else list(teacher_text_columns)
-        setting = Setting(args, processing_class, columns)
+        setting = Setting(args, processing_class, columns, self.distillation_loss.teacher_reads)
         self.teacher_sources, ensemble = make_sources(teacher_model, teacher_processing_class, setting)
         if ensemble is None:
             (source,) = self.teacher_sources
@@ -93,9 +94,25 @@ class Teaching(Trainer):
         return self.teacher_sources[0].config if len(self.teacher_sources) == 1 else None
 
     @property
-    def teacher_cache(self) -> OutputCache | None:
-        """The store of a single teacher's outputs, if it has one."""
-        return self.teacher_sources[0].cache if len(self.teacher_sources) == 1 else None
+    def teacher_caches(self) -> list[OutputCache]:
+        """The stores of the teachers' outputs, one for each teacher and kind of output."""
+        return [cache for source in self.teacher_sources for cache in source.caches]
+
+    def _compared_teacher_config(self) -> PreTrainedConfig | None:
+        """Return the teacher's config, or what the column of its [CLS] states says; None if there are only logits."""
+        if self.teacher_config is not None or "cls_states" not in self.distillation_loss.teacher_reads:
+            return self.teacher_config
+        dataset: Any = self.train_dataset if self.train_dataset is not None else self.eval_dataset
+        if dataset is None or TEACHER_CLS_STATES not in dataset[0]:
+            return None
+        num_states, size = np.shape(dataset[0][TEACHER_CLS_STATES])
+        return PreTrainedConfig.from_dict({"num_hidden_layers": num_states - 1, "hidden_size": size})
+
+    def _teacher_columns(self) -> list[str]:
+        """Return the columns that must be there for training, because nothing else knows the teacher's outputs."""
+        if self.teacher_sources:
+            return []
+        return [COLUMNS[name] for name in sorted(self.distillation_loss.teacher_reads & COLUMNS.keys())]
 
     # ---- Data sets ----
 

@@ -9,6 +9,9 @@ from torch import Tensor
 TEACHER_LOGITS = "teacher_logits"
 TEACHER_CLS_STATES = "teacher_cls_states"
 
+# What of a teacher's outputs can be such a column, and which.
+COLUMNS = {"logits": TEACHER_LOGITS, "cls_states": TEACHER_CLS_STATES}
+
 # Of tokenised sentences: 1 for the first token of each word, 0 elsewhere.
 WORD_STARTS = "word_starts"
 
@@ -22,19 +25,23 @@ Batch = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class ClassifierOutputs:
-    """Outputs of one forward pass of a classifier.
+    """Outputs of one forward pass of a classifier; all but the logits only if asked for, by these names.
 
     Attributes:
         logits: `(batch, num_labels)`; of tokens `(batch, length, num_labels)`, and `(units, num_labels)` after
-            [`ClassifierOutputs.at`].
-        hidden_states: one `(batch, length, hidden_size)` per layer, the embeddings first; only if asked for.
-        attentions: one `(batch, num_heads, length, length)` per layer; only if asked for.
+            [`ClassifierOutputs.at`]. None of a teacher of which only other outputs are stored.
+        hidden_states: one `(batch, length, hidden_size)` per layer, the embeddings first.
+        cls_states: `(batch, num_hidden_layers + 1, hidden_size)`, the hidden states of the first token.
+        attentions: one `(batch, num_heads, length, length)` per layer.
+        qkv: queries, keys and values of self-attention, each `(batch, length, num_heads * head_size)`, per layer.
     """
 
     logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
+    cls_states: Tensor | None = None
     attentions: tuple[Tensor, ...] | None = None
+    qkv: tuple[tuple[Tensor, Tensor, Tensor], ...] | None = None
 
     def at(self, is_unit: Tensor) -> "ClassifierOutputs":
         """Pick the logits of units: `is_unit` is `(batch, length)` bool."""
-        return replace(self, logits=self.logits[is_unit])
+        return self if self.logits is None else replace(self, logits=self.logits[is_unit])

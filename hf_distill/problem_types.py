@@ -1,15 +1,20 @@
 """Kinds of text classification: what each means by a unit, a hard loss, a soft loss, and a unit without a label."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from hf_distill import functional
 from hf_distill.labels import id2label_of
 from hf_distill.outputs import WORD_STARTS, Batch
+
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)

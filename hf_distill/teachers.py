@@ -4,7 +4,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -14,8 +14,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from transformers.utils import logging
 
 from hf_distill import functional
-from hf_distill.outputs import TEACHER_LOGITS, Batch, ClassifierOutputs
+from hf_distill.outputs import COLUMNS, TEACHER_LOGITS, Batch, ClassifierOutputs
 from hf_distill.problem_types import ProblemType, without_adapter
+from hf_distill.reading import prepare_to_show, read_outputs
 
 logger = logging.get_logger(__name__)
 
@@ -29,14 +30,33 @@ class BaseTeacher:
     Attributes:
         columns: What it reads of a batch, if it is there.
         needs: Those without which it can say nothing.
+        reads: What is read of it: names of fields of [`ClassifierOutputs`].
         label_order: Its class for each of the student's; None for the same order.
         temperature: What its logits are divided by, its calibration. The objective's temperature comes on top.
     """
 
     columns: frozenset[str]
     needs: frozenset[str]
+    reads: frozenset[str] = frozenset({"logits"})
     label_order: list[int] | None = None
     temperature: float = 1.0
+
+    def show(self, reads: Collection[str]) -> None:
+        """Choose what it shows: names of fields of [`ClassifierOutputs`], the logits if there are none.
+
+        Raises:
+            ValueError: for what it cannot show.
+        """
+        if missing := sorted(set(reads) - {"logits"}):
+            raise ValueError(
+                f"The objectives read the teacher's {' and '.join(missing)}, and {type(self).__name__} shows logits "
+                "alone. Pass one model as `teacher_model`, or choose objectives on the logits."
+            )
+
+    @property
+    def shows_logits(self) -> bool:
+        """Whether its logits are known."""
+        return True
 
     def covers(self, batch: Batch) -> bool:
         """Whether this batch is enough to know the teacher's outputs."""
@@ -56,12 +76,10 @@ class BaseTeacher:
                 f"logits as a column `{TEACHER_LOGITS}`."
             )
         outputs = self._outputs(batch)
+        if outputs.logits is None:
+            return outputs
         logits = outputs.logits.float() / self.temperature
-        return ClassifierOutputs(
-            logits if self.label_order is None else logits[..., self.label_order],
-            outputs.hidden_states,
-            outputs.attentions,
-        )
+        return replace(outputs, logits=logits if self.label_order is None else logits[..., self.label_order])
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
         """Return what the teacher says, in its own order of the classes."""
@@ -77,7 +95,7 @@ class Teacher(BaseTeacher):
             case its inputs go there; it stays outside of every optimiser, checkpoint and autograd graph.
         device: Where the outputs are wanted.
         dtype: Precision of the forward pass: "float32", or "bfloat16" or "float16" by autocast.
-        reads: What is read of its outputs beside the logits: "hidden_states".
+        reads: What is read of its outputs beside the logits; see [`Teacher.show`].
         prefix: What the names of its columns start with, if it does not read the student's: its own tokens. The
             column `<prefix>positions` then says for each token of the student which of its own has the same word.
 
@@ -113,17 +131,38 @@ class Teacher(BaseTeacher):
         self._positions = f"{prefix}positions"
         self.columns = frozenset(self._inputs) | ({self._positions} if prefix else set())
         self.needs = frozenset({f"{prefix}input_ids"})
-        self.flags = {f"output_{name}": True for name in reads}
+        self.show(reads)
+
+    def show(self, reads: Collection[str]) -> None:
+        """Choose what it shows: names of fields of [`ClassifierOutputs`].
+
+        Raises:
+            ValueError: if the model cannot show them, or they are of tokens that are not the student's.
+        """
+        if self._positions in self.columns and (missing := sorted(set(reads) - COLUMNS.keys())):
+            raise ValueError(
+                f"The objectives read the teacher's {' and '.join(missing)}, which are of its own tokens, not of the "
+                f"student's. With a tokenizer of its own a teacher shows its {' and '.join(COLUMNS)}."
+            )
+        prepare_to_show(self.model, reads, "teacher")
+        self.reads = frozenset(reads)
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
         inputs = {self._inputs[name]: value.to(self._home) for name, value in batch.items() if name in self._inputs}
         with torch.autocast(self._home.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            outputs = self.model(**inputs, **self.flags)
-        logits = outputs.logits.to(self.device)
+            outputs = read_outputs(self.model, inputs, self.reads)
+        if self._home != self.device:
+            found = {field.name: getattr(outputs, field.name) for field in fields(outputs)}
+            outputs = ClassifierOutputs(**{name: _moved(value, self.device) for name, value in found.items()})
         if self._positions in self.columns and self._positions in batch:
-            logits = _at(batch[self._positions], logits)
-        states = outputs.get("hidden_states")
-        return ClassifierOutputs(logits, states and tuple(state.to(self.device) for state in states))
+            outputs = replace(outputs, logits=_at(batch[self._positions], outputs.logits))
+        return outputs
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_moved(part, device) for part in value)
+    return None if value is None else value.to(device)
 
 
 def _at(positions: Tensor, logits: Tensor) -> Tensor:
@@ -146,18 +185,43 @@ def move(model: PreTrainedModel, device: torch.device) -> None:
 
 
 class CachedTeacher(BaseTeacher):
-    """A teacher whose logits are a column of the data set; in the student's label order if `label_order` is unset.
+    """A teacher whose outputs are columns of the data set; in the student's label order if `label_order` is unset.
 
     Args:
-        column: Its name.
+        prefix: What the names of its columns start with: `teacher_logits`, `teacher_cls_states`.
     """
 
-    def __init__(self, column: str = TEACHER_LOGITS) -> None:
-        self.column = column
-        self.columns = self.needs = frozenset({column})
+    def __init__(self, prefix: str = "teacher_") -> None:
+        self._columns = {name: prefix + name for name in COLUMNS}
+        self.columns = frozenset(self._columns.values())
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        """The columns of what is read."""
+        return frozenset(self._columns[name] for name in self.reads)
+
+    @property
+    def shows_logits(self) -> bool:
+        """Whether its logits are known; of some teachers only the hidden states are stored."""
+        return "logits" in self.reads
+
+    def show(self, reads: Collection[str]) -> None:
+        """Choose what it shows: names of fields of [`ClassifierOutputs`].
+
+        Raises:
+            ValueError: for what no column holds.
+        """
+        if missing := sorted(set(reads) - COLUMNS.keys()):
+            raise ValueError(
+                f"The objectives read the teacher's {' and '.join(missing)}, and only its {' and '.join(COLUMNS)} can "
+                "be stored. Pass `teacher_model` and leave `cache_teacher_outputs` out, or choose objectives that "
+                "read only these, `kl` and `pkd` for instance."
+            )
+        self.reads = frozenset(reads) or frozenset({"logits"})  # for evaluation, if training reads nothing
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
-        return ClassifierOutputs(batch[self.column])
+        known: dict[str, Any] = {name: batch[self._columns[name]] for name in self.reads}
+        return ClassifierOutputs(**{"logits": None, **known})
 
 
 # ---- What a user may pass as `teacher_model` beside a model ----

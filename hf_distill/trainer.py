@@ -17,18 +17,20 @@ from transformers.utils import logging
 from hf_distill._evaluation import ExactEvaluation
 from hf_distill._publishing import Publishing
 from hf_distill._teaching import Teaching
+from hf_distill._trained_objectives import TrainedObjectives
 from hf_distill._units import Units
 from hf_distill.data.checks import check_dataset, labelled_rows
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
+from hf_distill.reading import prepare_to_show, read_outputs
 from hf_distill.teachers import TeacherEnsemble
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)
 
 
-class DistillationTrainer(Units, Teaching, ExactEvaluation, Publishing):
+class DistillationTrainer(Units, Teaching, TrainedObjectives, ExactEvaluation, Publishing):
     r"""Train a student classifier on the outputs of a teacher, on labels, or on both.
 
     The loss of one optimiser step is the weighted sum of its objectives, each summed over the units (rows) of all
@@ -46,8 +48,9 @@ class DistillationTrainer(Units, Teaching, ExactEvaluation, Publishing):
         teacher_model: The fine-tuned teacher, as a model (frozen, and moved to the device unless it is quantised or
             spread over several), a path or a Hub id; a PEFT model; a function from texts to logits, which is called
             once per distinct text ([`~hf_distill.teachers.FunctionTeacher`]); a list of these or a
-            [`TeacherEnsemble`]; None if the data sets carry its logits as a column `teacher_logits`
-            ([`~hf_distill.data.soft_labels`] makes it), or if no objective needs it.
+            [`TeacherEnsemble`]; None if the data sets carry what the objectives read of it as columns
+            (`teacher_logits`, which [`~hf_distill.data.soft_labels`] can make, `teacher_cls_states`), or if none
+            reads anything.
         args: The arguments, constants of the loss among them.
         train_dataset: Tokenised rows; columns that only the teacher reads, `token_type_ids` for instance, are kept.
         eval_dataset: The same, or a dict of them.
@@ -93,8 +96,7 @@ class DistillationTrainer(Units, Teaching, ExactEvaluation, Publishing):
         if objectives is not None:
             args.check_no_loss_arguments("The Trainer's `objectives`")
         self._objectives = objectives
-        terms = build_objectives(args.objective_spec() if objectives is None else objectives)
-        self._needs_teacher = any(term.weight > 0 and term.teacher_reads for term in terms)
+        self.distillation_loss = self._build_loss(args)
         self._resolve_teacher(
             teacher_model,
             args,
@@ -115,7 +117,7 @@ class DistillationTrainer(Units, Teaching, ExactEvaluation, Publishing):
         if self.problem_type.is_token_level and not isinstance(self.data_collator, TokenCollator):
             side = getattr(self.processing_class, "padding_side", "right")
             self.data_collator = TokenCollator(self.data_collator, side)
-        self._build_loss()
+        self._bind_loss()
         self._check_datasets()
         self._prepare_datasets()
         if args.calibrate_teacher:
@@ -123,15 +125,26 @@ class DistillationTrainer(Units, Teaching, ExactEvaluation, Publishing):
 
     # ---- Construction ----
 
+    def _build_loss(self, args: DistillationTrainingArguments) -> DistillationLoss:
+        spec = args.objective_spec() if self._objectives is None else self._objectives
+        return DistillationLoss(build_objectives(spec))
+
     def call_model_init(self, trial: Any = None) -> PreTrainedModel:
         """Make a student by `model_init`, with the teacher's label names if it has none."""
         model = cast(PreTrainedModel, super().call_model_init(trial))
         self._match_teacher_and_student(model)
+        prepare_to_show(model, self.distillation_loss.student_reads, "student")
         return model
 
-    def _build_loss(self) -> None:
-        spec = self.args.objective_spec() if self._objectives is None else self._objectives
-        self.distillation_loss = DistillationLoss(build_objectives(spec), self.problem_type)
+    def _bind_loss(self) -> None:
+        """Fit the objectives to the models, and the models to what the objectives read."""
+        if self.teacher is not None:
+            self.teacher.show(self.distillation_loss.teacher_reads)
+        prepare_to_show(self.model, self.distillation_loss.student_reads, "student")
+        with torch.random.fork_rng(devices=[]):  # projections are drawn alike in every run, and disturb no other draw
+            torch.manual_seed(self.args.seed)
+            self.distillation_loss.bind(self.problem_type, self.model.config, self._compared_teacher_config())
+        self._place_objectives()
         several = self.args.gradient_accumulation_steps * self.args.world_size > 1
         if several and (batchwise := [term.name for term in self.distillation_loss.terms if not term.is_per_unit]):
             logger.warning(
@@ -149,7 +162,7 @@ class DistillationTrainer(Units, Teaching, ExactEvaluation, Publishing):
                     role,
                     self.problem_type,
                     self.class_names,
-                    needs_teacher_logits=role == "training" and self._needs_teacher and not self.teacher_sources,
+                    teacher_columns=self._teacher_columns() if role == "training" else [],
                     needs_labels=self.distillation_loss.reads_labels,
                 )
                 if self.teacher_sources and TEACHER_LOGITS in getattr(dataset, "column_names", []):
@@ -160,7 +173,9 @@ class DistillationTrainer(Units, Teaching, ExactEvaluation, Publishing):
 
     def _hp_search_setup(self, trial: Any) -> None:
         super()._hp_search_setup(trial)
-        self._build_loss()  # a trial may have set the temperature or a weight
+        if trial is not None or self.model_init is not None:  # a trial may have set the temperature or a weight
+            self.distillation_loss = self._build_loss(self.args)
+            self._bind_loss()
 
     # ---- Columns ----
 
@@ -194,22 +209,24 @@ class DistillationTrainer(Units, Teaching, ExactEvaluation, Publishing):
         student = self._run_student(model, inputs)
         teacher = self._run_teacher(model, inputs)
         units = self._at_units(student, teacher, inputs)
-        terms = self.distillation_loss(*units)
+        terms = self._run_objectives(*units)
         self._track(model.training, *units, terms, num_items_in_batch)
         loss = self._normalise(terms, units[-1][IS_UNIT], num_items_in_batch)
         if not return_outputs:
             return loss
         outputs = {"logits": student.logits}
-        return loss, outputs if teacher is None else outputs | {TEACHER_LOGITS: teacher.logits}
+        if teacher is not None and teacher.logits is not None:
+            outputs[TEACHER_LOGITS] = teacher.logits
+        return loss, outputs
 
     def _run_student(self, model: nn.Module, inputs: Batch) -> ClassifierOutputs:
         self._set_signature_columns_if_needed()
         # Without the labels: the model would compute a loss of its own, and write `config.problem_type`.
-        outputs = model(**{name: value for name, value in inputs.items() if name in self._student_columns})
-        return ClassifierOutputs(outputs.logits)
+        inputs = {name: value for name, value in inputs.items() if name in self._student_columns}
+        return read_outputs(model, inputs, self.distillation_loss.student_reads)
 
     def _run_teacher(self, model: nn.Module, inputs: Batch) -> ClassifierOutputs | None:
-        if self.teacher is None or (model.training and not self._needs_teacher):
+        if self.teacher is None or (model.training and not self.distillation_loss.teacher_reads):
             return None
         return self.teacher(inputs)
 

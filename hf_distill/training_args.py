@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from transformers import TrainingArguments
 
-from hf_distill.objectives import LOGIT_OBJECTIVES, accepted_arguments, build_objectives
+from hf_distill.objectives import LOGIT_OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
+from hf_distill.teachers import CachedTeacher
 
 TEACHER_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -29,9 +30,12 @@ class DistillationTrainingArguments(TrainingArguments):
         hard_label_weight (`float`, *optional*, 0.1 when unset): Weight of the loss on hard labels, >= 0.
         soft_loss (`str`, *optional*, "kl" when unset): Name of the soft loss, one of the logit objectives.
         objectives (`dict` or JSON `str`, *optional*): The terms of the loss by name, each with a weight or a dict of
-            hyper-parameters. Takes the place of the four arguments above; setting any of these too is an error.
+            hyper-parameters. Weights and temperatures may change over the run: `{"kl": {"temperature": {"schedule":
+            "linear", "start": 4.0, "end": 1.0}}}`; a schedule is constant, linear or cosine in the share of optimiser
+            steps done. Takes the place of the four arguments above; setting any of these too is an error.
         cache_teacher_outputs (`bool`, defaults to `False`): Store the teacher's logits on disk before the first step
-            and train on these; the teacher runs once per distinct text, over all epochs, seeds and runs.
+            and train on these; the teacher runs once per distinct text, over all epochs, seeds and runs. For `pkd` it
+            runs once more, to store its [CLS] states; what else is inside the network takes a live teacher.
         teacher_cache_dir (`str`, *optional*): Folder of that store; unset, one for this user under `HF_HOME`.
         teacher_dtype (`str`, defaults to "auto"): Precision of the teacher's forward pass. "auto" is what `bf16` and
             `fp16` say, else float32; it never depends on the hardware. On its own a bfloat16 teacher moves the
@@ -112,8 +116,9 @@ class DistillationTrainingArguments(TrainingArguments):
             raise ValueError(
                 "`hub_strategy` would publish optimiser states, which are pickles. Use 'end' or 'every_save'."
             )
-        if not any(objective.weight > 0 for objective in build_objectives(self.objective_spec())):
-            raise ValueError(f"At least one objective needs a weight > 0, got {self.objectives}.")
+        loss = DistillationLoss(build_objectives(self.objective_spec()))  # which refuses what cannot be built
+        if self.cache_teacher_outputs:
+            CachedTeacher().show(loss.teacher_reads)  # which refuses what cannot be stored
 
     def _check_exclusions(self) -> None:
         if self.label_smoothing_factor and "ce" not in (self.objectives or {"ce": None}):

@@ -10,8 +10,14 @@ from datasets import concatenate_datasets
 from invariance import GradientRecorder, make_trainer
 from problems import PROBLEMS, make_problem
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+from transformers import TrainerCallback
 
 from hf_distill import TeacherCache
+
+INNER = {
+    "hidden_mse": 1.0, "pkd": {"layer_mapping": "last"}, "attention_mse": 10.0,
+    "minilm_relation": {"weight": {"schedule": "linear", "start": 1.0, "end": 0.0}},
+}  # fmt: skip
 
 
 def rows_of(tokenizer, num_rows):
@@ -21,6 +27,26 @@ def rows_of(tokenizer, num_rows):
 
 def weights_of(trainer):
     return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+
+
+def train_inner(teacher, rows, tokenizer, output_dir, batch_size):
+    """Train a narrow student; return the gradients of student and projections of every step."""
+    gradients = []
+
+    class Recorder(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+            parameters = [*model.parameters(), *trainer.distillation_loss.parameters()]
+            found = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+            gradients.append(torch.cat([gradient.flatten().double() for gradient in found]))
+
+    trainer = make_trainer(
+        tiny_model(num_hidden_layers=2, hidden_size=8, seed=2), teacher, rows, tokenizer, output_dir,
+        callbacks=[Recorder()], objectives=INNER, temperature=None, soft_label_weight=None, hard_label_weight=None,
+        per_device_train_batch_size=batch_size, gradient_accumulation_steps=2, num_train_epochs=2,
+        ddp_find_unused_parameters=False,  # as Trainer sets it under gradient checkpointing
+    )  # fmt: skip
+    trainer.train()
+    return trainer, gradients
 
 
 def run_special_cases(student, teacher, tokenizer, output_dir: Path) -> dict:
@@ -65,6 +91,19 @@ def run_problem_types(tokenizer, output_dir: Path) -> dict:
     return results
 
 
+def run_inner(teacher, tokenizer, output_dir: Path) -> dict:
+    """Objectives inside the network alone: with projections, and with a head that no loss reaches."""
+    trainer, gradients = train_inner(teacher, rows_of(tokenizer, 14), tokenizer, output_dir / "out", 2)
+    projections = torch.cat([p.detach().flatten() for p in trainer.distillation_loss.parameters()])
+    gathered = trainer.accelerator.gather(torch.cat([projections, weights_of(trainer)])[None])
+    return {
+        "gradients": gradients,
+        "logs": [entry for entry in trainer.state.log_history if "loss" in entry],
+        "evaluation": trainer.evaluate(),
+        "weights_differ_by": (gathered - gathered[:1]).abs().max().item(),
+    }
+
+
 def run(output_dir: Path) -> None:
     tokenizer = tiny_tokenizer()
     student, teacher = tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
@@ -97,6 +136,7 @@ def run(output_dir: Path) -> None:
         }
     results |= run_special_cases(student, teacher, tokenizer, output_dir)
     results["problem types"] = run_problem_types(tokenizer, output_dir)
+    results["inner"] = run_inner(teacher, tokenizer, output_dir)
     rows = tiny_dataset(tokenizer, 40, seed=3)
     cache = TeacherCache(output_dir / "cache", copy.deepcopy(teacher), tokenizer)
     labelled = cache.label(concatenate_datasets([rows, rows]))

@@ -42,8 +42,9 @@ class GradientRecorder(TrainerCallback):
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
         # Weight decay and the like play no part: this is what backward left.
-        gradients = [parameter.grad.flatten().double() for parameter in model.parameters()]
-        self.gradients.append(torch.cat(gradients))
+        # A loss on hidden states leaves the head without a gradient.
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters()]
+        self.gradients.append(torch.cat([gradient.flatten().double() for gradient in gradients]))
 
 
 def make_trainer(student, teacher, dataset, tokenizer, output_dir, callbacks=None, **changes) -> DistillationTrainer:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from distributed_worker import INNER, train_inner
 from invariance import make_trainer, reference_gradient, relative_difference, trained_gradients
 from problems import PROBLEMS, make_problem
 from tiny import tiny_dataset, tiny_model
@@ -127,6 +128,22 @@ def test_logged_terms_are_those_of_one_process(results, models, tokenizer, tmp_p
     for ours, theirs in zip(results["14 rows, 4 x 1"]["logs"], expected, strict=True):
         for name in ("loss", "loss_kl", "loss_ce"):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-5)
+
+
+def test_two_processes_train_projections_as_one_does(results, models, tokenizer, tmp_path):
+    inner = results["inner"]
+    trainer, gradients = train_inner(models[1], rows_of(tokenizer, 14), tokenizer, tmp_path, 4)
+    assert len(gradients) == len(inner["gradients"]) == 4
+    for ours, theirs in zip(inner["gradients"], gradients, strict=True):
+        assert relative_difference(ours, theirs) < 1e-4
+    assert inner["weights_differ_by"] == 0.0
+    expected = [entry for entry in trainer.state.log_history if "loss" in entry]
+    for ours, theirs in zip(inner["logs"], expected, strict=True):
+        for name in ("loss", *(f"loss_{name}" for name in INNER), "minilm_relation_weight"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4)
+    evaluation = trainer.evaluate()
+    for name in ("loss", *(f"loss_{name}" for name in INNER)):
+        assert inner["evaluation"][f"eval_{name}"] == pytest.approx(evaluation[f"eval_{name}"], rel=1e-4)
 
 
 def test_two_processes_share_the_teachers_work_and_compute_each_text_once(results, models, tokenizer, tmp_path):

@@ -12,8 +12,18 @@ import hf_distill
 ROOT = Path(hf_distill.__file__).parent
 # A room may import rooms of lower layers only.
 LAYERS = [
-    {"functional", "outputs", "labels", "students", "calibration", "_files", "_redaction", "_sampling"},
-    {"problem_types"},
+    {
+        "functional",
+        "functional_hidden",
+        "outputs",
+        "labels",
+        "students",
+        "calibration",
+        "_files",
+        "_redaction",
+        "_sampling",
+    },
+    {"problem_types", "reading"},
     {"objectives", "teachers"},
     {"training_args", "_running", "data", "record", "cache", "_trained_objectives"},
     {"_sources"},
@@ -28,6 +38,7 @@ LAYER = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 EXCEPTIONS = {
     ("_publishing", "reporting.model_card"),
     ("record", "training_args"),
+    ("cache.output_cache", "record"),
     ("cache.teacher_cache", "record"),
 }
 HEAVY = ["evaluate", "matplotlib", "optuna", "onnx", "onnxruntime", "tensorboard", "wandb", "mlflow", "trackio"]

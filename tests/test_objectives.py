@@ -3,11 +3,13 @@
 import inspect
 import math
 import re
+from dataclasses import fields, replace
 
 import pytest
 import torch
+from transformers import BertConfig
 
-from hf_distill import functional
+from hf_distill import functional, functional_hidden
 from hf_distill.labels import align_labels, are_placeholders, match_labels
 from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
 from hf_distill.objectives.logits import KLDivergence, LogitMSE
@@ -24,18 +26,54 @@ UNUSUAL = {
     "logit_mse": {"weight": 0.3},
     "dkd": {"temperature": 3.0, "alpha": 2.0, "beta": 3.0, "weight": 0.3},
     "dist": {"temperature": 3.0, "beta": 2.0, "gamma": 3.0, "weight": 0.3},
+    "hidden_mse": {"layer_mapping": {1: 2}, "projection": False, "weight": 0.3},
+    "hidden_cosine": {"layer_mapping": "uniform", "projection": False, "weight": 0.3},
+    "embedding_mse": {"projection": False, "weight": 0.3},
+    "pkd": {"layer_mapping": "last", "projection": False, "weight": 0.3},
+    "attention_mse": {"layer_mapping": "last", "weight": 0.3},
+    "minilm_relation": {"num_relation_heads": 2, "layer_mapping": {1: 3, 2: 4}, "weight": 0.3},
 }
 HYPER_PARAMETERS = [(name, argument) for name in OBJECTIVES for argument in UNUSUAL[name] if argument != "weight"]
+SIZES = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
+CONFIGS = [BertConfig(num_hidden_layers=layers, **SIZES) for layers in (2, 4)]
+LENGTH = 5
+FIELDS = [field.name for field in fields(ClassifierOutputs)]
+
+
+def side(logits, num_layers):
+    """Outputs of a model, all fields filled."""
+    num_rows = len(logits)
+
+    def states():
+        return torch.randn(num_rows, LENGTH, SIZES["hidden_size"])
+
+    hidden_states = tuple(states() for _ in range(num_layers + 1))
+    return ClassifierOutputs(
+        logits,
+        hidden_states,
+        torch.stack([state[:, 0] for state in hidden_states], dim=1),
+        tuple(torch.randn(num_rows, 2, LENGTH, LENGTH).softmax(-1) for _ in range(num_layers)),
+        tuple((states(), states(), states()) for _ in range(num_layers)),
+    )
 
 
 def outputs(num_rows=6, num_labels=3):
-    logits = 3 * torch.randn(2, num_rows, num_labels)
-    labels = torch.randint(num_labels, (num_rows,))
-    return ClassifierOutputs(logits[0]), ClassifierOutputs(logits[1]), {"labels": labels}
+    student, teacher = (side(3 * torch.randn(num_rows, num_labels), config.num_hidden_layers) for config in CONFIGS)
+    mask = (torch.arange(LENGTH) < torch.randint(2, LENGTH + 1, (num_rows, 1))).long()
+    return student, teacher, {"labels": torch.randint(num_labels, (num_rows,)), "attention_mask": mask}
+
+
+def mapped(value, function):
+    """Outputs with every tensor replaced."""
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, tuple):
+        return tuple(mapped(item, function) for item in value)
+    return replace(value, **{name: mapped(getattr(value, name), function) for name in FIELDS})
 
 
 def loss_of(spec, problem_type=CLASSES):
-    return DistillationLoss(build_objectives(spec), problem_type)
+    return DistillationLoss(build_objectives(spec)).bind(problem_type, *CONFIGS)
 
 
 # ---- The contract ----
@@ -54,13 +92,19 @@ def test_an_objective_gives_one_finite_float32_value_per_row(name):
     assert terms[name].dtype == torch.float32
     assert terms[name].isfinite().all()
     assert (terms[name] > 0).all()
-    half = [ClassifierOutputs(side.logits.bfloat16()) for side in (student, teacher)]
+    half = [mapped(side, torch.Tensor.bfloat16) for side in (student, teacher)]
     assert loss_of({name: 1.0})(*half, batch)[name].dtype == torch.float32
 
 
 def test_an_objective_is_its_function_with_its_hyper_parameters(name):
     student, teacher, batch = outputs()
     s, t, y = student.logits, teacher.logits, batch["labels"]
+    ours, theirs, mask = student.hidden_states, teacher.hidden_states, batch["attention_mask"].bool()
+    relations = [
+        functional_hidden.relation_divergence(a, b, mask, num_heads=2)
+        for i, j in ((1, 3), (2, 4))
+        for a, b in zip(student.qkv[i - 1], teacher.qkv[j - 1], strict=True)
+    ]
     expected = {
         "ce": functional.cross_entropy(s, y, label_smoothing=0.2),
         "kl": functional.kl_divergence(s, t, temperature=3.0),
@@ -69,8 +113,14 @@ def test_an_objective_is_its_function_with_its_hyper_parameters(name):
         "logit_mse": functional.logit_mse(s, t),
         "dkd": functional.decoupled_kl_divergence(s, t, y, temperature=3.0, alpha=2.0, beta=3.0),
         "dist": functional.dist_loss(s, t, temperature=3.0, beta=2.0, gamma=3.0),
+        "hidden_mse": functional_hidden.hidden_mse(ours[1], theirs[2], mask),
+        "hidden_cosine": sum(functional_hidden.hidden_cosine(ours[i], theirs[2 * i], mask) for i in (1, 2)) / 2,
+        "embedding_mse": functional_hidden.hidden_mse(ours[0], theirs[0], mask),
+        "pkd": functional_hidden.normalised_distance(student.cls_states[:, [2]], teacher.cls_states[:, [4]]),
+        "attention_mse": functional_hidden.attention_mse(student.attentions[-1], teacher.attentions[-1], mask),
+        "minilm_relation": sum(relations) / 2,
     }
-    assert torch.equal(loss_of({name: UNUSUAL[name]})(student, teacher, batch)[name], expected[name])
+    assert torch.allclose(loss_of({name: UNUSUAL[name]})(student, teacher, batch)[name], expected[name], rtol=1e-6)
 
 
 def test_the_weight_is_left_to_the_trainer(name):
@@ -81,20 +131,27 @@ def test_the_weight_is_left_to_the_trainer(name):
 
 def test_gradients_reach_the_student_alone(name):
     student, teacher, batch = outputs()
-    student.logits.requires_grad_()
+    found = []
+    student = mapped(student, lambda tensor: found.append(tensor.requires_grad_()) or tensor)
     value = loss_of({name: 1.0})(student, teacher, batch)[name]
     value.sum().backward()
-    assert (student.logits.grad.abs().sum(dim=-1) > 0).all()
-    assert teacher.logits.grad is None
-    assert not loss_of({name: 1.0})(ClassifierOutputs(student.logits.detach()), teacher, batch)[name].requires_grad
+    gradients = [tensor.grad.abs().flatten(1).sum(dim=1) for tensor in found if tensor.grad is not None]
+    assert (torch.stack(gradients).sum(dim=0) > 0).all()
+    detached = mapped(student, torch.Tensor.detach)
+    assert not loss_of({name: 1.0})(detached, teacher, batch)[name].requires_grad
 
 
-def test_an_objective_reads_of_the_teacher_what_it_declares(name):
+def test_an_objective_reads_of_both_models_what_it_declares(name):
     student, teacher, batch = outputs()
     loss = loss_of({name: 1.0})
-    other = ClassifierOutputs(teacher.logits + torch.randn(6, 3))
-    changes = not torch.equal(loss(student, teacher, batch)[name], loss(student, other, batch)[name])
-    assert changes == (loss.teacher_reads == {"logits"})
+    value = loss(student, teacher, batch)[name]
+    for field in FIELDS:
+        ours, theirs = (
+            replace(side, **{field: mapped(getattr(side, field), lambda tensor: tensor + torch.rand_like(tensor))})
+            for side in (student, teacher)
+        )
+        assert (not torch.equal(value, loss(student, theirs, batch)[name])) == (field in loss.teacher_reads)
+        assert (not torch.equal(value, loss(ours, teacher, batch)[name])) == (field in loss.student_reads)
     if not loss.teacher_reads:
         assert torch.equal(loss(student, None, batch)[name], loss(student, teacher, batch)[name])
 
@@ -103,8 +160,7 @@ def test_rows_depend_on_each_other_only_where_it_is_declared(name):
     student, teacher, batch = outputs()
     loss = loss_of({name: 1.0})
     value = loss(student, teacher, batch)[name]
-    changed = ClassifierOutputs(student.logits.clone())
-    changed.logits[3:] = torch.randn(3, 3)
+    changed = mapped(student, lambda tensor: torch.cat([tensor[:3], torch.rand_like(tensor[3:])]))
     difference = (loss(changed, teacher, batch)[name] - value)[:3].abs().max().item()
     assert (difference < 1e-6) == OBJECTIVES[name].is_per_unit
     assert difference < 1e-6 or difference > 1e-3
@@ -119,10 +175,10 @@ def test_the_spec_builds_the_same_objective_again(name):
     student, teacher, batch = outputs()
     assert torch.equal(again(student, teacher, batch)[name], loss(student, teacher, batch)[name])
     plain = loss_of({name: 0.3})(student, teacher, batch)[name]
-    assert name == "logit_mse" or not torch.allclose(plain, again(student, teacher, batch)[name])
+    assert name in ("logit_mse", "embedding_mse") or not torch.allclose(plain, again(student, teacher, batch)[name])
 
 
-@pytest.mark.parametrize(("name", "argument"), HYPER_PARAMETERS)
+@pytest.mark.parametrize(("name", "argument"), [pair for pair in HYPER_PARAMETERS if pair[1] != "projection"])
 def test_every_hyper_parameter_changes_the_value(name, argument):
     student, teacher, batch = outputs()
     default = loss_of({name: 1.0})(student, teacher, batch)[name]
@@ -145,6 +201,8 @@ def test_an_objective_is_documented(name):
     assert cls.__doc__
     for function in re.findall(r"\[`functional\.(\w+)`\]", cls.__doc__):
         assert callable(getattr(functional, function))
+    for function in re.findall(r"\[`functional_hidden\.(\w+)`\]", cls.__doc__):
+        assert callable(getattr(functional_hidden, function))
 
 
 def test_an_unknown_hyper_parameter_is_refused_with_those_that_exist(name):
@@ -155,21 +213,23 @@ def test_an_unknown_hyper_parameter_is_refused_with_those_that_exist(name):
 
 @pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])
 def test_a_weight_that_is_negative_or_not_finite_is_refused(name, weight):
-    with pytest.raises(ValueError, match=rf"weight of `{name}` must be a finite number >= 0, got {weight}\."):
+    with pytest.raises(ValueError, match=rf"`weight` of `{name}` must be a finite number >= 0, got {weight}\."):
         build_objectives({name: weight})
 
 
 @pytest.mark.parametrize("value", ["1", True, [1.0]], ids=repr)
 def test_a_weight_that_is_no_number_is_refused(name, value):
     with pytest.raises(
-        ValueError, match=rf"`weight` of objective `{name}` must be a number, got {re.escape(repr(value))}"
+        ValueError,
+        match=rf"`weight` of objective `{name}` must be a number or a schedule, got {re.escape(repr(value))}",
     ):
         build_objectives({name: value})
 
 
 @pytest.mark.parametrize(
     ("name", "argument"),
-    [pair for pair in HYPER_PARAMETERS if pair[1] != "temperature"] + [(name, "weight") for name in OBJECTIVES],
+    [pair for pair in HYPER_PARAMETERS if pair[1] not in ("temperature", "num_relation_heads")]
+    + [(name, "weight") for name in OBJECTIVES],
 )
 def test_null_is_refused_by_name_wherever_there_is_no_default_to_resolve(name, argument):
     # An empty value in YAML (`kl:`) and null in JSON arrive as None.
@@ -246,8 +306,8 @@ def test_a_spec_of_another_type_is_refused(spec):
 # ---- Problem types and rows without labels ----
 
 
-def test_regression_is_defined_for_the_hard_and_the_plain_soft_loss_alone(name):
-    if name in ("ce", "kl"):
+def test_regression_is_defined_for_the_hard_and_the_plain_soft_loss_and_inside_the_network(name):
+    if name in ("ce", "kl") or not OBJECTIVES[name].student_reads & {"logits"}:
         assert name in loss_of({name: 1.0}, REGRESSION).weights
         return
     with pytest.raises(ValueError, match=f"`{name}` is defined for single_label_classification, .* is regression"):

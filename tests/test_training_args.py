@@ -9,7 +9,7 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_distill import DistillationTrainingArguments
-from hf_distill.objectives import OBJECTIVES, DistillationLoss, build_objectives
+from hf_distill.objectives import LOGIT_OBJECTIVES, DistillationLoss, build_objectives
 from hf_distill.problem_types import PROBLEM_TYPES
 
 OURS = [
@@ -46,12 +46,13 @@ def test_arguments_are_unset_by_default():
         "teacher_dtype": "auto",
         "cache_teacher_outputs": False,
         "teacher_cache_dir": None,
+        "calibrate_teacher": False,
     }
 
 
 def test_unset_arguments_resolve_to_hintons_loss(make_args):
     args = make_args()
-    loss = DistillationLoss(build_objectives(args.objective_spec()), PROBLEM_TYPES["single_label_classification"])
+    loss = DistillationLoss(build_objectives(args.objective_spec())).bind(PROBLEM_TYPES["single_label_classification"])
     assert loss.spec() == {
         "kl": {"temperature": 2.0, "weight": 1.0},
         "ce": {"label_smoothing": 0.0, "weight": 0.1},
@@ -67,7 +68,7 @@ def test_the_four_arguments_land_in_the_spec(make_args):
     }
 
 
-@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "ce"])
+@pytest.mark.parametrize("name", LOGIT_OBJECTIVES)
 def test_every_logit_objective_is_a_soft_loss(make_args, name):
     assert list(make_args(soft_loss=name).objective_spec()) == [name, "ce"]
 
@@ -75,7 +76,7 @@ def test_every_logit_objective_is_a_soft_loss(make_args, name):
 def test_weights_of_zero_turn_one_side_off(make_args):
     for arguments, left in (({"soft_label_weight": 0}, {"ce": 0.1}), ({"hard_label_weight": 0.0}, {"kl": 1.0})):
         objectives = build_objectives(make_args(**arguments).objective_spec())
-        loss = DistillationLoss(objectives, PROBLEM_TYPES["single_label_classification"])
+        loss = DistillationLoss(objectives).bind(PROBLEM_TYPES["single_label_classification"])
         assert loss.weights == left
 
 
@@ -117,9 +118,9 @@ def test_a_number_out_of_range_is_refused_with_value_and_range(make_args, name, 
         ({"objectives": "kl"}, "`objectives` is not JSON .*: 'kl'"),
         ({"objectives": "[1.0]"}, r"`objectives` must be a JSON object, name to weight; got '\[1.0\]'"),
         ({"objectives": {"nll": 1.0}}, "no objective 'nll'"),
-        ({"objectives": {"kl": -1.0}}, "weight of `kl` must be a finite number >= 0, got -1.0"),
+        ({"objectives": {"kl": -1.0}}, "`weight` of `kl` must be a finite number >= 0, got -1.0"),
         ({"objectives": '{"kl": {"temprature": 1}}'}, "`kl` has no hyper-parameter 'temprature'; it has temperature"),
-        ({"objectives": {"kl": {"temperature": 0}}}, "`temperature` must be a finite number > 0, got 0"),
+        ({"objectives": {"kl": {"temperature": 0}}}, "`temperature` of `kl` must be a finite number > 0, got 0"),
         ({"objectives": {"jsd": {"beta": 1}}}, "`beta` of jsd must be > 0 and < 1, got 1"),
     ],
     ids=str,
@@ -159,7 +160,8 @@ def test_objectives_without_any_weight_are_refused_before_a_model_is_loaded(make
 def test_the_command_line_sets_every_argument(parser, tmp_path):
     flags = (
         f"--output_dir {tmp_path} --use_cpu --temperature 4 --soft_label_weight 0.7 --hard_label_weight 0.3 "
-        "--soft_loss reverse_kl --teacher_dtype bfloat16 --cache_teacher_outputs --teacher_cache_dir cache"
+        "--soft_loss reverse_kl --teacher_dtype bfloat16 --cache_teacher_outputs "
+        "--teacher_cache_dir cache --calibrate_teacher"
     )
     (args,) = parser.parse_args_into_dataclasses(flags.split())
     assert {field.name: getattr(args, field.name) for field in OURS} == {
@@ -171,6 +173,7 @@ def test_the_command_line_sets_every_argument(parser, tmp_path):
         "teacher_dtype": "bfloat16",
         "cache_teacher_outputs": True,
         "teacher_cache_dir": "cache",
+        "calibrate_teacher": True,
     }
     (args,) = parser.parse_args_into_dataclasses(["--output_dir", str(tmp_path), "--use_cpu"])
     assert [getattr(args, field.name) for field in OURS] == [field.default for field in OURS]
@@ -259,9 +262,7 @@ def test_fine_tuning_without_a_teacher_keeps_everything_but_the_loss_and_the_hub
         "objectives": {"ce": 1.0},
     }
     assert alone.objective_spec() == {"ce": {"weight": 1.0, "label_smoothing": 0.1}}
-    assert not DistillationLoss(
-        build_objectives(alone.objective_spec()), PROBLEM_TYPES["single_label_classification"]
-    ).teacher_reads
+    assert not DistillationLoss(build_objectives(alone.objective_spec())).teacher_reads
     assert args.temperature == 4.0
     assert args.push_to_hub
 

@@ -6,14 +6,11 @@ from typing import Any, cast
 import datasets
 import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from hf_distill.outputs import TEACHER_CLS_STATES, TEACHER_LOGITS, ClassifierOutputs
+from hf_distill.outputs import COLUMNS, ClassifierOutputs
 from hf_distill.problem_types import ProblemType
-
-COLUMNS = {"logits": TEACHER_LOGITS, "cls_states": TEACHER_CLS_STATES}
 
 
 class Kept:
@@ -41,7 +38,7 @@ class Kept:
                 f"and {dtype!r}."
             )
         self.name, self.dtype, self.column = name, dtype, COLUMNS[name]
-        self.reads = ["hidden_states"] if name == "cls_states" else []
+        self.reads = ["cls_states"] if name == "cls_states" else []
         self.row_shape: tuple[int, ...] = (cast(int, config.num_labels),)
         if name == "cls_states":
             self.row_shape = (config.num_hidden_layers + 1, config.hidden_size)
@@ -56,9 +53,7 @@ class Kept:
     def flat_rows(self, outputs: ClassifierOutputs, is_token: Tensor) -> list[np.ndarray]:
         """Return the numbers of each row of a batch, without its padding; `is_token` is `(batch, length)`, bool."""
         if self.name == "cls_states":
-            states = torch.stack(cast("tuple[Tensor, ...]", outputs.hidden_states), dim=1).float()
-            first = is_token.int().argmax(dim=1)  # padding may be on the left
-            values = [row[:, token] for row, token in zip(states, first, strict=True)]
+            values = list(cast(Tensor, outputs.cls_states).float())
         elif len(self.row_shape) == 2:
             values = [row[mask] for row, mask in zip(outputs.logits, is_token, strict=True)]
         else:

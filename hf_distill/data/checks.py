@@ -18,7 +18,7 @@ def check_dataset(
     problem_type: ProblemType,
     label_names: Sequence[str],
     *,
-    needs_teacher_logits: bool,
+    teacher_columns: Sequence[str],
     needs_labels: Sequence[str],
 ) -> None:
     """Check columns and values of a data set; those that are not a `datasets.Dataset` are only checked for rows.
@@ -28,7 +28,7 @@ def check_dataset(
         role: "training" or "evaluation", for the messages.
         problem_type: Of the student.
         label_names: Of the student.
-        needs_teacher_logits: Whether the teacher's outputs can only come from the column `teacher_logits`.
+        teacher_columns: Columns from which alone the teacher's outputs can come.
         needs_labels: Objectives that cannot do without a label.
 
     Raises:
@@ -61,9 +61,9 @@ def check_dataset(
             f"`{needs_labels[0]}` needs the label of every row, and the {role} data set has rows without one. Use "
             "`kl`, which learns from unlabelled text."
         )
-    if needs_teacher_logits and TEACHER_LOGITS not in names:
+    if missing := [column for column in teacher_columns if column not in names]:
         raise ValueError(
-            f"There is no teacher: `teacher_model` is None and the {role} data set has no column `{TEACHER_LOGITS}`. "
+            f"There is no teacher: `teacher_model` is None and the {role} data set has no column `{missing[0]}`. "
             "Pass one or the other."
         )
     if TEACHER_LOGITS in names and not problem_type.is_token_level:

@@ -4,8 +4,11 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hf_distill.objectives.attentions import AttentionMSE, MiniLMRelation
 from hf_distill.objectives.base import DistillationLoss, Objective
+from hf_distill.objectives.hidden_states import EmbeddingMSE, HiddenCosine, HiddenMSE, PatientDistillation
 from hf_distill.objectives.labels import HardLabels
+from hf_distill.objectives.layer_maps import LayerMapping
 from hf_distill.objectives.logits import (
     DIST,
     DecoupledKLDivergence,
@@ -14,6 +17,7 @@ from hf_distill.objectives.logits import (
     LogitMSE,
     ReverseKLDivergence,
 )
+from hf_distill.objectives.schedules import Scheduled
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "ce": HardLabels,
@@ -23,6 +27,12 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "logit_mse": LogitMSE,
     "dkd": DecoupledKLDivergence,
     "dist": DIST,
+    "hidden_mse": HiddenMSE,
+    "hidden_cosine": HiddenCosine,
+    "embedding_mse": EmbeddingMSE,
+    "pkd": PatientDistillation,
+    "attention_mse": AttentionMSE,
+    "minilm_relation": MiniLMRelation,
 }
 
 # The soft losses: all they read of the teacher is its logits.
@@ -35,9 +45,15 @@ def accepted_arguments(name: str) -> list[str]:
     Raises:
         ValueError: for an unknown name.
     """
+    return list(_parameters(name))
+
+
+def _parameters(name: str) -> dict[str, inspect.Parameter]:
     if name not in OBJECTIVES:
         raise ValueError(f"There is no objective {name!r}; the objectives are {', '.join(OBJECTIVES)}.")
-    return list(inspect.signature(OBJECTIVES[name].__init__).parameters)[1:]
+    parameters = dict(inspect.signature(OBJECTIVES[name].__init__).parameters)
+    del parameters["self"]
+    return parameters
 
 
 def build_objectives(spec: Mapping[str, Any] | Sequence[Objective]) -> list[Objective]:
@@ -59,16 +75,29 @@ def build_objectives(spec: Mapping[str, Any] | Sequence[Objective]) -> list[Obje
 
 
 def _build(name: str, value: Any) -> Objective:
-    known = accepted_arguments(name)
+    known = _parameters(name)
     arguments = dict(value) if isinstance(value, Mapping) else {"weight": value}
     if unknown := sorted(arguments.keys() - set(known)):
         raise ValueError(f"Objective `{name}` has no hyper-parameter {unknown[0]!r}; it has {', '.join(known)}.")
-    for argument, number in arguments.items():
-        if number is None and argument == "temperature":
-            continue  # unset: resolved by `bind`
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ValueError(f"`{argument}` of objective `{name}` must be a number, got {number!r}.")
+    for argument, given in arguments.items():
+        if given is not None or known[argument].default is not None:  # None: unset, resolved by `bind`
+            _check_type(name, argument, given, known[argument].annotation)
     return OBJECTIVES[name](**arguments)
+
+
+def _check_type(name: str, argument: str, value: Any, expected: Any) -> None:
+    """Check what comes from JSON or YAML against an annotation; what is in a mapping is checked by who takes it."""
+    if expected == LayerMapping:
+        return
+    if expected is bool:
+        what, is_right = "true or false", isinstance(value, bool)
+    else:
+        may_change = expected in (Scheduled, Scheduled | None)
+        what = "a number or a schedule" if may_change else "a number"
+        is_right = isinstance(value, int | float) and not isinstance(value, bool)
+        is_right = is_right or (may_change and isinstance(value, Mapping))
+    if not is_right:
+        raise ValueError(f"`{argument}` of objective `{name}` must be {what}, got {value!r}.")
 
 
 __all__ = [

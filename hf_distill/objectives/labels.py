@@ -5,6 +5,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from hf_distill.objectives.base import Objective
+from hf_distill.objectives.schedules import Scheduled
 from hf_distill.outputs import Batch, ClassifierOutputs
 from hf_distill.problem_types import PROBLEM_TYPES, ProblemType
 
@@ -19,7 +20,7 @@ class HardLabels(Objective):
     paper = "Hinton et al. (2015), section 2, https://huggingface.co/papers/1503.02531"
     problem_types: ClassVar[frozenset[str]] = frozenset(PROBLEM_TYPES)
 
-    def __init__(self, label_smoothing: float = 0.0, weight: float = 1.0) -> None:
+    def __init__(self, label_smoothing: float = 0.0, weight: Scheduled = 1.0) -> None:
         super().__init__(weight)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must be >= 0 and < 1, got {label_smoothing}.")

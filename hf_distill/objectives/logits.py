@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hf_distill import functional
 from hf_distill.objectives.base import Objective, TemperedObjective
+from hf_distill.objectives.schedules import Scheduled
 from hf_distill.outputs import Batch, ClassifierOutputs
 from hf_distill.problem_types import PROBLEM_TYPES
 
@@ -43,7 +44,7 @@ class JensenShannonDivergence(TemperedObjective):
     paper = "Agarwal et al. (2024), https://huggingface.co/papers/2306.13649"
     teacher_reads = frozenset({"logits"})
 
-    def __init__(self, temperature: float | None = None, beta: float = 0.5, weight: float = 1.0) -> None:
+    def __init__(self, temperature: Scheduled | None = None, beta: float = 0.5, weight: Scheduled = 1.0) -> None:
         super().__init__(temperature, weight)
         if not 0 < beta < 1:
             raise ValueError(f"`beta` of jsd must be > 0 and < 1, got {beta}.")
@@ -73,7 +74,7 @@ class DecoupledKLDivergence(TemperedObjective):
     reads_labels = True
 
     def __init__(
-        self, temperature: float | None = None, alpha: float = 1.0, beta: float = 8.0, weight: float = 1.0
+        self, temperature: Scheduled | None = None, alpha: float = 1.0, beta: float = 8.0, weight: Scheduled = 1.0
     ) -> None:
         super().__init__(temperature, weight)
         if not 0 <= alpha < math.inf or not 0 <= beta < math.inf:
@@ -95,7 +96,7 @@ class DIST(TemperedObjective):
     is_per_unit = False
 
     def __init__(
-        self, temperature: float | None = None, beta: float = 1.0, gamma: float = 1.0, weight: float = 1.0
+        self, temperature: Scheduled | None = None, beta: float = 1.0, gamma: float = 1.0, weight: Scheduled = 1.0
     ) -> None:
         super().__init__(temperature, weight)
         if not 0 <= beta < math.inf or not 0 <= gamma < math.inf:

@@ -1,0 +1,189 @@
+"""What objectives inside the network add to logits alone: accuracy, share of the gap to the teacher, time of a step.
+
+python benchmarks/objectives.py --train_file labelled.csv --validation_file test.csv --transfer_file unlabelled.txt
+    --teacher path --student_num_hidden_layers 3 --seeds 1 2 3 --output_dir benchmarks/work/objectives/task
+
+One task a call. Every loss starts from the same student and takes the same steps, its teacher live; `alone` is the
+student without its teacher, on the labelled rows. Results are appended to `results.jsonl` in the output folder, and a
+call with the same folder runs only what is missing there.
+"""
+
+import argparse
+import copy
+import json
+import math
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from datasets import Dataset, concatenate_datasets
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, set_seed
+
+from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
+from hf_distill.data import Task, load_text_dataset, load_transfer_text
+from hf_distill.labels import label2id_of
+from hf_distill.reporting.table import markdown_table
+from hf_distill.teachers import load_teacher
+
+LOGITS = {"kl": {"weight": 1.0, "temperature": 2.0}, "ce": 0.1}
+MODELS = {"student": "", "teacher": "teacher_"}
+FADING = {"schedule": "linear", "start": 1.0, "end": 0.0}
+SPECS: dict[str, dict[str, Any]] = {
+    "logits": LOGITS,
+    "T 4 to 1": {"kl": {"temperature": {"schedule": "linear", "start": 4.0, "end": 1.0}}, "ce": 0.1},
+    "+ hidden_mse": {**LOGITS, "hidden_mse": 1.0},
+    "+ hidden_cosine": {**LOGITS, "hidden_cosine": 1.0},
+    "+ embedding_mse": {**LOGITS, "embedding_mse": 1.0},
+    "+ pkd": {**LOGITS, "pkd": 1.0},
+    "+ attention_mse": {**LOGITS, "attention_mse": 100.0},
+    "+ minilm_relation": {**LOGITS, "minilm_relation": 1.0},
+    "+ hidden_mse, fading": {**LOGITS, "hidden_mse": {"weight": FADING}},
+    "+ minilm_relation, fading": {**LOGITS, "minilm_relation": {"weight": FADING}},
+    "TinyBERT": {**LOGITS, "hidden_mse": 1.0, "embedding_mse": 1.0, "attention_mse": 100.0},
+}
+
+
+def load_rows(options: argparse.Namespace, tokenizer: Any, label2id: dict[str, int]) -> tuple[Task, Dataset, Dataset]:
+    """Return the task, the rows to train on and those to evaluate on."""
+    task = load_text_dataset(train_file=options.train_file, validation_file=options.validation_file)
+    rows = task.tokenize(tokenizer, options.max_seq_length, label2id)
+    train = rows["train"]
+    if options.transfer_file is not None:
+        text = load_transfer_text(options.transfer_file, None, task.text_columns)
+        unlabelled = task.tokenize_dataset(text, tokenizer, options.max_seq_length, label2id)
+        train = concatenate_datasets([train, unlabelled.cast(train.features)])
+    return task, train, rows[task.validation_splits[0]]
+
+
+def make_student(options: argparse.Namespace, teacher: PreTrainedModel) -> PreTrainedModel:
+    """Make a student of the teacher's layers, or load one with the teacher's tokenizer."""
+    if options.student is None:
+        return create_student(teacher, options.student_num_hidden_layers)
+    labels = {"id2label": teacher.config.id2label, "label2id": teacher.config.label2id}
+    return AutoModelForSequenceClassification.from_pretrained(options.student, dtype="float32", **labels)
+
+
+def distil(
+    options: argparse.Namespace, name: str, spec: dict[str, Any], seed: int, teacher: PreTrainedModel
+) -> Iterator[dict[str, Any]]:
+    """Train one student; yield its result, and with the loss on logits that of the same student alone."""
+    tokenizer = AutoTokenizer.from_pretrained(options.teacher)
+    task, train, validation = load_rows(options, tokenizer, label2id_of(teacher.config))
+    args = DistillationTrainingArguments(
+        str(Path(options.output_dir, "run")),
+        objectives=spec,
+        seed=seed,
+        num_train_epochs=options.epochs,
+        max_steps=options.max_steps,
+        learning_rate=options.learning_rate,
+        warmup_steps=0.1,
+        per_device_train_batch_size=options.batch_size,
+        per_device_eval_batch_size=64,
+        train_sampling_strategy="group_by_length",
+        save_strategy="no",
+        bf16=options.bf16,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    set_seed(seed)
+    student = make_student(options, teacher)
+    trainer = DistillationTrainer(
+        copy.deepcopy(student),
+        copy.deepcopy(teacher),  # reading its attention maps would change how it runs
+        args,
+        train_dataset=train,
+        eval_dataset=validation,
+        processing_class=tokenizer,
+        compute_metrics=task.compute_metrics_for(label2id_of(teacher.config)),
+    )
+    seconds = trainer.train().metrics["train_runtime"] / trainer.state.global_step
+    metrics = trainer.evaluate()
+    scores = {model: metrics[f"eval_{prefix}{task.metric_name}"] for model, prefix in MODELS.items()}
+    yield {"loss": name, "seed": seed, "seconds_per_step": seconds, **scores}
+    if name == "logits":
+        score = trainer.train_baseline(student).evaluate()[f"eval_{task.metric_name}"]
+        yield {"loss": "alone", "seed": seed, "seconds_per_step": None, "student": score, "teacher": scores["teacher"]}
+
+
+def run_missing(options: argparse.Namespace, specs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Train what the output folder lacks; return all results."""
+    path = Path(options.output_dir, "results.jsonl")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    results = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    teacher = load_teacher(options.teacher)
+    for seed in options.seeds:
+        for name, spec in specs.items():
+            if any((result["loss"], result["seed"]) == (name, seed) for result in results):
+                continue
+            for result in distil(options, name, spec, seed, teacher):
+                results.append(result)
+                print(json.dumps(result), flush=True)
+                with path.open("a") as file:
+                    file.write(json.dumps(result) + "\n")
+    return results
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Compare the losses: means over seeds, and differences to logits alone seed by seed."""
+    by_loss: dict[str, dict[int, dict[str, Any]]] = {}
+    for result in results:
+        by_loss.setdefault(result["loss"], {})[result["seed"]] = result
+    logits, alone = by_loss["logits"], by_loss["alone"]
+    rows = []
+    for name, of_seed in by_loss.items():
+        scores = [result["student"] for result in of_seed.values()]
+        gains = [of_seed[seed]["student"] - logits[seed]["student"] for seed in of_seed if seed in logits]
+        error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else math.nan
+        closed = [
+            (result["student"] - alone[seed]["student"]) / (result["teacher"] - alone[seed]["student"])
+            for seed, result in of_seed.items()
+            if result["teacher"] != alone[seed]["student"]
+        ]
+        times = [result["seconds_per_step"] for result in of_seed.values() if result["seconds_per_step"]]
+        rows.append(
+            [
+                name,
+                f"{statistics.mean(scores):.4f}",
+                f"{statistics.mean(closed):.0%}" if closed else "n/a",
+                "" if name == "logits" else f"{statistics.mean(gains):+.4f} ± {error:.4f}",
+                f"{statistics.median(times):.3f}" if times else "",
+                str(len(scores)),
+            ]
+        )
+    header = ["loss", "score", "gap closed", "against logits (standard error)", "seconds per step", "seeds"]
+    return markdown_table(header, rows) + f"\n\nteacher: {results[0]['teacher']:.4f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--train_file", required=True, help="labelled rows: CSV, TSV, JSON or Parquet")
+    parser.add_argument("--validation_file", required=True, help="rows to compare on")
+    parser.add_argument("--transfer_file", help="text without labels to distil on as well")
+    parser.add_argument(
+        "--teacher", required=True, help="path or Hub id of the fine-tuned teacher, with its tokenizer"
+    )
+    parser.add_argument(
+        "--student", help="path or Hub id of a student with that tokenizer; unset, layers of the teacher"
+    )
+    parser.add_argument("--student_num_hidden_layers", type=int, default=3)
+    parser.add_argument("--output_dir", required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--specs", help="YAML file of losses, name to objectives; `logits` must be one of them")
+    parser.add_argument("--losses", nargs="+", help="names of those to run; unset, all")
+    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--max_steps", type=int, default=-1)
+    parser.add_argument("--learning_rate", type=float, default=1e-4)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--max_seq_length", type=int, default=128)
+    parser.add_argument("--bf16", action="store_true")
+    options = parser.parse_args()
+    specs = yaml.safe_load(Path(options.specs).read_text()) if options.specs else SPECS
+    chosen = {name: spec for name, spec in specs.items() if name in ["logits", *(options.losses or specs)]}
+    results = run_missing(options, chosen)
+    print("\n" + table(results))
+
+
+if __name__ == "__main__":
+    main()

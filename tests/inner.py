@@ -1,0 +1,88 @@
+"""Objectives inside the network by hand: in float64, a row at a time and so without padding, from models of 2 and 4
+layers.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from problems import Problem
+from torch import Tensor
+from transformers import PreTrainedModel
+
+UNSET = {"temperature": None, "soft_label_weight": None, "hard_label_weight": None}
+RELATION_HEADS = 4
+
+
+@dataclass
+class Row:
+    """What a model shows of one row: states `(length, size)`, maps `(heads, length, length)`, and the projections."""
+
+    logits: Tensor
+    states: list[Tensor]
+    maps: list[Tensor]
+    qkv: list[list[Tensor]]
+
+
+def show(model: PreTrainedModel, row: dict) -> Row:
+    """Run an eager float64 BERT on one row."""
+    inputs = {name: torch.tensor([row[name]]) for name in ("input_ids", "token_type_ids")}
+    outputs = model(**inputs, output_hidden_states=True, output_attentions=True)
+    states = [state[0] for state in outputs.hidden_states]
+    attentions = [layer.attention.self for layer in model.bert.encoder.layer]
+    qkv = [
+        [getattr(attention, name)(states[i]) for name in ("query", "key", "value")]
+        for i, attention in enumerate(attentions)
+    ]
+    return Row(outputs.logits[0], states, [a[0] for a in outputs.attentions], qkv)
+
+
+def _unit(vector: Tensor) -> Tensor:
+    return vector / vector.norm(dim=-1, keepdim=True)
+
+
+def _relation_term(ours: Tensor, theirs: Tensor) -> Tensor:
+    total = torch.zeros(())
+    for a, b in zip(ours.chunk(RELATION_HEADS, dim=-1), theirs.chunk(RELATION_HEADS, dim=-1), strict=True):
+        q, p = (torch.softmax(x @ x.T / x.shape[-1] ** 0.5, dim=-1) for x in (a, b))
+        total = total + (p * torch.log(p / q)).sum(-1).mean() / RELATION_HEADS
+    return total
+
+
+# Name -> value of one row; layers counted from 1, 0 the embeddings, with the default layer mappings.
+VALUES = {
+    "hidden_mse": lambda s, t: sum(((s.states[i] - t.states[j]) ** 2).mean() for i, j in ((1, 2), (2, 4))) / 2,
+    "hidden_cosine": lambda s, t: (1 - (_unit(s.states[2]) * _unit(t.states[4])).sum(-1)).mean(),
+    "embedding_mse": lambda s, t: ((s.states[0] - t.states[0]) ** 2).mean(),
+    "pkd": lambda s, t: ((_unit(s.states[1][0]) - _unit(t.states[2][0])) ** 2).sum(),
+    "attention_mse": lambda s, t: sum(((s.maps[i - 1] - t.maps[j - 1]) ** 2).mean() for i, j in ((1, 2), (2, 4))) / 2,
+    "minilm_relation": lambda s, t: sum(_relation_term(a, b) for a, b in zip(s.qkv[1], t.qkv[3], strict=True)),
+}
+# Of about equal gradients, so that none hides behind another.
+SPECS = {
+    "hidden_mse": {"weight": 1.0},
+    "hidden_cosine": {"weight": 1.0},
+    "embedding_mse": {"weight": 1.0},
+    "pkd": {"weight": 1.0},
+    "attention_mse": {"weight": 10.0},
+    "minilm_relation": {"weight": 1.0, "num_relation_heads": RELATION_HEADS},
+}
+
+
+def reference(problem: Problem, spec: dict) -> tuple[Tensor, dict[str, float]]:
+    """The gradient of the weighted mean over the units, and the mean of every term."""
+    student, teacher = (copy.deepcopy(model).double() for model in (problem.student, problem.teacher))
+    for model in (student, teacher):
+        model.set_attn_implementation("eager")
+    sums, units = dict.fromkeys(spec, torch.zeros(())), 0
+    for row in problem.rows:
+        ours = show(student, row)
+        with torch.no_grad():
+            theirs = show(teacher, row)
+        num_units = problem.terms(ours.logits, theirs.logits, row)[2]
+        units += num_units
+        # A row counts as often as it has units.
+        sums = {name: total + num_units * VALUES[name](ours, theirs) for name, total in sums.items()}
+    (sum(spec[name]["weight"] * total for name, total in sums.items()) / units).backward()
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in student.parameters()]
+    return torch.cat([g.flatten() for g in gradients]), {name: total.item() / units for name, total in sums.items()}
