@@ -58,7 +58,9 @@ class FunctionCache(OutputCache):
 
     def _keys(self, dataset: datasets.Dataset) -> np.ndarray:
         digests = []
-        for texts in zip(*(dataset[column] for column in self.text_columns), strict=True):
+        for row, texts in enumerate(zip(*(dataset[column] for column in self.text_columns), strict=True)):
+            if None in texts:
+                raise ValueError(f"Row {row} has no text in {self.text_columns}. Leave such rows out.")
             digest = hashlib.blake2b(digest_size=16)
             for text in texts:
                 # The length first: a pair must not look like one text.

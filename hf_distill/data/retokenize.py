@@ -40,8 +40,9 @@ def find_text_columns(
     Raises:
         ValueError: if they cannot be told, with the columns that there are.
     """
-    kind = List(Value("string")) if is_token_level else Value("string")
-    found = [name for name, feature in dataset.features.items() if feature == kind]
+    kinds: list[Any] = [Value("string"), Value("large_string")]
+    kinds = [List(kind) for kind in kinds] if is_token_level else kinds
+    found = [name for name, feature in dataset.features.items() if feature in kinds]
     wanted = "a list of words" if is_token_level else "text"
     if chosen is not None:
         if missing := [name for name in chosen if name not in found]:
