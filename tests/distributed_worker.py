@@ -9,10 +9,11 @@ import torch
 from datasets import concatenate_datasets
 from invariance import GradientRecorder, make_trainer
 from problems import PROBLEMS, make_problem
+from test_teacher_tokenizer import letters_tokenizer, roberta
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 from transformers import TrainerCallback
 
-from hf_distill import TeacherCache
+from hf_distill import TeacherCache, TeacherEnsemble
 
 INNER = {
     "hidden_mse": 1.0, "pkd": {"layer_mapping": "last"}, "attention_mse": 10.0,
@@ -104,6 +105,28 @@ def run_inner(teacher, tokenizer, output_dir: Path) -> dict:
     }
 
 
+def run_teachers(tokenizer, output_dir: Path) -> dict:
+    """A model, one with another tokenizer and a function teach together, each at its own temperature."""
+    seen = []
+
+    def function(texts):
+        seen.extend(texts)
+        return [[float(str(text).count(letter)) for letter in "aot"] for text in texts]
+
+    ensemble = TeacherEnsemble(
+        [tiny_model(4, seed=1), roberta(), function], processing_classes=[None, letters_tokenizer(), None]
+    )
+    trainer = make_trainer(
+        tiny_model(2, seed=2), ensemble, rows_of(tokenizer, 30), tokenizer, output_dir / "out", calibrate_teacher=True,
+        per_device_eval_batch_size=4,
+    )  # fmt: skip
+    return {
+        "calibration": trainer.record["teacher_calibration"],
+        "evaluation": trainer.evaluate(),
+        "asked": sum(trainer.accelerator.gather(torch.tensor([len(seen)])).tolist()),
+    }
+
+
 def run(output_dir: Path) -> None:
     tokenizer = tiny_tokenizer()
     student, teacher = tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
@@ -137,6 +160,7 @@ def run(output_dir: Path) -> None:
     results |= run_special_cases(student, teacher, tokenizer, output_dir)
     results["problem types"] = run_problem_types(tokenizer, output_dir)
     results["inner"] = run_inner(teacher, tokenizer, output_dir)
+    results["teachers"] = run_teachers(tokenizer, output_dir)
     rows = tiny_dataset(tokenizer, 40, seed=3)
     cache = TeacherCache(output_dir / "cache", copy.deepcopy(teacher), tokenizer)
     labelled = cache.label(concatenate_datasets([rows, rows]))

@@ -153,3 +153,14 @@ def test_two_processes_share_the_teachers_work_and_compute_each_text_once(result
     assert sum(results["cache"]["computed"]) == alone.num_computed
     assert min(results["cache"]["computed"]) > 0
     assert torch.allclose(results["cache"]["logits"], torch.cat([expected, expected]), atol=1e-5)
+
+
+def test_teachers_of_every_kind_say_the_same_on_two_processes(results, tokenizer, tmp_path):
+    from distributed_worker import run_teachers
+
+    found, expected = results["teachers"], run_teachers(tokenizer, tmp_path)
+    assert found["asked"] == expected["asked"] == 30  # between them
+    for ours, theirs in zip(found["calibration"], expected["calibration"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    for name in ("eval_loss", "eval_loss_kl", "eval_agreement"):
+        assert found["evaluation"][name] == pytest.approx(expected["evaluation"][name], rel=1e-5)
