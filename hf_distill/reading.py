@@ -27,7 +27,7 @@ def read_outputs(model: nn.Module, inputs: Batch, reads: Collection[str]) -> Cla
         reads: Names of fields of [`ClassifierOutputs`].
 
     Raises:
-        RuntimeError: if what is read has no gradient, which reentrant gradient checkpointing drops.
+        RuntimeError: if attention is read of a model in training and has no gradient.
     """
     flags = {"output_hidden_states": {"hidden_states", "cls_states"}, "output_attentions": {"attentions"}}
     asked = {flag: True for flag, names in flags.items() if names & set(reads)}
@@ -83,8 +83,8 @@ def _check_gradients(logits: Tensor, attentions: Any, qkv: Any) -> None:
     inner = [*(attentions or ()), *(part for layer in qkv or () for part in layer)]
     if logits.requires_grad and inner and not any(part.requires_grad for part in inner):
         raise RuntimeError(
-            "Attention has no gradient under reentrant gradient checkpointing. Set "
-            "`gradient_checkpointing_kwargs={'use_reentrant': False}`."
+            "The student's attention has no gradient: reentrant gradient checkpointing drops it. Set "
+            "`gradient_checkpointing_kwargs={'use_reentrant': False}`; or let the layers train, if they are frozen."
         )
 
 
@@ -100,11 +100,12 @@ def prepare_to_show(model: PreTrainedModel, reads: Collection[str], role: str) -
         ValueError: if it cannot.
     """
     name = type(model).__name__
-    if "qkv" in reads and not _find_projections(model):
+    # More of them than layers are those of an encoder and a decoder; fewer share their weights.
+    if "qkv" in reads and not 0 < len(_find_projections(model)) <= model.config.num_hidden_layers:
         looked_for = ", ".join("/".join(names) for names in _PROJECTIONS)
         raise ValueError(
-            f"Relations of self-attention need its queries, keys and values, and the {role}, a {name}, has no module "
-            f"with projections named {looked_for}. Use `hidden_mse` or `attention_mse`."
+            f"Relations of self-attention need its queries, keys and values, and the {role}, a {name}, does not have "
+            f"them once a layer as modules named {looked_for}. Use `hidden_mse` or `attention_mse`."
         )
     if "attentions" not in reads:
         return

@@ -41,7 +41,9 @@ class DistillationTrainer(Units, Teaching, TrainedObjectives, ExactEvaluation, P
 
     So the gradient does not depend on how the rows are split. A row without a label (-100, NaN for regression, or no
     `labels` column) adds 0 to the hard loss and still counts. Logs give `loss` and every unweighted term as
-    `loss_<name>`, evaluation `eval_loss`, `eval_loss_<name>`, `eval_agreement` and `eval_teacher_<metric>`.
+    `loss_<name>`, evaluation `eval_loss`, `eval_loss_<name>`, `eval_agreement` and `eval_teacher_<metric>`. Weights
+    and temperatures with a schedule are logged as they were in the last step, as `<name>_weight` for instance; `loss`
+    is the mean of what each step's weights and terms gave.
 
     Args:
         model: The student. Exactly one of `model` and `model_init` is needed.

@@ -7,6 +7,8 @@ import torch
 import yaml
 from invariance import make_trainer
 
+from hf_distill import DistillationTrainingArguments
+from hf_distill.cli.arguments import parse
 from hf_distill.objectives import DistillationLoss, build_objectives
 from hf_distill.problem_types import PROBLEM_TYPES
 
@@ -44,6 +46,17 @@ def test_one_line_of_yaml_is_a_schedule_and_its_spec_builds_it_again():
     again = loss_of(loss.spec())
     again.set_progress(0.5)
     assert again.scheduled == loss.scheduled == pytest.approx({"kl_temperature": 2.5, "ce_weight": 0.5})
+
+
+def test_a_recipe_holds_schedules_and_layer_maps(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"objectives: {ONE_LINE[:-1]}, hidden_mse: {{layer_mapping: {{1: 2, 2: 4}}}}}}\n")
+    (args,) = parse(
+        [DistillationTrainingArguments], ["--config", str(recipe), "--output_dir", str(tmp_path), "--use_cpu", "True"]
+    )
+    terms = {objective.name: objective for objective in build_objectives(args.objective_spec())}
+    assert terms["kl"].spec() == {"temperature": {"schedule": "linear", "start": 4.0, "end": 1.0}, "weight": 0.9}
+    assert terms["hidden_mse"].layer_mapping == {1: 2, 2: 4}
 
 
 def test_a_weight_that_stays_zero_drops_its_objective():
