@@ -102,11 +102,16 @@ class Teaching(Trainer):
         """Return the teacher's config, or what the column of its [CLS] states says; None if there are only logits."""
         if self.teacher_config is not None or "cls_states" not in self.distillation_loss.teacher_reads:
             return self.teacher_config
-        dataset: Any = self.train_dataset if self.train_dataset is not None else self.eval_dataset
-        if dataset is None or TEACHER_CLS_STATES not in dataset[0]:
-            return None
-        num_states, size = np.shape(dataset[0][TEACHER_CLS_STATES])
-        return PreTrainedConfig.from_dict({"num_hidden_layers": num_states - 1, "hidden_size": size})
+        evaluation = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval": self.eval_dataset}
+        datasets_given: list[Any] = [d for d in (self.train_dataset, *evaluation.values()) if d is not None]
+        first_rows: list[Any] = [next(iter(dataset), {}) for dataset in datasets_given]
+        shapes = [np.shape(row[TEACHER_CLS_STATES]) for row in first_rows if TEACHER_CLS_STATES in row]
+        if not shapes:
+            raise ValueError(
+                f"There is no teacher: `teacher_model` is None and no data set has a column `{TEACHER_CLS_STATES}`. "
+                "Pass `teacher_model`, or data that `TeacherCache(outputs='cls_states')` has labelled."
+            )
+        return PreTrainedConfig.from_dict({"num_hidden_layers": shapes[0][0] - 1, "hidden_size": shapes[0][1]})
 
     def _teacher_columns(self) -> list[str]:
         """Return the columns that must be there for training, because nothing else knows the teacher's outputs."""

@@ -144,7 +144,7 @@ class DistillationTrainer(Units, Teaching, TrainedObjectives, ExactEvaluation, P
             self.teacher.show(self.distillation_loss.teacher_reads)
         prepare_to_show(self.model, self.distillation_loss.student_reads, "student")
         with torch.random.fork_rng(devices=[]):  # projections are drawn alike in every run, and disturb no other draw
-            torch.manual_seed(self.args.seed)
+            torch.default_generator.manual_seed(self.args.seed)
             self.distillation_loss.bind(self.problem_type, self.model.config, self._compared_teacher_config())
         self._place_objectives()
         several = self.args.gradient_accumulation_steps * self.args.world_size > 1
