@@ -171,6 +171,20 @@ def test_the_card_says_when_distilling_did_not_pay():
             "0.5 · kl(student, teacher) + 0.1 · cross-entropy(label, softmax(student)) + "
             "2 · dkd(student, teacher, temperature = 4.0, alpha = 1.0)",
         ),
+        (
+            {
+                "objectives": {
+                    "kl": {"weight": 1.0, "temperature": {"schedule": "linear", "start": 4.0, "end": 1.0}},
+                    "hidden_mse": {
+                        "weight": {"schedule": "cosine", "start": 1.0, "end": 0.0},
+                        "layer_mapping": "last",
+                    },
+                }
+            },
+            "1.0 · (4.0 → 1.0, linear)² · KL(softmax(teacher / (4.0 → 1.0, linear)) ‖ "
+            "softmax(student / (4.0 → 1.0, linear))) + 0.1 · cross-entropy(label, softmax(student)) + "
+            "(1.0 → 0.0, cosine) · hidden_mse(student, teacher, layer_mapping = last)",
+        ),
     ],
 )
 def test_the_loss_is_written_out_with_its_constants(parts, formula):
