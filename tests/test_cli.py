@@ -181,7 +181,7 @@ def test_train_takes_a_student_with_another_tokenizer(folder, tmp_path, capsys):
     given = flags(
         folder, tmp_path / "out", teacher_model_name_or_path=tmp_path / "teacher", student_num_hidden_layers=None,
         student_model_name_or_path=tmp_path / "student", transfer_file=folder / "transfer.txt",
-        cache_teacher_outputs=True, teacher_cache_dir=tmp_path / "cache",
+        cache_teacher_outputs=True, teacher_cache_dir=tmp_path / "cache", transfer_min_confidence=0.01,
     )  # fmt: skip
     main(["train", *given, "--baseline", "--fine_tune_teacher"])
     assert "baseline (no teacher)" in capsys.readouterr().out

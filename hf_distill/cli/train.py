@@ -16,7 +16,7 @@ from transformers import (
     set_seed,
 )
 
-from hf_distill.cache import TeacherCache
+from hf_distill._sources import Setting, Source, make_source
 from hf_distill.cli.arguments import DataArguments, ModelArguments, load_tokenizer, parse
 from hf_distill.cli.transfer import TransferSet, load_transfer
 from hf_distill.data import Task, read_teacher
@@ -43,11 +43,6 @@ def run(arguments: Sequence[str]) -> None:
     teacher = _load_teacher(models, task)
     tokenizer, own = _load_tokenizers(models, data)
     label2id = None if teacher is None else label2id_of(teacher.config)
-    if own is not None and data.transfer_min_confidence is not None:
-        raise ValueError(
-            "--transfer_min_confidence reads the teacher's logits of the student's token ids, and the two have "
-            "tokenizers of their own. Choose the texts by `hf-distill cache`, and train on its output."
-        )
     rows, train = _tokenize(task, transfer, tokenizer, label2id, data, args, keep_text=own is not None)
     common = {
         "eval_dataset": rows[task.validation_splits[0]],
@@ -72,8 +67,9 @@ def run(arguments: Sequence[str]) -> None:
             changed = {"eval_dataset": of_teacher[task.validation_splits[0]], "processing_class": own}
             _fine_tune(teacher, of_teacher["train"], common | changed, models, args)
     if transfer is not None:
-        if teacher is not None and args.cache_teacher_outputs and own is None:
-            train = _select(transfer, train, rows[task.validation_splits[0]], teacher, tokenizer, args)
+        if teacher is not None and args.cache_teacher_outputs:
+            source = make_source(teacher, own, "teacher_", Setting(args, tokenizer, list(task.text_columns)))
+            train = _select(transfer, train, rows[task.validation_splits[0]], source)
         if args.process_index == 0:
             print(transfer.summary())
     student = _make_student(models, teacher, task)
@@ -170,17 +166,9 @@ def _tokenize(
         return rows, concatenate_datasets([rows["train"], unlabelled.cast(rows["train"].features)])
 
 
-def _select(
-    transfer: TransferSet,
-    train: Dataset,
-    reference: Dataset,
-    teacher: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    args: DistillationTrainingArguments,
-) -> Dataset:
+def _select(transfer: TransferSet, train: Dataset, reference: Dataset, source: Source) -> Dataset:
     """Choose among the unlabelled rows by what the teacher says; the Trainer finds its logits in the same store."""
-    cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.resolved_teacher_dtype(), args.device)
-    chosen = transfer.select(cache.label(train), cache.label(reference))
+    chosen = transfer.select(source.prepare(train), source.prepare(reference))
     return chosen.remove_columns(TEACHER_LOGITS)
 
 
