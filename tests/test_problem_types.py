@@ -138,3 +138,19 @@ def test_a_masked_language_model_is_not_cached(tokenizer, tmp_path):
             problem.student, problem.teacher, problem.rows, tokenizer, tmp_path, cache_teacher_outputs=True,
             teacher_cache_dir=str(tmp_path / "cache"),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["reverse_kl", "jsd", "logit_mse", "dkd"])
+def test_softmax_objectives_on_words_do_not_depend_on_the_split(tokenizer, tmp_path, name):
+    problem = make_problem("token_classification")
+    labelled = problem.rows.filter(lambda row: any(label != -100 for label in row["labels"]))
+    changes = {"temperature": None, "soft_label_weight": None, "hard_label_weight": None, "objectives": {name: 1.0}}
+    whole, split = (
+        trained_gradients(
+            problem.student, problem.teacher, labelled, tokenizer, tmp_path, **changes,
+            per_device_train_batch_size=size, gradient_accumulation_steps=steps,
+        )[0]
+        for size, steps in ((14, 1), (5, 3))
+    )  # fmt: skip
+    assert whole.norm() > 1e-4
+    assert relative_difference(split, whole) < 1e-5

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
-import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +12,11 @@ from datasets import ClassLabel, Dataset, DatasetDict, List, Value, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 
 from hf_distill.data.metrics import METRICS, as_compute_metrics
+from hf_distill.data.readers import PathLike, read_file
 from hf_distill.data.task import Task
 from hf_distill.outputs import TEACHER_LOGITS
 
-PathLike = str | os.PathLike[str]
-
 LABEL_COLUMNS = ("label", "labels")
-
-# A number with leading zeros is a code, and more than 18 digits are an identifier: neither is for arithmetic.
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
-_FLOAT = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d+)?")
 
 
 def load_text_dataset(
@@ -122,7 +113,7 @@ def load_transfer_text(
     if (file is None) == (dataset_name is None):
         raise ValueError(f"Pass either a file or the name of a data set, got {file!r} and {dataset_name!r}.")
     if file is not None:
-        dataset = _read_file(file)
+        dataset = read_file(file)
     else:
         dataset = load_dataset(dataset_name, dataset_config_name, split=split, cache_dir=_cache_dir(dataset_name))
     source = str(file or dataset_name)
@@ -183,7 +174,7 @@ def _load_splits(
     splits: dict[str, Dataset] = {}
     if dataset_name is not None:
         splits.update(load_dataset(dataset_name, config_name, revision=revision, cache_dir=_cache_dir(dataset_name)))
-    splits.update({name: _read_file(file) for name, file in files.items() if file is not None})
+    splits.update({name: read_file(file) for name, file in files.items() if file is not None})
     if needs_validation and not any(name.startswith("validation") for name in splits):
         raise ValueError(
             f"There is no validation split, only {', '.join(splits) or 'no data at all'}. Pass --validation_file "
@@ -313,70 +304,3 @@ def _encode_labels(
         raise ValueError(f"Label column {column!r} holds the labels {names}; at least two classes are wanted.")
     ids = {name: i for i, name in enumerate(names)}
     return names, {split: [-1 if v is None else ids[str(v)] for v in found] for split, found in labels.items()}
-
-
-def _read_file(file: PathLike) -> Dataset:
-    path = Path(file)
-    suffix = path.suffix.lower()
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    if suffix == ".txt":
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-        return Dataset.from_dict({"text": [line.strip() for line in lines if line.strip()]})
-    if suffix == ".parquet":
-        return Dataset.from_parquet(str(path))
-    if suffix in (".json", ".jsonl"):
-        return _read_json(path)
-    if suffix in (".csv", ".tsv"):
-        return _read_delimited(path, suffix)
-    raise ValueError(f"{path} ends in {suffix!r}; .csv, .tsv, .json, .jsonl, .parquet or .txt is wanted.")
-
-
-def _read_delimited(path: Path, suffix: str) -> Dataset:
-    is_csv = suffix == ".csv"
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(
-            file,
-            delimiter="," if is_csv else "\t",
-            quoting=csv.QUOTE_MINIMAL if is_csv else csv.QUOTE_NONE,
-            strict=True,  # an unbalanced quote is an error instead of a text of many lines
-        )
-        try:
-            header = next(reader, [])
-            rows = []
-            for row in filter(None, reader):  # a blank line is no row
-                if len(row) != len(header):
-                    raise ValueError(f"{len(row)} columns, where the header has {len(header)}: {header}")
-                rows.append(row)
-        except (csv.Error, ValueError) as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}.") from error
-    if len(set(header)) < len(header):
-        raise ValueError(f"{path} has two columns of the same name: {header}. Rename one.")
-    columns = zip(*rows, strict=True) if rows else [()] * len(header)
-    return Dataset.from_dict({name: _typed(cells) for name, cells in zip(header, columns, strict=True)})
-
-
-def _typed(cells: Sequence[str]) -> list[Any]:
-    """Cells as integers, floats or text, whichever the whole column is; None for the empty ones."""
-    present = [cell for cell in cells if cell]
-    for pattern, number in ((_INTEGER, int), (_FLOAT, float)):
-        if all(pattern.fullmatch(cell) for cell in present):
-            return [number(cell) if cell else None for cell in cells]
-    return [cell or None for cell in cells]
-
-
-def _read_json(path: Path) -> Dataset:
-    text = path.read_text(encoding="utf-8-sig")
-    try:
-        # Not `splitlines`: a text may hold separators of Unicode, such as U+2028, that end no line of JSON.
-        rows = (
-            json.loads(text)
-            if text.lstrip().startswith("[")
-            else [json.loads(line) for line in text.split("\n") if line.strip()]
-        )
-        names = list(dict.fromkeys(name for row in rows for name in row.keys()))
-        return Dataset.from_dict({name: [row.get(name) for row in rows] for name in names})
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path}: {error}. Wanted is one JSON object a line, or a list of objects, each column of one type."
-        ) from error

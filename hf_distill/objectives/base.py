@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 
 from hf_distill.objectives.schedules import Schedule, Scheduled, read_schedule
 from hf_distill.outputs import Batch, ClassifierOutputs
-from hf_distill.problem_types import ProblemType
+from hf_distill.problem_types import PROBLEM_TYPES, ProblemType
 
 
 class Objective(nn.Module):
@@ -25,7 +25,7 @@ class Objective(nn.Module):
         student_reads: What it reads of the student: names of fields of [`ClassifierOutputs`].
         teacher_reads: The same of the teacher; the teacher need not run for objectives that read nothing of it.
         reads_labels: Whether every row must have a label.
-        problem_types: The problem types that it is defined for.
+        problem_types: The problem types that it is defined for; unless said otherwise those with a softmax.
         is_per_unit: Whether a unit's value depends on this unit alone. The loss of an objective for which it does not
             changes with how rows are split over batches, accumulation steps and processes.
     """
@@ -35,7 +35,7 @@ class Objective(nn.Module):
     student_reads: ClassVar[frozenset[str]] = frozenset({"logits"})
     teacher_reads: ClassVar[frozenset[str]] = frozenset()
     reads_labels: ClassVar[bool] = False
-    problem_types: ClassVar[frozenset[str]] = frozenset({"single_label_classification"})
+    problem_types: ClassVar[frozenset[str]] = frozenset(n for n, kind in PROBLEM_TYPES.items() if kind.is_exclusive)
     is_per_unit: ClassVar[bool] = True
 
     def __init__(self, weight: Scheduled = 1.0) -> None:
