@@ -6,16 +6,16 @@ python benchmarks/student_step.py --metric      (what they cost, on the demo's r
 
 import argparse
 import copy
-import json
 import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import torch
 from step_cost import BATCH_SIZE, collate, make_models, make_rows
 from torch.utils.data import DataLoader
+from transformers import AutoTokenizer
+
+from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
+from hf_distill.data import as_compute_metrics
 
 PARTS = ("forward", "backward", "clip", "optimizer", "zero_grad")
 
@@ -65,25 +65,41 @@ def profile(rounds: int, num_steps: int) -> None:
             print(f"{name:30}" + "".join(f"{m:11.1f}" for m in medians) + f"{sum(medians):9.1f}  {ratio:.2f}")
 
 
-def measure_metric(folder: Path) -> None:
-    """Distil on the demo's text with free and frozen embeddings; needs the teacher that `make demo` leaves."""
-    demo = Path("demo_output")
-    data = demo / "data"
-    if not (demo / "student" / "teacher" / "model.safetensors").exists():
-        raise SystemExit("Run `make demo` first: its data and its teacher are used here.")
-    for freeze in (False, True):
-        for seed in (1, 2, 3):
-            out = folder / f"{'frozen' if freeze else 'trained'}-{seed}"
-            command = [sys.executable, "-m", "hf_distill", "train", "--config", "examples/demo.yaml", "--bf16", "True"]
-            command += ["--teacher_model_name_or_path", str(demo / "student" / "teacher"), "--output_dir", str(out)]
-            command += ["--train_file", str(data / "labelled.csv"), "--validation_file", str(data / "test.csv")]
-            command += ["--transfer_file", str(data / "unlabelled.txt"), "--baseline", "False"]
-            command += ["--teacher_cache_dir", str(demo / "teacher_outputs"), "--seed", str(seed)]
-            command += ["--freeze_student_embeddings", str(freeze)]
+def measure_metric(num_rows: int, num_test: int, seeds: int) -> None:
+    """Distil real sentences with trained and with frozen word embeddings, and print accuracies and times."""
+    import material
+
+    theirs, ours = material.read_sentences()
+    folder = material.make_teacher(material.find_minilm(), material.WORK / "teacher", theirs)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows, test = (material.tokenise(part, tokenizer) for part in (ours[:num_rows], ours[-num_test:]))
+    accuracy = as_compute_metrics("accuracy", "single_label_classification")
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for seed in range(seeds):
+        for freeze, accuracies in found.items():
+            args = DistillationTrainingArguments(
+                str(material.WORK / "student_step"), seed=seed, temperature=2.0, hard_label_weight=0.0,
+                learning_rate=1e-4, num_train_epochs=2, per_device_train_batch_size=32, per_device_eval_batch_size=64,
+                cache_teacher_outputs=True, teacher_cache_dir=str(material.WORK / "teacher_outputs"), bf16=True,
+                use_cpu=True, save_strategy="no", report_to="none", disable_tqdm=True, logging_strategy="no",
+            )  # fmt: skip
+            student = create_student(folder, num_hidden_layers=2, freeze_embeddings=freeze)
+            trainer = DistillationTrainer(
+                student, str(folder), args, train_dataset=rows.remove_columns("labels"), eval_dataset=test,
+                processing_class=tokenizer, compute_metrics=accuracy,
+            )  # fmt: skip
             start = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True)
-            metrics = json.loads((out / "distillation.json").read_text())["metrics"]["student"]
-            print(f"{out.name}: accuracy {metrics['accuracy']:.4f}, {time.perf_counter() - start:.0f} s", flush=True)
+            trainer.train()
+            seconds = time.perf_counter() - start
+            metrics = trainer.evaluate()
+            accuracies.append(metrics["eval_accuracy"])
+            print(
+                f"seed {seed}, embeddings {'frozen ' if freeze else 'trained'}: accuracy {accuracies[-1]:.4f}, teacher "
+                f"{metrics['eval_teacher_accuracy']:.4f}, agreement {metrics['eval_agreement']:.4f}, {seconds:.0f} s"
+            )
+    differences = [b - a for a, b in zip(*found.values(), strict=True)]
+    spread = statistics.stdev(differences) / len(differences) ** 0.5 if seeds > 1 else float("nan")
+    print(f"frozen - trained: {statistics.mean(differences):+.4f}, standard error over seeds {spread:.4f}")
 
 
 def main() -> None:
@@ -92,7 +108,7 @@ def main() -> None:
     parser.add_argument("--metric", action="store_true")
     options = parser.parse_args()
     if options.metric:
-        measure_metric(Path("benchmarks/work/student_step"))
+        measure_metric(*(320, 160, 1) if options.quick else (3000, 1500, 3))
     else:
         profile(*(2, 13) if options.quick else (7, 23))
 
