@@ -1,6 +1,6 @@
 """What a search over temperature and weights costs: the teacher's pass once, then plain fine-tunings.
 
-    python benchmarks/search_cost.py [--quick]
+    python benchmarks/search_cost.py [--quick] [--num_trials 20] [--num_steps 8]
 
 `hyperparameter_search` with cached outputs, against as many runs of a plain Trainer on the same student, rows and
 steps, plus one bare pass of the teacher. The two sides take turns, a few trials each.
@@ -105,8 +105,12 @@ def teacher_pass(num_rows: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--num_trials", type=int, default=20)
+    parser.add_argument("--num_steps", type=int, default=8, help="of a trial")
     options = parser.parse_args()
-    rounds, num_trials, num_rows = (2, 3, 4 * BATCH_SIZE) if options.quick else (3, 20, 8 * BATCH_SIZE)
+    rounds = 2
+    num_trials, num_steps = (3, 4) if options.quick else (options.num_trials, options.num_steps)
+    num_rows = num_steps * BATCH_SIZE
     ratios = []
     for _ in range(rounds):
         plain, bare, searched = (

@@ -211,12 +211,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], help="by default both")
     parser.add_argument("--output_dir", default="benchmarks/work/step_cost")
     options = parser.parse_args()
     rounds, num_steps = (3, 13) if options.quick else (options.rounds, 23)
-    for bf16 in (False, True):
-        print(f"\n{'bfloat16 autocast' if bf16 else 'float32'}, {rounds} rounds of {num_steps - WARMUP_STEPS} steps")
-        report(measure(rounds, num_steps, bf16, options.output_dir))
+    for precision in ("float32", "bfloat16") if options.precision is None else (options.precision,):
+        print(f"\n{precision}, {rounds} rounds of {num_steps - WARMUP_STEPS} steps")
+        report(measure(rounds, num_steps, precision == "bfloat16", options.output_dir))
 
 
 if __name__ == "__main__":

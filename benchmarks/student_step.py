@@ -93,10 +93,10 @@ def measure_metric(num_rows: int, num_test: int, seeds: int) -> None:
             seconds = time.perf_counter() - start
             metrics = trainer.evaluate()
             accuracies.append(metrics["eval_accuracy"])
-            print(
-                f"seed {seed}, embeddings {'frozen ' if freeze else 'trained'}: accuracy {accuracies[-1]:.4f}, teacher "
-                f"{metrics['eval_teacher_accuracy']:.4f}, agreement {metrics['eval_agreement']:.4f}, {seconds:.0f} s"
-            )
+            kind, agreement = "frozen " if freeze else "trained", metrics["eval_agreement"]
+            teacher = metrics["eval_teacher_accuracy"]
+            print(f"seed {seed}, {kind}: accuracy {accuracies[-1]:.4f}, agreement {agreement:.4f}, {seconds:.0f} s")
+    print(f"teacher: accuracy {teacher:.4f}, on {num_test:,} sentences")
     differences = [b - a for a, b in zip(*found.values(), strict=True)]
     spread = statistics.stdev(differences) / len(differences) ** 0.5 if seeds > 1 else float("nan")
     print(f"frozen - trained: {statistics.mean(differences):+.4f}, standard error over seeds {spread:.4f}")
