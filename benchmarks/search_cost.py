@@ -107,8 +107,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--num_trials", type=int, default=20)
     parser.add_argument("--num_steps", type=int, default=8, help="of a trial")
+    parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    rounds = 2
+    rounds = options.rounds
     num_trials, num_steps = (3, 4) if options.quick else (options.num_trials, options.num_steps)
     num_rows = num_steps * BATCH_SIZE
     ratios = []
