@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from datasets import Dataset, concatenate_datasets
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, set_seed
@@ -98,6 +99,7 @@ def distil(
         train_sampling_strategy="group_by_length",
         save_strategy="no",
         bf16=options.bf16,
+        use_cpu=not torch.cuda.is_available(),
         report_to="none",
         disable_tqdm=True,
     )
@@ -149,6 +151,7 @@ def fine_tune_teacher(options: argparse.Namespace) -> None:
         per_device_train_batch_size=options.batch_size,
         save_strategy="no",
         bf16=options.bf16,
+        use_cpu=not torch.cuda.is_available(),
         report_to="none",
         disable_tqdm=True,
     )

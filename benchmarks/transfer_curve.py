@@ -64,8 +64,8 @@ class Settings:
 
 
 SETTINGS = {
-    "banking77": Settings(1000, 1.0, teacher_epochs=20, teacher_learning_rate=1e-4, max_steps=3000),
-    "sst2": Settings(2000, 2.0, teacher_epochs=4, teacher_learning_rate=5e-5, max_steps=4000),
+    "banking77": Settings(1000, 1.0, teacher_epochs=20, teacher_learning_rate=1e-4, max_steps=1500),
+    "sst2": Settings(2000, 2.0, teacher_epochs=4, teacher_learning_rate=5e-5, max_steps=2000),
 }
 QUICK = {"num_labels": 96, "teacher_epochs": 1, "max_steps": 3, "sizes": (0, 32, None)}
 NUM_QUICK_ROWS = 64  # unlabelled ones, and as many to evaluate on
@@ -123,6 +123,7 @@ class Curve:
             per_device_train_batch_size=32,
             per_device_eval_batch_size=64,
             warmup_steps=0.1,
+            train_sampling_strategy="group_by_length",
             save_strategy="no",
             logging_strategy="no",
             report_to="none",
