@@ -146,9 +146,10 @@ def fine_tune_teacher(options: argparse.Namespace) -> None:
         options.teacher,
         objectives={"ce": 1.0},
         num_train_epochs=options.teacher_epochs,
-        learning_rate=1e-4,
+        learning_rate=options.teacher_learning_rate,
         warmup_steps=0.1,
         per_device_train_batch_size=options.batch_size,
+        train_sampling_strategy="group_by_length",
         save_strategy="no",
         bf16=options.bf16,
         use_cpu=not torch.cuda.is_available(),
@@ -238,7 +239,8 @@ def main() -> None:
     parser.add_argument("--transfer_file", help="text without labels to distil on as well")
     parser.add_argument("--num_labels", type=int, help="keep the labels of so many rows, drawn at random; unset: all")
     parser.add_argument("--encoder", help="fine-tune this first, on the labelled rows, if the teacher is not there")
-    parser.add_argument("--teacher_epochs", type=float, default=20.0)
+    parser.add_argument("--teacher_epochs", type=float, default=30.0)
+    parser.add_argument("--teacher_learning_rate", type=float, default=3e-4)
     parser.add_argument(
         "--teacher", required=True, help="path or Hub id of the fine-tuned teacher, with its tokenizer"
     )

@@ -42,6 +42,7 @@ from hf_distill.data import Task, drop_near_duplicates, load_task, load_text_dat
 from hf_distill.record import describe_versions
 from hf_distill.reporting.statistics import gap_closed, standard_error
 from hf_distill.reporting.table import markdown_table
+from hf_distill.teachers import load_teacher
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -64,7 +65,7 @@ class Settings:
 
 
 SETTINGS = {
-    "banking77": Settings(1000, 1.0, teacher_epochs=20, teacher_learning_rate=1e-4, max_steps=1500),
+    "banking77": Settings(1000, 1.0, teacher_epochs=30, teacher_learning_rate=3e-4, max_steps=1500),
     "sst2": Settings(2000, 2.0, teacher_epochs=4, teacher_learning_rate=5e-5, max_steps=2000),
 }
 QUICK = {"num_labels": 96, "teacher_epochs": 1, "max_steps": 3, "sizes": (0, 32, None)}
@@ -118,6 +119,17 @@ class Curve:
         self, student: PreTrainedModel, teacher: PreTrainedModel | None, rows: Dataset, **changes: Any
     ) -> tuple[float, float]:
         """Train a model, on the labels alone if there is no teacher; return its accuracy and seconds."""
+        trainer = self._trainer(student, teacher, rows, **changes)
+        start = time.perf_counter()
+        trainer.train()
+        return trainer.evaluate()["eval_accuracy"], time.perf_counter() - start
+
+    def evaluate(self, model: PreTrainedModel) -> float:
+        return self._trainer(model, None, None, objectives={"ce": 1.0}).evaluate()["eval_accuracy"]
+
+    def _trainer(
+        self, student: PreTrainedModel, teacher: PreTrainedModel | None, rows: Dataset | None, **changes: Any
+    ) -> DistillationTrainer:
         args = DistillationTrainingArguments(
             f"{self.folder}/out",
             per_device_train_batch_size=32,
@@ -143,11 +155,20 @@ class Curve:
             compute_metrics=self.task.compute_metrics,
         )
         trainer.remove_callback(PrinterCallback)
-        start = time.perf_counter()
-        trainer.train()
-        return trainer.evaluate()["eval_accuracy"], time.perf_counter() - start
+        return trainer
 
-    def fine_tune_teacher(self) -> tuple[PreTrainedModel, Row]:
+    def fine_tune_teacher(self, folder: Path) -> tuple[PreTrainedModel, Row]:
+        """Fine-tune the encoder on the labelled rows and save it, or load what an earlier run saved."""
+        if (folder / "config.json").exists():
+            teacher = load_teacher(folder)
+            accuracy, seconds = self.evaluate(teacher), 0.0
+        else:
+            teacher, accuracy, seconds = self._fine_tune()
+            teacher.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        return teacher, {"model": "teacher", "texts": 0, "seed": 0, "accuracy": accuracy, "seconds": seconds}
+
+    def _fine_tune(self) -> tuple[PreTrainedModel, float, float]:
         names = self.task.label_names or []
         set_seed(0)
         teacher = AutoModelForSequenceClassification.from_pretrained(
@@ -164,7 +185,7 @@ class Curve:
             num_train_epochs=self.settings.teacher_epochs,
             learning_rate=self.settings.teacher_learning_rate,
         )
-        return teacher, {"model": "teacher", "texts": 0, "seed": 0, "accuracy": accuracy, "seconds": seconds}
+        return teacher, accuracy, seconds
 
     def label(self, teacher: PreTrainedModel) -> float:
         """Run the teacher over every text once; return its seconds."""
@@ -257,6 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--encoder", required=True, help="path or Hub id of the pretrained encoder")
+    parser.add_argument("--teacher", type=Path, help="folder of the teacher, which is made if it is not there")
     parser.add_argument("--task", choices=SETTINGS, default="banking77")
     parser.add_argument("--max_steps", type=int, help="of every student, in place of the task's")
     parser.add_argument("--seeds", default="0", help="of the students: 0,1,2")
@@ -271,7 +293,8 @@ def main() -> None:
     settings = dataclasses.replace(SETTINGS[options.task], **changes)
     with tempfile.TemporaryDirectory() as folder:
         curve = Curve(options, settings, folder)
-        teacher, of_teacher = curve.fine_tune_teacher()
+        teacher, of_teacher = curve.fine_tune_teacher(options.teacher or Path(folder, "teacher"))
+        print({**of_teacher, "accuracy": round(of_teacher["accuracy"], 4)}, flush=True)
         runs, teacher_seconds = [of_teacher], curve.label(teacher)
         all_texts = len(curve.unlabelled)
         sizes = sorted({all_texts if size is None else min(size, all_texts) for size in settings.sizes})
