@@ -1,7 +1,7 @@
 import configparser
-import copy
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,9 +22,19 @@ URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>)]*", re.IGNORECASE)
 PARTS = ["fidelity", "calibration", "by_length", "by_class", "shifted", "cost", "deferral"]
 
 
+@cache
+def rendered(problem_type):
+    return render_html(sample_report(problem_type))
+
+
 @pytest.fixture(scope="module")
 def html():
-    return render_html(sample_report())
+    return rendered("single_label_classification")
+
+
+@pytest.fixture(scope="module")
+def svgs():
+    return inline_svgs(sample_report())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +62,7 @@ def section_ids(html):
 
 @pytest.mark.parametrize("problem_type", METRICS)
 def test_the_page_is_well_formed_for_every_problem_type(problem_type):
-    page = Page(render_html(sample_report(problem_type)))
+    page = Page(rendered(problem_type))
     ids = page.values("id")
     assert len(set(ids)) == len(ids)
     named = {name for names in page.values("aria-labelledby") for name in names.split()}
@@ -63,16 +73,16 @@ def test_the_page_is_well_formed_for_every_problem_type(problem_type):
 
 
 def test_what_does_not_apply_to_a_regression_is_left_out():
-    html = render_html(sample_report("regression"))
+    html = rendered("regression")
     assert section_ids(html) == ["models", "quality", "fidelity", "robustness", "cost", "method"]
     assert "RMSE" in html
     assert "KL divergence</th>" not in html
 
 
-@pytest.mark.parametrize("part", ["fidelity", "calibration", "cost", "deferral"])
-def test_a_section_without_numbers_is_left_out(html, part):
+def test_sections_without_numbers_are_left_out(html):
     assert section_ids(html) == SECTIONS
-    assert section_ids(render_html(without(part))) == [section for section in SECTIONS if section != part]
+    html = render_html(without("fidelity", "calibration", "cost", "deferral"))
+    assert section_ids(html) == ["models", "quality", "robustness", "method"]
 
 
 def test_rows_without_labels_leave_a_page_without_scores():
@@ -129,19 +139,19 @@ def test_hostile_strings_make_no_element_and_no_attribute(html, hostile_html):
     assert {tag for tag, _ in page.elements} == {tag for tag, _ in Page(html).elements}
     assert [attributes["type"] for attributes in page.all("script")] == ["application/json"]
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
-    assert "onerror=alert" in " ".join(page.texts["text"])  # it did reach the plots
+    assert "student </script><img…" in page.texts["text"]  # it did reach the plots
     assert not set("\u202e\u2028\x00") & set(hostile_html)
 
 
-def test_a_plot_is_there_for_all_that_has_numbers():
-    assert inline_svgs(sample_report()).keys() == PLOTS.keys()
+def test_a_plot_is_there_for_all_that_has_numbers(svgs):
+    assert svgs.keys() == PLOTS.keys()
     assert inline_svgs(without(*PARTS)).keys() == {"scores"}
 
 
-def test_plots_take_their_colours_from_the_page(html):
-    svgs = "".join(inline_svgs(sample_report()).values())
-    assert not re.search("#[0-9a-fA-F]{6}", re.sub(r"#[\w-]+\)|href=\"#[^\"]*", "", svgs))
-    assert set(re.findall(r"var\(--([\w-]+)\)", svgs)) <= COLOURS.keys()
+def test_plots_take_their_colours_from_the_page(html, svgs):
+    drawn = "".join(svgs.values())
+    assert not re.search("#[0-9a-fA-F]{6}", re.sub(r"#[\w-]+\)|href=\"#[^\"]*", "", drawn))
+    assert set(re.findall(r"var\(--([\w-]+)\)", drawn)) <= COLOURS.keys()
     for colour in COLOURS:
         assert html.count(f"--{colour}:") == 2  # light and dark
 
@@ -187,21 +197,13 @@ def test_pngs_are_written_without_a_word_of_who_wrote_them(tmp_path):
         assert "Software" not in image.info
 
 
-def test_a_readers_matplotlib_settings_neither_show_nor_change():
-    before = inline_svgs(sample_report())
+def test_a_readers_matplotlib_settings_neither_show_nor_change(svgs):
     with mpl.rc_context({"axes.facecolor": "pink", "font.size": 30, "text.usetex": True}):
-        assert inline_svgs(sample_report()) == before
+        assert inline_svgs(sample_report()) == svgs
         assert mpl.rcParams["font.size"] == 30
     with report_style(), pytest.raises(RuntimeError):
         raise RuntimeError
     assert mpl.rcParams["text.parse_math"]
-
-
-def test_rendering_leaves_the_report_as_it_was():
-    report = sample_report()
-    before = copy.deepcopy(report)
-    render_html(report)
-    assert report == before
 
 
 @pytest.mark.parametrize(
