@@ -1,0 +1,79 @@
+"""Plots of what models cost, alone and against what they score."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hf_distill.reporting.drawing import legend_below, new_axes
+from hf_distill.reporting.formats import milliseconds
+from hf_distill.reporting.palette import LIGHT
+from hf_distill.reporting.score_plots import main_scores, name_axis, styles, whiskers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def one_text(model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The latencies of one text, on the first device the shortest text first."""
+    return [entry for entry in (model["cost"] or {}).get("latency") or [] if entry["batch_size"] == 1]
+
+
+def draw_score_and_latency(report: Mapping[str, Any]) -> "Figure | None":
+    """A point a model: score against the latency of one short text."""
+    costs = {name: one_text(model) for name, model in report["models"].items()}
+    entry = next((entries[0] for entries in costs.values() if entries), None)
+    label = entry and f"ms per text, median ({entry['device']}, {entry['tokens']} tokens)"
+    return _draw_score_and_cost(report, {name: e[0]["p50_ms"] for name, e in costs.items() if e}, label or "")
+
+
+def draw_score_and_size(report: Mapping[str, Any]) -> "Figure | None":
+    """A point a model: score against bytes on disk."""
+    sizes = {name: (model["cost"] or {}).get("bytes_on_disk") for name, model in report["models"].items()}
+    return _draw_score_and_cost(report, {name: size / 1e6 for name, size in sizes.items() if size}, "MB on disk")
+
+
+def _draw_score_and_cost(report: Mapping[str, Any], costs: Mapping[str, float], label: str) -> "Figure | None":
+    scores, metric = main_scores(report), report["task"]["metric_name"]
+    names = [name for name in scores if name in costs]
+    if len(names) < 2:
+        return None
+    figure, (axes,) = new_axes(3.3)
+    style = styles(report["models"])
+    for name in names:
+        score = scores[name]
+        bars = whiskers(score["value"], score["low"], score["high"])
+        axes.errorbar(costs[name], score["value"], yerr=bars, linestyle="none", elinewidth=1.2, **style[name])
+    axes.set_xlim(0, 1.08 * max(costs[name] for name in names))
+    axes.set_xlabel(label)
+    name_axis(axes, metric)
+    legend_below(figure, axes)
+    return figure
+
+
+def draw_latency(report: Mapping[str, Any]) -> "Figure | None":
+    """A panel a device and length, a bar a model."""
+    models = {name: one_text(model) for name, model in report["models"].items() if one_text(model)}
+    kinds = list(dict.fromkeys((e["device"], e["tokens"]) for entries in models.values() for e in entries))
+    if not kinds:
+        return None
+    figure, panels = new_axes(0.3 + (0.65 + 0.36 * len(models)) * len(kinds), len(kinds))
+    style = styles(report["models"])
+    for axes, (device, tokens) in zip(panels, kinds, strict=True):
+        for y, (name, entries) in enumerate(models.items()):
+            for entry in entries:
+                if (entry["device"], entry["tokens"]) == (device, tokens):
+                    _draw_bar(axes, y, entry, style[name]["color"])
+        axes.set_yticks(range(len(models)), [style[name]["label"] for name in models])
+        axes.set_ylim(len(models) - 0.5, -0.5)
+        axes.set_xlim(0, 1.22 * axes.dataLim.xmax)  # room for the numbers
+        axes.grid(visible=False, axis="y")
+        axes.set_title(f"{device}, {tokens} tokens", fontsize=10.5)
+    panels[-1].set_xlabel("milliseconds")
+    return figure
+
+
+def _draw_bar(axes: Any, y: int, entry: Mapping[str, Any], colour: str) -> None:
+    axes.barh(y, entry["p50_ms"], height=0.58, color=colour)
+    axes.plot([entry["p50_ms"], entry["p95_ms"]], [y, y], color=colour, linewidth=1.3)
+    end = (max(entry["p50_ms"], entry["p95_ms"]), y)
+    text = milliseconds(entry["p50_ms"])
+    axes.annotate(text, end, (6, 0), textcoords="offset points", va="center", fontsize=10, color=LIGHT["ink"])
