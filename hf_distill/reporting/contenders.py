@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.reporting.latency import float32_on_cpu
 from hf_distill.reporting.predict import Predicts, TorchPredictor, load_model
@@ -76,9 +76,9 @@ class Contender:
     @property
     def origin(self) -> str | None:
         """A Hub id, or the bare name of a folder: the report may be published."""
-        value: Any = self.values[0]
+        value = self.values[0]
         if isinstance(value, torch.nn.Module):  # a PEFT model is not a PreTrainedModel
-            value = value.config.name_or_path
+            value = cast(PreTrainedModel, value).config.name_or_path
         if not isinstance(value, str | os.PathLike) or not str(value):
             return None
         return Path(value).absolute().name if Path(value).exists() else str(value)
@@ -102,15 +102,16 @@ class Contender:
 
     def make(self, run: int) -> Predicts:
         """Make a run ready; a model is copied, and stays as it is itself."""
-        value: Any = self.values[run]
+        value = self.values[run]
         if isinstance(value, str | os.PathLike):
             if Path(value, EXPORT_FILE).is_file():
                 from hf_distill.export import Predictor  # needs onnxruntime, which is optional
 
-                return Predictor(value)
+                return Predictor(value, num_threads=torch.get_num_threads())  # as many as the others
             model = load_model(str(value))
         elif isinstance(value, torch.nn.Module):
-            model = value if is_placed(value) else float32_on_cpu(value)
+            model = cast(PreTrainedModel, value)
+            model = model if is_placed(model) else float32_on_cpu(model)
         else:
             return value
         tokenizer = self.tokenizer or _load_tokenizer(self.name, model.config.name_or_path)

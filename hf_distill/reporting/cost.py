@@ -36,7 +36,7 @@ def describe_costs(contenders: Sequence[Contender], texts: Sequence[Any], rounds
     Returns:
         Name -> cost, as `docs/report.md` lists it.
     """
-    samples = sample_texts(texts, contenders[0].first)
+    samples = sample_texts(texts, contenders[0].first, BATCH_SIZE if rounds else 1)
     predictors = {contender.name: contender.first for contender in contenders}
     costs: dict[str, dict[str, Any]] = {
         contender.name: {
@@ -101,8 +101,8 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, warmup: 
     return {name: values[warmup:] for name, values in seconds.items()}
 
 
-def sample_texts(texts: Sequence[Any], teacher: Predicts) -> dict[int, list[Any]]:
-    """Make a batch of short and one of long texts, all of one length, out of the words of a data set.
+def sample_texts(texts: Sequence[Any], teacher: Predicts, num_texts: int) -> dict[int, list[Any]]:
+    """Make so many short texts, and as many long ones, out of the words of a data set.
 
     Returns:
         Number of tokens, as the teacher counts them -> texts, or pairs if the data set has them. Words are counted
@@ -115,10 +115,10 @@ def sample_texts(texts: Sequence[Any], teacher: Predicts) -> dict[int, list[Any]
     longest = min(LONG, teacher.max_length) if isinstance(teacher, TorchPredictor) else LONG
     for length in (SHORT, longest):
         made = []
-        for i in range(BATCH_SIZE):
+        for i in range(num_texts):
             chosen = [words[(i * length + j) % len(words)] for j in range(length)]
             sizes = range(1, length + 1)
-            fitting = bisect_right(sizes, length, key=lambda n, of=chosen: _length(teacher, of[:n], is_pair))
+            fitting = bisect_right(sizes, length, key=lambda n, of=chosen: _length(teacher, of[:n], is_pair, length))
             made.append(_as_text(chosen[: max(1, fitting)], is_pair))
         samples[length] = made
     return samples
@@ -129,11 +129,13 @@ def _as_text(words: Sequence[str], is_pair: bool) -> Any:
     return (" ".join(words[:half]), " ".join(words[half:])) if is_pair else " ".join(words)
 
 
-def _length(teacher: Predicts, words: Sequence[str], is_pair: bool) -> int:
+def _length(teacher: Predicts, words: Sequence[str], is_pair: bool, limit: int) -> int:
+    """Count tokens, or words where there is no tokenizer; no further than the first beyond the limit."""
     if not isinstance(teacher, TorchPredictor):
         return len(words)
     text = _as_text(words, is_pair)
-    return len(teacher.tokenizer(*(text if is_pair else (text,)))["input_ids"])
+    parts = text if is_pair else (text,)
+    return len(teacher.tokenizer(*parts, truncation=True, max_length=limit + 1)["input_ids"])
 
 
 def _size(contender: Contender) -> dict[str, int | None]:

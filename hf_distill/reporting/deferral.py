@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_distill.reporting.scores import make_scorer
+from hf_distill.reporting.scores import class_scorer
 from hf_distill.reporting.statistics import on_the_sample
 from hf_distill.reporting.units import Units
 
@@ -54,7 +54,8 @@ class _Cascade:
     def __init__(
         self, units: Units, student: np.ndarray, teacher: np.ndarray, confidence: np.ndarray, metric: str
     ) -> None:
-        self.units, self.student, self.teacher, self.metric = units, student, teacher, metric
+        self.units, self.metric = units, metric
+        self.of_student, self.of_teacher = student.argmax(axis=1), teacher.argmax(axis=1)
         self.confidence, self.ordered = confidence, np.sort(confidence)
 
     def steps(self, num_steps: int) -> list[dict[str, Any]]:
@@ -71,5 +72,6 @@ class _Cascade:
         return list(found.values())
 
     def _score(self, goes_up: np.ndarray) -> float:
-        logits = np.where(goes_up[:, None], self.teacher, self.student)
-        return on_the_sample(make_scorer(self.units, logits), self.units.num_rows)[self.metric]
+        predicted = np.where(goes_up, self.of_teacher, self.of_student)
+        scorer = class_scorer(predicted, self.units.labels, len(self.units.names))
+        return on_the_sample(scorer, self.units.num_rows)[self.metric]

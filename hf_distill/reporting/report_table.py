@@ -33,7 +33,7 @@ def _quality(models: Mapping[str, Any], task: Mapping[str, Any]) -> str:
         versus = model["versus_teacher"]
         within = NOT_AVAILABLE
         if versus:
-            margin, within = with_unit(versus["margin"], metric), "yes" if versus["non_inferior"] else "not shown"
+            margin, within = with_unit(versus["margin"], metric), _within(versus)
         rows.append(
             [
                 f"{name} (mean of {model['num_runs']} runs)" if model["num_runs"] > 1 else name,
@@ -47,6 +47,12 @@ def _quality(models: Mapping[str, Any], task: Mapping[str, Any]) -> str:
         )
     header = ["model", metric, "retention", "gap closed", "to the teacher", f"within {margin}", "to the baseline"]
     return markdown_table(header, rows)
+
+
+def _within(versus: Mapping[str, Any]) -> str:
+    if versus["non_inferior"]:
+        return "yes"
+    return "no" if versus["high"] < -versus["margin"] else "not shown"
 
 
 def _versus(versus: Mapping[str, Any] | None, metric: str) -> str:
@@ -135,7 +141,7 @@ def _cost(models: Mapping[str, Any]) -> str:
 
 def _deferral(models: Mapping[str, Any], metric: str) -> str:
     rows = [
-        [name, score(of["wanted"], metric), share(of["share"]), number(of["threshold"], ".3f")]
+        [name, score(of["wanted"], metric), share(of["share"]), number(of["threshold"], ".4f")]
         for name, model in models.items()
         for of in (model["deferral"] or {"thresholds": []})["thresholds"]
     ]

@@ -25,7 +25,7 @@ def make_scorer(units: Units, logits: np.ndarray) -> Scorer:
         return _multi_label(logits > 0, units.labels > 0.5)
     if units.problem_type == "token_classification":
         return _tokens(units, logits.argmax(axis=1))
-    return _single_label(logits.argmax(axis=1), units.labels, len(units.names))
+    return class_scorer(logits.argmax(axis=1), units.labels, len(units.names))
 
 
 def class_counts(units: Units, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,10 +43,11 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray, otherwise: float = 0.0
     return np.divide(numerator, denominator, out=np.full(np.shape(denominator), otherwise), where=denominator != 0)
 
 
-def _single_label(predicted: np.ndarray, labels: np.ndarray, num_labels: int) -> Scorer:
-    classes = np.arange(num_labels)
-    wanted, found = labels[:, None] == classes, predicted[:, None] == classes
-    counts = _Counts(wanted, found)
+def class_scorer(predicted: np.ndarray, labels: np.ndarray, num_labels: int) -> Scorer:
+    """Return the scorer of predicted classes, `(num_rows,)`, where each row has one."""
+    rows, is_right = np.arange(len(labels)), predicted == labels
+    found = np.concatenate([labels, num_labels + predicted, 2 * num_labels + labels[is_right]])
+    counts = _Counts(np.concatenate([rows, rows, rows[is_right]]), found, (len(labels), 3 * num_labels))
 
     def score(weights: np.ndarray) -> dict[str, np.ndarray]:
         wanted, found, both = counts(weights)
@@ -65,7 +66,9 @@ def _single_label(predicted: np.ndarray, labels: np.ndarray, num_labels: int) ->
 
 
 def _multi_label(found: np.ndarray, wanted: np.ndarray) -> Scorer:
-    counts, is_equal = _Counts(wanted, found), (found == wanted).all(axis=1).astype(np.float64)
+    rows, columns = np.nonzero(np.concatenate([wanted, found, wanted & found], axis=1))
+    counts = _Counts(rows, columns, (len(found), 3 * found.shape[1]))
+    is_equal = (found == wanted).all(axis=1).astype(np.float64)
 
     def score(weights: np.ndarray) -> dict[str, np.ndarray]:
         wanted, found, both = counts(weights)
@@ -81,10 +84,10 @@ def _multi_label(found: np.ndarray, wanted: np.ndarray) -> Scorer:
 class _Counts:
     """From weights of rows to weights of each class: wanted, found, both, `(num_resamples, num_labels)` each."""
 
-    def __init__(self, wanted: np.ndarray, found: np.ndarray) -> None:
+    def __init__(self, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> None:
         from scipy.sparse import csr_matrix  # most of it is 0: the work does not grow with the number of classes
 
-        self._rows = csr_matrix(np.concatenate([wanted, found, wanted & found], axis=1).astype(np.float64))
+        self._rows = csr_matrix((np.ones(len(rows)), (rows, columns)), shape)
 
     def __call__(self, weights: np.ndarray) -> list[np.ndarray]:
         return np.split(weights @ self._rows, 3, axis=1)
@@ -107,32 +110,37 @@ def _tokens(units: Units, predicted: np.ndarray) -> Scorer:
 
 
 def _regression(predicted: np.ndarray, labels: np.ndarray) -> Scorer:
-    order, other = (_Ranks(values) for values in (predicted, labels))
+    ranks, of_labels = _Ranks(predicted), _Ranks(labels)
+    first, second = _standardised(predicted), _standardised(labels)
+    moments = np.stack([first, second, first**2, second**2, first * second], axis=1)
 
     def score(weights: np.ndarray) -> dict[str, np.ndarray]:
+        total = weights.sum(axis=1)
+        # The mean of the ranks is known; without it they are of one size, so that nothing is lost to rounding.
+        first, second = (found(weights) / total[:, None] - 0.5 for found in (ranks, of_labels))
+        pairs = [(first, None), (second, None), (first, first), (second, second), (first, second)]
+        of_ranks = [
+            np.einsum("rn,rn->r", weights, a) if b is None else np.einsum("rn,rn,rn->r", weights, a, b)
+            for a, b in pairs
+        ]
         return {
-            "pearson": _correlation(weights, predicted[None], labels[None]),
-            "spearmanr": _correlation(weights, order(weights), other(weights)),
+            "pearson": _correlation((weights @ moments).T / total),
+            "spearmanr": _correlation(np.stack(of_ranks) / total),
         }
 
     return score
 
 
-def _correlation(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson's coefficient of weighted rows; 0 where one side is constant, which knows nothing of the other."""
-    total, is_known = (
-        weights.sum(axis=1, keepdims=True),
-        ~(_is_constant(weights, first) | _is_constant(weights, second)),
-    )
-    first, second = (x - (weights * x).sum(axis=1, keepdims=True) / total for x in (first, second))
-    spread = (weights * first**2).sum(axis=1) * (weights * second**2).sum(axis=1)
-    return ratio((weights * first * second).sum(axis=1) * is_known, np.sqrt(spread))
+def _standardised(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / (values.std() if np.ptp(values) else 1.0)
 
 
-def _is_constant(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    is_drawn = weights > 0
-    highest, lowest = np.where(is_drawn, values, -np.inf).max(axis=1), np.where(is_drawn, values, np.inf).min(axis=1)
-    return highest == lowest
+def _correlation(moments: np.ndarray) -> np.ndarray:
+    """Pearson's coefficient from the means of x, y, x², y² and xy; 0 where one is constant, which knows nothing."""
+    x, y, xx, yy, xy = moments
+    spread = np.stack([xx - x * x, yy - y * y])
+    is_known = (spread > 1e-9).all(axis=0)  # of values of about the size 1
+    return ratio((xy - x * y) * is_known, np.sqrt(np.where(is_known, spread, 1.0).prod(axis=0)))
 
 
 class _Ranks:
