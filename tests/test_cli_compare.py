@@ -47,7 +47,7 @@ def test_compare_prints_the_verdict_and_leaves_the_report(folder, capsys):
     report = json.loads((folder / "report" / "report.json").read_text())
     assert list(report["models"]) == COLUMNS
     assert report["verdict"]["sentence"] == printed.splitlines()[0]
-    assert report["task"]["name"] == "validation, validation"
+    assert report["task"]["name"] == "validation"
     assert report["models"]["student"]["num_runs"] == 2
     assert report["models"]["student"]["shifted"]["rows"] == 40
     assert str(folder) not in json.dumps(report)

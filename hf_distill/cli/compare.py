@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -79,7 +80,7 @@ def run(arguments: Sequence[str]) -> None:
         metric_name=task.metric_name,
         margin=args.margin,
         shifted_dataset=_load_shifted(args.shifted_file, task, data),
-        name=f"{task.name}, {split}",
+        name=Path(data.validation_file).stem if data.validation_file else f"{task.name}, {split}",
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
     )
