@@ -213,7 +213,7 @@ class DataArguments:
         Args:
             to_train: Whether a training and a validation split are needed.
         """
-        if not self.has_labelled_rows:
+        if not self.has_labelled_rows and (to_train or self.validation_file is None):
             raise ValueError("Say where the rows are: one of --task_name, --dataset_name or --train_file.")
         task = self._load_whole(needs_validation=to_train)
         for split, limit in (

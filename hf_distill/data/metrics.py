@@ -54,7 +54,7 @@ def _f1_macro(predictions: np.ndarray, references: np.ndarray, num_labels: int) 
     return float(f1_score(references, predictions, average="macro", zero_division=0.0))
 
 
-def _entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+def entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     """Spans (first word, last word, type) of tags B-type, I-type and O.
 
     As conlleval reads them, I-type without a span of its type before it begins one.
@@ -71,8 +71,8 @@ def _entities(tags: Sequence[str]) -> set[tuple[int, int, str]]:
 
 
 def _entity_f1(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]], num_labels: int) -> float:
-    found = [_entities(tags) for tags in predictions]
-    wanted = [_entities(tags) for tags in references]
+    found = [entities(tags) for tags in predictions]
+    wanted = [entities(tags) for tags in references]
     correct = sum(len(a & b) for a, b in zip(found, wanted, strict=True))
     total = sum(map(len, found)) + sum(map(len, wanted))
     return 2 * correct / total if total else 0.0

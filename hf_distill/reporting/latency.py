@@ -36,7 +36,7 @@ def measure_latency(
     """
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1, got {rounds}. 30 give a steady median.")
-    copies = {name: _float32_on_cpu(model) for name, model in models.items()}
+    copies = {name: float32_on_cpu(model) for name, model in models.items()}
     is_by_model = models.keys() <= inputs.keys()
     arguments = {name: _arguments(model, inputs[name] if is_by_model else inputs) for name, model in copies.items()}
     seconds: dict[str, list[float]] = {name: [] for name in copies}
@@ -49,7 +49,8 @@ def measure_latency(
     return {name: {"p50_ms": float(p50), "p95_ms": float(p95)} for name, (p50, p95) in percentiles.items()}
 
 
-def _float32_on_cpu(model: PreTrainedModel) -> PreTrainedModel:
+def float32_on_cpu(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a copy in float32 and evaluation mode on the CPU."""
     model = copy.deepcopy(model)
     # accelerate leaves a `forward` on a model trained in mixed precision: it autocasts, and runs the original model.
     model.__dict__.pop("forward", None)

@@ -1,0 +1,108 @@
+"""`hf-distill compare`: whether the student may replace the teacher, in numbers."""
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from hf_distill.cli.arguments import DataArguments, parse
+from hf_distill.data import Task, load_text_dataset
+from hf_distill.reporting import compare_models
+
+
+@dataclass
+class CompareArguments:
+    """Which models, how they are judged, and where the report goes."""
+
+    teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
+    student_model_name_or_path: str | None = field(
+        default=None,
+        metadata={"help": "Path or Hub id of the student, or of its runs with different seeds: a,b,c."},
+    )
+    baseline_model_name_or_path: str | None = field(
+        default=None, metadata={"help": "The same student trained without the teacher, or its runs: a,b,c."}
+    )
+    export_folder: str | None = field(
+        default=None, metadata={"help": "Further columns, exports of `hf-distill export`: int8=onnx_int8,fp32=onnx."}
+    )
+    shifted_file: str | None = field(
+        default=None, metadata={"help": "Labelled rows of another kind with the same columns, scored as well."}
+    )
+    margin: float = field(
+        default=0.01, metadata={"help": "How much worse a student may be to be called non-inferior; 0.01 is a point."}
+    )
+    latency_rounds: int = field(
+        default=30, metadata={"help": "Timed calls of each model with one text; 0 to measure neither time nor memory."}
+    )
+    output_dir: str = field(
+        default="report", metadata={"help": "Gets report.json, report.html and plots; files of these names change."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.student_model_name_or_path is None and self.export_folder is None:
+            raise ValueError("Say what to compare: --student_model_name_or_path, --export_folder or both.")
+        _ = self.models  # a typo is an error before anything is loaded
+
+    @property
+    def models(self) -> dict[str, Any]:
+        """The models by name, in the order of the columns."""
+        models: dict[str, Any] = {"teacher": self.teacher_model_name_or_path}
+        if self.student_model_name_or_path is not None:
+            models["student"] = self.student_model_name_or_path.split(",")
+        for word in self.export_folder.split(",") if self.export_folder else []:
+            name, _, folder = word.partition("=")
+            if not name or not folder or name in ("teacher", "student", "baseline") or name in models:
+                raise ValueError(
+                    f"--export_folder takes a new name and a folder, name=folder,..., got {self.export_folder!r}."
+                )
+            models[name] = folder
+        if self.baseline_model_name_or_path is not None:
+            models["baseline"] = self.baseline_model_name_or_path.split(",")
+        return models
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Compare the models as the flags say, print the tables, and write the report."""
+    args, data = parse((CompareArguments, DataArguments), arguments)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
+    task = data.load(to_train=False)
+    split = _evaluation_split(task)
+    report = compare_models(
+        args.models,
+        task.datasets[split],
+        text_columns=task.text_columns,
+        label_column="label",
+        label_names=task.label_names,
+        metric_name=task.metric_name,
+        margin=args.margin,
+        shifted_dataset=_load_shifted(args.shifted_file, task, data),
+        name=Path(data.validation_file).stem if data.validation_file else f"{task.name}, {split}",
+        max_length=data.max_seq_length,
+        latency_rounds=args.latency_rounds,
+    )
+    print(report.to_markdown())
+    report.save(args.output_dir)
+    print(f"\nThe report is in {args.output_dir}: open report.html.")
+
+
+def _evaluation_split(task: Task) -> str:
+    """Validation rows if there are any, else test rows; never those that models are trained on."""
+    splits = [*task.validation_splits, *(split for split in task.datasets if split.startswith("test"))]
+    if not splits:
+        raise ValueError(
+            f"{task.name} has no split to compare on, only {', '.join(task.datasets)}. Pass --validation_file."
+        )
+    return splits[0]
+
+
+def _load_shifted(file: str | None, task: Task, data: DataArguments) -> Dataset | None:
+    if file is None:
+        return None
+    shifted = load_text_dataset(
+        validation_file=file, text_column_names=task.text_columns, label_column_name=data.label_column_name
+    )
+    return shifted.datasets["validation"]

@@ -1,0 +1,151 @@
+"""Who is compared: what the user passed under each name, its role, and how it is made ready to run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_distill.reporting.latency import float32_on_cpu
+from hf_distill.reporting.predict import Predicts, TorchPredictor, load_model
+from hf_distill.teachers import is_placed
+
+EXPORT_FILE = "export.json"
+
+
+class Contender:
+    """A model of the comparison, or several runs of it: a name and a column of the report.
+
+    Args:
+        name: Of the column. "teacher" and "baseline" are these; an export folder is an export; the rest are students.
+        value: A model, a path or Hub id, the folder of an export, an object with `logits` and `id2label`; or a list
+            of these, the runs with different seeds.
+        tokenizer: Of the model; None for the one in its folder.
+        max_length: Tokens to cut a text to.
+        device: Where models of transformers run.
+
+    Raises:
+        TypeError: for a value of another kind.
+        ValueError: for no runs, or several of the teacher.
+    """
+
+    def __init__(
+        self, name: str, value: Any, tokenizer: PreTrainedTokenizerBase | None, max_length: int, device: str
+    ) -> None:
+        self.name, self.tokenizer, self.max_length, self.device = name, tokenizer, max_length, device
+        self.values = list(value) if isinstance(value, list | tuple) else [value]
+        if not self.values:
+            raise ValueError(f"`models[{name!r}]` is an empty list. Pass a model, or one for each seed.")
+        if name == "teacher" and len(self.values) > 1:
+            raise ValueError(
+                f"The teacher is one model, got {len(self.values)}. Only students and baselines have runs."
+            )
+        for of_run in self.values:
+            if not isinstance(of_run, str | os.PathLike | torch.nn.Module | Predicts):
+                raise TypeError(
+                    f"`models[{name!r}]` must be a model, a path or Hub id, an export folder, or an object with "
+                    f"`logits(texts, batch_size)` and `id2label`, got {type(of_run).__name__}."
+                )
+
+    @property
+    def role(self) -> str:
+        """teacher, baseline, export or student."""
+        if self.name in ("teacher", "baseline"):
+            return self.name
+        return "export" if self.export is not None else "student"
+
+    @cached_property
+    def export(self) -> dict[str, Any] | None:
+        """What the export says of itself; None if it is none."""
+        path = Path(self.values[0], EXPORT_FILE) if isinstance(self.values[0], str | os.PathLike) else None
+        return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else None
+
+    @property
+    def format(self) -> str:
+        """What runs it."""
+        if self.export is not None:
+            return "onnx-int8" if self.export["quantize"] == "int8" else "onnx"
+        return "custom" if isinstance(self.values[0], Predicts) else "pytorch"
+
+    @property
+    def origin(self) -> str | None:
+        """A Hub id, or the bare name of a folder: the report may be published."""
+        value = self.values[0]
+        if isinstance(value, torch.nn.Module):  # a PEFT model is not a PreTrainedModel
+            value = cast(PreTrainedModel, value).config.name_or_path
+        if not isinstance(value, str | os.PathLike) or not str(value):
+            return None
+        return Path(value).absolute().name if Path(value).exists() else str(value)
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder that it is in."""
+        value = self.values[0]
+        return Path(value) if isinstance(value, str | os.PathLike) and Path(value).is_dir() else None
+
+    @cached_property
+    def first(self) -> Predicts:
+        """The first run, kept ready."""
+        return self.make(0)
+
+    def runs(self) -> Iterator[Predicts]:
+        """Make one run after the other ready; only the first is kept."""
+        yield self.first
+        for run in range(1, len(self.values)):
+            yield self.make(run)
+
+    def make(self, run: int) -> Predicts:
+        """Make a run ready; a model is copied, and stays as it is itself."""
+        value = self.values[run]
+        if isinstance(value, str | os.PathLike):
+            if Path(value, EXPORT_FILE).is_file():
+                from hf_distill.export import Predictor  # needs onnxruntime, which is optional
+
+                return Predictor(value, num_threads=torch.get_num_threads())  # as many as the others
+            model = load_model(str(value))
+        elif isinstance(value, torch.nn.Module):
+            model = cast(PreTrainedModel, value)
+            model = model if is_placed(model) else float32_on_cpu(model)
+        else:
+            return value
+        tokenizer = self.tokenizer or _load_tokenizer(self.name, model.config.name_or_path)
+        return TorchPredictor(model, tokenizer, self.max_length, self.device)
+
+
+def _load_tokenizer(name: str, origin: str | None) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(origin or "")
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"No tokenizer of the model {name!r} can be loaded from {origin!r}. Pass `processing_class`: one "
+            "tokenizer, or a dict from names of models to theirs."
+        ) from error
+
+
+def make_contenders(
+    models: Mapping[str, Any],
+    processing_class: PreTrainedTokenizerBase | Mapping[str, PreTrainedTokenizerBase] | None,
+    max_length: int,
+) -> list[Contender]:
+    """Return the contenders, the teacher first.
+
+    Raises:
+        ValueError: if there is no teacher, or nothing to compare it with.
+        TypeError: for a model of another kind.
+    """
+    if "teacher" not in models or len(models) < 2:
+        raise ValueError(
+            f"`models` must name a 'teacher' and at least one model to compare with it, got {list(models)}."
+        )
+    tokenizers = processing_class if isinstance(processing_class, Mapping) else dict.fromkeys(models, processing_class)
+    if unknown := sorted(set(tokenizers) - set(models)):
+        raise ValueError(f"`processing_class` names {unknown}, and the models are {list(models)}.")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    names: Sequence[str] = ["teacher", *(name for name in models if name != "teacher")]
+    return [Contender(name, models[name], tokenizers.get(name), max_length, device) for name in names]

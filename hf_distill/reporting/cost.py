@@ -1,0 +1,214 @@
+"""What each model costs: its size, the work of a text, memory, and how long texts take."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import platform
+import re
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from hf_distill.reporting.contenders import Contender
+from hf_distill.reporting.predict import Predicts, TorchPredictor, count_parameters, is_torch
+
+SHORT, LONG, BATCH_SIZE = 16, 128, 32  # tokens, tokens, texts
+_WARMUP, _WEIGHTS = 3, ("*.safetensors", "pytorch_model*.bin", "*.onnx", "*.onnx.data", "*.onnx_data")
+
+
+def describe_costs(contenders: Sequence[Contender], texts: Sequence[Any], rounds: int) -> dict[str, dict[str, Any]]:
+    """Measure the first run of every model on texts of two lengths, made of the words of `texts`.
+
+    Args:
+        contenders: The teacher first; its tokenizer says how long a text is.
+        texts: Texts, pairs or lists of words.
+        rounds: Timed calls with one text; a tenth as many with a batch. 0 for no timing.
+
+    Returns:
+        Name -> cost, as `docs/report.md` lists it.
+    """
+    samples = sample_texts(texts, contenders[0].first, BATCH_SIZE if rounds else 1)
+    predictors = {contender.name: contender.first for contender in contenders}
+    costs: dict[str, dict[str, Any]] = {
+        contender.name: {
+            **_size(contender),
+            "flops_per_example": _flops(contender.first, samples[min(samples)][0]),
+            "peak_memory_bytes": _peak_memory(contender, samples[max(samples)]) if rounds else None,
+            "latency": [],
+            "throughput": [],
+            "speedup": None,
+        }
+        for contender in contenders
+    }
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])] if rounds else []
+    for device in devices:
+        _time_on(device, predictors, samples, rounds, costs)
+    of_teacher = costs[contenders[0].name]["latency"]
+    for cost in costs.values():
+        if cost["latency"]:
+            cost["speedup"] = of_teacher[0]["p50_ms"] / cost["latency"][0]["p50_ms"]
+    return costs
+
+
+def _time_on(
+    device: str,
+    predictors: Mapping[str, Predicts],
+    samples: Mapping[int, Sequence[Any]],
+    rounds: int,
+    costs: dict[str, dict[str, Any]],
+) -> None:
+    if device != "cpu":  # what cannot be moved to a GPU was timed on the CPU
+        predictors = {name: predictor for name, predictor in predictors.items() if is_torch(predictor)}
+    for predictor in predictors.values():
+        if is_torch(predictor):
+            predictor.to(device)  # type: ignore[attr-defined]
+    for tokens, texts in sorted(samples.items()):
+        calls = {name: _call(predictor, texts[:1]) for name, predictor in predictors.items()}
+        for name, seconds in interleaved(calls, rounds, _WARMUP).items():
+            p50, p95 = (1000 * np.percentile(seconds, [50, 95])).tolist()
+            where = {"device": device, "tokens": tokens, "batch_size": 1}
+            costs[name]["latency"].append({**where, "p50_ms": p50, "p95_ms": p95})
+        calls = {name: _call(predictor, texts) for name, predictor in predictors.items()}
+        for name, seconds in interleaved(calls, max(1, rounds // 10), 1).items():
+            where = {"device": device, "tokens": tokens, "batch_size": len(texts)}
+            costs[name]["throughput"].append({**where, "examples_per_second": len(texts) / float(np.median(seconds))})
+
+
+def _call(predictor: Predicts, texts: Sequence[Any]) -> Callable[[], object]:
+    """From text to logits: the tokenizer's time is the user's too."""
+    if isinstance(predictor, TorchPredictor):
+        return lambda: predictor.logits_of(predictor.encode(texts), BATCH_SIZE)
+    return lambda: predictor.logits(texts, batch_size=BATCH_SIZE)
+
+
+def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, warmup: int) -> dict[str, list[float]]:
+    """Time calls that take turns, so that whatever else the machine does slows all of them alike; in seconds."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(warmup + rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: values[warmup:] for name, values in seconds.items()}
+
+
+def sample_texts(texts: Sequence[Any], teacher: Predicts, num_texts: int) -> dict[int, list[Any]]:
+    """Make so many short texts, and as many long ones, out of the words of a data set.
+
+    Returns:
+        Number of tokens, as the teacher counts them -> texts, or pairs if the data set has them. Words are counted
+        where the teacher has no tokenizer of ours.
+    """
+    is_pair = isinstance(texts[0], tuple)
+    words = [word for text in texts for part in ([text] if isinstance(text, str) else text) for word in part.split()]
+    words = words or ["a"]  # a data set of empty texts
+    samples = {}
+    longest = min(LONG, teacher.max_length) if isinstance(teacher, TorchPredictor) else LONG
+    for length in (SHORT, longest):
+        made = []
+        for i in range(num_texts):
+            chosen = [words[(i * length + j) % len(words)] for j in range(length)]
+            sizes = range(1, length + 1)
+            fitting = bisect_right(sizes, length, key=lambda n, of=chosen: _length(teacher, of[:n], is_pair, length))
+            made.append(_as_text(chosen[: max(1, fitting)], is_pair))
+        samples[length] = made
+    return samples
+
+
+def _as_text(words: Sequence[str], is_pair: bool) -> Any:
+    half = len(words) // 2
+    return (" ".join(words[:half]), " ".join(words[half:])) if is_pair else " ".join(words)
+
+
+def _length(teacher: Predicts, words: Sequence[str], is_pair: bool, limit: int) -> int:
+    """Count tokens, or words where there is no tokenizer; no further than the first beyond the limit."""
+    if not isinstance(teacher, TorchPredictor):
+        return len(words)
+    text = _as_text(words, is_pair)
+    parts = text if is_pair else (text,)
+    return len(teacher.tokenizer(*parts, truncation=True, max_length=limit + 1)["input_ids"])
+
+
+def _size(contender: Contender) -> dict[str, int | None]:
+    total = without_embeddings = None
+    if isinstance(contender.first, TorchPredictor):
+        total, without_embeddings = count_parameters(contender.first.model)
+    elif contender.export is not None:
+        total = contender.export.get("num_parameters")
+        without_embeddings = contender.export.get("num_parameters_without_embeddings")
+    on_disk = [path for name in _WEIGHTS for path in (contender.folder.glob(name) if contender.folder else ())]
+    num_bytes = sum(path.stat().st_size for path in on_disk) or None
+    if num_bytes is None and isinstance(contender.first, TorchPredictor):
+        num_bytes = sum(value.numel() * value.element_size() for value in contender.first.model.parameters())
+    return {
+        "num_parameters": total,
+        "num_parameters_without_embeddings": without_embeddings,
+        "bytes_on_disk": num_bytes,
+    }
+
+
+def _flops(predictor: Predicts, text: Any) -> int | None:
+    """Floating-point operations of the matrix products of one text; None of what is not a model of transformers."""
+    if not isinstance(predictor, TorchPredictor):
+        return None
+    # Fused attention is not counted on a CPU; written out, it is.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        predictor.logits_of(predictor.encode([text]))
+    return counter.get_total_flops()
+
+
+def _peak_memory(contender: Contender, texts: Sequence[Any]) -> int | None:
+    """Memory that a fresh copy of a model and a batch of long texts take: of the GPU, or of this process."""
+    if contender.first is contender.values[0] or not (contender.export or is_torch(contender.first)):
+        return None  # of what cannot be copied
+    if contender.device == "cuda" and not contender.export:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        _call(contender.make(0), texts)()
+        return torch.cuda.max_memory_allocated() - before
+    if not _return_memory():
+        return None
+    before = _status("VmRSS")
+    _call(contender.make(0), texts)()
+    return max(0, _status("VmHWM") - before)
+
+
+def _return_memory() -> bool:
+    """Give freed memory back to the system, and forget the peak; False where that is not possible: not Linux."""
+    gc.collect()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _status(name: str) -> int:
+    found = re.search(rf"^{name}:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return 1024 * int(found[1])
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what times depend on: cores that this process may use, threads of torch, CPU, memory, GPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    info = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    return {
+        "cores": cores,
+        "threads": torch.get_num_threads(),
+        "cpu": named[1].strip() if named else platform.processor() or platform.machine(),
+        "memory_gb": None if memory is None else round(memory / 1e9, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

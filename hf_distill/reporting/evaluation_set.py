@@ -1,0 +1,253 @@
+"""The rows to compare models on: texts or token ids, and labels in one order of the classes for all models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from datasets import ClassLabel, Dataset, Value
+
+from hf_distill.data import tokenize_words
+from hf_distill.functional import IGNORE_INDEX
+from hf_distill.labels import align_labels, are_placeholders, match_labels
+from hf_distill.outputs import WORD_STARTS
+from hf_distill.reporting.predict import Predicts, TorchPredictor
+from hf_distill.reporting.units import Units
+
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedTokenizerBase
+
+LABEL_COLUMNS = ("label", "labels")
+_NEEDS_TEXT = "no text to give it. Pass rows of text, and name their columns by `text_columns`."
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Units, and the rows that models read to say something about them.
+
+    Attributes:
+        units: Their labels are in the order of `units.names`.
+        dataset: The rows as they were given.
+        text_columns: One or two of text, or the one of words; none where the rows are token ids.
+        tokenizer: Of the token ids that the rows hold, the same for all models; None for rows of text.
+    """
+
+    units: Units
+    dataset: Dataset
+    text_columns: list[str]
+    tokenizer: PreTrainedTokenizerBase | None
+
+    def predict(self, predictor: Predicts, batch_size: int) -> np.ndarray:
+        """Return a model's logits, `(num_units, num_labels)`, in the order of the classes that is the set's.
+
+        Raises:
+            ValueError: if its classes are others, or the rows are not what it reads.
+        """
+        order = align_labels(predictor.id2label, dict(enumerate(self.units.names)))
+        logits = self._logits(predictor, batch_size)
+        return logits if order is None else logits[:, order]
+
+    def _logits(self, predictor: Predicts, batch_size: int) -> np.ndarray:
+        if not isinstance(predictor, TorchPredictor):
+            if self.tokenizer is not None or self.units.is_token_level:
+                raise ValueError(f"A {type(predictor).__name__} reads texts, and the data set holds {_NEEDS_TEXT}")
+            return np.asarray(predictor.logits(self.units.texts, batch_size), dtype=np.float32)
+        if self.tokenizer is not None and predictor.tokenizer.get_vocab() != self.tokenizer.get_vocab():
+            raise ValueError(f"The models have different tokenizers, and the data set holds {_NEEDS_TEXT}")
+        if not self.units.is_token_level:
+            rows = predictor.encode(self.units.texts) if self.tokenizer is None else self.dataset.to_list()
+            return np.stack(predictor.logits_of(rows, batch_size))
+        rows = self.dataset.to_list()
+        if self.tokenizer is None:
+            (column,), tokenizer = self.text_columns, predictor.tokenizer
+            words = self.dataset.select_columns([column])
+            rows = tokenize_words(words, tokenizer, column, max_length=predictor.max_length).to_list()
+            _check_all_words(rows, self.units)
+        places = [np.flatnonzero(of_row) for of_row in map(_counted_tokens, rows)]
+        logits = predictor.logits_of(rows, batch_size)
+        return np.concatenate([of_row[place] for of_row, place in zip(logits, places, strict=True)])
+
+
+def _counted_tokens(row: Mapping[str, Any]) -> np.ndarray:
+    """Where a label is; in a sentence without any, the first token of each word."""
+    has_label = np.array(row.get("labels", [IGNORE_INDEX])) != IGNORE_INDEX
+    return has_label if has_label.any() else np.array(row.get(WORD_STARTS, [0])) == 1
+
+
+def _check_all_words(rows: Sequence[Mapping[str, Any]], units: Units) -> None:
+    for row, (tokens, words) in enumerate(zip(rows, units.texts, strict=True)):
+        if (seen := sum(tokens[WORD_STARTS])) != len(words):
+            raise ValueError(
+                f"Row {row} has {len(words)} words, of which a model sees {seen}: it was cut, or holds a word that "
+                "the tokenizer drops. Raise `max_length`, or leave the row out."
+            )
+
+
+def read_evaluation_set(
+    dataset: Dataset,
+    problem_type: str,
+    teacher: Predicts,
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+    label_names: Sequence[str] | None = None,
+) -> EvaluationSet:
+    """Read the rows of a data set.
+
+    Args:
+        dataset: Rows of text, or of token ids if there are `input_ids` and no `text_columns`.
+        problem_type: What the models do.
+        teacher: It says what the classes are that the data set does not name.
+        text_columns: A column of texts or the two of a pair, or of token classification the one with words.
+        label_column: The label's.
+        label_names: Names of the classes by id.
+
+    Raises:
+        ValueError: for columns that are not there, or labels that do not fit.
+    """
+    if not len(dataset):
+        raise ValueError("The data set to compare on is empty. Pass at least one row.")
+    label_column = _label_column(dataset, label_column)
+    names = _class_names(dataset, label_column, label_names, teacher, problem_type)
+    if text_columns is None and "input_ids" in dataset.column_names:
+        return _read_tokens(dataset, problem_type, teacher, label_column, names)
+    is_token_level = problem_type == "token_classification"
+    columns = _text_columns(dataset, text_columns, label_column, is_token_level)
+    texts = _texts(dataset, columns)
+    given = _given_labels(dataset, label_column, is_token_level)
+    if is_token_level:
+        lengths = np.array([len(words) for words in texts])
+        of_rows = [_class_ids(labels or [None] * n, names) for labels, n in zip(given, lengths, strict=True)]
+        if (bad := lengths != [len(of_row) for of_row in of_rows]).any():
+            row = int(bad.argmax())
+            raise ValueError(f"Row {row} has {lengths[row]} words and {len(of_rows[row])} labels.")
+        labels, rows = np.concatenate(of_rows), np.repeat(np.arange(len(texts)), lengths)
+    else:
+        lengths = np.array([len(" ".join([text] if isinstance(text, str) else text).split()) for text in texts])
+        labels, rows = _row_labels(given, problem_type, names), np.arange(len(texts))
+    units = Units(problem_type, names, labels, rows, texts, lengths)
+    return EvaluationSet(units, dataset, columns, None)
+
+
+def _read_tokens(
+    dataset: Dataset, problem_type: str, teacher: Predicts, label_column: str | None, names: list[str]
+) -> EvaluationSet:
+    if not isinstance(teacher, TorchPredictor):
+        raise ValueError(f"The teacher reads texts, and the data set holds {_NEEDS_TEXT}")
+    if label_column is not None and label_column != "labels":
+        dataset, label_column = dataset.rename_column(label_column, "labels"), "labels"
+    texts = [teacher.tokenizer.decode(ids, skip_special_tokens=True) for ids in dataset["input_ids"]]
+    lengths = np.array([len(ids) for ids in dataset["input_ids"]])
+    if problem_type == "token_classification":
+        rows_of_tokens = dataset.to_list()
+        counted = [_counted_tokens(row) for row in rows_of_tokens]
+        given = [row.get("labels") or [IGNORE_INDEX] * len(row["input_ids"]) for row in rows_of_tokens]
+        labels = np.concatenate([np.array(y)[is_counted] for y, is_counted in zip(given, counted, strict=True)])
+        rows = np.repeat(np.arange(len(counted)), [is_counted.sum() for is_counted in counted])
+    else:
+        labels = _row_labels(_given_labels(dataset, label_column, False), problem_type, names)
+        rows = np.arange(len(labels))
+    units = Units(problem_type, names, labels, rows, texts, lengths, "tokens")
+    return EvaluationSet(units, dataset, [], teacher.tokenizer)
+
+
+def _label_column(dataset: Dataset, chosen: str | None) -> str | None:
+    if chosen is not None and chosen not in dataset.column_names:
+        raise ValueError(f"There is no label column {chosen!r}, only {', '.join(dataset.column_names)}.")
+    return chosen or next((name for name in LABEL_COLUMNS if name in dataset.column_names), None)
+
+
+def _text_columns(
+    dataset: Dataset, chosen: Sequence[str] | None, label_column: str | None, is_token_level: bool
+) -> list[str]:
+    if isinstance(chosen, str):
+        raise TypeError(f"`text_columns` must be a list of one or two names, got the string {chosen!r}.")
+    kinds = [Value("string"), Value("large_string")]
+    known = [
+        name
+        for name, feature in dataset.features.items()
+        if name != label_column and (getattr(feature, "feature", None) if is_token_level else feature) in kinds
+    ]
+    columns = known if chosen is None else list(chosen)
+    most = 1 if is_token_level else 2
+    if not 1 <= len(columns) <= most or not set(columns) <= set(known):
+        raise ValueError(
+            f"`text_columns` must name {'the column of words' if is_token_level else 'one or two columns of text'}, "
+            f"got {columns}. The data set has {', '.join(dataset.column_names)}, of which {known or 'none'} hold "
+            f"{'words' if is_token_level else 'text'}."
+        )
+    return columns
+
+
+def _texts(dataset: Dataset, columns: Sequence[str]) -> list[Any]:
+    values = [list(dataset[name]) for name in columns]
+    for name, of_column in zip(columns, values, strict=True):
+        if None in of_column:
+            raise ValueError(f"Row {of_column.index(None)} has no text in column {name!r}. Remove it or fill it in.")
+    return values[0] if len(values) == 1 else list(zip(*values, strict=True))
+
+
+def _class_names(
+    dataset: Dataset,
+    label_column: str | None,
+    label_names: Sequence[str] | None,
+    teacher: Predicts,
+    problem_type: str,
+) -> list[str]:
+    """Classes in the order of the data set, if it has one, and then those that only the teacher knows."""
+    theirs = [teacher.id2label[i] for i in range(len(teacher.id2label))]
+    feature = dataset.features[label_column] if label_column is not None else None
+    while feature is not None and not isinstance(feature, ClassLabel):
+        feature = getattr(feature, "feature", None)
+    names = list(label_names or (feature.names if feature is not None else ()))
+    if problem_type == "regression" or not names:
+        return theirs
+    if are_placeholders(teacher.id2label) and len(names) == len(theirs):
+        return names
+    known = match_labels(names, {name: i for i, name in enumerate(theirs)})
+    return names + [name for i, name in enumerate(theirs) if i not in known]
+
+
+def _given_labels(dataset: Dataset, column: str | None, is_token_level: bool) -> list[Any]:
+    """Labels as the data give them, those of a multi-label row as names; None where there is none."""
+    if column is None:
+        return [None] * len(dataset)
+    of_list = getattr(dataset.features[column], "feature", None)
+    if isinstance(of_list, ClassLabel) and not is_token_level:
+        return [None if ids is None else [of_list.int2str(i) for i in ids if i >= 0] for ids in dataset[column]]
+    return list(dataset[column])
+
+
+def _row_labels(given: Sequence[Any], problem_type: str, names: list[str]) -> np.ndarray:
+    if problem_type == "single_label_classification":
+        return _class_ids(given, names)
+    if problem_type == "multi_label_classification":
+        return np.array([_hot(value, names) for value in given], dtype=np.float32)
+    if any(isinstance(value, str | list) for value in given):
+        raise ValueError(f"The models are regressions, and labels such as {given[0]!r} are no numbers.")
+    return np.array([np.nan if value is None else value for value in given], dtype=np.float64)
+
+
+def _class_ids(given: Sequence[Any], names: list[str]) -> np.ndarray:
+    if any(isinstance(value, str) for value in given):
+        present = sorted({value for value in given if value is not None})
+        known = dict(zip(present, match_labels(present, {name: i for i, name in enumerate(names)}), strict=True))
+        return np.array([IGNORE_INDEX if value is None else known[value] for value in given])
+    labels = np.array([IGNORE_INDEX if value is None else value for value in given])
+    if labels.dtype.kind not in "iu" or (labels >= len(names)).any():
+        raise ValueError(
+            f"Labels must be names or ids of the classes {dict(enumerate(names))}, got {labels.dtype} up to "
+            f"{labels.max()}. Is it the right column, and are the models classifiers of it?"
+        )
+    return np.where(labels < 0, IGNORE_INDEX, labels)
+
+
+def _hot(value: Any, names: list[str]) -> list[float]:
+    """0 or 1 for every class, from such numbers for the first classes, or from the names of those that are right."""
+    if value is None:
+        return [np.nan] * len(names)
+    if value and not isinstance(value[0], str):
+        return [*value, *[0.0 * value[0]] * (len(names) - len(value))]  # NaN stays NaN
+    chosen = match_labels(value, {name: i for i, name in enumerate(names)})
+    return [float(i in chosen) for i in range(len(names))]

@@ -1,0 +1,107 @@
+"""Whether a model is as often right as it is sure, before and after temperature scaling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from hf_distill.calibration import calibrate_temperature, negative_log_likelihood
+from hf_distill.reporting.units import Units
+
+NUM_BINS = 10
+NOTE = (
+    "The temperature is that of all rows. The scaled figures are cross-fitted: each half of the rows is scaled by the "
+    "temperature of the other half, so that none is judged by what was fitted to it."
+)
+
+
+def describe_calibration(units: Units, logits: np.ndarray, seed: int = 0) -> dict[str, Any] | None:
+    """Describe the calibration of logits on labelled units.
+
+    Returns:
+        Expected calibration error, Brier score and negative log-likelihood, before and after scaling, the temperature,
+        and the bins of both reliability diagrams. None for regression, and where there is only one row.
+    """
+    if units.problem_type == "regression" or units.num_rows < 2:
+        return None
+    labels = torch.from_numpy(units.labels)
+    temperatures = _cross_fitted(units, logits, labels, seed)
+    before, after = (_figures(units, logits / t) for t in (np.ones_like(temperatures), temperatures))
+    scaled = {f"{name}_scaled": value for name, value in after.items()}
+    temperature = calibrate_temperature(torch.from_numpy(logits), labels)
+    return {**before, "temperature": temperature, **scaled, "note": NOTE}
+
+
+def _cross_fitted(units: Units, logits: np.ndarray, labels: torch.Tensor, seed: int) -> np.ndarray:
+    """Return for each unit the temperature of the half of the rows that it is not in, `(num_units, 1)`."""
+    half = np.random.default_rng(seed).permutation(units.num_rows) % 2
+    of_units = half[units.rows]
+    fitted = [
+        calibrate_temperature(torch.from_numpy(logits[of_units == other]), labels[of_units == other])
+        for other in (1, 0)
+    ]
+    return np.array(fitted)[of_units, None]
+
+
+def _figures(units: Units, logits: np.ndarray) -> dict[str, Any]:
+    values, labels = torch.from_numpy(logits).double(), torch.from_numpy(units.labels)
+    if units.problem_type == "multi_label_classification":
+        probabilities = values.sigmoid().numpy()
+        confidence, is_right, brier = probabilities.ravel(), units.labels.ravel(), (probabilities - units.labels) ** 2
+    else:
+        probabilities = values.softmax(dim=1).numpy()
+        confidence, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == units.labels
+        brier = brier_scores(probabilities, units.labels)
+    bins = reliability_bins(confidence, is_right)
+    return {
+        "ece": expected_calibration_error(bins),
+        "brier": float(brier.mean()),
+        "nll": negative_log_likelihood(values, labels),
+        "bins": bins,
+    }
+
+
+def brier_scores(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    r"""Brier score of each unit, $\sum_c (p_c - [y = c])^2$, from 0 to 2.
+
+    In Brier's own form, over all classes: Brier (1950), Verification of forecasts expressed in terms of probability.
+    With two classes it is twice the square of one of them.
+
+    Args:
+        probabilities: `(num_units, num_labels)`.
+        labels: Class ids, `(num_units,)`.
+    """
+    is_class = labels[:, None] == np.arange(probabilities.shape[1])
+    return ((probabilities - is_class) ** 2).sum(axis=1)
+
+
+def reliability_bins(confidence: np.ndarray, is_right: np.ndarray) -> list[dict[str, Any]]:
+    """Group predictions by confidence into ten equally wide bins, the lower end included, 1 in the last.
+
+    Args:
+        confidence: `(num_predictions,)`, from 0 to 1.
+        is_right: `(num_predictions,)`, 0 or 1.
+    """
+    place = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
+    rows, sure, right = (np.bincount(place, of, NUM_BINS) for of in (None, confidence, is_right.astype(np.float64)))
+    return [
+        {
+            "low": i / NUM_BINS,
+            "high": (i + 1) / NUM_BINS,
+            "rows": int(rows[i]),
+            "confidence": float(sure[i] / rows[i]) if rows[i] else None,
+            "accuracy": float(right[i] / rows[i]) if rows[i] else None,
+        }
+        for i in range(NUM_BINS)
+    ]
+
+
+def expected_calibration_error(bins: list[dict[str, Any]]) -> float:
+    r"""Return $\sum_b \frac{n_b}{n} |\mathrm{acc}_b - \mathrm{conf}_b|$.
+
+    Naeini et al. (2015), as in Guo et al. (2017), section 2, https://huggingface.co/papers/1706.04599.
+    """
+    gaps = [of["rows"] * abs(of["accuracy"] - of["confidence"]) for of in bins if of["rows"]]
+    return sum(gaps) / sum(of["rows"] for of in bins)

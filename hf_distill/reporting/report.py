@@ -1,0 +1,70 @@
+"""The result of a comparison: numbers, and the forms in which they are read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hf_distill._files import write_whole
+from hf_distill.reporting.report_table import render_markdown
+
+REPORT_NAME = "report"
+
+
+class Report:
+    """What [`compare_models`] found.
+
+    Args:
+        content: What `docs/report.md` describes.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = _plain(content)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers, as `report.json` holds them; None is what does not apply or was not measured."""
+        return json.loads(self.to_json())
+
+    def to_json(self) -> str:
+        """Return the text of `report.json`."""
+        return json.dumps(self._content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_markdown(self) -> str:
+        """Return the verdict and tables, aligned for a terminal."""
+        return render_markdown(self._content)
+
+    def to_html(self, path: str | os.PathLike) -> None:
+        """Write one self-contained page with plots; needs matplotlib (`pip install hf_distill[report]`)."""
+        from hf_distill.reporting.html import render_html
+
+        page, path = render_html(self.to_dict()), Path(path)
+        write_whole(path.parent, path.name, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write `report.json`, `report.html` and `plots/*.png`, each whole or not at all; needs matplotlib.
+
+        Raises:
+            OSError: if a file cannot be written.
+        """
+        folder = Path(folder)
+        write_whole(folder, f"{REPORT_NAME}.json", lambda path: path.write_text(self.to_json(), encoding="utf-8"))
+        self.to_html(folder / f"{REPORT_NAME}.html")
+        from hf_distill.reporting.plots import save_plots
+
+        save_plots(self.to_dict(), folder / "plots")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of JSON: NumPy's numbers as Python's, and None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

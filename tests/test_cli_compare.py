@@ -1,0 +1,86 @@
+"""`hf-distill compare` end to end on tiny models, as a user starts it."""
+
+import csv
+import json
+
+import pytest
+from tiny import LABEL_NAMES, tiny_model, tiny_rows
+
+from hf_distill.cli import main
+
+COLUMNS = ["teacher", "student", "baseline"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    """A teacher, two runs of a student, a baseline, and CSV files."""
+    folder = tmp_path_factory.mktemp("compare")
+    for name, (num_hidden_layers, seed) in {"teacher": (3, 1), "a": (2, 2), "b": (2, 3), "baseline": (2, 4)}.items():
+        tiny_model(num_hidden_layers, seed=seed).save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    for name, seed in (("train", 0), ("validation", 1), ("shifted", 2)):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["text", "label"])
+            rows.writerows((row["text"], LABEL_NAMES[row["label"]]) for row in tiny_rows(40, seed))
+    return folder
+
+
+def flags(folder, **changes):
+    values = {
+        "teacher_model_name_or_path": folder / "teacher",
+        "student_model_name_or_path": f"{folder / 'a'},{folder / 'b'}",
+        "baseline_model_name_or_path": folder / "baseline",
+        "validation_file": folder / "validation.csv",
+        "latency_rounds": 1,
+        "output_dir": folder / "report",
+        **changes,
+    }
+    return ["compare", *(w for name, value in values.items() if value is not None for w in (f"--{name}", str(value)))]
+
+
+def test_compare_prints_the_verdict_and_leaves_the_report(folder, capsys):
+    main(flags(folder, shifted_file=folder / "shifted.csv"))
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0].startswith(("Yes, the student", "No, the student", "Not shown that the student"))
+    assert "student (mean of 2 runs)" in printed
+    report = json.loads((folder / "report" / "report.json").read_text())
+    assert list(report["models"]) == COLUMNS
+    assert report["verdict"]["sentence"] == printed.splitlines()[0]
+    assert report["task"]["name"] == "validation"
+    assert report["models"]["student"]["num_runs"] == 2
+    assert report["models"]["student"]["shifted"]["rows"] == 40
+    assert str(folder) not in json.dumps(report)
+    page = (folder / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Not shown" in page or "may replace" in page or "should not replace" in page
+    assert any((folder / "report" / "plots").glob("*.png"))
+
+
+def test_rows_that_models_are_trained_on_are_never_compared_on(folder, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(flags(folder, validation_file=None, train_file=folder / "train.csv"))
+    assert stopped.value.code == 2
+    assert "no split to compare on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"student_model_name_or_path": None}, "Say what to compare"),
+        ({"validation_file": None}, "Say where the rows are"),
+        ({"validation_file": "absent.csv"}, "absent.csv"),
+        ({"student_model_name_or_path": "absent"}, "absent"),
+        ({"export_folder": "onnx"}, "name=folder"),
+        ({"export_folder": "student=onnx"}, "a new name"),
+        ({"margin": 2}, "`margin`"),
+        ({"metric_name": "rouge"}, "rouge"),
+    ],
+)
+def test_an_error_of_the_user_is_one_message_and_status_2(folder, tmp_path, capsys, changes, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(flags(folder, output_dir=tmp_path / "report", **changes))
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "report").exists()

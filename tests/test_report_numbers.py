@@ -1,0 +1,333 @@
+"""The numbers of a report: by hand, against the metrics that training reports, and by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from hf_distill.data import as_compute_metrics
+from hf_distill.data.metrics import METRICS
+from hf_distill.reporting.deferral import describe_deferral
+from hf_distill.reporting.fidelity import describe_fidelity, list_disagreements
+from hf_distill.reporting.quality import Quality, Resampling, describe_quality
+from hf_distill.reporting.reliability import (
+    brier_scores,
+    describe_calibration,
+    expected_calibration_error,
+    reliability_bins,
+)
+from hf_distill.reporting.robustness import length_buckets, score_by_class, score_by_length
+from hf_distill.reporting.scores import make_scorer
+from hf_distill.reporting.statistics import bootstrap, bootstrap_p_value, interval, mcnemar, on_the_sample
+from hf_distill.reporting.units import Units
+
+NAMES = ["a", "b", "c"]
+TAGS = ["O", "B-x", "I-x"]
+SINGLE, MULTI, TOKENS = "single_label_classification", "multi_label_classification", "token_classification"
+
+
+def units_of(labels, names=("a", "b"), problem_type=SINGLE, rows=None):
+    labels = np.asarray(labels)
+    rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
+    num_rows = int(rows.max()) + 1
+    texts = [f"text {i}" for i in range(num_rows)]
+    return Units(problem_type, list(names), labels, rows, texts, np.arange(1, num_rows + 1))
+
+
+def logits_for(predicted, confidence=0.9, num_labels=2):
+    """Logits of which the class at `predicted` has that probability."""
+    predicted, confidence = np.asarray(predicted), np.broadcast_to(confidence, len(predicted))
+    others = (1 - confidence) / (num_labels - 1)
+    logits = np.log(np.repeat(others[:, None], num_labels, axis=1))
+    logits[np.arange(len(predicted)), predicted] = np.log(confidence)
+    return logits.astype(np.float32)
+
+
+def quality_of(labels, how=None, **predictions):
+    logits = {name: [logits_for(run) for run in np.atleast_2d(runs)] for name, runs in predictions.items()}
+    return Quality(units_of(labels), logits, how or Resampling())
+
+
+def case(problem_type, num_rows=60, seed=0):
+    """Units and random logits that know something of the labels."""
+    draw = np.random.default_rng(seed)
+    if problem_type == "regression":
+        labels = draw.normal(size=num_rows).round(1)  # with ties
+        return units_of(labels, ["score"], problem_type), (labels + draw.normal(size=num_rows)).round(1)[:, None]
+    if problem_type == MULTI:
+        labels = (draw.random((num_rows, 3)) < 0.4).astype(np.float32)
+        return units_of(labels, NAMES, problem_type), 2 * labels - 1 + draw.normal(size=labels.shape)
+    rows = np.sort(draw.integers(0, num_rows // 4, num_rows)) if problem_type == TOKENS else None
+    if rows is not None:
+        rows = np.unique(rows, return_inverse=True)[1]
+    labels = draw.integers(0, 3, num_rows)
+    logits = 1.5 * np.eye(3)[labels] + draw.normal(size=(num_rows, 3))
+    return units_of(labels, TAGS if problem_type == TOKENS else NAMES, problem_type, rows), logits
+
+
+class Prediction:
+    """What `compute_metrics` takes."""
+
+    def __init__(self, units, logits):
+        self.predictions, self.label_ids = logits, units.labels
+        if units.problem_type == TOKENS:  # rows of tokens, padded
+            sizes = np.bincount(units.rows)
+            self.label_ids = np.full((len(sizes), sizes.max()), -100)
+            self.predictions = np.zeros((*self.label_ids.shape, logits.shape[1]))
+            for row, size in enumerate(sizes):
+                self.label_ids[row, :size] = units.labels[units.rows == row]
+                self.predictions[row, :size] = logits[units.rows == row]
+
+
+@pytest.mark.parametrize("problem_type", METRICS)
+def test_scores_are_those_that_training_reports_on_the_sample_and_on_a_resample(problem_type):
+    units, logits = case(problem_type)
+    metrics = as_compute_metrics(list(METRICS[problem_type]), problem_type, units.names)
+    scorer = make_scorer(units, logits)
+    assert on_the_sample(scorer, units.num_rows) == pytest.approx(metrics(Prediction(units, logits)))
+    # A resample by weights is the rows written out.
+    drawn = np.random.default_rng(1).integers(0, units.num_rows, units.num_rows)
+    weights = np.bincount(drawn, minlength=units.num_rows)[None].astype(float)
+    places = [np.flatnonzero(units.rows == row) for row in drawn]
+    chosen = np.concatenate(places)
+    written = units_of(
+        units.labels[chosen], units.names, problem_type, np.repeat(np.arange(len(drawn)), [len(p) for p in places])
+    )
+    found = {name: values[0] for name, values in scorer(weights).items()}
+    assert found == pytest.approx(metrics(Prediction(written, logits[chosen])))
+
+
+def test_two_classes_have_the_f1_of_the_second():
+    scores = on_the_sample(make_scorer(units_of([1, 1, 1, 0]), logits_for([1, 1, 0, 1])), 4)
+    assert scores["f1"] == pytest.approx(2 * 2 / (3 + 3))
+
+
+def test_a_constant_prediction_correlates_with_nothing():
+    units, logits = case("regression")
+    assert on_the_sample(make_scorer(units, np.full_like(logits, 0.3)), 60) == {"pearson": 0.0, "spearmanr": 0.0}
+
+
+def test_mcnemar_is_the_exact_binomial_test_of_the_rows_that_differ():
+    assert mcnemar(1, 5) == pytest.approx(2 * (1 + 6) / 2**6)
+    assert mcnemar(3, 12) == pytest.approx(binomtest(3, 15).pvalue)
+    assert mcnemar(0, 0) == mcnemar(4, 4) == 1.0
+
+
+def test_the_p_value_of_the_bootstrap_counts_the_sample_itself():
+    assert bootstrap_p_value(np.array([1.0] * 97 + [-1.0] * 2)) == pytest.approx(2 * 3 / 100)
+    assert bootstrap_p_value(np.zeros(10)) == 1.0
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    draw, covered = np.random.default_rng(0), 0
+    for trial in range(200):
+        correct = (draw.random(150) < 0.8).astype(int)
+        scorer = make_scorer(units_of(np.ones(150, dtype=int)), logits_for(correct))
+        low, high = interval(bootstrap({"m": scorer}, 150, 400, seed=trial)["m"]["accuracy"])
+        covered += low <= 0.8 <= high
+    assert 0.90 <= covered / 200 <= 0.98
+
+
+def test_all_scorers_and_calls_see_the_same_resamples():
+    units, logits = case(SINGLE)
+    scorer = make_scorer(units, logits)
+    both = bootstrap({"a": scorer, "b": scorer}, 60, 300)
+    assert np.array_equal(both["a"]["accuracy"], both["b"]["accuracy"])
+    assert np.array_equal(both["a"]["accuracy"], bootstrap({"c": scorer}, 60, 300)["c"]["accuracy"])
+    assert len(np.unique(both["a"]["accuracy"])) > 5
+
+
+def test_rows_that_are_all_right_leave_the_doubt_of_what_was_not_seen():
+    found = quality_of(np.ones(50, dtype=int), teacher=[1] * 50)
+    accuracy = found.metrics("teacher", ["accuracy"])["accuracy"]
+    assert (accuracy["value"], accuracy["high"]) == (1.0, 1.0)
+    assert accuracy["low"] == pytest.approx(1 + math.log(0.05) / 50)
+
+
+def wrong_at(num_rows, *places):
+    """Predictions of rows whose label is 1."""
+    predicted = np.ones(num_rows, dtype=int)
+    predicted[list(places)] = 0
+    return predicted
+
+
+def test_non_inferiority_needs_rows_and_is_denied_to_a_worse_student():
+    def versus(num_rows, num_wrong):
+        predictions = {"teacher": wrong_at(num_rows), "student": wrong_at(num_rows, *range(num_wrong))}
+        quality = quality_of(np.ones(num_rows, dtype=int), **predictions)
+        return describe_quality(quality, "student", "accuracy", margin=0.01)["versus_teacher"]
+
+    assert not versus(100, 0)["non_inferior"]  # 3 / 100 might still go wrong
+    assert versus(1000, 0)["non_inferior"]
+    assert versus(1000, 2)["non_inferior"]
+    worse = versus(1000, 30)
+    assert not worse["non_inferior"]
+    assert worse["high"] < -0.01
+    assert worse["difference"] == pytest.approx(-0.03)
+    assert worse["p_value"] == pytest.approx(2 * 0.5**30)
+    assert worse["test"] == "McNemar exact"
+
+
+def test_retention_and_the_gap_closed_are_ratios_of_the_scores():
+    predictions = {
+        "teacher": wrong_at(500, *range(50)),
+        "student": wrong_at(500, *range(70)),
+        "baseline": wrong_at(500, *range(130)),
+    }
+    quality = quality_of(np.ones(500, dtype=int), **predictions)
+    found = describe_quality(quality, "student", "accuracy", 0.01)
+    assert found["retention"]["value"] == pytest.approx(430 / 450)
+    assert found["gap_closed"]["value"] == pytest.approx(60 / 80)
+    for name in ("retention", "gap_closed"):
+        assert found[name]["low"] < found[name]["value"] < found[name]["high"]
+    assert found["versus_baseline"]["difference"] == pytest.approx(60 / 500)
+    assert found["versus_baseline"]["low"] > 0
+
+
+def test_there_is_no_gap_where_the_teacher_is_not_clearly_above_the_baseline():
+    predictions = {
+        "teacher": wrong_at(100, 0, 1, 2),
+        "student": wrong_at(100, 3),
+        "baseline": wrong_at(100, 4, 5, 6, 7),
+    }
+    found = describe_quality(quality_of(np.ones(100, dtype=int), **predictions), "student", "accuracy", 0.01)
+    assert found["gap_closed"] is None
+    assert found["gap_closed_note"] == "the teacher is not clearly above the baseline"
+
+
+def test_runs_are_averaged_and_their_spread_is_given():
+    runs = [wrong_at(100), wrong_at(100, *range(10)), wrong_at(100, *range(20))]
+    quality = quality_of(np.ones(100, dtype=int), teacher=wrong_at(100), student=runs)
+    accuracy = quality.metrics("student", ["accuracy"])["accuracy"]
+    assert accuracy["runs"] == [1.0, 0.9, 0.8]
+    assert (accuracy["value"], accuracy["std"]) == (pytest.approx(0.9), pytest.approx(0.1))
+    versus = quality.versus("student", "teacher", "accuracy")
+    assert (versus["difference"], versus["test"]) == (pytest.approx(-0.1), "paired bootstrap")
+
+
+def test_calibration_error_and_brier_score_match_the_values_computed_by_hand():
+    bins = reliability_bins(np.array([0.65, 0.61, 0.95, 1.0]), np.array([True, False, True, True]))
+    assert [of["rows"] for of in bins] == [0] * 6 + [2, 0, 0, 2]
+    assert bins[0] == {"low": 0.0, "high": 0.1, "rows": 0, "confidence": None, "accuracy": None}
+    assert (bins[6]["confidence"], bins[6]["accuracy"]) == (pytest.approx(0.63), 0.5)
+    assert expected_calibration_error(bins) == pytest.approx(0.5 * 0.13 + 0.5 * 0.025)
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0]])
+    assert brier_scores(probabilities, np.array([0, 2])) == pytest.approx([0.09 + 0.04 + 0.01, 0 + 1 + 1])
+
+
+def test_temperature_scaling_mends_logits_that_were_multiplied():
+    draw = np.random.default_rng(0)
+    logits = 2 * draw.normal(size=(3000, 3))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([draw.choice(3, p=p) for p in shares])
+    found = describe_calibration(units_of(labels, NAMES), 3 * logits)
+    assert found["temperature"] == pytest.approx(3, rel=0.1)
+    assert found["ece_scaled"] < 0.03 < 0.1 < found["ece"]
+    assert found["brier_scaled"] < found["brier"]
+    assert found["nll_scaled"] < found["nll"]
+
+
+def test_no_row_is_judged_by_a_temperature_that_was_fitted_to_it():
+    # Of logits that say nothing a temperature fitted to the same rows could only improve the likelihood.
+    draw = np.random.default_rng(0)
+    for seed in range(20):
+        labels, logits = draw.integers(0, 2, 6), draw.normal(size=(6, 2))
+        found = describe_calibration(units_of(labels), logits, seed)
+        if found["nll_scaled"] > found["nll"]:
+            return
+    pytest.fail("the scaled likelihood was never worse: it is not cross-fitted")
+
+
+def test_labels_of_a_multi_label_problem_are_calibrated_one_by_one():
+    units, logits = case(MULTI, 400)
+    found = describe_calibration(units, logits)
+    probabilities = 1 / (1 + np.exp(-logits))
+    assert found["brier"] == pytest.approx(((probabilities - units.labels) ** 2).mean())
+    assert sum(of["rows"] for of in found["bins"]) == 1200
+
+
+def test_a_cascade_hands_up_the_texts_of_which_the_student_is_least_sure():
+    # Wrong on the two least sure texts, of which the teacher gets one.
+    units = units_of([1, 1, 1, 1])
+    student = logits_for([0, 0, 1, 1], [0.6, 0.7, 0.8, 0.9])
+    teacher = logits_for([1, 0, 1, 0], 0.99)
+    found = describe_deferral(units, student, teacher, "accuracy", wanted=[0.5, 0.75, 0.9])
+    assert [(point["share"], point["value"]) for point in found["points"]] == [
+        (0.0, 0.5), (0.25, 0.75), (0.5, 0.75), (0.75, 0.75), (1.0, 0.5)
+    ]  # fmt: skip
+    assert [threshold["share"] for threshold in found["thresholds"]] == [0.0, 0.25, None]
+    assert found["thresholds"][1]["threshold"] == pytest.approx(0.7)
+    assert found["thresholds"][2]["threshold"] is None
+
+
+def test_texts_of_equal_confidence_go_up_together():
+    units = units_of([1, 1, 1])
+    found = describe_deferral(units, logits_for([0, 0, 1], 0.8), logits_for([1, 1, 1]), "accuracy", wanted=[1.0])
+    assert [point["share"] for point in found["points"]] == [0.0, 1.0]
+    assert found["thresholds"] == [{"wanted": 1.0, "share": 1.0, "threshold": None}]
+
+
+def test_fidelity_matches_the_values_computed_by_hand():
+    units = units_of([0, 0, 1, -100])
+    teacher, student = logits_for([0, 0, 1, 1], 0.75), logits_for([0, 1, 1, 1], 0.5 + 1e-6)
+    found = describe_fidelity(units, teacher, [student], Resampling(200))
+    assert found["agreement"]["value"] == 0.75
+    kl = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert found["kl"] == pytest.approx(kl, abs=1e-5)
+    assert found["by_class"] == [
+        {"label": "a", "rows": 2, "teacher": 1.0, "model": 0.5, "agreement": 0.5},
+        {"label": "b", "rows": 1, "teacher": 1.0, "model": 1.0, "agreement": 1.0},
+    ]
+
+
+def test_fidelity_of_a_regression_is_the_distance_of_the_outputs():
+    units = units_of([0.1, 0.2, 0.3], ["score"], "regression")
+    found = describe_fidelity(
+        units, np.array([[1.0], [2.0], [3.0]]), [np.array([[1.0], [2.0], [5.0]])], Resampling(100)
+    )
+    assert found["rmse"] == pytest.approx(math.sqrt(4 / 3))
+    assert found["agreement"] is None
+
+
+def test_disagreements_come_by_how_sure_the_less_sure_is():
+    units = units_of([1, 0, 0, -100])
+    teacher, student = (
+        logits_for([1, 1, 0, 0], [0.6, 0.99, 0.9, 0.8]),
+        logits_for([0, 0, 0, 1], [0.99, 0.7, 0.9, 0.95]),
+    )
+    found = list_disagreements(units, teacher, "student", student)
+    assert [row["text"] for row in found] == ["text 3", "text 1", "text 0"]
+    assert found[0] == {
+        "text": "text 3", "label": None, "teacher": "a", "teacher_confidence": pytest.approx(0.8, abs=1e-6),
+        "model": "student", "prediction": "b", "confidence": pytest.approx(0.95, abs=1e-6),
+    }  # fmt: skip
+
+
+def test_disagreements_of_a_multi_label_problem_name_the_sets():
+    units = units_of(np.array([[1.0, 0.0, 0.0]]), NAMES, MULTI)
+    found = list_disagreements(units, np.array([[2.0, 1.0, -1.0]]), "student", np.array([[-3.0, 1.0, -1.0]]))
+    assert [found[0][key] for key in ("label", "teacher", "prediction")] == ["a", "a, b", "b"]
+    assert found[0]["confidence"] == pytest.approx(1 / (1 + math.exp(-3)))
+
+
+def test_buckets_of_length_split_all_rows_and_no_length():
+    lengths = np.array([3] * 50 + list(range(4, 54)))
+    masks = length_buckets(lengths)
+    assert sum(mask.sum() for mask in masks) == 100
+    ranges = [(lengths[mask].min(), lengths[mask].max()) for mask in masks]
+    assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+    assert len(length_buckets(np.arange(10))) == 1
+
+
+def test_scores_by_length_and_class_are_those_of_their_rows():
+    labels = np.array([0, 1] * 20)
+    predicted = np.where(np.arange(40) < 20, labels, 0)  # the longer half is all class 0
+    units, logits = units_of(labels), logits_for(predicted)
+    short, long = score_by_length(units, {"student": [logits]}, "accuracy", Resampling(100))["student"]
+    assert (short["low"], short["high"], short["rows"], short["value"]) == (1, 20, 20, 1.0)
+    assert (long["low"], long["high"], long["rows"], long["value"]) == (21, 40, 20, 0.5)
+    assert score_by_class(units, [logits]) == [
+        {"label": "a", "rows": 20, "precision": pytest.approx(20 / 30), "recall": 1.0, "f1": pytest.approx(40 / 50)},
+        {"label": "b", "rows": 20, "precision": 1.0, "recall": 0.5, "f1": pytest.approx(20 / 30)},
+    ]
