@@ -8,11 +8,14 @@ _PUBLIC = {
     "GLUE_TASKS": "hf_distill.data",
     "DistillationTrainer": "hf_distill.trainer",
     "DistillationTrainingArguments": "hf_distill.training_args",
+    "Predictor": "hf_distill.export",
     "TeacherCache": "hf_distill.cache",
     "TeacherEnsemble": "hf_distill.teachers",
     "create_student": "hf_distill.students",
+    "export_model": "hf_distill.export",
     "load_task": "hf_distill.data",
     "soft_loss": "hf_distill.functional",
+    "trim_vocabulary": "hf_distill.students",
 }
 
 __version__ = "0.1.0"
@@ -22,6 +25,9 @@ __all__ = [  # noqa: RUF022 (in the order in which a user meets them)
     "create_student",
     "TeacherCache",
     "TeacherEnsemble",
+    "export_model",
+    "Predictor",
+    "trim_vocabulary",
     "load_task",
     "GLUE_TASKS",
     "soft_loss",
