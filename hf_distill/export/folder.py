@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -211,7 +211,7 @@ def _write_config(model: PreTrainedModel, problem_type: str, folder: Path) -> No
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]
     if problem_type != "token_classification":  # which is no value of the field: the head says it
-        config.problem_type = problem_type
+        config.problem_type = cast(Any, problem_type)
     config.save_pretrained(folder)
 
 

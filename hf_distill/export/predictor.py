@@ -143,7 +143,7 @@ class Predictor:
         for row in range(len(ids)):
             length = len(ids[row])
             place = slice(length) if self._record["padding_side"] == "right" else slice(shape[1] - length, None)
-            values = {"input_ids": ids[row], "attention_mask": 1, "token_type_ids": type_ids[row]}
+            values: dict[str, Any] = {"input_ids": ids[row], "attention_mask": 1, "token_type_ids": type_ids[row]}
             for name, array in padded.items():
                 array[row, place] = values[name]
         return padded
@@ -190,8 +190,8 @@ class Predictor:
         for row, (logits, spans) in zip(rows, self._words(rows, batch_size), strict=True):
             text = row if isinstance(row, str) else " ".join(row)
             if not isinstance(row, str):
-                ends = np.cumsum([len(word) + 1 for word in row])
-                spans = {i: (int(ends[i]) - 1 - len(row[i]), int(ends[i]) - 1) for i in spans}
+                ends = np.cumsum([len(word) + 1 for word in row]) - 1
+                spans = {i: (int(ends[i - 1]) + 1 if i else 0, int(ends[i])) for i in spans}
             scores = _softmax(logits)
             tagged.append([self._entity(text, *spans[i], scores[i]) for i in sorted(spans)])
         return [[entity for entity in entities if entity["entity"] != "O"] for entities in tagged]
