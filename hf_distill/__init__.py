@@ -8,12 +8,15 @@ _PUBLIC = {
     "GLUE_TASKS": "hf_distill.data",
     "DistillationTrainer": "hf_distill.trainer",
     "DistillationTrainingArguments": "hf_distill.training_args",
+    "Predictor": "hf_distill.export",
     "TeacherCache": "hf_distill.cache",
     "TeacherEnsemble": "hf_distill.teachers",
     "compare_models": "hf_distill.reporting",
     "create_student": "hf_distill.students",
+    "export_model": "hf_distill.export",
     "load_task": "hf_distill.data",
     "soft_loss": "hf_distill.functional",
+    "trim_vocabulary": "hf_distill.students",
 }
 
 __version__ = "0.1.0"
@@ -24,6 +27,9 @@ __all__ = [  # noqa: RUF022 (in the order in which a user meets them)
     "TeacherCache",
     "TeacherEnsemble",
     "compare_models",
+    "export_model",
+    "Predictor",
+    "trim_vocabulary",
     "load_task",
     "GLUE_TASKS",
     "soft_loss",

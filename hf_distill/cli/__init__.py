@@ -8,6 +8,7 @@ COMMANDS = {
     "train": "distil a fine-tuned classifier into a smaller one",
     "cache": "run a teacher over texts once, and write its logits beside them",
     "compare": "tell whether a student may replace its teacher",
+    "export": "write a classifier as ONNX, in float32 or int8, to predict without torch",
 }
 
 

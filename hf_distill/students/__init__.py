@@ -1,6 +1,7 @@
-"""Students made from a teacher's own weights: fewer layers of it, or a BERT turned into a DistilBERT."""
+"""Students made from a teacher's own weights: fewer layers, a BERT turned into a DistilBERT, fewer word pieces."""
 
 from hf_distill.students.create import create_student
 from hf_distill.students.layers import select_layers
+from hf_distill.students.vocabulary import trim_vocabulary
 
-__all__ = ["create_student", "select_layers"]
+__all__ = ["create_student", "select_layers", "trim_vocabulary"]

@@ -1,0 +1,148 @@
+"""Does an export say what its model says: both run on the same tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_distill.export.predictor import Predictor, Text
+
+_BATCH_SIZE = 32
+_SEED = 0
+_LONGEST_RANDOM_ROW = 512
+
+
+class ParityError(ValueError):
+    """An export differs from its model by more than the tolerance."""
+
+
+def measure_parity(
+    model: PreTrainedModel,
+    predictor: Predictor,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[Text] | None,
+) -> dict[str, Any]:
+    """Run a model and its export on the same tokens, and measure by how much their logits differ.
+
+    Args:
+        model: In float32, on the CPU, in eval mode.
+        predictor: Its export.
+        tokenizer: The model's.
+        texts: Texts to compare on. Without them, 64 rows of random token ids are, drawn with a fixed seed, between
+            1 and 512 tokens long, most of them padded.
+
+    Returns:
+        - `on`: what they ran on, in words;
+        - `units`: the number of texts, or of tokens;
+        - `agreement`: the share of equal decisions, or None for a regression;
+        - `max_abs_difference` of a logit, and `max_abs_logit`, the model's;
+        - `relative_difference`: the former by the latter, or by 1 if that is larger.
+
+    Raises:
+        ParityError: if the export's tokenizer gives other tokens than `tokenizer`.
+    """
+    if texts is None:
+        what, batches = f"64 rows of random token ids, seed {_SEED}", _random_batches(model, predictor, tokenizer)
+    else:
+        what, batches = f"{len(texts):,} texts", _batches(texts, predictor, tokenizer)
+    all_expected, all_found = [], []
+    for inputs in batches:
+        with torch.no_grad():
+            expected = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.numpy()
+        found = predictor.run(inputs)
+        units = inputs["attention_mask"] == 1 if expected.ndim == 3 else slice(None)
+        all_expected.append(expected[units])
+        all_found.append(found[units])
+    return {
+        "on": what,
+        **_differences(np.concatenate(all_expected), np.concatenate(all_found), predictor.problem_type),
+    }
+
+
+def check_parity(parity: dict[str, Any], quantize: str | None, tolerance: float) -> None:
+    """Compare with the tolerance: of the `relative_difference`; in int8 of the share of unequal decisions, if any.
+
+    Raises:
+        ParityError: if it is larger, or not a number.
+    """
+    agreement = parity["agreement"]
+    if quantize is not None and agreement is not None:
+        error, what = 1 - agreement, f"{1 - agreement:.2%} of the decisions differ"
+    else:
+        error, what = parity["relative_difference"], f"the logits differ by up to {parity['max_abs_difference']:.3g}"
+    if not error <= tolerance:  # NaN, too
+        raise ParityError(
+            f"The export is not its model: on {parity['on']}, {what}; the tolerance is {tolerance:g}. "
+            + (
+                "Check on texts of the task (--text_file, `texts`), which say more than random tokens, or leave out "
+                "int8."
+                if quantize
+                else "Nothing was written."
+            )
+        )
+
+
+def _differences(expected: np.ndarray, found: np.ndarray, problem_type: str) -> dict[str, Any]:
+    difference, scale = float(np.abs(found - expected).max()), float(np.abs(expected).max())
+    if problem_type == "regression":
+        agreement = None
+    elif problem_type == "multi_label_classification":
+        agreement = float(np.mean((found > 0) == (expected > 0)))
+    else:
+        agreement = float(np.mean(found.argmax(axis=-1) == expected.argmax(axis=-1)))
+    return {
+        "units": len(expected),
+        "agreement": agreement,
+        "max_abs_difference": difference,
+        "max_abs_logit": scale,
+        "relative_difference": difference / max(scale, 1.0),
+    }
+
+
+def _batches(
+    texts: Sequence[Text], predictor: Predictor, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[dict[str, np.ndarray]]:
+    for indices, inputs, encodings in predictor.batches(texts, _BATCH_SIZE):
+        for index, encoding in zip(indices, encodings, strict=True):
+            expected = _tokenize(texts[index], tokenizer, predictor.max_length)
+            if encoding.ids != expected:
+                raise ParityError(
+                    f"The exported tokenizer.json splits text {index} otherwise than the tokenizer that it came from: "
+                    f"{encoding.ids[:20]} against {expected[:20]}. Export with a tokenizer that is all in its "
+                    "tokenizer.json."
+                )
+        yield inputs
+
+
+def _tokenize(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[int]:
+    if isinstance(text, str):
+        texts: tuple[Any, ...] = (text,)
+    elif isinstance(text, tuple):
+        texts = text
+    else:
+        texts = (text["text"], text.get("text_pair")) if isinstance(text, dict) else (text,)
+    is_words = isinstance(texts[0], list)
+    return tokenizer(*texts, truncation=True, max_length=max_length, is_split_into_words=is_words)["input_ids"]
+
+
+def _random_batches(
+    model: PreTrainedModel, predictor: Predictor, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[dict[str, np.ndarray]]:
+    draw = np.random.default_rng(_SEED)
+    size = min(model.config.vocab_size, len(tokenizer))
+    ordinary = np.setdiff1d(np.arange(size), tokenizer.all_special_ids)
+    longest = min(predictor.max_length, _LONGEST_RANDOM_ROW)
+    for num_rows, width in ((1, 1), (31, 16), (31, 32), (1, longest)):
+        width = min(width, longest)
+        lengths = [width, *draw.integers(1, width + 1, num_rows - 1)]
+        ids = [draw.choice(ordinary, length).tolist() for length in lengths]
+        # The second half of a row as the second text of a pair, where the model tells them apart.
+        segments = [
+            [0] * ((n + 1) // 2) + [int(model.config.to_dict().get("type_vocab_size", 1) > 1)] * (n // 2)
+            for n in lengths
+        ]
+        yield predictor.pad(ids, segments)
