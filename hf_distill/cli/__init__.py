@@ -7,6 +7,7 @@ from importlib import import_module
 COMMANDS = {
     "train": "distil a fine-tuned classifier into a smaller one",
     "cache": "run a teacher over texts once, and write its logits beside them",
+    "push": "publish a student with its exports, report, record and card, in one commit",
 }
 
 
