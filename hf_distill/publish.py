@@ -65,30 +65,37 @@ def publish(
             "There is no token of the Hub, so nothing was pushed. Log in with `hf auth login`, or set HF_TOKEN to a "
             "token that may write, and run the same command again."
         )
-    record["student"]["name"] = repo_id
-    if record.get("teacher"):
-        record["teacher"] = find_licence(record["teacher"])
-    report = read_report(folder / REPORT_FOLDER / "report.json", record)
-    exports = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{EXPORT_NAME}"))}
-    _check_age(folder, [*([REPORT_FOLDER] if report else []), *exports])
-    is_ours = write_card(folder, record, report, exports)
+    is_ours = _write_card(folder, record, repo_id)
     files = files_to_push(folder)
     check_no_token(files, token)
-    top = {name.split("/")[0] for name in files}
-    kept_back = sorted(path.name for path in folder.iterdir() if path.name not in top)
-    stage = "Nothing of it is on the Hub."
+    state = "Nothing of it is on the Hub."
     try:
         is_private, head = _make_repository(repo_id, public, revision)
-        stage = f"The repository {repo_id} is there; what arrived of large files need not be sent again."
+        state = f"The repository {repo_id} is there; what arrived of large files need not be sent again."
         commit = upload(repo_id, files, commit_message, revision=revision)
     except Exception as error:  # of many kinds: no connection, a refusal, a disk that is full
         again = ["hf-distill", "push", "--folder", str(folder), "--hub_model_id", repo_id]
-        again += [*(["--public"] if public else []), *(["--revision", revision] if revision else [])]
+        again += ["--public"] if public else []
+        given = {"--revision": revision, "--commit_message": None if commit_message == COMMIT_MESSAGE else commit_message}
+        again += [word for flag, value in given.items() if value for word in (flag, value)]
         raise ConnectionError(
-            f"The push failed: {explain(error, token)}. {stage} The files come in one commit, all or none of them. "
+            f"The push failed: {explain(error, token)}. {state} The files come in one commit, all or none of them. "
             f"Nothing is lost here. Go on with: {shlex.join(again)}"
         ) from None  # the cause may quote a token
+    top = {name.split("/")[0] for name in files}
+    kept_back = sorted(path.name for path in folder.iterdir() if path.name not in top)
     return Published(commit, commit.oid != head, is_private, sorted(files), kept_back, not is_ours)
+
+
+def _write_card(folder: Path, record: dict[str, Any], repo_id: str) -> bool:
+    """Write the card with what stands in the folder now; False if it is one that was edited by hand."""
+    report = read_report(folder / REPORT_FOLDER / "report.json", record)
+    exports = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{EXPORT_NAME}"))}
+    _check_age(folder, [*([REPORT_FOLDER] if report else []), *exports])
+    record = {**record, "student": {**record["student"], "name": repo_id}}
+    if record.get("teacher"):
+        record["teacher"] = find_licence(record["teacher"])
+    return write_card(folder, record, report, exports)
 
 
 def _read_student(folder: Path) -> dict[str, Any]:

@@ -131,6 +131,8 @@ class HubServer:
                 return _describe_repo(repo_id, repo)
             case ["revision", revision]:
                 return _describe_repo(repo_id, repo.at(revision))
+            case ["branch", branch] if branch in repo.branches:
+                raise Refused(409)
             case ["branch", branch]:
                 repo.branches[branch] = Repo(dict(repo.files), list(repo.commits), repo.sha)
                 return {}
