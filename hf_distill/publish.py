@@ -76,7 +76,10 @@ def publish(
     except Exception as error:  # of many kinds: no connection, a refusal, a disk that is full
         again = ["hf-distill", "push", "--folder", str(folder), "--hub_model_id", repo_id]
         again += ["--public"] if public else []
-        given = {"--revision": revision, "--commit_message": None if commit_message == COMMIT_MESSAGE else commit_message}
+        given = {
+            "--revision": revision,
+            "--commit_message": None if commit_message == COMMIT_MESSAGE else commit_message,
+        }
         again += [word for flag, value in given.items() if value for word in (flag, value)]
         raise ConnectionError(
             f"The push failed: {explain(error, token)}. {state} The files come in one commit, all or none of them. "
