@@ -75,7 +75,7 @@ class ExactEvaluation(Trainer):
         self._eval_means.add({**terms, "labelled": labelled}, is_unit)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with every term of the training loss beside `loss`."""
+        """Log, with every term of the training loss beside `loss`; the first time also with its numbers."""
         if "loss" in logs:
             terms = self._named(self._train_means.reduce(self.accelerator))
             for name, value in terms.items():
@@ -84,7 +84,10 @@ class ExactEvaluation(Trainer):
                         f"`{name}` is {value} after step {self.state.global_step}. Look for NaN in the weights of the "
                         "teacher or the student, or lower the learning rate; the last checkpoint is still good."
                     )
-            logs.update({**terms, **self.distillation_loss.scheduled})
+            # The arguments, which trackers store, have None for what was not set.
+            is_first = not any("loss" in entry for entry in self.state.log_history)
+            numbers = self.distillation_loss.numbers if is_first else self.distillation_loss.scheduled
+            logs.update({**terms, **numbers})
             self._check_teacher_at_chance()
         super().log(logs, start_time)
 

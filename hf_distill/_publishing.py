@@ -1,27 +1,29 @@
 """What a run leaves behind: a folder without pickles, its record, a model card, and a push that can be retried."""
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, cast
 
-from huggingface_hub import CommitInfo, HfApi, ModelCardData
+from huggingface_hub import CommitInfo, ModelCardData, get_token
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import HubStrategy
-from transformers.utils import PushInProgress
+from transformers.utils import PushInProgress, logging
 
 from hf_distill._redaction import publishable
 from hf_distill._trained_objectives import OBJECTIVES_NAME
+from hf_distill._upload import check_no_token, explain, files_to_push, upload
 from hf_distill.objectives import DistillationLoss
 from hf_distill.problem_types import ProblemType
 from hf_distill.record import describe_model, describe_training, new_record, write_record
+from hf_distill.reporting.card_files import find_licence, save_card
 from hf_distill.reporting.model_card import model_card
 from hf_distill.training_args import DistillationTrainingArguments
 
-_TIMING = ("runtime", "per_second", "preparation_time")
+logger = logging.get_logger(__name__)
 
-# Checkpoints hold pickles, and the teacher and the baseline are not what is published.
-_NOT_PUSHED = ["_*", "checkpoint-*", "*/checkpoint-*", "teacher/*", "baseline/*", "*.bin", "*.pt", "*.pth"]
+_TIMING = ("runtime", "per_second", "preparation_time")
 
 
 class Publishing(Trainer):
@@ -42,6 +44,8 @@ class Publishing(Trainer):
         """
         student = describe_model(self.accelerator.unwrap_model(self.model))
         student["origin"] = student.pop("name_or_path")
+        if "license" in student:  # of what it was made of; its own is for its maker to choose
+            student["origin_license"] = student.pop("license")
         student["name"] = self.hub_model_id or self.args.hub_model_id or Path(str(self.args.output_dir)).resolve().name
         teacher = self.teacher_description
         if teacher is not None:
@@ -124,7 +128,7 @@ class Publishing(Trainer):
         data = cast(ModelCardData, card.data)
         data.language, data.license = language, license
         data.tags = [*(data.tags or []), *([tags] if isinstance(tags, str) else tags or [])]
-        card.save(Path(str(self.args.output_dir), "README.md"))
+        save_card(card, str(self.args.output_dir))
 
     def push_to_hub(
         self,
@@ -135,7 +139,9 @@ class Publishing(Trainer):
         private: bool | None = None,
         **card: Any,
     ) -> CommitInfo:
-        """Save the student, write its card, and push the output folder without checkpoints, teacher and baseline.
+        """Save the student, write its card, and push them in one commit; checkpoints, teacher and baseline stay here.
+
+        Exports and the report are made afterwards: [`~hf_distill.publish.publish`] pushes these too.
 
         Args:
             commit_message: Of the commit.
@@ -150,6 +156,8 @@ class Publishing(Trainer):
                 how to try again.
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        if self.teacher_description is not None and self.is_world_process_zero():
+            self.teacher_description = find_licence(self.teacher_description)
         self.save_model(_internal_call=True)
         self.create_model_card(**card)
         if not self.is_world_process_zero():
@@ -162,25 +170,19 @@ class Publishing(Trainer):
             self._finish_current_push()
             return cast(CommitInfo, self._upload(commit_message, not blocking, token, revision))
         except Exception as error:  # of many kinds: no connection, no token, a refusal
-            excluded = " ".join(f"--exclude {pattern!r}" for pattern in _NOT_PUSHED)
+            again = shlex.join(["hf-distill", "push", "--folder", folder, "--hub_model_id", name])
             raise ConnectionError(
-                f"The push failed ({type(error).__name__}: {error}). Nothing is lost: the student is in {folder}. Try "
-                f"again with `trainer.push_to_hub()`, or from a shell with `hf upload {name} {folder} . {excluded}`."
-            ) from error
+                f"The push failed: {explain(error, token or get_token())}. Nothing is lost: the student is in "
+                f"{folder}. Try again with `trainer.push_to_hub()`, or from a shell with `{again}`."
+            ) from None  # the cause may quote a token
 
     def _upload(
         self, commit_message: str | None, in_background: bool, token: str | None, revision: str | None = None
     ) -> Any:
-        upload: Any = HfApi().upload_folder  # typed by overloads that need a literal for `run_as_future`
-        return upload(
-            repo_id=str(self.hub_model_id),
-            folder_path=str(self.args.output_dir),
-            commit_message=commit_message,
-            token=token,
-            run_as_future=in_background,
-            ignore_patterns=_NOT_PUSHED,
-            revision=revision or self.args.hub_revision,
-        )
+        files = files_to_push(Path(str(self.args.output_dir)), whole=False)
+        check_no_token(files, token or get_token())
+        revision = revision or self.args.hub_revision
+        return upload(str(self.hub_model_id), files, commit_message, token, revision, in_background)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Push the model of a checkpoint in the background; Trainer would add its arguments as a pickle."""
@@ -192,5 +194,9 @@ class Publishing(Trainer):
             is_kept_back = path.name in (TRAINER_STATE_NAME, OBJECTIVES_NAME)
             if path.suffix in (".safetensors", ".json", ".txt", ".model") and not is_kept_back:
                 shutil.copy(path, str(self.args.output_dir))
-        job = self._upload(f"Training in progress, step {self.state.global_step}", True, self.args.hub_token)
+        try:
+            job = self._upload(f"Training in progress, step {self.state.global_step}", True, self.args.hub_token)
+        except ValueError as error:  # a file that must not leave; no reason to end the training
+            logger.warning(f"No push after step {self.state.global_step}: {error}")
+            return
         self.push_in_progress = PushInProgress(cast(Any, [job]))  # type: ignore[assignment]

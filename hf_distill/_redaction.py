@@ -21,6 +21,13 @@ def has_token(text: str) -> bool:
     return bool(_TOKEN.search(text))
 
 
+def without_tokens(text: str, *known: str | None) -> str:
+    """Return a message without what looks like a token, and without the given ones."""
+    for token in filter(None, known):
+        text = text.replace(token, REDACTED)
+    return _TOKEN.sub(REDACTED, text)
+
+
 def publishable(value: Any) -> Any:
     """Return a JSON value without tokens and local folders, and with null for NaN and infinity.
 

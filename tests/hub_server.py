@@ -19,7 +19,7 @@ import yaml
 
 USER = "tester"
 TOKEN = "hf_test_token_of_nobody"
-LFS_SUFFIXES = (".safetensors", ".bin", ".parquet")
+LFS_SUFFIXES = (".safetensors", ".bin", ".parquet", ".onnx")
 
 
 @dataclass
@@ -27,6 +27,16 @@ class Repo:
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)  # their messages
     sha: str = "0" * 40
+    is_private: bool = False
+    branches: dict[str, "Repo"] = field(default_factory=dict)
+
+    def at(self, revision: str) -> "Repo":
+        """The files and commits of a branch."""
+        if revision in ("main", self.sha):
+            return self
+        if revision not in self.branches:
+            raise Refused(404, "RevisionNotFound")
+        return self.branches[revision]
 
 
 class Refused(Exception):
@@ -42,6 +52,9 @@ class HubServer:
 
     `server.fail_with = {"commit": 503}` refuses commits from then on, `{"upload": 403}` the content of large files:
     any part of a path will do. To a 5xx for an upload the client gives in only after six tries and half a minute.
+    `server.dies_at = "commit"` makes it hang up there without an answer, and on all that comes after. Whoever sends a
+    wrong token is refused, as is who sends none and wants to change something or to see what is private. `fail_saying`
+    is what a refusal says.
     """
 
     def __init__(self) -> None:
@@ -49,6 +62,9 @@ class HubServer:
         self.blobs: dict[str, bytes] = {}
         self.calls: list[str] = []
         self.fail_with: dict[str, int] = {}
+        self.fail_saying: dict[str, str] = {}
+        self.dies_at: str | None = None
+        self.is_dead = False
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self._http.server_port}"
 
@@ -80,12 +96,17 @@ class HubServer:
                 return self._answer_repo(f"datasets/{user}/{name}", rest, body)
             case [*_, "info", "lfs", "objects", "batch"]:
                 objects = json.loads(body)["objects"]
-                links = [{"upload": {"href": f"{self.url}/upload/{each['oid']}"}} for each in objects]
-                return {"objects": [{**each, "actions": link} for each, link in zip(objects, links, strict=True)]}
+                return {"objects": [self._lfs_actions(each) for each in objects]}
             case ["upload", oid] if hashlib.sha256(body).hexdigest() == oid:
                 self.blobs[oid] = body
                 return {}
         raise Refused(404, "EntryNotFound")
+
+    def _lfs_actions(self, wanted: dict) -> dict:
+        """Where to send a file; nothing for one that has arrived before."""
+        if wanted["oid"] in self.blobs:
+            return wanted
+        return {**wanted, "actions": {"upload": {"href": f"{self.url}/upload/{wanted['oid']}"}}}
 
     def _validate_card(self, content: str):
         try:
@@ -100,24 +121,32 @@ class HubServer:
         repo_id = f"{kind}{wanted.get('organization') or USER}/{wanted['name']}"
         if repo_id in self.repos:
             raise Refused(409, url=f"{self.url}/{repo_id}")  # which the client forgives if it was told `exist_ok`
-        self.repos[repo_id] = Repo()
+        self.repos[repo_id] = Repo(is_private=wanted.get("visibility") == "private")
         return {"url": f"{self.url}/{repo_id}"}
 
     def _answer_repo(self, repo_id: str, rest: list[str], body: bytes):
         repo = self.repo(repo_id)
         match rest:
-            case [] | ["revision", _]:
-                return {"id": repo_id, "sha": repo.sha, "siblings": [{"rfilename": path} for path in repo.files]}
-            case ["preupload", _]:
-                return {"files": [_upload_mode(file["path"]) for file in json.loads(body)["files"]]}
-            case ["commit", _]:
-                return self._commit(repo_id, repo, body)
-            case ["tree", _, *folder]:
-                prefix = "/".join([*folder, ""])
-                return [_describe(path, content) for path, content in repo.files.items() if path.startswith(prefix)]
-            case ["paths-info", _]:
-                paths = parse_qs(body.decode())["paths"]
-                return [_describe(path, repo.files[path]) for path in paths if path in repo.files]
+            case []:
+                return _describe_repo(repo_id, repo)
+            case ["revision", revision]:
+                return _describe_repo(repo_id, repo.at(revision))
+            case ["branch", branch] if branch in repo.branches:
+                raise Refused(409)
+            case ["branch", branch]:
+                repo.branches[branch] = Repo(dict(repo.files), list(repo.commits), repo.sha)
+                return {}
+            case ["preupload", revision]:
+                files = repo.at(revision).files
+                return {"files": [_upload_mode(file["path"], files) for file in json.loads(body)["files"]]}
+            case ["commit", revision]:
+                return self._commit(repo_id, repo.at(revision), body)
+            case ["tree", revision, *folder]:
+                prefix, files = "/".join([*folder, ""]), repo.at(revision).files
+                return [_describe(path, content) for path, content in files.items() if path.startswith(prefix)]
+            case ["paths-info", revision]:
+                paths, files = parse_qs(body.decode())["paths"], repo.at(revision).files
+                return [_describe(path, files[path]) for path in paths if path in files]
         raise Refused(404, "EntryNotFound")
 
     def _commit(self, repo_id: str, repo: Repo, body: bytes):
@@ -134,12 +163,25 @@ class HubServer:
         return {"commitOid": repo.sha, "commitUrl": f"{self.url}/{repo_id}/commit/{repo.sha}"}
 
 
-def _upload_mode(path: str) -> dict:
-    return {"path": path, "uploadMode": "lfs" if path.endswith(LFS_SUFFIXES) else "regular", "shouldIgnore": False}
+def _describe_repo(repo_id: str, repo: Repo) -> dict:
+    described = {"id": repo_id, "sha": repo.sha, "private": repo.is_private}
+    if "README.md" in repo.files:
+        described["cardData"] = yaml.safe_load(repo.files["README.md"].decode().split("---\n")[1])
+    return {**described, "siblings": [{"rfilename": path} for path in repo.files]}
+
+
+def _upload_mode(path: str, files: dict[str, bytes]) -> dict:
+    """How a file is to be sent, and the `oid` of the one that is there: the client leaves out what is equal."""
+    mode = {"path": path, "uploadMode": "lfs" if path.endswith(LFS_SUFFIXES) else "regular", "shouldIgnore": False}
+    if path in files:
+        described = _describe(path, files[path])
+        mode["oid"] = described.get("lfs", described)["oid"]
+    return mode
 
 
 def _describe(path: str, content: bytes) -> dict:
-    described = {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+    blob = f"blob {len(content)}\0".encode() + content  # as git hashes it
+    described = {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(blob).hexdigest()}
     if path.endswith(LFS_SUFFIXES):
         described["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
     return described
@@ -153,9 +195,14 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = unquote(urlsplit(self.path).path).strip("/")
         self.hub.calls.append(f"{self.command} /{path}")
+        self.hub.is_dead |= self.hub.dies_at in path.split("/")
+        if self.hub.is_dead:
+            self.close_connection = True
+            return
         try:
             for part in self.hub.fail_with.keys() & path.split("/"):
-                raise Refused(self.hub.fail_with[part])
+                raise Refused(self.hub.fail_with[part], **self.hub.fail_saying)
+            self._check_token(path)
             match path.split("/"):
                 case [user, name, "resolve", _, *parts]:
                     self._send_file(self.hub.repo(f"{user}/{name}"), "/".join(parts))
@@ -167,6 +214,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(refused.status, json.dumps(refused.answer).encode(), {"X-Error-Code": refused.code})
 
     do_GET = do_HEAD = do_POST = do_PUT = handle_request
+
+    def _check_token(self, path: str) -> None:
+        given = self.headers.get("Authorization")
+        repo = self.hub.repos.get("/".join(path.removeprefix("api/models/").split("/")[:2]))
+        is_public = (
+            path.startswith("upload/") or path == "api/validate-yaml"
+        )  # the link to upload to is a secret itself
+        is_public |= self.command in ("GET", "HEAD") and not (repo and repo.is_private)
+        if (given is None and not is_public) or (given is not None and given != f"Bearer {TOKEN}"):
+            raise Refused(401, error="Invalid username or password.")
 
     def log_message(self, *args: object) -> None:
         """Stay quiet."""
@@ -186,18 +243,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def run_against(server: HubServer, script: str, tmp_path: Path) -> subprocess.CompletedProcess:
+def run_against(
+    server: HubServer, script: str, tmp_path: Path, token: str | None = TOKEN
+) -> subprocess.CompletedProcess:
     """Run Python code in `tmp_path` with this server for its Hub, a token and an empty cache; it can import `tiny`."""
     # Offline switches of the test session must not reach the client, and proxies know nothing of the loopback.
     unwanted = ("HF_", "HUGGING", "TRANSFORMERS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(unwanted)}
     ours = {
         "HF_ENDPOINT": server.url,
-        "HF_TOKEN": TOKEN,
+        **({"HF_TOKEN": token} if token else {}),
         "HF_HOME": str(tmp_path / "hf_home"),
         "HF_HUB_DISABLE_XET": "1",  # or large files would go through Xet, not through LFS
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
     }
     command = [sys.executable, "-c", script]
     return subprocess.run(command, env=kept | ours, cwd=tmp_path, capture_output=True, text=True, timeout=120)

@@ -1,76 +1,11 @@
-import copy
 import textwrap
 
 import pytest
 from hub_server import HubServer, run_against
 from huggingface_hub import ModelCard
+from records import HOSTILE, RECORD, TOKEN, changed, hostile, minimal
 
 from hf_distill.reporting import model_card
-
-RECORD = {
-    "format": 1,
-    "hf_distill_version": "0.1.0",
-    "versions": {"transformers": "5.23.0", "torch": "2.13.0", "python": "3.11.9"},
-    "created": "2026-11-23",
-    "command": ["hf-distill", "train", "--task_name", "sst2"],
-    "problem_type": "single_label_classification",
-    "student": {
-        "name": "distil-sst2",
-        "origin": "google-bert/bert-base-uncased",
-        "model_type": "bert",
-        "num_hidden_layers": 3,
-        "num_parameters": 45_000_000,
-    },
-    "teacher": {
-        "name_or_path": "user/teacher",
-        "revision": "0a1b2c",
-        "model_type": "bert",
-        "num_hidden_layers": 12,
-        "num_parameters": 109_000_000,
-        "dtype": "bfloat16",
-    },
-    "dataset": {
-        "id": "nyu-mll/glue",
-        "config": "sst2",
-        "train_rows": 67349,
-        "unlabelled_rows": 0,
-        "eval_rows": 872,
-        "eval_split": "validation",
-    },
-    "objectives": {"kl": {"weight": 1.0, "temperature": 2.0}, "ce": {"weight": 0.1, "label_smoothing": 0.0}},
-    "training": {"learning_rate": 2e-05, "num_train_epochs": 3.0, "seed": 42, "precision": "float32"},
-    "metric_name": "accuracy",
-    "metrics": {
-        "teacher": {"accuracy": 0.95, "loss": 0.21},
-        "student": {"accuracy": 0.90, "loss": 0.25, "agreement": 0.95},
-        "baseline": {"accuracy": 0.85},
-    },
-    "latency": {"teacher": {"p50_ms": 30.0}, "student": {"p50_ms": 10.0}, "cores": 2},
-}
-HOSTILE = 'x|y\n---\n# <script>alert(1)</script> `code` *b* [u](http://v) "q" \u202e: {{ }}'
-TOKEN = "hf_" + "Ab1" * 12
-
-
-def changed(**parts):
-    """The record with values replaced; None takes a part away, a dict changes some of its keys."""
-    record = copy.deepcopy(RECORD)
-    for name, part in parts.items():
-        record[name] = {**record[name], **part} if isinstance(part, dict) else part
-    return record
-
-
-def minimal():
-    needed = ("format", "hf_distill_version", "versions", "created", "problem_type", "student", "objectives")
-    record = {name: copy.deepcopy(RECORD[name]) for name in needed}
-    record["student"]["origin"] = None
-    return {**record, "teacher": None, "training": {"seed": 42}, "metrics": {}}
-
-
-def hostile(value, skip=("problem_type", "command")):
-    """Every string replaced, keys as well where they are names from outside."""
-    if isinstance(value, dict):
-        return {name: item if name in skip else hostile(item) for name, item in value.items()}
-    return HOSTILE if isinstance(value, str) else value
 
 
 def lines_with(card, start):

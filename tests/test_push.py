@@ -68,14 +68,14 @@ def test_a_failing_push_keeps_the_student_and_says_how_to_retry(server, tmp_path
     """)
     done = run_against(server, script, tmp_path)
     assert "Nothing is lost: the student is in out" in done.stdout, done.stderr
-    assert "hf upload tester/student out ." in done.stdout
+    assert "hf-distill push --folder out --hub_model_id tester/student" in done.stdout
     assert TOKEN not in done.stdout + done.stderr
     assert (tmp_path / "out" / "model.safetensors").stat().st_size > 0
     assert (tmp_path / "out" / "README.md").exists()
     assert "model.safetensors" not in server.repos["tester/student"].files
 
     server.fail_with.clear()
-    retry = "from huggingface_hub import upload_folder\nupload_folder(repo_id='tester/student', folder_path='out')"
+    retry = "from hf_distill.cli import main; main('push --folder out --hub_model_id tester/student'.split())"
     assert run_against(server, retry, tmp_path).returncode == 0
     assert "model.safetensors" in server.repos["tester/student"].files
 

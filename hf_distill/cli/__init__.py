@@ -9,6 +9,7 @@ COMMANDS = {
     "cache": "run a teacher over texts once, and write its logits beside them",
     "compare": "tell whether a student may replace its teacher",
     "export": "write a classifier as ONNX, in float32 or int8, to predict without torch",
+    "push": "publish a student with its exports, report, record and card, in one commit",
 }
 
 

@@ -23,6 +23,7 @@ from hf_distill.data import Task, read_teacher
 from hf_distill.labels import label2id_of
 from hf_distill.outputs import TEACHER_LOGITS
 from hf_distill.problem_types import PROBLEM_TYPES
+from hf_distill.record import describe_machine
 from hf_distill.reporting import measure_latency, summary
 from hf_distill.students import create_student
 from hf_distill.teachers import load_teacher
@@ -227,6 +228,7 @@ def _describe(task: Task, rows: DatasetDict, train: Dataset) -> dict[str, Any]:
         "unlabelled_rows": len(train) - num_labelled,
         "eval_rows": len(rows[split]),
         "eval_split": split,
+        **({"revision": task.revision} if task.revision else {}),
     }
     return {"dataset": dataset, "metric_name": task.metric_name, "command": ["hf-distill", *sys.argv[1:]]}
 
@@ -246,7 +248,7 @@ def _finish(
         if own is not None:
             texts = (rows[0][name] for name in text_columns)
             inputs["teacher"] = own(*texts, truncation=True, return_tensors="pt")
-        trainer.record["latency"] = measure_latency(compared, inputs)
+        trainer.record |= {"latency": measure_latency(compared, inputs), "machine": describe_machine()}
     trainer.save_model(_internal_call=True)  # a push, if any, comes after the table
     trainer.create_model_card()
     if trainer.is_world_process_zero():

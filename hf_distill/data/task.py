@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +52,13 @@ class Task:
     compute_metrics: ComputeMetrics
     dataset_id: str
     config_name: str | None = None
+
+    @property
+    def revision(self) -> str | None:
+        """Commit of the data set on the Hub, after which `datasets` names the folder of its cache; None for files."""
+        files = [Path(file["filename"]) for split in self.datasets.values() for file in split.cache_files]
+        commits = {name for file in files if re.fullmatch("[0-9a-f]{40}", name := file.parent.name)}
+        return commits.pop() if len(commits) == 1 else None
 
     @property
     def validation_splits(self) -> tuple[str, ...]:

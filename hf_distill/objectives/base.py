@@ -178,6 +178,12 @@ class DistillationLoss(nn.Module):
         """The numbers that change over the run, now, as `<objective>_<number>`."""
         return {f"{o.name}_{number}": getattr(o, number) for o in self.terms for number in o.schedules}
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All weights, temperatures and other numbers of the terms, now, by the same names."""
+        named = {f"{o.name}_{argument}": getattr(o, argument) for o in self.terms for argument in o.spec()}
+        return {name: value for name, value in named.items() if type(value) in (int, float)}
+
     def forward(
         self, student: ClassifierOutputs, teacher: ClassifierOutputs | None, batch: Batch
     ) -> dict[str, Tensor]:

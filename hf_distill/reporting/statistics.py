@@ -127,3 +127,14 @@ def bootstrap_p_value(differences: np.ndarray) -> float:
     """
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     return min(1.0, 2 * float(1 + beyond) / (1 + len(differences)))
+
+
+def wilson_interval(share: float, num_rows: int, z: float = 1.96) -> tuple[float, float]:
+    r"""Interval of a share of independent rows that holds at 0 and 1 too: Wilson (1927), 95 % for the default `z`.
+
+    $$\frac{p + z^2/2n \pm z \sqrt{p(1-p)/n + z^2/4n^2}}{1 + z^2/n}$$
+    """
+    middle = share + z**2 / (2 * num_rows)
+    half = z * math.sqrt(share * (1 - share) / num_rows + z**2 / (4 * num_rows**2))
+    scale = 1 + z**2 / num_rows
+    return (middle - half) / scale, (middle + half) / scale
