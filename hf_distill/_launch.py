@@ -34,7 +34,7 @@ def check_launch(args: TrainingArguments, has_teacher: bool) -> None:
         )
     if has_teacher and is_deepspeed_zero3_enabled():
         raise ValueError(
-            "DeepSpeed ZeRO-3 takes the teacher's weights apart while it is loaded. Use ZeRO-1 or ZeRO-2, or FSDP with "
+            "DeepSpeed ZeRO-3 takes the teacher's weights apart while it is loaded. Use ZeRO-1 or ZeRO-2, or "
             "`shard_teacher`; or train without a teacher, on a column `teacher_logits` made by `hf-distill cache`."
         )
 
@@ -57,8 +57,8 @@ def _check_number_of_processes(world_size: int) -> None:
     ):
         raise ValueError(
             "`accelerate launch` was asked for several processes and started one, as it does on a CPU. Start with "
-            "`ACCELERATE_USE_CPU=1 accelerate launch --multi_gpu --num_processes ...`, which runs on CPUs whatever its "
-            "name says, or with `torchrun` and `use_cpu=True`; to train in one process, unset MASTER_ADDR."
+            "`ACCELERATE_USE_CPU=1 accelerate launch --multi_gpu --num_processes ...`, which runs on CPUs whatever "
+            "its name says, or with `torchrun` and `use_cpu=True`; to train in one process, unset MASTER_ADDR."
         )
 
 

@@ -134,8 +134,8 @@ class DistillationTrainingArguments(TrainingArguments):
             self.check_no_loss_arguments("`objectives`")
         if self.shard_teacher and self.cache_teacher_outputs:
             raise ValueError(
-                "`shard_teacher` needs all processes to run the teacher together, and with `cache_teacher_outputs` each "
-                "runs it on texts of its own. Leave one out."
+                "`shard_teacher` needs all processes to run the teacher together, and with `cache_teacher_outputs` "
+                "each runs it on texts of its own. Leave one out."
             )
         if self.soft_label_weight == 0 and self.hard_label_weight == 0:
             raise ValueError("`soft_label_weight` and `hard_label_weight` are both 0, so nothing would be learnt.")

@@ -1,6 +1,7 @@
 """Launches that would run something else than what was asked for are refused, whatever set their environment up."""
 
 import os
+from pathlib import Path
 
 import pytest
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
@@ -91,3 +92,31 @@ def test_one_process_has_the_whole_teacher(student, teacher, tokenizer, tmp_path
     trainer = make_trainer(student, teacher, tiny_dataset(tokenizer, 4), tokenizer, tmp_path, shard_teacher=True)
     assert trainer.teacher.model.classifier.weight.shape == teacher.classifier.weight.shape
     check_equal_everywhere(teacher)
+
+
+# ---- examples/accelerate_configs ----
+
+CONFIGS = Path(__file__).parent.parent / "examples" / "accelerate_configs"
+STARTED_BY = {
+    "cpu_2": "multi_gpu", "multi_gpu": "multi_gpu", "multi_node": "multi_gpu", "fsdp2": "use_fsdp",
+    "deepspeed_zero1": "use_deepspeed", "deepspeed_zero2": "use_deepspeed",
+}  # fmt: skip
+
+
+def test_every_config_of_accelerate_is_known_here():
+    assert {path.stem for path in CONFIGS.iterdir()} == STARTED_BY.keys()
+
+
+@pytest.mark.parametrize("name", STARTED_BY)
+def test_a_config_starts_what_it_says(name):
+    command = ["--config_file", str(CONFIGS / f"{name}.yaml"), "script.py"]
+    parsed, *_ = _validate_launch_command(launch_command_parser().parse_args(command))
+    chosen = [launcher for launcher in ("multi_gpu", "use_fsdp", "use_deepspeed") if getattr(parsed, launcher)]
+    assert chosen == [STARTED_BY[name]]
+    assert not parsed.cpu  # or it would start one process
+    assert (parsed.num_processes, parsed.num_machines) == ((16, 2) if name == "multi_node" else (2, 1))
+    if name == "fsdp2":
+        assert parsed.fsdp_version == 2
+        assert parsed.fsdp_cpu_ram_efficient_loading is False
+    if name.startswith("deepspeed"):
+        assert parsed.zero_stage == int(name[-1])
