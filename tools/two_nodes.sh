@@ -28,10 +28,11 @@ for i in 0 1; do
     ip -n "${nodes[$i]}" link set cable up
 done
 
+is_host=(true false) # of the rendezvous; torchrun would ask the host's name, which knows nothing of these addresses
 for i in 0 1; do
     ip netns exec "${nodes[$i]}" env ACCELERATE_USE_CPU=1 OMP_NUM_THREADS=1 GLOO_SOCKET_IFNAME=cable \
         "$PYTHON" -m torch.distributed.run --nnodes 2 --nproc_per_node 1 --rdzv_backend c10d --rdzv_id "$NAME" \
-        --rdzv_endpoint 10.213.0.1:29400 --local_addr 10.213.0.$((i + 1)) "$@" &
+        --rdzv_endpoint 10.213.0.1:29400 --rdzv_conf "is_host=${is_host[$i]}" --local_addr 10.213.0.$((i + 1)) "$@" &
     jobs+=($!)
 done
 for job in "${jobs[@]}"; do wait "$job"; done
