@@ -21,8 +21,8 @@ def check_launch(args: TrainingArguments, has_teacher: bool) -> None:
     fsdp = bool(args.fsdp) or _is_set("ACCELERATE_USE_FSDP")
     fsdp_config = args.fsdp_config if isinstance(args.fsdp_config, dict) else {}
     names = ("cpu_ram_efficient_loading", "fsdp_cpu_ram_efficient_loading")
-    on_one_process = _is_set("FSDP_CPU_RAM_EFFICIENT_LOADING") or any(fsdp_config.get(name) for name in names)
-    if has_teacher and fsdp and on_one_process:
+    in_config = any(str_to_bool(str(fsdp_config.get(name, False))) for name in names)
+    if has_teacher and fsdp and (in_config or _is_set("FSDP_CPU_RAM_EFFICIENT_LOADING")):
         raise ValueError(
             "With FSDP's `cpu_ram_efficient_loading` only the first process loads weights, and nothing would give the "
             "others the teacher's. Set it to false."
@@ -51,10 +51,8 @@ def _check_number_of_processes(world_size: int) -> None:
     # These come from `accelerate launch`, the address only if several processes were asked for; torchrun and MPI,
     # through which it starts them, say how many there are.
     is_launched = {"ACCELERATE_DYNAMO_BACKEND", "MASTER_ADDR"} <= os.environ.keys()
-    if (
-        is_launched
-        and not {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"} & os.environ.keys()
-    ):
+    sizes = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"}
+    if is_launched and not sizes & os.environ.keys():
         raise ValueError(
             "`accelerate launch` was asked for several processes and started one, as it does on a CPU. Start with "
             "`ACCELERATE_USE_CPU=1 accelerate launch --multi_gpu --num_processes ...`, which runs on CPUs whatever "
@@ -63,4 +61,4 @@ def _check_number_of_processes(world_size: int) -> None:
 
 
 def _is_set(name: str) -> bool:
-    return bool(str_to_bool(os.environ.get(name, "false")))
+    return bool(str_to_bool(os.environ.get(name) or "false"))

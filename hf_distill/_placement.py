@@ -6,7 +6,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from transformers import PreTrainedModel
 
 
@@ -42,6 +42,8 @@ def shard(model: PreTrainedModel, device: torch.device) -> None:
             "`shard_teacher` is set, and the teacher is quantised or spread over devices by `device_map`, so its "
             "weights must stay where they are. Leave one out."
         )
+    if isinstance(model, FSDPModule):  # by an earlier Trainer
+        return
     mesh = init_device_mesh(device.type, (PartialState().num_processes,))
     layers = set(model._no_split_modules or ())
     for module in list(model.modules()):
@@ -53,12 +55,13 @@ def shard(model: PreTrainedModel, device: torch.device) -> None:
 def check_equal_everywhere(model: PreTrainedModel) -> None:
     """Refuse a teacher whose weights differ between the processes; nothing else would ever tell.
 
-    One that `device_map` has placed is left alone: its weights may lie elsewhere on every process.
+    One that `device_map` has placed is left alone, as its weights may lie elsewhere on every process, and so is one that
+    is shared out already.
 
     Raises:
         ValueError: on every process.
     """
-    if PartialState().num_processes == 1 or is_placed(model):
+    if PartialState().num_processes == 1 or is_placed(model) or isinstance(model, FSDPModule):
         return
     sizes = [parameter.detach().abs().sum(dtype=torch.float64).item() for parameter in model.parameters()]
     first, *others = gather_object([sizes])

@@ -18,6 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import Dataset
 
+from hf_distill import DistillationTrainer
 from hf_distill.objectives import OBJECTIVES
 from hf_distill.outputs import COLUMNS
 
@@ -78,7 +79,7 @@ def run_cases(folder: Path) -> dict:
     return {
         (name, is_cached): run_case(
             name, objectives_of(name, is_cached), folder, cache_teacher_outputs=is_cached,
-            teacher_cache_dir=str(folder / "cache"),
+            teacher_cache_dir=str(folder / "teachers"),
         )
         for name, is_cached in CASES
     }  # fmt: skip
@@ -101,12 +102,15 @@ def run_sharded(folder: Path) -> dict:
     objectives, num_processes = objectives_of(LABELLED, False), int(os.environ["WORLD_SIZE"])
     results = run_case(LABELLED, objectives, folder, shard_teacher=True)
     problem = make_case(LABELLED)
-    trainer = make_trainer(
+    first = make_trainer(
         problem.student, problem.teacher, problem.rows, tiny_tokenizer(), folder / "out", objectives=objectives,
         **UNSET, shard_teacher=True, per_device_train_batch_size=GLOBAL_BATCH // num_processes,
     )  # fmt: skip
-    parameters = list(trainer.teacher.model.parameters())
+    parameters = list(first.teacher.model.parameters())
     results["held"] = [p.to_local().numel() for p in parameters], [p.numel() for p in parameters]
+    trainer = DistillationTrainer(  # its teacher is shared out already
+        problem.student, first.teacher.model, first.args, train_dataset=problem.rows, processing_class=tiny_tokenizer()
+    )
     model, mesh = trainer.model, init_device_mesh("cpu", (num_processes,))
     for layer in model.bert.encoder.layer:
         fully_shard(layer, mesh=mesh)

@@ -40,7 +40,7 @@ def run_in(folder: Path, which: str, pytest_arguments: list[str]) -> list[str]:
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"]
     installed = subprocess.run([*install, "--editable", f"{ROOT}[dev]", *requirements(which)], check=False)
     if installed.returncode:
-        return [which, *["-"] * len(SHOWN), "cannot be installed"]
+        return [which, *["-"] * len(SHOWN), f"pip ended with {installed.returncode}"]
     ask = f"from importlib.metadata import version\nfor name in {SHOWN}: print(version(name))"
     versions = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
     tests = subprocess.Popen(
