@@ -55,8 +55,8 @@ def shard(model: PreTrainedModel, device: torch.device) -> None:
 def check_equal_everywhere(model: PreTrainedModel) -> None:
     """Refuse a teacher whose weights differ between the processes; nothing else would ever tell.
 
-    One that `device_map` has placed is left alone, as its weights may lie elsewhere on every process, and so is one that
-    is shared out already.
+    One that `device_map` has placed is left alone, as its weights may lie elsewhere on every process, and so is one
+    that is shared out already.
 
     Raises:
         ValueError: on every process.
