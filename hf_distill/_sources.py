@@ -9,6 +9,7 @@ import datasets
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill._placement import check_equal_everywhere
 from hf_distill.cache import FunctionCache, OutputCache, TeacherCache
 from hf_distill.data.retokenize import Retokenizer, at_positions, find_text_columns
 from hf_distill.labels import id2label_of
@@ -103,7 +104,11 @@ class ModelSource(Source):
             self.description = caches[0].description
         else:
             model = given if isinstance(given, nn.Module) else load_teacher(given)
-            self.teacher = Teacher(model, args.device, dtype, prefix=prefix if tokenizer else "")
+            check_equal_everywhere(model)
+            is_sharded = args.shard_teacher and args.world_size > 1
+            self.teacher = Teacher(
+                model, args.device, dtype, prefix=prefix if tokenizer else "", is_sharded=is_sharded
+            )
             self.config, self.problem_type = model.config, resolve_problem_type(model)
             self.description = describe_model(model)
         self.id2label = id2label_of(self.config)

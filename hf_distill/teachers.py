@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from transformers.utils import logging
 
 from hf_distill import functional
+from hf_distill._placement import is_placed, move, shard
 from hf_distill.outputs import COLUMNS, TEACHER_LOGITS, Batch, ClassifierOutputs
 from hf_distill.problem_types import ProblemType, without_adapter
 from hf_distill.reading import prepare_to_show, read_outputs
@@ -91,16 +92,18 @@ class Teacher(BaseTeacher):
 
     Args:
         model: A classifier, with or without a PEFT adapter. It is put into evaluation mode, its parameters stop
-            requiring gradients, and it moves to `device` unless it must stay where it is (see [`is_placed`]), in which
-            case its inputs go there; it stays outside of every optimiser, checkpoint and autograd graph.
+            requiring gradients, and it moves to `device` unless it must stay where it is (see
+            [`~hf_distill._placement.is_placed`]), in which case its inputs go there; it stays outside of every
+            optimiser, checkpoint and autograd graph.
         device: Where the outputs are wanted.
         dtype: Precision of the forward pass: "float32", or "bfloat16" or "float16" by autocast.
         reads: What is read of its outputs beside the logits; see [`Teacher.show`].
         prefix: What the names of its columns start with, if it does not read the student's: its own tokens. The
             column `<prefix>positions` then says for each token of the student which of its own has the same word.
+        is_sharded: Whether the processes share out its weights; all of them must then run it together.
 
     Raises:
-        ValueError: if the weights are of lower precision than `dtype`, or not finite.
+        ValueError: if the weights are of lower precision than `dtype`, not finite, or cannot be shared out.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class Teacher(BaseTeacher):
         dtype: str = "float32",
         reads: Collection[str] = (),
         prefix: str = "",
+        is_sharded: bool = False,
     ) -> None:
         if dtype == "float32" and model.dtype != torch.float32:
             raise ValueError(
@@ -123,7 +127,7 @@ class Teacher(BaseTeacher):
         model = extract_model_from_parallel(model, keep_fp32_wrapper=False)
         self.model = model.eval().requires_grad_(False)
         self.device = device
-        move(self.model, device)
+        (shard if is_sharded else move)(self.model, device)
         self._home = here[0].device if is_placed(model) else device
         self.dtype: torch.dtype = getattr(torch, dtype)
         inputs = frozenset(inspect.signature(without_adapter(model).forward).parameters) - {"labels"}
@@ -168,20 +172,6 @@ def _moved(value: Any, device: torch.device) -> Any:
 def _at(positions: Tensor, logits: Tensor) -> Tensor:
     """Pick the logits of tokens by their positions, `(batch, length)`; -1 where there is none, whatever that gives."""
     return logits.gather(1, positions.clamp(min=0)[..., None].expand(-1, -1, logits.shape[-1]))
-
-
-def is_placed(model: PreTrainedModel) -> bool:
-    """Whether a model must stay where it is: quantised, or spread over devices by `device_map`."""
-    if getattr(model, "hf_device_map", None) or getattr(model, "hf_quantizer", None):
-        return True
-    # Of `torch.ao.quantization.quantize_dynamic`, whose kernels exist on the CPU alone.
-    return any(type(module).__module__.startswith("torch.ao.nn.quantized") for module in model.modules())
-
-
-def move(model: PreTrainedModel, device: torch.device) -> None:
-    """Move a model that may be moved."""
-    if not is_placed(model):
-        torch.nn.Module.to(model, device)
 
 
 class CachedTeacher(BaseTeacher):

@@ -16,6 +16,7 @@ from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
 from hf_distill._evaluation import ExactEvaluation
+from hf_distill._launch import check_launch
 from hf_distill._publishing import Publishing
 from hf_distill._teaching import Teaching
 from hf_distill._trained_objectives import TrainedObjectives
@@ -92,6 +93,7 @@ class DistillationTrainer(Units, Teaching, TrainedObjectives, ExactEvaluation, P
     ) -> None:
         args = args or DistillationTrainingArguments("tmp_trainer")
         _check_arguments(args)
+        check_launch(args, has_teacher=teacher_model is not None)
         if compute_loss_func is not None:
             raise ValueError("`compute_loss_func` would take the place of distillation. Pass `objectives` instead.")
         if model is not None and model is teacher_model:

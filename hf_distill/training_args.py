@@ -43,6 +43,9 @@ class DistillationTrainingArguments(TrainingArguments):
         calibrate_teacher (`bool`, defaults to `False`): Before training, find the temperature at which the teacher's
             probabilities fit the labels of the evaluation set best (Guo et al., 2017), and divide its logits by it;
             of an ensemble each teacher's by its own. `temperature` comes on top. One pass over the evaluation set.
+        shard_teacher (`bool`, defaults to `False`): Share the teacher's weights out over the processes, layer by layer
+            (FSDP2), for one that is too large for each of them; the student need not be. Its parameters are then
+            `DTensor`s. Unset, every process has a whole teacher. With one process nothing changes.
 
     Raises:
         ValueError: at construction, for a value out of range or arguments that exclude each other.
@@ -94,6 +97,10 @@ class DistillationTrainingArguments(TrainingArguments):
             "help": "Divide the teacher's logits by the temperature that fits the evaluation set's labels best."
         },
     )
+    shard_teacher: bool = field(
+        default=False,
+        metadata={"help": "Share the teacher's weights out over the processes instead of one whole teacher for each."},
+    )
 
     def __post_init__(self) -> None:
         # Trainer parses only strings that start with "{", and takes others for files.
@@ -125,6 +132,11 @@ class DistillationTrainingArguments(TrainingArguments):
             raise ValueError("`label_smoothing_factor` is set, but `objectives` has no `ce` to smooth. Leave one out.")
         if self.objectives is not None:
             self.check_no_loss_arguments("`objectives`")
+        if self.shard_teacher and self.cache_teacher_outputs:
+            raise ValueError(
+                "`shard_teacher` needs all processes to run the teacher together, and with `cache_teacher_outputs` "
+                "each runs it on texts of its own. Leave one out."
+            )
         if self.soft_label_weight == 0 and self.hard_label_weight == 0:
             raise ValueError("`soft_label_weight` and `hard_label_weight` are both 0, so nothing would be learnt.")
         if self.temperature is not None and "temperature" not in accepted_arguments(self.soft_loss or "kl"):

@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from datasets import concatenate_datasets
-from invariance import GradientRecorder, make_trainer
+from invariance import GradientRecorder, make_args, make_trainer
 from problems import PROBLEMS, make_problem
+from process_counts import run_cases, run_sharded
 from test_teacher_tokenizer import letters_tokenizer, roberta
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
-from transformers import TrainerCallback
+from transformers import BertForSequenceClassification, TrainerCallback
 
-from hf_distill import TeacherCache, TeacherEnsemble
+from hf_distill import DistillationTrainer, TeacherCache, TeacherEnsemble
 
 INNER = {
     "hidden_mse": 1.0, "pkd": {"layer_mapping": "last"}, "attention_mse": 10.0,
@@ -127,6 +129,29 @@ def run_teachers(tokenizer, output_dir: Path) -> dict:
     }
 
 
+def run_placed(student, teacher, tokenizer, output_dir: Path) -> list[torch.Tensor]:
+    """A teacher that `device_map` has placed, and that so must stay where it is, beside a data-parallel student."""
+    teacher.save_pretrained(output_dir / "teacher")  # by the first process alone
+    PartialState().wait_for_everyone()
+    placed = BertForSequenceClassification.from_pretrained(output_dir / "teacher", device_map={"": "cpu"})
+    recorder = GradientRecorder()
+    DistillationTrainer(
+        copy.deepcopy(student), placed, make_args(output_dir / "out", per_device_train_batch_size=8),
+        train_dataset=rows_of(tokenizer, 16), processing_class=tokenizer, callbacks=[recorder],
+    ).train()  # fmt: skip
+    return recorder.gradients
+
+
+def unequal_teachers(tokenizer, output_dir: Path) -> str:
+    """Return what is said where every process made a teacher of its own."""
+    rank = int(os.environ["RANK"])
+    try:
+        make_trainer(tiny_model(2), tiny_model(2, seed=rank), rows_of(tokenizer, 8), tokenizer, output_dir / "out")
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def run(output_dir: Path) -> None:
     tokenizer = tiny_tokenizer()
     student, teacher = tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
@@ -161,6 +186,9 @@ def run(output_dir: Path) -> None:
     results["problem types"] = run_problem_types(tokenizer, output_dir)
     results["inner"] = run_inner(teacher, tokenizer, output_dir)
     results["teachers"] = run_teachers(tokenizer, output_dir)
+    results["cases"], results["sharded"] = run_cases(output_dir), run_sharded(output_dir)
+    results["placed"] = run_placed(student, teacher, tokenizer, output_dir)
+    results["unequal"] = unequal_teachers(tokenizer, output_dir)
     rows = tiny_dataset(tokenizer, 40, seed=3)
     cache = TeacherCache(output_dir / "cache", copy.deepcopy(teacher), tokenizer)
     labelled = cache.label(concatenate_datasets([rows, rows]))

@@ -1,9 +1,11 @@
 """Two gloo processes on this machine, started by `accelerate launch`, against one process with the same rows."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,39 +13,54 @@ import torch
 from distributed_worker import INNER, train_inner
 from invariance import make_trainer, reference_gradient, relative_difference, trained_gradients
 from problems import PROBLEMS, make_problem
+from process_counts import CASES, LABELLED, NUM_ROWS, objectives_of, run_case, run_cases, run_each
 from tiny import tiny_dataset, tiny_model
 
 from hf_distill import TeacherCache
+from hf_distill.objectives import OBJECTIVES
 
 pytestmark = pytest.mark.distributed
 
 
-def launch(num_processes: int, script: Path, *arguments: str) -> subprocess.CompletedProcess:
+def start(num_processes: int, script: str, folder: Path, *arguments: str) -> subprocess.Popen:
     """Start `accelerate launch` on the CPU; without `--multi_gpu` it would silently run a single process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        str(num_processes),
-    ]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--main_process_port", str(port), str(script), *arguments]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
+    command += ["--num_processes", str(num_processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += ["--main_process_port", str(port), str(Path(__file__).parent / script), str(folder), *arguments]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done
+    with (folder / "log").open("w") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
-    launch(2, Path(__file__).parent / "distributed_worker.py", str(folder))
+    assert start(2, "distributed_worker.py", folder).wait(240) == 0, (folder / "log").read_text()[-4000:]
     return torch.load(folder / "results-2.pt", weights_only=False)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """What four processes find, of which one then dies; and what it says. A minute later all must be gone."""
+    folder, deadline = tmp_path_factory.mktemp("four"), time.monotonic() + 240
+    process = start(4, "process_counts.py", folder)
+    while not (folder / "counts.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    try:
+        code = process.wait(60)
+    finally:
+        process.terminate()
+    log = (folder / "log").read_text()
+    assert (folder / "counts.pt").exists(), log[-4000:]
+    return {**torch.load(folder / "counts.pt", weights_only=False), "code": code, "log": log}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return run_cases(tmp_path_factory.mktemp("one"))
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +181,103 @@ def test_teachers_of_every_kind_say_the_same_on_two_processes(results, tokenizer
         assert ours == pytest.approx(theirs, rel=1e-4)
     for name in ("eval_loss", "eval_loss_kl", "eval_agreement"):
         assert found["evaluation"][name] == pytest.approx(expected["evaluation"][name], rel=1e-5)
+
+
+# ---- One process, two and four ----
+
+
+def assert_same_run(found: dict, expected: dict) -> None:
+    """Gradients, every term of the logs, evaluation and what was learnt."""
+    assert len(found["gradients"]) == len(expected["gradients"]) == 4
+    for ours, theirs in zip(found["gradients"], expected["gradients"], strict=True):
+        assert relative_difference(ours, theirs) < 1e-4
+    assert relative_difference(found["learnt"], expected["learnt"]) < 1e-4
+    for ours, theirs in zip(found["logs"], expected["logs"], strict=True):
+        terms = [name for name in theirs if name.startswith("loss")]
+        assert {name: ours[name] for name in terms} == pytest.approx({name: theirs[name] for name in terms}, rel=1e-4)
+    assert found["evaluation"]["eval_rows"] == NUM_ROWS
+    terms = [name for name in expected["evaluation"] if name.startswith("eval_loss")]
+    evaluation = {name: found["evaluation"][name] for name in terms}
+    assert evaluation == pytest.approx({name: expected["evaluation"][name] for name in terms}, rel=1e-4)
+
+
+def test_the_cases_hold_every_objective_whose_terms_are_of_one_unit():
+    assert objectives_of(LABELLED, False).keys() == {name for name, cls in OBJECTIVES.items() if cls.is_per_unit}
+    assert {*objectives_of(LABELLED, True)} == {*objectives_of(LABELLED, False)} - {
+        "hidden_mse", "hidden_cosine", "embedding_mse", "attention_mse", "minilm_relation"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}, {'cached' if case[1] else 'live'}")
+def test_one_process_two_and_four_learn_the_same(one, results, four, case):
+    assert_same_run(results["cases"][case], one[case])
+    assert_same_run(four["cases"][case], one[case])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[1]], ids=lambda case: case[0])
+def test_one_process_two_and_four_compute_every_text_once(one, results, four, case):
+    (expected,) = one[case]["computed"]
+    assert len(expected) == 2  # logits and [CLS] states; 0 where an earlier case had the same teacher
+    for cases in (results["cases"], four["cases"]):
+        assert [sum(of_store) for of_store in zip(*cases[case]["computed"], strict=True)] == expected
+
+
+def test_a_cached_run_learns_what_a_live_one_does(four, one, tmp_path):
+    spec = objectives_of(LABELLED, True)
+    live = run_case(LABELLED, spec, tmp_path)
+    assert_same_run(one[LABELLED, True], live)
+    assert_same_run(four["cases"][LABELLED, True], live)
+
+
+def test_a_teacher_that_is_shared_out_teaches_the_same(results, one):
+    local, whole = results["sharded"]["held"]
+    assert sum(local) < 0.51 * sum(whole)
+    assert_same_run(results["sharded"], one[LABELLED, False])
+
+
+def test_a_student_that_is_shared_out_has_the_gradient_of_a_whole_one(results, one):
+    assert relative_difference(results["sharded"]["student's gradient"], one[LABELLED, False]["gradients"][0]) < 1e-5
+
+
+def test_a_placed_teacher_teaches_a_data_parallel_student(results):
+    (expected,) = results["16 rows, 8 x 1"]["gradients"]
+    (gradient,) = results["placed"]
+    assert relative_difference(gradient, expected) < 1e-5
+
+
+def test_teachers_that_differ_between_the_processes_are_refused(results):
+    assert "The teacher of process 1 is not that of process 0" in results["unequal"]
+
+
+def test_only_the_first_process_writes_beside_its_random_state(four):
+    first, *others = four["written"]
+    assert {"model.safetensors", "README.md", "checkpoint-2/trainer_state.json"} <= set(first)
+    for rank, names in enumerate(others, start=1):
+        assert names == [f"checkpoint-1/rng_state_{rank}.pth", f"checkpoint-2/rng_state_{rank}.pth"]
+
+
+def test_a_process_that_dies_stops_the_others_with_its_error(four):
+    assert four["code"] != 0
+    assert "OSError: row 13 cannot be read" in four["log"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and `ip`")
+def test_two_machines_learn_what_two_processes_of_one_do(results, tmp_path):
+    here = Path(__file__).parent
+    command = [str(here.parent / "tools" / "two_nodes.sh"), str(here / "process_counts.py"), str(tmp_path), "nodes"]
+    subprocess.run(command, env={**os.environ, "PYTHON": sys.executable}, timeout=280, check=True)
+    found = torch.load(tmp_path / "counts.pt", weights_only=False)
+    assert sorted(found["machines"]) == ["0", "1"]
+    for case, run in found["cases"].items():
+        assert torch.equal(run["learnt"], results["cases"][case]["learnt"])
+        assert run["computed"] == results["cases"][case]["computed"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_every_objective_alone_learns_the_same_in_four_processes(tmp_path):
+    assert start(4, "process_counts.py", tmp_path, "each").wait(1000) != 0  # one dies in the end
+    expected = run_each(tmp_path)
+    for case, found in torch.load(tmp_path / "counts.pt", weights_only=False)["each"].items():
+        assert_same_run(found, expected[case])

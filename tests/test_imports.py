@@ -20,6 +20,8 @@ LAYERS = [
         "students",
         "calibration",
         "_files",
+        "_launch",
+        "_placement",
         "_redaction",
         "_sampling",
     },

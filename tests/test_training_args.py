@@ -47,6 +47,7 @@ def test_arguments_are_unset_by_default():
         "cache_teacher_outputs": False,
         "teacher_cache_dir": None,
         "calibrate_teacher": False,
+        "shard_teacher": False,
     }
 
 
@@ -174,6 +175,7 @@ def test_the_command_line_sets_every_argument(parser, tmp_path):
         "cache_teacher_outputs": True,
         "teacher_cache_dir": "cache",
         "calibrate_teacher": True,
+        "shard_teacher": False,  # excludes the cache
     }
     (args,) = parser.parse_args_into_dataclasses(["--output_dir", str(tmp_path), "--use_cpu"])
     assert [getattr(args, field.name) for field in OURS] == [field.default for field in OURS]

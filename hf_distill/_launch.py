@@ -1,0 +1,64 @@
+"""Launches that would silently run something else than what was asked for."""
+
+import os
+
+from accelerate.utils import str_to_bool
+from transformers import TrainingArguments
+from transformers.integrations import is_deepspeed_zero3_enabled
+
+
+def check_launch(args: TrainingArguments, has_teacher: bool) -> None:
+    """Refuse a launch of which accelerate makes another one, or that leaves the teacher without its weights.
+
+    Args:
+        args: The Trainer's.
+        has_teacher: Whether a teacher is loaded; with its outputs as a column there is none.
+
+    Raises:
+        ValueError: for processes that do not know of each other, sharding on a CPU, or weights that are not there.
+    """
+    _check_number_of_processes(args.world_size)
+    fsdp = bool(args.fsdp) or _is_set("ACCELERATE_USE_FSDP")
+    fsdp_config = args.fsdp_config if isinstance(args.fsdp_config, dict) else {}
+    names = ("cpu_ram_efficient_loading", "fsdp_cpu_ram_efficient_loading")
+    in_config = any(str_to_bool(str(fsdp_config.get(name, False))) for name in names)
+    if has_teacher and fsdp and (in_config or _is_set("FSDP_CPU_RAM_EFFICIENT_LOADING")):
+        raise ValueError(
+            "With FSDP's `cpu_ram_efficient_loading` only the first process loads weights, and nothing would give the "
+            "others the teacher's. Set it to false."
+        )
+    if args.device.type == "cpu" and (fsdp or _is_set("ACCELERATE_USE_DEEPSPEED")):
+        raise ValueError(
+            f"{'FSDP' if fsdp else 'DeepSpeed'} needs GPUs: on a CPU accelerate would train with plain "
+            "DistributedDataParallel, without a word. Leave it out; `shard_teacher` works on CPUs too."
+        )
+    if has_teacher and is_deepspeed_zero3_enabled():
+        raise ValueError(
+            "DeepSpeed ZeRO-3 takes the teacher's weights apart while it is loaded. Use ZeRO-1 or ZeRO-2, or "
+            "`shard_teacher`; or train without a teacher, on a column `teacher_logits` made by `hf-distill cache`."
+        )
+
+
+def _check_number_of_processes(world_size: int) -> None:
+    if world_size > 1:
+        return
+    asked = int(os.environ.get("WORLD_SIZE", "1"))
+    if asked > 1:
+        raise ValueError(
+            f"WORLD_SIZE is {asked}, but this process would train alone, and so would every other one. On a machine "
+            "without a GPU set `use_cpu=True`; to train in one process, unset WORLD_SIZE."
+        )
+    # These come from `accelerate launch`, the address only if several processes were asked for; torchrun and MPI,
+    # through which it starts them, say how many there are.
+    is_launched = {"ACCELERATE_DYNAMO_BACKEND", "MASTER_ADDR"} <= os.environ.keys()
+    sizes = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"}
+    if is_launched and not sizes & os.environ.keys():
+        raise ValueError(
+            "`accelerate launch` was asked for several processes and started one, as it does on a CPU. Start with "
+            "`ACCELERATE_USE_CPU=1 accelerate launch --multi_gpu --num_processes ...`, which runs on CPUs whatever "
+            "its name says, or with `torchrun` and `use_cpu=True`; to train in one process, unset MASTER_ADDR."
+        )
+
+
+def _is_set(name: str) -> bool:
+    return bool(str_to_bool(os.environ.get(name) or "false"))
