@@ -12,6 +12,7 @@ import onnx
 import pytest
 import torch
 from tiny import LABEL_NAMES, TINY, WORDS, sharpen, tiny_model, tiny_rows, tiny_tokenizer
+from tokenizers import normalizers
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -26,7 +27,7 @@ from hf_distill import Predictor, export_model
 from hf_distill._files import write_folder
 from hf_distill.cli import main
 from hf_distill.export import ParityError
-from hf_distill.export.parity import check_parity
+from hf_distill.export.parity import check_parity, measure_parity
 
 TEXTS = [row["text"] for row in tiny_rows(24, seed=5)]
 PAIRS = [(row["text"], row["text_pair"]) for row in tiny_rows(8, seed=6)]
@@ -297,6 +298,14 @@ def test_int8_is_judged_by_decisions_and_all_else_by_logits(found, quantize, tol
         check_parity(found, quantize, tolerance)
     if not math.isnan(found["relative_difference"]):
         check_parity(found, quantize, 0.5)
+
+
+def test_a_tokenizer_that_its_file_does_not_reproduce_is_an_error(model, predictor):
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace("good", "bad")
+    measure_parity(model, predictor, tokenizer, ["a film"])
+    with pytest.raises(ParityError, match="gives other input_ids than its tokenizer, for text 1"):
+        measure_parity(model, predictor, tokenizer, ["a film", "a good film"])
 
 
 class Undecided(BertForSequenceClassification):

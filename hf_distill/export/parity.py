@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,14 +75,10 @@ def check_parity(parity: dict[str, Any], quantize: str | None, tolerance: float)
     else:
         error, what = parity["relative_difference"], f"the logits differ by up to {parity['max_abs_difference']:.3g}"
     if not error <= tolerance:  # NaN, too
+        advice = " Leave out int8, or allow more; random tokens say less than texts of the task." if quantize else ""
         raise ParityError(
-            f"The export is not its model: on {parity['on']}, {what}; the tolerance is {tolerance:g}. "
-            + (
-                "Check on texts of the task (--text_file, `texts`), which say more than random tokens, or leave out "
-                "int8."
-                if quantize
-                else "Nothing was written."
-            )
+            f"The export is not its model, and was not kept: on {parity['on']}, {what}; the tolerance is "
+            f"{tolerance:g}.{advice}"
         )
 
 
@@ -109,24 +105,22 @@ def _batches(
     for indices, inputs, encodings in predictor.batches(texts, _BATCH_SIZE):
         for index, encoding in zip(indices, encodings, strict=True):
             expected = _tokenize(texts[index], tokenizer, predictor.max_length)
-            if encoding.ids != expected:
+            found = {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
+            if differing := [name for name in inputs if name in found and found[name] != expected[name]]:
                 raise ParityError(
-                    f"The exported tokenizer.json splits text {index} otherwise than the tokenizer that it came from: "
-                    f"{encoding.ids[:20]} against {expected[:20]}. Export with a tokenizer that is all in its "
-                    "tokenizer.json."
+                    f"The exported tokenizer.json gives other {differing[0]} than its tokenizer, for text {index}: "
+                    f"{found[differing[0]][:20]} against {expected[differing[0]][:20]}. Export with a "
+                    "tokenizer that is all in its tokenizer.json."
                 )
         yield inputs
 
 
-def _tokenize(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[int]:
-    if isinstance(text, str):
-        texts: tuple[Any, ...] = (text,)
-    elif isinstance(text, tuple):
-        texts = text
-    else:
-        texts = (text["text"], text.get("text_pair")) if isinstance(text, dict) else (text,)
-    is_words = isinstance(texts[0], list)
-    return tokenizer(*texts, truncation=True, max_length=max_length, is_split_into_words=is_words)["input_ids"]
+def _tokenize(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Mapping[str, list[int]]:
+    if isinstance(text, Mapping):
+        text = (text["text"], text["text_pair"]) if "text_pair" in text else text["text"]
+    texts = text if isinstance(text, tuple) else (text,)
+    is_words = isinstance(text, list)
+    return tokenizer(*texts, truncation=True, max_length=max_length, is_split_into_words=is_words)
 
 
 def _random_batches(
@@ -136,13 +130,10 @@ def _random_batches(
     size = min(model.config.vocab_size, len(tokenizer))
     ordinary = np.setdiff1d(np.arange(size), tokenizer.all_special_ids)
     longest = min(predictor.max_length, _LONGEST_RANDOM_ROW)
+    # The second half of a row as the second text of a pair, where the model tells them apart.
+    second = int(model.config.to_dict().get("type_vocab_size", 1) > 1)
     for num_rows, width in ((1, 1), (31, 16), (31, 32), (1, longest)):
         width = min(width, longest)
         lengths = [width, *draw.integers(1, width + 1, num_rows - 1)]
         ids = [draw.choice(ordinary, length).tolist() for length in lengths]
-        # The second half of a row as the second text of a pair, where the model tells them apart.
-        segments = [
-            [0] * ((n + 1) // 2) + [int(model.config.to_dict().get("type_vocab_size", 1) > 1)] * (n // 2)
-            for n in lengths
-        ]
-        yield predictor.pad(ids, segments)
+        yield predictor.pad(ids, [[0] * ((n + 1) // 2) + [second] * (n // 2) for n in lengths])

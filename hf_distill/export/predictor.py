@@ -76,7 +76,7 @@ class Predictor:
             text (for a single one, the result itself) a list of the words that got another label than `O`:
             `{"word", "entity", "score", "start", "end"}`, in characters of the text, or of the words joined by spaces.
         """
-        rows, is_single = as_rows(texts)
+        rows, is_single = _as_rows(texts)
         if self.problem_type == _TAGGING:
             if top_k != "best":
                 raise ValueError("`top_k` is for classifiers of whole texts; a tagger gives each word one label.")
@@ -92,7 +92,7 @@ class Predictor:
         """Return the logits of texts, `(len(texts), num_labels)` float32, in their order."""
         if self.problem_type == _TAGGING:
             raise TypeError("A tagger has logits for words: call `word_logits`.")
-        rows, _ = as_rows(texts)
+        rows, _ = _as_rows(texts)
         logits = np.zeros((len(rows), len(self.id2label)), np.float32)
         for indices, inputs, _ in self.batches(rows, batch_size):
             logits[indices] = self.run(inputs)
@@ -104,7 +104,7 @@ class Predictor:
         Words are those of a list, or those that the tokenizer splits a string into. NaN where a word is cut off, or
         has no token.
         """
-        return [logits for logits, _ in self._words(as_rows(texts)[0], batch_size)]
+        return [logits for logits, _ in self._words(_as_rows(texts)[0], batch_size)]
 
     def batches(
         self, rows: Sequence[Text], batch_size: int
@@ -209,7 +209,7 @@ class Predictor:
         }
 
 
-def as_rows(texts: Text | Sequence[Text]) -> tuple[list[Text], bool]:
+def _as_rows(texts: Text | Sequence[Text]) -> tuple[list[Text], bool]:
     """Return texts as a list, and whether it was a single one: a string, a tuple or a dict."""
     is_single = isinstance(texts, str | tuple | Mapping)
     return ([texts] if is_single else list(texts)), is_single  # type: ignore[list-item]
