@@ -74,20 +74,21 @@ def publish(
         state = f"The repository {repo_id} is there; what arrived of large files need not be sent again."
         commit = upload(repo_id, files, commit_message, revision=revision)
     except Exception as error:  # of many kinds: no connection, a refusal, a disk that is full
-        again = ["hf-distill", "push", "--folder", str(folder), "--hub_model_id", repo_id]
-        again += ["--public"] if public else []
-        given = {
-            "--revision": revision,
-            "--commit_message": None if commit_message == COMMIT_MESSAGE else commit_message,
-        }
-        again += [word for flag, value in given.items() if value for word in (flag, value)]
         raise ConnectionError(
             f"The push failed: {explain(error, token)}. {state} The files come in one commit, all or none of them. "
-            f"Nothing is lost here. Go on with: {shlex.join(again)}"
+            f"Nothing is lost here. Go on with: {_command(folder, repo_id, public, revision, commit_message)}"
         ) from None  # the cause may quote a token
     top = {name.split("/")[0] for name in files}
     kept_back = sorted(path.name for path in folder.iterdir() if path.name not in top)
     return Published(commit, commit.oid != head, is_private, sorted(files), kept_back, not is_ours)
+
+
+def _command(folder: Path, repo_id: str, public: bool, revision: str | None, commit_message: str) -> str:
+    words = ["hf-distill", "push", "--folder", str(folder), "--hub_model_id", repo_id]
+    words += ["--public"] if public else []
+    words += ["--revision", revision] if revision else []
+    words += ["--commit_message", commit_message] if commit_message != COMMIT_MESSAGE else []
+    return shlex.join(words)
 
 
 def _write_card(folder: Path, record: dict[str, Any], repo_id: str) -> bool:
