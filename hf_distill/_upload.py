@@ -33,7 +33,7 @@ def files_to_push(folder: Path, whole: bool = True) -> dict[str, Path]:
         ValueError: if one of these files is a link that leads out of the folder.
     """
     root = folder.resolve()
-    others = [REPORT_FOLDER, *(path.parent.name for path in folder.glob(f"*/{EXPORT_NAME}"))] if whole else []
+    others = [REPORT_FOLDER, *find_exports(folder)] if whole else []
     paths = [*folder.glob("*"), *(path for name in others for path in (folder / name).rglob("*"))]
     chosen = {}
     for path in sorted(paths):
@@ -46,10 +46,16 @@ def files_to_push(folder: Path, whole: bool = True) -> dict[str, Path]:
     return chosen
 
 
+def find_exports(folder: Path) -> list[str]:
+    """Name the folders of a student's exports, without those of its teacher and those that were not finished."""
+    names = sorted(path.parent.name for path in folder.glob(f"*/{EXPORT_NAME}"))
+    return [name for name in names if not _is_kept_back(f"{name}/{EXPORT_NAME}")]
+
+
 def _is_kept_back(name: str) -> bool:
-    return any(part.startswith((".", "_", "checkpoint-")) for part in name.split("/")) or name.startswith(
-        ("teacher/", "baseline/")
-    )
+    parts = name.split("/")
+    is_hidden = any(part.startswith((".", "_", "checkpoint-")) or part.endswith(".tmp") for part in parts)
+    return is_hidden or (len(parts) > 1 and parts[0] in ("teacher", "baseline"))
 
 
 def check_no_token(files: Mapping[str, Path], token: str | None) -> None:

@@ -11,7 +11,7 @@ from huggingface_hub import CommitInfo, HfApi, get_token
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from hf_distill._redaction import publishable
-from hf_distill._upload import EXPORT_NAME, REPORT_FOLDER, check_no_token, explain, files_to_push, upload
+from hf_distill._upload import EXPORT_NAME, REPORT_FOLDER, check_no_token, explain, files_to_push, find_exports, upload
 from hf_distill.record import RECORD_NAME, write_record
 from hf_distill.reporting.card_files import find_licence, read_report, write_card
 
@@ -74,26 +74,27 @@ def publish(
         state = f"The repository {repo_id} is there; what arrived of large files need not be sent again."
         commit = upload(repo_id, files, commit_message, revision=revision)
     except Exception as error:  # of many kinds: no connection, a refusal, a disk that is full
-        again = ["hf-distill", "push", "--folder", str(folder), "--hub_model_id", repo_id]
-        again += ["--public"] if public else []
-        given = {
-            "--revision": revision,
-            "--commit_message": None if commit_message == COMMIT_MESSAGE else commit_message,
-        }
-        again += [word for flag, value in given.items() if value for word in (flag, value)]
         raise ConnectionError(
             f"The push failed: {explain(error, token)}. {state} The files come in one commit, all or none of them. "
-            f"Nothing is lost here. Go on with: {shlex.join(again)}"
+            f"Nothing is lost here. Go on with: {_command(folder, repo_id, public, revision, commit_message)}"
         ) from None  # the cause may quote a token
     top = {name.split("/")[0] for name in files}
     kept_back = sorted(path.name for path in folder.iterdir() if path.name not in top)
     return Published(commit, commit.oid != head, is_private, sorted(files), kept_back, not is_ours)
 
 
+def _command(folder: Path, repo_id: str, public: bool, revision: str | None, commit_message: str) -> str:
+    words = ["hf-distill", "push", "--folder", str(folder), "--hub_model_id", repo_id]
+    words += ["--public"] if public else []
+    words += ["--revision", revision] if revision else []
+    words += ["--commit_message", commit_message] if commit_message != COMMIT_MESSAGE else []
+    return shlex.join(words)
+
+
 def _write_card(folder: Path, record: dict[str, Any], repo_id: str) -> bool:
     """Write the card with what stands in the folder now; False if it is one that was edited by hand."""
     report = read_report(folder / REPORT_FOLDER / "report.json", record)
-    exports = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{EXPORT_NAME}"))}
+    exports = {name: _read_json(folder / name / EXPORT_NAME) for name in find_exports(folder)}
     _check_age(folder, [*([REPORT_FOLDER] if report else []), *exports])
     record = {**record, "student": {**record["student"], "name": repo_id}}
     if record.get("teacher"):
@@ -110,15 +111,22 @@ def _read_student(folder: Path) -> dict[str, Any]:
             f"{folder} holds no student of hf_distill: there is no {missing}. Name the --output_dir of `hf-distill "
             "train`, or the folder that `DistillationTrainer.save_model` wrote."
         )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON ({error}). Take it from the run again.") from None
-    if not isinstance(record, dict) or not {"format", "student", "problem_type"} <= record.keys():
+    record = _read_json(path)
+    if not {"format", "student", "problem_type", "objectives", "training", "versions"} <= record.keys():
         raise ValueError(f"{path} is not the record of a student. Take it from the run again.")
     if (clean := publishable(record)) != record:
         write_record(clean, folder)
     return clean
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error}). Make it again.") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}. Make it again.")
+    return value
 
 
 def _check_age(folder: Path, names: Iterable[str]) -> None:

@@ -43,7 +43,7 @@ def test_the_test_against_the_teacher_is_told_with_its_outcome(card):
 
 def test_seeds_are_told_apart_from_a_single_run(card):
     assert "- student: means of 3 runs; standard deviations: accuracy 0.0050." in card.text
-    assert "- baseline: a single run; another seed would give other scores." in card.text
+    assert "- baseline: of a single run; another seed would give other scores." in card.text
     assert "The scores are of a single run" in model_card(RECORD).text
     assert "The scores are of a single run" not in card.text
 

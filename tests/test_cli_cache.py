@@ -160,7 +160,8 @@ def test_labelled_text_goes_to_the_hub_and_a_student_is_trained_from_there(folde
         assert str(folder).encode() not in b"".join(files.values())
         record = json.loads((folder / "out" / "distillation.json").read_text())
         assert record["teacher"]["num_hidden_layers"] == 4
-        server.fail_with = {"commit": 403}
+        assert record["dataset"]["revision"] == server.repos["datasets/tester/labelled"].sha
+        server.fail_with = {"preupload": 403}  # there is nothing new to commit
         failed = run_against(server, script.splitlines()[0] + "\n" + script.splitlines()[1], folder)
         assert failed.returncode == 2
         assert "The push failed" in failed.stderr

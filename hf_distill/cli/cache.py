@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, get_token
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill._upload import explain
 from hf_distill.cache import TeacherCache
 from hf_distill.cli.arguments import DataArguments, load_tokenizer, parse
 from hf_distill.cli.transfer import TransferSet, load_transfer
@@ -138,7 +139,7 @@ def _push(folder: str, repo_id: str) -> None:
         )
     except Exception as error:  # of many kinds: no connection, no token, a refusal
         raise ConnectionError(
-            f"The push failed ({type(error).__name__}: {error}). Nothing is lost: the logits are in the store, and "
-            "the same command computes none of them again."
-        ) from error
+            f"The push failed: {explain(error, get_token())}. Nothing is lost: the logits are in the store, and the "
+            "same command computes none of them again."
+        ) from None  # the cause may quote a token
     print(f"Pushed to {done.repo_url}.")

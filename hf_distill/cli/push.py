@@ -40,6 +40,8 @@ def run(arguments: Sequence[str]) -> None:
     if args.public and done.is_private:
         print("The repository existed and stays private: change that in its settings.")
     if done.has_own_card:
-        print("README.md was edited by hand and went as it is. Remove it to have it written from the record.")
+        print(
+            "README.md was edited by hand, or not written by this program, and went as it is. Remove it to get ours."
+        )
     if done.kept_back:
         print(f"Kept here: {', '.join(done.kept_back)}.")

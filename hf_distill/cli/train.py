@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -83,7 +82,7 @@ def run(arguments: Sequence[str]) -> None:
     compared = {"student": trainer.model} if teacher is None else {"teacher": teacher, "student": trainer.model}
     if untrained is not None:
         compared["baseline"] = trainer.train_baseline(untrained).model
-    trainer.record |= _describe(task, rows, train)
+    trainer.record |= _describe(task, rows, train, arguments)
     if teacher is None and data.dataset_name is not None:
         described = read_teacher(data.dataset_name) or {}
         trainer.record["dataset"] |= {"transfer": described.pop("transfer")} if "transfer" in described else {}
@@ -216,7 +215,7 @@ def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: 
     )
 
 
-def _describe(task: Task, rows: DatasetDict, train: Dataset) -> dict[str, Any]:
+def _describe(task: Task, rows: DatasetDict, train: Dataset, arguments: Sequence[str]) -> dict[str, Any]:
     """Return what the record says of the data and the command."""
     split = task.validation_splits[0]
     is_labelled = PROBLEM_TYPES[task.problem_type].is_labelled(torch.tensor(np.array(train["labels"])))
@@ -230,7 +229,7 @@ def _describe(task: Task, rows: DatasetDict, train: Dataset) -> dict[str, Any]:
         "eval_split": split,
         **({"revision": task.revision} if task.revision else {}),
     }
-    return {"dataset": dataset, "metric_name": task.metric_name, "command": ["hf-distill", *sys.argv[1:]]}
+    return {"dataset": dataset, "metric_name": task.metric_name, "command": ["hf-distill", "train", *arguments]}
 
 
 def _finish(

@@ -25,7 +25,7 @@ def report_section(report: Mapping[str, Any]) -> str:
         _scores(task, models),
         "Retention is the score divided by the teacher's; gap closed is (student − baseline) / (teacher − baseline), "
         "the baseline being the same student trained without the teacher.",
-        "\n".join(f"- {line}" for line in (*_tests(models), *_seeds(models))),
+        "\n".join(f"- {line}" for line in (*_tests(models), *_gaps(models), *_seeds(models))),
         _calibration(models),
         _cost(models, report.get("machine")),
         "\n".join(f"- {escape(note)}" for note in report.get("notes") or []),
@@ -69,13 +69,18 @@ def _tests(models: _Models) -> list[str]:
     return lines
 
 
+def _gaps(models: _Models) -> list[str]:
+    notes = {name: model.get("gap_closed_note") for name, model in models.items()}
+    return [f"{escape(name)}, gap closed: {escape(as_text(note))}" for name, note in notes.items() if note]
+
+
 def _seeds(models: _Models) -> list[str]:
     lines = []
+    trained = {name: model for name, model in models.items() if model.get("role") in ("student", "baseline")}
+    if single := [escape(name) for name, model in trained.items() if model.get("num_runs") == 1]:
+        lines.append(f"{', '.join(single)}: of a single run; another seed would give other scores.")
     for name, model in models.items():
-        runs = model.get("num_runs") or 1
-        if model.get("role") in ("student", "baseline") and runs == 1:
-            lines.append(f"{escape(name)}: a single run; another seed would give other scores.")
-        elif runs > 1:
+        if (runs := model.get("num_runs") or 1) > 1:
             deviations = {metric: values.get("std") for metric, values in (model.get("metrics") or {}).items()}
             said = ", ".join(f"{escape(metric)} {score(std)}" for metric, std in deviations.items())
             lines.append(f"{escape(name)}: means of {runs} runs; standard deviations: {said}.")

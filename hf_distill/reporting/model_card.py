@@ -87,10 +87,11 @@ def _usage(record: Mapping[str, Any]) -> str:
 
 
 def _intended_use(record: Mapping[str, Any]) -> str:
+    instead = " in its teacher's place" if record.get("teacher") else ""
     return (
-        f"## Intended use\n\nAs a {KINDS[record['problem_type']][1]} that is smaller and faster than its teacher, for "
-        f"texts like those of {describe_dataset(record.get('dataset'))}. It has not been tried on anything else, and "
-        "no decision about a person should rest on it alone."
+        f"## Intended use\n\nAs a {KINDS[record['problem_type']][1]}{instead}, for texts like those of "
+        f"{describe_dataset(record.get('dataset'))}. It has not been tried on anything else, and no decision about a "
+        "person should rest on it alone."
     )
 
 
