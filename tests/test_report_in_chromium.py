@@ -51,7 +51,7 @@ def visit(browser, files):
         page = context.new_page()
         page.on("console", lambda message: events.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: events.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: events.append(f"dialog: {dialog.message}"))
+        page.on("dialog", lambda dialog: (events.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: events.append(request.url) if request.url != files[name] else None)
         page.goto(files[name])
         page.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")

@@ -54,7 +54,7 @@ def p_value(value: float | None) -> str:
 
 def milliseconds(value: float | None) -> str:
     """4.12 ms."""
-    return NOT_AVAILABLE if value is None else f"{_three_digits(value)}{NO_BREAK}ms"
+    return NOT_AVAILABLE if value is None else f"{three_digits(value)}{NO_BREAK}ms"
 
 
 def quantity(value: float | None, unit: str = "") -> str:
@@ -63,7 +63,7 @@ def quantity(value: float | None, unit: str = "") -> str:
         return NOT_AVAILABLE
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
-            return f"{_three_digits(value / factor)}{NO_BREAK}{prefix}{unit}"
+            return f"{three_digits(value / factor)}{NO_BREAK}{prefix}{unit}"
     return f"{value:.0f}{NO_BREAK}{unit}".strip()
 
 
@@ -93,7 +93,8 @@ def ends(text: object, length: int) -> str:
     return line if len(line) <= length else f"{line[: length // 2].rstrip()}…{line[-((length - 1) // 2) :].lstrip()}"
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
+    """4.12, 41.2, 412, 4,120."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

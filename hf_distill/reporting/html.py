@@ -36,21 +36,18 @@ def render_html(report: Report) -> str:
         ValueError: if a number is not finite: JSON has no word for it.
     """
     svgs = inline_svgs(report)
-    return (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            report=report,
-            plots=PLOTS,
-            svgs=svgs,
-            variables=css_variables(),
-            style=(Path(__file__).parent / "report.css").read_text(encoding="utf-8"),
-            verdict=_VERDICTS[report["verdict"]["replace"]],
-            headline=_headline(report),
-            sections=sections(report, svgs),
-            texts=_disagreements(report),
-            facts=_facts(report),
-        )
+    template = _environment().get_template("report.html.jinja")
+    return template.render(
+        report=report,
+        plots=PLOTS,
+        svgs=svgs,
+        variables=css_variables(),
+        style=(Path(__file__).parent / "report.css").read_text(encoding="utf-8"),
+        verdict=_VERDICTS[report["verdict"]["replace"]],
+        headline=_headline(report),
+        sections=sections(report, svgs),
+        texts=_disagreements(report),
+        facts=_facts(report),
     )
 
 

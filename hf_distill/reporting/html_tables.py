@@ -212,7 +212,7 @@ def speed_table(report: Report) -> Table | None:
             cell = Cell(formats.milliseconds(e["p50_ms"]), f"95 % within {formats.milliseconds(e['p95_ms'])}")
             columns.setdefault((e["device"], e["tokens"], e["batch_size"]), {})[name] = cell
         for e in cost["throughput"] or []:
-            cell = Cell(f"{e['examples_per_second']:,.0f} a second")
+            cell = Cell(f"{formats.three_digits(e['examples_per_second'])} a second")
             columns.setdefault((e["device"], e["tokens"], e["batch_size"]), {}).setdefault(name, cell)
     header = [f"{formats.short(device, 20)}, {tokens} tokens, batch {size}" for device, tokens, size in columns]
     rows = [[_name(report, name), *(c.get(name, Cell("n/a")) for c in columns.values())] for name in models]
