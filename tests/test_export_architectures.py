@@ -84,6 +84,7 @@ def test_an_architecture_exports(model_type, tmp_path):
     assert_exported(model_type, padded_by_one() if one else tiny_tokenizer(), tmp_path / "onnx")
 
 
+@pytest.mark.slow
 def test_a_model_that_pads_on_the_left_reads_its_last_token(tmp_path):
     tokenizer = tiny_tokenizer()
     tokenizer.padding_side = "left"
