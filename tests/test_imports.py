@@ -27,7 +27,7 @@ LAYERS = [
     {"objectives", "teachers"},
     {"training_args", "_running", "data", "record", "cache", "_trained_objectives"},
     {"_sources"},
-    {"reporting", "_evaluation", "_publishing", "_teaching", "_units", "export"},
+    {"reporting", "_evaluation", "_finite", "_publishing", "_teaching", "_units", "export"},
     {"trainer"},
     {"search"},
     {"cli"},
