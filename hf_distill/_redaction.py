@@ -1,6 +1,7 @@
 """What may leave this machine: no tokens, no folders of it."""
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,15 @@ _FOLDERS = re.compile(
 def has_token(text: str) -> bool:
     """Whether a text holds what looks like a token of the Hub."""
     return bool(_TOKEN.search(text))
+
+
+def without_secrets(message: str) -> str:
+    """Return a message without what looks like a token of the Hub, and without the one of the environment."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if secret := os.environ.get(name, "").strip():
+            message = message.replace(secret, REDACTED)
+    # A name such as hf_sentiment has neither capitals nor digits.
+    return _MAYBE_TOKEN.sub(lambda found: found[0] if re.fullmatch("hf_[a-z]+", found[0]) else REDACTED, message)
 
 
 def publishable(value: Any) -> Any:

@@ -15,6 +15,7 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
+from hf_distill._checkpoints import Checkpoints, as_flag
 from hf_distill._evaluation import ExactEvaluation
 from hf_distill._finite import FiniteLoss
 from hf_distill._publishing import Publishing
@@ -31,7 +32,7 @@ from hf_distill.training_args import DistillationTrainingArguments
 logger = logging.get_logger(__name__)
 
 
-class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishing):
+class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishing, Checkpoints):
     r"""Train a student classifier on the outputs of a teacher, on labels, or on both.
 
     The loss of one optimiser step is the weighted sum of its objectives, each summed over the units (rows) of all
@@ -249,7 +250,15 @@ class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishi
     # ---- Runs ----
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train; arguments are those of `transformers.Trainer.train`."""
+        """Train; arguments are those of `transformers.Trainer.train`.
+
+        SIGTERM ends it after the step in hand with a checkpoint, and with `SystemExit` of status 143; with several
+        processes after the next step whose number 10 divides. `resume_from_checkpoint=True` goes on from there.
+
+        Raises:
+            ValueError: for a checkpoint to resume from that is damaged or not there.
+            OSError: for a checkpoint that cannot be written; what was saved before is whole.
+        """
         self._forget_evaluation()
         return super().train(*args, **kwargs)
 
@@ -318,7 +327,8 @@ class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishi
             compute_metrics=self.compute_metrics,
             preprocess_logits_for_metrics=self.preprocess_logits_for_metrics,
         )
-        baseline.train()
+        flag = self.args.resume_from_checkpoint
+        baseline.train(resume_from_checkpoint=as_flag(flag, folder) if flag in ("True", "true") else None)
         if self.eval_dataset is not None:
             baseline.evaluate()
         baseline.save_model()

@@ -197,7 +197,7 @@ def run_against(server: HubServer, script: str, tmp_path: Path) -> subprocess.Co
         "HF_HOME": str(tmp_path / "hf_home"),
         "HF_HUB_DISABLE_XET": "1",  # or large files would go through Xet, not through LFS
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     command = [sys.executable, "-c", script]
     return subprocess.run(command, env=kept | ours, cwd=tmp_path, capture_output=True, text=True, timeout=120)

@@ -23,7 +23,7 @@ LAYERS = [
         "_redaction",
         "_sampling",
     },
-    {"problem_types", "reading"},
+    {"problem_types", "reading", "_checkpoints"},
     {"objectives", "teachers"},
     {"training_args", "_running", "data", "record", "cache", "_trained_objectives"},
     {"_sources"},
