@@ -134,9 +134,9 @@ class Checkpoints(Trainer):
         """
         folder = Path(self._get_output_dir(trial=trial))
         checkpoint = folder / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:  # an older one of the same step is not whole while it is written over
-            (checkpoint / TRAINER_STATE_NAME).unlink(missing_ok=True)
         try:
+            if self.args.should_save:  # an older one of the same step is not whole while it is written over
+                (checkpoint / TRAINER_STATE_NAME).unlink(missing_ok=True)
             super()._save_checkpoint(model, trial)
         except Exception as error:
             if (why := why_not_written(error, folder)) is None:

@@ -200,4 +200,4 @@ def run_against(server: HubServer, script: str, tmp_path: Path) -> subprocess.Co
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=kept | ours, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=kept | ours, cwd=tmp_path, capture_output=True, text=True, timeout=240)
