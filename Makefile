@@ -1,4 +1,4 @@
-# `make demo` distils a real classifier, `make test` runs the tests, `make secrets` looks for
+# `make demo` distils a real classifier, `make test` runs the tests, `make scan` looks for
 # secrets in tracked files, `make benchmark` measures (QUICK=--quick: less of everything); all set up .venv first.
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 BENCHMARKS := compare_peers step_cost student_step search_cost teacher_precision growth
 
-.PHONY: demo test check secrets benchmark clean
+.PHONY: demo test check scan benchmark clean
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -24,7 +24,7 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-secrets: .venv/installed
+scan: .venv/installed
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --plugin tools/hub_token_detector.py
 
 benchmark: .venv/installed

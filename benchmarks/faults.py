@@ -3,9 +3,9 @@
     python benchmarks/faults.py [--kills 20] [--seed 0]
 
 The run has what must be brought back: dropout, random order, a schedule of the learning rate and one of the
-temperature, projections with an optimiser group of their own, a store of the teacher's outputs, and a best
-checkpoint. A try is survived if the run ends with the weights, the best step and the best metric of one that nothing disturbed, bit
-for bit. Lost are the optimiser steps that had to be taken again. Each try is a process of its own.
+temperature, projections with an optimiser group of their own, a store of the teacher's outputs, and a best checkpoint.
+A try is survived if the run ends with the weights, the best step and the best metric of one that nothing disturbed,
+bit for bit. Lost are the optimiser steps that had to be taken again. Each try is a process of its own.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def train(folder: Path, step: int = -1, action: Callable[[], None] | None = None
     out, tokenizer = str(folder / "out"), tiny_tokenizer()
     settings: dict[str, Any] = {
         "objectives": {
-            "kl": {"temperature": {"schedule": "linear", "start": 4.0, "end": 1.0}}, "ce": 0.1, "hidden_mse": 0.5,
+            "kl": {"temperature": {"schedule": "linear", "start": 4.0, "end": 1.0}}, "ce": 0.1, "pkd": 0.5,
         },
         "max_steps": STEPS, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "learning_rate": 5e-3,
         "eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps", "save_steps": 4, "save_total_limit": 3,
@@ -134,9 +134,9 @@ def kill(tries: Tries, num_kills: int, draw: random.Random) -> None:
     folder, done = tries.new(), 0
     while done < num_kills:
         # Late enough to get on, early enough for the run to last.
-        status = in_process(lambda f=folder: train(f), folder / "log", draw.uniform(0.2, 1.0) * tries.seconds * 0.6)
+        status = in_process(lambda f=folder: train(f), folder / "log", draw.uniform(0.1, 0.5) * tries.seconds)
         assert status in (-signal.SIGKILL, 0), (folder / "log").read_text()[-2000:]
-        if status == 0:  # it was faster: another one
+        if status == 0:  # it was faster: it must stay as it is, and another one is killed
             tries.count("SIGKILL at a random moment", folder, num_tries=0)
             folder = tries.new()
         done += status != 0

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -64,7 +64,7 @@ def _last_whole(folder: Path, before: Path | None = None) -> Path | None:
     return next((path for path in paths if _is_finished(path) and damaged_file(path) is None), None)
 
 
-def find_checkpoint(given: str | bool, output_dir: str) -> str:
+def find_checkpoint(given: str | Literal[True], output_dir: str) -> str:
     """Return the checkpoint to resume from.
 
     Args:
@@ -107,7 +107,9 @@ class Checkpoints(Trainer):
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train, from a whole checkpoint if one is wanted."""
         if resume_from_checkpoint:
-            resume_from_checkpoint = find_checkpoint(resume_from_checkpoint, str(self.args.output_dir))
+            resume_from_checkpoint = find_checkpoint(
+                cast("str | Literal[True]", resume_from_checkpoint), str(self.args.output_dir)
+            )
         with self._saving_on_sigterm():
             return super().train(resume_from_checkpoint, *args, **kwargs)
 

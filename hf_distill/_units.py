@@ -87,7 +87,8 @@ class Units(Trainer):
     ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
         """Fetch the micro-batches of one optimiser step, each with a mask of its units, and count the units of all."""
         batches = []
-        for _ in range(num_batches):
+        # Resumed at its end, Trainer would take one step more than `max_steps` (transformers 5.23).
+        for _ in range(num_batches if self.state.global_step < self.state.max_steps else 0):
             if (batch := next(epoch_iterator, None)) is None:
                 break
             remainder = self.accelerator.gradient_state.remainder

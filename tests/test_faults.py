@@ -91,6 +91,16 @@ def test_a_run_goes_on_from_a_whole_checkpoint_and_ends_as_if_nothing_had_been(r
     assert damaged_file(run / "checkpoint-4") is None
 
 
+def test_a_run_that_is_done_takes_no_step_more_when_it_is_resumed(whole, models, dataset, tokenizer, tmp_path):
+    # Three of the four steps of an epoch: Trainer looks whether it is done after a step alone.
+    for resume in (None, True):
+        trainer = make_trainer(*models, dataset, tokenizer, tmp_path, **SETTINGS | {"max_steps": 3})
+        trainer.train(resume_from_checkpoint=resume)
+        trainer.save_model()
+        assert trainer.state.global_step == 3
+        assert same_weights(tmp_path, tmp_path / "checkpoint-3")
+
+
 def test_the_flag_means_the_start_where_there_is_no_checkpoint_yet(run, tmp_path):
     assert as_flag("True", str(tmp_path / "absent")) is None
     assert as_flag("true", str(run)) == str(run / "checkpoint-4")

@@ -188,6 +188,7 @@ for arguments in {runs!r}:
     except SystemExit as stopped:
         print("STATUS", stopped.code)
 """
+# pragma: allowlist nextline secret
 CANARIES = ["hf_FlagCanary0123456789abcdefghijklmn", "hf_RecipeCanary0123456789abcdefghijkl", "hf_TypoCanary01234567"]
 
 

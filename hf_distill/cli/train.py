@@ -102,7 +102,10 @@ def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Tas
 def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel | None:
     """Load the teacher; None if the data carry its logits."""
     name = models.teacher_model_name_or_path
-    from_hub = {"revision": models.teacher_revision, "trust_remote_code": models.teacher_trust_remote_code}
+    from_hub: dict[str, Any] = {
+        "revision": models.teacher_revision,
+        "trust_remote_code": models.teacher_trust_remote_code,
+    }
     if name is None:
         if TEACHER_LOGITS not in task.datasets["train"].column_names:
             raise ValueError(
@@ -204,7 +207,10 @@ def _make_student(models: ModelArguments, teacher: PreTrainedModel | None, task:
 
 def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: Task) -> PreTrainedModel:
     name = models.student_model_name_or_path
-    from_hub = {"revision": models.student_revision, "trust_remote_code": models.student_trust_remote_code}
+    from_hub: dict[str, Any] = {
+        "revision": models.student_revision,
+        "trust_remote_code": models.student_trust_remote_code,
+    }
     if teacher is None:
         return _load_new_head(cast(str, name), task, **from_hub)
     if name is None:
