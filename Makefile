@@ -1,12 +1,12 @@
-# `make demo` distils a real classifier, `make test` runs the tests, `make benchmark` measures (QUICK=--quick: less of
-# everything); all set up .venv first.
+# `make demo` distils a real classifier, `make test` runs the tests, `make scan` looks for
+# secrets in tracked files, `make benchmark` measures (QUICK=--quick: less of everything); all set up .venv first.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
 BENCHMARKS := compare_peers step_cost student_step search_cost teacher_precision growth
 
-.PHONY: demo test check benchmark clean
+.PHONY: demo test check scan benchmark clean
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -23,6 +23,9 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+scan: .venv/installed
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --plugin tools/hub_token_detector.py
 
 benchmark: .venv/installed
 	mkdir -p benchmarks/results

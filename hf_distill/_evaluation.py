@@ -1,7 +1,6 @@
 """Logs and evaluation that are exact means over rows, however these are split, with or without labels."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ from hf_distill._running import ChanceGuard, RunningMeans, StudentGuard
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.labels import id2label_of
 from hf_distill.objectives import DistillationLoss
-from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs
+from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, Batch, ClassifierOutputs, row_numbers
 from hf_distill.problem_types import ProblemType
 from hf_distill.teachers import BaseTeacher
 
@@ -36,6 +35,9 @@ class ExactEvaluation(Trainer):
         raise NotImplementedError
 
     def _counted_rows(self, inputs: Batch, remainder: int) -> Tensor:
+        raise NotImplementedError
+
+    def _stop_if_not_finite(self, means: RunningMeans, role: str, dataset: Any) -> None:
         raise NotImplementedError
 
     def _start_reports(self) -> None:
@@ -62,28 +64,24 @@ class ExactEvaluation(Trainer):
         """Add the units of a micro-batch to the means; `num_units` are those of the whole accumulated batch."""
         labels, is_unit = batch.get("labels"), batch[IS_UNIT]
         labelled = torch.zeros_like(is_unit) if labels is None else self.problem_type.is_labelled(labels)
-        theirs = None if teacher is None else teacher.logits
+        theirs, rows = None if teacher is None else teacher.logits, row_numbers(batch)
         if theirs is not None and labels is not None and self._chance_guard is not None:
             self._chance_guard.add(theirs, labels, is_unit)
         if is_training:
-            self._train_means.add({**terms, "labelled": labelled}, is_unit, 1.0 if num_units is None else num_units)
+            values, divisor = {**terms, "labelled": labelled}, 1.0 if num_units is None else num_units
+            self._train_means.add(values, is_unit, divisor, rows, self.state.global_step + 1)
             return
         if theirs is not None and self.problem_type.agreement is not None:
             terms = {**terms, "agreement": self.problem_type.agreement(student.logits, theirs)}
         if theirs is not None and labels is not None and self._student_guard is not None:
             self._student_guard.add(student.logits, theirs, labels, is_unit)
-        self._eval_means.add({**terms, "labelled": labelled}, is_unit)
+        self._eval_means.add({**terms, "labelled": labelled}, is_unit, rows=rows, step=self.state.global_step)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with every term of the training loss beside `loss`; the first time also with its numbers."""
         if "loss" in logs:
+            self._stop_if_not_finite(self._train_means, "training", self.train_dataset)
             terms = self._named(self._train_means.reduce(self.accelerator))
-            for name, value in terms.items():
-                if not math.isfinite(value):
-                    raise FloatingPointError(
-                        f"`{name}` is {value} after step {self.state.global_step}. Look for NaN in the weights of the "
-                        "teacher or the student, or lower the learning rate; the last checkpoint is still good."
-                    )
             # The arguments, which trackers store, have None for what was not set.
             is_first = not any("loss" in entry for entry in self.state.log_history)
             numbers = self.distillation_loss.numbers if is_first else self.distillation_loss.scheduled
@@ -142,6 +140,7 @@ class ExactEvaluation(Trainer):
         self._eval_means.reset()
         self._teacher_logits: list[np.ndarray] = []
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        self._stop_if_not_finite(self._eval_means, "evaluation", dataloader.dataset)
         means = self._eval_means.reduce(self.accelerator)
         self._check_teacher_at_chance()
         if self._student_guard is not None:

@@ -11,6 +11,7 @@ from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress, logging
 
+from hf_distill._files import whole_files, why_not_written
 from hf_distill._redaction import publishable
 from hf_distill._trained_objectives import OBJECTIVES_NAME
 from hf_distill._upload import check_no_token, explain, files_to_push, upload
@@ -87,12 +88,23 @@ class Publishing(Trainer):
         return {role: found for role, found in (("student", student), ("teacher", teacher)) if found}
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            folder = Path(output_dir or str(self.args.output_dir))
-            # Trainer's copy of its arguments is a pickle that nothing reads; ours is the record.
-            (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-            write_record(self.distillation_record(), folder)
+        if not self.args.should_save:
+            super()._save(output_dir, state_dict)
+            return
+        folder = Path(output_dir or str(self.args.output_dir))
+        try:
+            with whole_files(folder) as temporary:
+                super()._save(str(temporary), state_dict)
+                # Trainer's copy of its arguments is a pickle that nothing reads; ours is the record.
+                (temporary / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+                write_record(self.distillation_record(), temporary)
+        except Exception as error:
+            if (why := why_not_written(error, folder)) is None:
+                raise
+            raise OSError(
+                f"The student cannot be written into {folder} ({why}). What was there is as it was; make room, or "
+                "let the folder be written to, and save again or resume from the last checkpoint."
+            ) from error
 
     def create_model_card(
         self,

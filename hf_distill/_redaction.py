@@ -1,6 +1,7 @@
 """What may leave this machine: no tokens, no folders of it."""
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,11 +22,14 @@ def has_token(text: str) -> bool:
     return bool(_TOKEN.search(text))
 
 
-def without_tokens(text: str, *known: str | None) -> str:
-    """Return a message without what looks like a token, and without the given ones."""
-    for token in filter(None, known):
-        text = text.replace(token, REDACTED)
-    return _TOKEN.sub(REDACTED, text)
+def without_secrets(message: str, *known: str | None) -> str:
+    """Return a message without what looks like a token of the Hub, the given ones, and the one of the environment."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        known += (os.environ.get(name, "").strip(),)
+    for secret in filter(None, known):
+        message = message.replace(secret, REDACTED)
+    # A name such as hf_sentiment has neither capitals nor digits.
+    return _MAYBE_TOKEN.sub(lambda found: found[0] if re.fullmatch("hf_[a-z]+", found[0]) else REDACTED, message)
 
 
 def publishable(value: Any) -> Any:

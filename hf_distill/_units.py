@@ -1,5 +1,6 @@
 """Which rows an optimiser step consists of, in which order, and which of them count."""
 
+import copy
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any, cast
 
@@ -11,14 +12,35 @@ from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from transformers import Trainer
 
 from hf_distill._sampling import LengthGroupedSampler, SetEpoch
-from hf_distill.outputs import IS_UNIT, ROW_OF_UNIT, Batch, ClassifierOutputs
+from hf_distill.outputs import IS_UNIT, ROW_NUMBER, ROW_OF_UNIT, Batch, ClassifierOutputs
 from hf_distill.problem_types import ProblemType
+
+
+class NumberedRows(datasets.Dataset):
+    """A data set that gives a data loader each row's number with the row.
+
+    A column of numbers would be a copy of every data set that is shuffled or filtered (datasets 5.2).
+    """
+
+    @classmethod
+    def of(cls, dataset: datasets.Dataset) -> "NumberedRows":
+        """Return the same rows, numbered."""
+        numbered = copy.copy(dataset)
+        numbered.__class__ = cls
+        return cast(NumberedRows, numbered)
+
+    def __getitems__(self, keys: list[int]) -> list[dict[str, Any]]:
+        return [{**row, ROW_NUMBER: key} for row, key in zip(super().__getitems__(keys), keys, strict=True)]
 
 
 class Units(Trainer):
     """The part of [`DistillationTrainer`] that deals rows out and counts them."""
 
     problem_type: ProblemType
+
+    def _remove_unused_columns(self, dataset: datasets.Dataset, description: str | None = None) -> datasets.Dataset:
+        # The last that Trainer does to a data set before it makes the loader.
+        return NumberedRows.of(super()._remove_unused_columns(dataset, description))
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -65,7 +87,8 @@ class Units(Trainer):
     ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
         """Fetch the micro-batches of one optimiser step, each with a mask of its units, and count the units of all."""
         batches = []
-        for _ in range(num_batches):
+        # Resumed at its end, Trainer would take one step more than `max_steps` (transformers 5.23).
+        for _ in range(num_batches if self.state.global_step < self.state.max_steps else 0):
             if (batch := next(epoch_iterator, None)) is None:
                 break
             remainder = self.accelerator.gradient_state.remainder

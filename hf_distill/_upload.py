@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from hf_distill._redaction import has_token, without_tokens
+from hf_distill._redaction import has_token, without_secrets
 
 REPORT_FOLDER = "report"
 EXPORT_NAME = "export.json"  # in every folder that `hf-distill export` made
@@ -103,7 +103,7 @@ def upload(
 def explain(error: Exception, token: str | None) -> str:
     """Say in one paragraph what the Hub or the way to it answered, without a token."""
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    text = " ".join(without_tokens(f"{type(error).__name__}: {error}", token).split())
+    text = " ".join(without_secrets(f"{type(error).__name__}: {error}", token).split())
     if status in (401, 403):
         return f"the Hub does not take this token for this repository. Check it with `hf auth whoami` ({text})"
     if status is not None and status >= 500:

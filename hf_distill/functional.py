@@ -5,7 +5,7 @@ Every loss computes in float32, takes `student_logits` and `teacher_logits` of s
 
 A class whose logit is -inf is forbidden. If both sides forbid it, it contributes 0 to the divergences between whole
 distributions ([`kl_divergence`], [`reverse_kl_divergence`], [`jensen_shannon_divergence`]) and the other losses refuse
-it; if only one side does, every loss raises a `ValueError` that names the class.
+it; if only one side does, every loss raises a [`ForbiddenClassError`] that names the class.
 
 Suffixes of local names: B units, C classes, O outputs of a regression.
 """
@@ -17,6 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE_INDEX = -100  # the label of a row without a label, as in torch's cross-entropy
+
+
+class ForbiddenClassError(ValueError):
+    """A class has the logit -inf where a loss cannot have it; `unit` says in which unit of the batch."""
+
+    def __init__(self, message: str, unit: int) -> None:
+        super().__init__(message)
+        self.unit = unit
 
 
 def _check_temperature(temperature: float) -> None:
@@ -41,9 +49,10 @@ def _forbidden(loss: str, student_logits: Tensor, teacher_logits: Tensor, *, all
     if refused_BC.any():
         unit, label = (int(i) for i in refused_BC.nonzero()[0])
         sides = [name for name, side in (("student", student_BC), ("teacher", teacher_BC)) if side[unit, label]]
-        raise ValueError(
+        raise ForbiddenClassError(
             f"{loss}: class {label} of row {unit} has the logit -inf for the {' and the '.join(sides)}. "
-            + ("Forbid a class on both sides or on neither." if allowed else "This loss needs finite logits.")
+            + ("Forbid a class on both sides or on neither." if allowed else "This loss needs finite logits."),
+            unit,
         )
     return student_BC & teacher_BC
 

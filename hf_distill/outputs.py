@@ -20,7 +20,16 @@ WORD_STARTS = "word_starts"
 IS_UNIT = "_is_unit"
 ROW_OF_UNIT = "_row_of_unit"
 
+# And the number of each row in its data set, so that one whose loss is not finite can be named.
+ROW_NUMBER = "_row_number"
+
 Batch = Mapping[str, Tensor]
+
+
+def row_numbers(batch: Batch) -> Tensor | None:
+    """Return the number of the row that each unit is of, `(units,)`; None if the rows have no numbers."""
+    rows = batch.get(ROW_NUMBER)
+    return rows[batch[ROW_OF_UNIT]] if rows is not None and ROW_OF_UNIT in batch else rows
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def describe_model(model: PreTrainedModel) -> dict[str, Any]:
     return {
         "name_or_path": config.name_or_path or None,
         "revision": getattr(config, "_commit_hash", None),  # only a config that came from the Hub has one
+        "has_remote_code": type(model).__module__.startswith("transformers_modules."),
         "model_type": config.model_type,
         "num_hidden_layers": config.num_hidden_layers,
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -323,14 +323,26 @@ class EnsembleTeacher(BaseTeacher):
         return ClassifierOutputs(self._mean(logits, self.weights.to(logits.device)))
 
 
-def load_teacher(name_or_path: str | os.PathLike, revision: str | None = None) -> PreTrainedModel:
+def load_teacher(
+    name_or_path: str | os.PathLike, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedModel:
     """Load a sequence classifier in float32, and warn loudly if its head is not among the weights.
+
+    Args:
+        name_or_path: A folder, or an id on the Hub.
+        revision: Branch, tag or commit; a commit alone says which weights these are.
+        trust_remote_code: Whether Python files that come with the model are run.
 
     Raises:
         OSError: if there is no such model.
+        ValueError: if the model needs code that comes with it, and that is not trusted.
     """
     model, info = AutoModelForSequenceClassification.from_pretrained(
-        name_or_path, revision=revision or "main", dtype=torch.float32, output_loading_info=True
+        name_or_path,
+        revision=revision or "main",
+        dtype=torch.float32,
+        output_loading_info=True,
+        trust_remote_code=trust_remote_code,
     )
     if info["missing_keys"]:
         logger.warning(

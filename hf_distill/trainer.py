@@ -15,11 +15,12 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
+from hf_distill._checkpoints import Checkpoints, as_flag
 from hf_distill._evaluation import ExactEvaluation
+from hf_distill._finite import FiniteLoss
 from hf_distill._launch import check_launch
 from hf_distill._publishing import Publishing
 from hf_distill._teaching import Teaching
-from hf_distill._trained_objectives import TrainedObjectives
 from hf_distill._units import Units
 from hf_distill.data.checks import check_dataset, labelled_rows
 from hf_distill.data.tokens import TokenCollator
@@ -32,7 +33,7 @@ from hf_distill.training_args import DistillationTrainingArguments
 logger = logging.get_logger(__name__)
 
 
-class DistillationTrainer(Units, Teaching, TrainedObjectives, ExactEvaluation, Publishing):
+class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishing, Checkpoints):
     r"""Train a student classifier on the outputs of a teacher, on labels, or on both.
 
     The loss of one optimiser step is the weighted sum of its objectives, each summed over the units (rows) of all
@@ -46,6 +47,11 @@ class DistillationTrainer(Units, Teaching, TrainedObjectives, ExactEvaluation, P
     `loss_<name>`, evaluation `eval_loss`, `eval_loss_<name>`, `eval_agreement` and `eval_teacher_<metric>`. Weights
     and temperatures with a schedule are logged as they were in the last step, as `<name>_weight` for instance; `loss`
     is the mean of what each step's weights and terms gave.
+
+    A loss that is NaN or infinite stops the run with a `FloatingPointError` that names the term, the step, and the
+    rows by their numbers in the data set; the teacher too, if its logits are at fault. No step waits for the device
+    for that: one looks when something is logged, evaluated or saved, and at the end. No checkpoint is written behind
+    such a loss.
 
     Args:
         model: The student. Exactly one of `model` and `model_init` is needed.
@@ -246,7 +252,15 @@ class DistillationTrainer(Units, Teaching, TrainedObjectives, ExactEvaluation, P
     # ---- Runs ----
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train; arguments are those of `transformers.Trainer.train`."""
+        """Train; arguments are those of `transformers.Trainer.train`.
+
+        SIGTERM ends it after the step in hand with a checkpoint, and with `SystemExit` of status 143; with several
+        processes after the next step whose number 10 divides. `resume_from_checkpoint=True` goes on from there.
+
+        Raises:
+            ValueError: for a checkpoint to resume from that is damaged or not there.
+            OSError: for a checkpoint that cannot be written; what was saved before is whole.
+        """
         self._forget_evaluation()
         return super().train(*args, **kwargs)
 
@@ -261,7 +275,9 @@ class DistillationTrainer(Units, Teaching, TrainedObjectives, ExactEvaluation, P
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> TrainOutput:
         self._train_means.reset()  # of an attempt with a larger batch that ran out of memory, too
-        return super()._inner_training_loop(*args, **kwargs)
+        output = super()._inner_training_loop(*args, **kwargs)
+        self._stop_if_not_finite(self._train_means, "training", self.train_dataset)  # the steps after the last log
+        return output
 
     def _forget_evaluation(self) -> None:
         """Let accelerate prepare the student for training, whatever was evaluated before.
@@ -313,7 +329,8 @@ class DistillationTrainer(Units, Teaching, TrainedObjectives, ExactEvaluation, P
             compute_metrics=self.compute_metrics,
             preprocess_logits_for_metrics=self.preprocess_logits_for_metrics,
         )
-        baseline.train()
+        flag = self.args.resume_from_checkpoint
+        baseline.train(resume_from_checkpoint=as_flag(flag, folder) if flag in ("True", "true") else None)
         if self.eval_dataset is not None:
             baseline.evaluate()
         baseline.save_model()

@@ -259,4 +259,4 @@ def run_against(
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
     }
     command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=kept | ours, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=kept | ours, cwd=tmp_path, capture_output=True, text=True, timeout=240)

@@ -27,6 +27,7 @@ NAMES = {"id2label": dict(enumerate(LABEL_NAMES)), "label2id": {name: i for i, n
 def letters_tokenizer(max_length=64):
     """RoBERTa's way: <s> a </s></s> b </s>, no segments, the pad id 1; words become letters, with other ids."""
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    # pragma: allowlist nextline secret
     vocabulary = {token: i for i, token in enumerate([*special, *"zyxwvutsrqponmlkjihgfedcba"])}
     vocabulary |= {f"##{letter}": len(vocabulary) + i for i, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}
     backend = Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>"))

@@ -122,7 +122,7 @@ class OutputCache:
         """Write the outputs of these rows in this order, for memory-mapping, unless an earlier call has."""
         digest = hashlib.blake2b(keys.tobytes(), digest_size=16).hexdigest()
         folder = self.folder / "columns"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)  # the store may have been deleted meanwhile
         with self.processes.local_main_process_first():
             written = (path for path in folder.glob(f"{digest}-*.arrow") if path.stem == f"{digest}-{checksum(path)}")
             return next(written, None) or self._write_chunks(keys, folder, digest)

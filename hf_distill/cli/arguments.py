@@ -25,6 +25,9 @@ class ModelArguments:
     teacher_revision: str | None = field(
         default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
     )
+    teacher_trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run Python files that come with the teacher. Not from a recipe."}
+    )
     fine_tune_teacher: bool = field(
         default=False,
         metadata={"help": "Fine-tune the teacher on the labelled rows first, into <output_dir>/teacher."},
@@ -38,6 +41,12 @@ class ModelArguments:
     student_model_name_or_path: str | None = field(
         default=None,
         metadata={"help": "Path or Hub id of a student, instead of layers of the teacher; its tokenizer may differ."},
+    )
+    student_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of that student on the Hub."}
+    )
+    student_trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run Python files that come with that student. Not from a recipe."}
     )
     student_num_hidden_layers: int | None = field(
         default=None, metadata={"help": "Make the student of so many of the teacher's layers, evenly spaced."}
@@ -73,6 +82,11 @@ class ModelArguments:
             )
         if self.teacher_model_name_or_path is None and self.fine_tune_teacher:
             raise ValueError("--fine_tune_teacher needs --teacher_model_name_or_path.")
+        if self.student_model_name_or_path is None and (self.student_revision or self.student_trust_remote_code):
+            raise ValueError(
+                "--student_revision and --student_trust_remote_code need --student_model_name_or_path; a student that "
+                "is made of the teacher is the teacher's revision and code."
+            )
         _ = self.layers  # a typo is an error now, not after an hour
 
     @property
@@ -248,14 +262,14 @@ class DataArguments:
         return None if self.text_column_names is None else self.text_column_names.split(",")
 
 
-def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """Load a model's tokenizer.
 
     Raises:
         OSError: if it has none.
     """
     try:
-        return AutoTokenizer.from_pretrained(name, revision=revision or "main")
+        return AutoTokenizer.from_pretrained(name, revision=revision or "main", trust_remote_code=trust_remote_code)
     except OSError as error:
         raise OSError(f"{name!r} has no tokenizer that can be loaded: {error}") from error
 
@@ -277,7 +291,7 @@ def parse(types: Iterable[Any], arguments: Sequence[str]) -> tuple[Any, ...]:
     recipe, flags = first.parse_known_args(arguments)
     # argparse lets the last flag win: the recipe goes before all of them.
     from_recipe = [] if recipe.config is None else _recipe_flags(recipe.config)
-    return _Parser(types, prog="hf-distill").parse_args_into_dataclasses([*from_recipe, *flags])
+    return _Parser(types, prog="hf-distill", allow_abbrev=False).parse_args_into_dataclasses([*from_recipe, *flags])
 
 
 def _recipe_flags(path: Path) -> list[str]:
@@ -287,9 +301,16 @@ def _recipe_flags(path: Path) -> list[str]:
         raise ValueError(f"The recipe {path.name} is not YAML: {error}") from None
     if not isinstance(recipe, dict):
         raise ValueError(f"The recipe {path.name} must map names of flags to values, got {type(recipe).__name__}.")
-    return [
-        word for name, value in recipe.items() if value is not None for word in (f"--{name}", _as_text(name, value))
-    ]
+    for name, value in recipe.items():
+        if not str(name).isidentifier():
+            raise ValueError(f"The recipe {path.name} has {name!r}, which is no name of a flag.")
+        if name.endswith("trust_remote_code") and value:
+            raise ValueError(
+                f"The recipe {path.name} sets `{name}`: whether code is run is not for a file to say, which others "
+                f"may have written. Pass --{name} True yourself if you trust the code."
+            )
+    # One word each: a value cannot be taken for another flag.
+    return [f"--{name}={_as_text(name, value)}" for name, value in recipe.items() if value is not None]
 
 
 def _as_text(name: str, value: Any) -> str:

@@ -32,6 +32,9 @@ class CacheArguments:
     teacher_revision: str | None = field(
         default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
     )
+    teacher_trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run Python files that come with the teacher. Not from a recipe."}
+    )
     teacher_cache_dir: str | None = field(
         default=None, metadata={"help": "Folder of the store. Unset: the one under HF_HOME that `train` uses, too."}
     )
@@ -56,8 +59,8 @@ class CacheArguments:
 def run(arguments: Sequence[str]) -> None:
     """Label every split that the flags name, and write the result where they say."""
     args, data = parse((CacheArguments, DataArguments), arguments)
-    teacher = load_teacher(args.teacher_model_name_or_path, args.teacher_revision)
-    tokenizer = load_tokenizer(args.teacher_model_name_or_path, args.teacher_revision)
+    which = (args.teacher_model_name_or_path, args.teacher_revision, args.teacher_trust_remote_code)
+    teacher, tokenizer = load_teacher(*which), load_tokenizer(*which)
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
         task, transfer = _load(data, teacher)

@@ -15,6 +15,7 @@ from transformers import (
     set_seed,
 )
 
+from hf_distill._checkpoints import as_flag
 from hf_distill._sources import Setting, Source, make_source
 from hf_distill.cli.arguments import DataArguments, ModelArguments, load_tokenizer, parse
 from hf_distill.cli.transfer import TransferSet, load_transfer
@@ -75,7 +76,7 @@ def run(arguments: Sequence[str]) -> None:
     student = _make_student(models, teacher, task)
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = DistillationTrainer(student, teacher, args, train_dataset=train, **common, **teaching)
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=as_flag(args.resume_from_checkpoint, args.output_dir))
     trainer.evaluate()
     for split in task.validation_splits[1:]:  # MNLI has two
         trainer.evaluate(rows[split], metric_key_prefix=split)
@@ -100,7 +101,11 @@ def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Tas
 
 def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel | None:
     """Load the teacher; None if the data carry its logits."""
-    name, revision = models.teacher_model_name_or_path, models.teacher_revision
+    name = models.teacher_model_name_or_path
+    from_hub: dict[str, Any] = {
+        "revision": models.teacher_revision,
+        "trust_remote_code": models.teacher_trust_remote_code,
+    }
     if name is None:
         if TEACHER_LOGITS not in task.datasets["train"].column_names:
             raise ValueError(
@@ -109,7 +114,7 @@ def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel | None:
             )
         return None
     try:
-        return _load_new_head(name, revision, task) if models.fine_tune_teacher else load_teacher(name, revision)
+        return _load_new_head(name, task, **from_hub) if models.fine_tune_teacher else load_teacher(name, **from_hub)
     except OSError as error:
         raise OSError(f"The teacher {name!r} cannot be loaded: {error}") from error
 
@@ -118,23 +123,27 @@ def _load_tokenizers(
     models: ModelArguments, data: DataArguments
 ) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase | None]:
     """Return the tokenizer of the rows, and the teacher's if it is another one than the student's."""
+    of_student = (models.student_revision, models.student_trust_remote_code)
     if models.teacher_model_name_or_path is None:
-        return load_tokenizer(cast(str, models.student_model_name_or_path)), None
-    teacher = load_tokenizer(models.teacher_model_name_or_path, models.teacher_revision)
+        return load_tokenizer(cast(str, models.student_model_name_or_path), *of_student), None
+    teacher = load_tokenizer(
+        models.teacher_model_name_or_path, models.teacher_revision, models.teacher_trust_remote_code
+    )
     if models.student_model_name_or_path is None:
         return teacher, None
-    student = load_tokenizer(models.student_model_name_or_path)
+    student = load_tokenizer(models.student_model_name_or_path, *of_student)
     if student.get_vocab() == teacher.get_vocab():
         return teacher, None
     teacher.model_max_length = min(data.max_seq_length, teacher.model_max_length)
     return student, teacher
 
 
-def _load_new_head(name: str, revision: str | None, task: Task) -> PreTrainedModel:
+def _load_new_head(name: str, task: Task, revision: str | None, trust_remote_code: bool) -> PreTrainedModel:
     names = task.label_names or ["score"]
     return AutoModelForSequenceClassification.from_pretrained(
         name,
         revision=revision or "main",
+        trust_remote_code=trust_remote_code,
         dtype="float32",
         num_labels=len(names),
         id2label=dict(enumerate(names)),
@@ -198,8 +207,12 @@ def _make_student(models: ModelArguments, teacher: PreTrainedModel | None, task:
 
 def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: Task) -> PreTrainedModel:
     name = models.student_model_name_or_path
+    from_hub: dict[str, Any] = {
+        "revision": models.student_revision,
+        "trust_remote_code": models.student_trust_remote_code,
+    }
     if teacher is None:
-        return _load_new_head(cast(str, name), None, task)
+        return _load_new_head(cast(str, name), task, **from_hub)
     if name is None:
         return create_student(
             teacher, models.student_num_hidden_layers, layers=models.layers, architecture=models.student_architecture
@@ -207,6 +220,8 @@ def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: 
     config = teacher.config
     return AutoModelForSequenceClassification.from_pretrained(
         name,
+        revision=models.student_revision or "main",
+        trust_remote_code=models.student_trust_remote_code,
         dtype="float32",
         num_labels=config.num_labels,
         id2label=config.id2label,

@@ -70,7 +70,12 @@ def write_labelled(splits: Mapping[str, Dataset], folder: str | os.PathLike, tea
         splits: What [`with_teacher_logits`] returns, by name.
         folder: Made if it is not there; files of the same names are replaced.
         teacher: What a reader is to know of the teacher.
+
+    Raises:
+        ValueError: for the name of a split that could lead out of the folder.
     """
+    if odd := [name for name in splits if not name.replace("_", "").replace(".", "").replace("-", "").isalnum()]:
+        raise ValueError(f"A split is named {odd[0]!r}, which is no name for a file. Rename it.")
     for name, dataset in splits.items():
         write_whole(Path(folder), f"{name}.parquet", dataset.to_parquet)
     text = json.dumps(publishable(dict(teacher)), indent=2, ensure_ascii=False) + "\n"

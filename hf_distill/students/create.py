@@ -68,7 +68,9 @@ def create_student(
     kept = _kept_layers(config.num_hidden_layers, num_hidden_layers, layers)
     copy_layers = keep_layers if architecture in (None, config.model_type) else bert_to_distilbert
     if not isinstance(teacher, PreTrainedModel):
-        teacher = AutoModelForSequenceClassification.from_pretrained(teacher, config=config, dtype=torch.float32)
+        teacher = AutoModelForSequenceClassification.from_pretrained(
+            teacher, config=config, dtype=torch.float32, trust_remote_code=False
+        )
     student = copy_layers(cast(PreTrainedModel, teacher), kept)
     if freeze_embeddings:
         student.get_input_embeddings().requires_grad_(False)
@@ -78,7 +80,7 @@ def create_student(
 def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTrainedConfig:
     """The teacher's config, so that impossible wishes are refused before weights are loaded."""
     if isinstance(teacher, (str, os.PathLike)):
-        config = AutoConfig.from_pretrained(teacher)
+        config = AutoConfig.from_pretrained(teacher, trust_remote_code=False)
     elif isinstance(teacher, PreTrainedModel):
         config = teacher.config
     else:
