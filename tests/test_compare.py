@@ -244,6 +244,15 @@ def test_a_second_set_is_scored_apart(pair, texts, tokenizer):
     assert report["models"]["student"]["shifted"]["retention"] == alone["models"]["student"]["retention"]
 
 
+def test_a_second_set_may_have_its_classes_in_another_order(pair, texts, tokenizer):
+    names = LABEL_NAMES[::-1]
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    rows = {"text": texts["text"][:], "label": [names.index(LABEL_NAMES[i]) for i in texts["label"]]}
+    report = compare(pair, texts, tokenizer, shifted_dataset=Dataset.from_dict(rows, features=features))
+    for model in report["models"].values():
+        assert model["shifted"]["metrics"] == model["metrics"]
+
+
 def test_the_batch_size_changes_nothing(pair, texts, tokenizer):
     assert numbers(compare(pair, texts, tokenizer, batch_size=7)) == numbers(compare(pair, texts, tokenizer))
 

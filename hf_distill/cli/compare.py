@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, List, Value
 
 from hf_distill.cli.arguments import DataArguments, parse
 from hf_distill.data import Task, load_text_dataset
@@ -105,4 +105,9 @@ def _load_shifted(file: str | None, task: Task, data: DataArguments) -> Dataset 
     shifted = load_text_dataset(
         validation_file=file, text_column_names=task.text_columns, label_column_name=data.label_column_name
     )
-    return shifted.datasets["validation"]
+    rows, names = shifted.datasets["validation"], shifted.label_names
+    if shifted.problem_type == "multi_label_classification" and names is not None:
+        # 0 or 1 for the classes that this file has, which need not be those of the other.
+        chosen = [[name for name, is_on in zip(names, row, strict=True) if is_on] for row in rows["label"]]
+        rows = rows.remove_columns("label").add_column("label", chosen, feature=List(Value("string")))
+    return rows

@@ -60,8 +60,8 @@ def compare_models(
             columns, if there are one or two.
         label_column: Unset: `label`, else `labels`, if there is one. Rows without a label (null, -1, -100, NaN) count
             for fidelity alone.
-        label_names: Names of the classes by id; unset, the data set's, else the teacher's. Classes of all models are
-            aligned by name.
+        label_names: The classes in the order of ids that the data set does not name, and in which the report has
+            them; unset, the data set's order, else the teacher's. Classes of all models are aligned by name.
         metric_name: The score to decide by. Unset: the first that the problem type has, e.g. accuracy.
         margin: How much worse a student may be to be called non-inferior; 0.01 is one point.
         shifted_dataset: Rows of another kind, with the same columns, to see what is left of the scores there.
@@ -77,38 +77,29 @@ def compare_models(
         TypeError: for models of another kind.
         ValueError: for models, rows or labels that do not fit together, before anything is measured.
     """
-    if not 0 < margin < 1 or not 0 < confidence_level < 1 or latency_rounds < 0 or num_resamples < 100:
-        raise ValueError(
-            "`margin` and `confidence_level` must be between 0 and 1, `latency_rounds` at least 0 and `num_resamples` "
-            f"at least 100, got {margin}, {confidence_level}, {latency_rounds} and {num_resamples}."
-        )
+    _check_numbers(margin, confidence_level, latency_rounds, num_resamples)
     contenders = make_contenders(models, processing_class, max_length)
     problem_type = _problem_type(contenders)
     metrics = _metric_names(metric_name, problem_type)
-    sets = [
-        read_evaluation_set(rows, problem_type, contenders[0].first, text_columns, label_column, label_names)
-        for rows in (dataset, shifted_dataset)
-        if rows is not None
-    ]
-    if len(sets) > 1 and not sets[1].units.is_labelled.all():
-        raise ValueError("`shifted_dataset` is there for its scores, and has rows without a label. Leave them out.")
+    teacher = contenders[0].first
+    sets = [read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)]
+    if shifted_dataset is not None:
+        names = sets[0].units.names  # one order for both: F1 must know which class is the positive one
+        sets.append(read_evaluation_set(shifted_dataset, problem_type, teacher, text_columns, label_column, names))
+        if not sets[1].units.is_labelled.all():
+            raise ValueError("`shifted_dataset` is there for its scores, and has rows without a label. Drop them.")
     outputs = _run(contenders, sets, batch_size)
     comparison = Comparison(
         sets[0].units, outputs[0], metrics, margin, Resampling(num_resamples, confidence_level, seed)
     )
+    shifted = describe_shifted(sets[1].units, outputs[1], metrics, comparison.how) if len(sets) > 1 else {}
     costs = describe_costs(contenders, sets[0].units.texts, latency_rounds)
     columns = {
-        contender.name: {
-            **_describe(contender),
-            **comparison.describe(contender.name),
-            "shifted": None,
-            "cost": costs[contender.name],
+        c.name: {
+            **_describe(c), **comparison.describe(c.name), "shifted": shifted.get(c.name), "cost": costs[c.name]
         }
-        for contender in contenders
-    }
-    if len(sets) > 1:
-        for model, found in describe_shifted(sets[1].units, outputs[1], metrics, comparison.how).items():
-            columns[model]["shifted"] = found
+        for c in contenders
+    }  # fmt: skip
     task = {
         "name": name,
         "problem_type": problem_type,
@@ -121,6 +112,14 @@ def compare_models(
         "num_resamples": num_resamples,
     }
     return _report(columns, task, comparison)
+
+
+def _check_numbers(margin: float, confidence_level: float, latency_rounds: int, num_resamples: int) -> None:
+    if not 0 < margin < 1 or not 0 < confidence_level < 1 or latency_rounds < 0 or num_resamples < 100:
+        raise ValueError(
+            "`margin` and `confidence_level` must be between 0 and 1, `latency_rounds` at least 0 and `num_resamples` "
+            f"at least 100, got {margin}, {confidence_level}, {latency_rounds} and {num_resamples}."
+        )
 
 
 def _problem_type(contenders: Sequence[Contender]) -> str:

@@ -101,7 +101,7 @@ def read_evaluation_set(
         teacher: It says what the classes are that the data set does not name.
         text_columns: A column of texts or the two of a pair, or of token classification the one with words.
         label_column: The label's.
-        label_names: Names of the classes by id.
+        label_names: The classes in the order that is wanted; ids that the data set does not name are of it.
 
     Raises:
         ValueError: for columns that are not there, or labels that do not fit.
@@ -115,7 +115,7 @@ def read_evaluation_set(
     is_token_level = problem_type == "token_classification"
     columns = _text_columns(dataset, text_columns, label_column, is_token_level)
     texts = _texts(dataset, columns)
-    given = _given_labels(dataset, label_column, is_token_level)
+    given = _given_labels(dataset, label_column)
     if is_token_level:
         lengths = np.array([len(words) for words in texts])
         of_rows = [_class_ids(labels or [None] * n, names) for labels, n in zip(given, lengths, strict=True)]
@@ -146,7 +146,7 @@ def _read_tokens(
         labels = np.concatenate([np.array(y)[is_counted] for y, is_counted in zip(given, counted, strict=True)])
         rows = np.repeat(np.arange(len(counted)), [is_counted.sum() for is_counted in counted])
     else:
-        labels = _row_labels(_given_labels(dataset, label_column, False), problem_type, names)
+        labels = _row_labels(_given_labels(dataset, label_column), problem_type, names)
         rows = np.arange(len(labels))
     units = Units(problem_type, names, labels, rows, texts, lengths, "tokens")
     return EvaluationSet(units, dataset, [], teacher.tokenizer)
@@ -209,14 +209,20 @@ def _class_names(
     return names + [name for i, name in enumerate(theirs) if i not in known]
 
 
-def _given_labels(dataset: Dataset, column: str | None, is_token_level: bool) -> list[Any]:
-    """Labels as the data give them, those of a multi-label row as names; None where there is none."""
+def _given_labels(dataset: Dataset, column: str | None) -> list[Any]:
+    """Labels as the data give them, those of a `ClassLabel` as names; None where there is none."""
     if column is None:
         return [None] * len(dataset)
-    of_list = getattr(dataset.features[column], "feature", None)
-    if isinstance(of_list, ClassLabel) and not is_token_level:
-        return [None if ids is None else [of_list.int2str(i) for i in ids if i >= 0] for ids in dataset[column]]
-    return list(dataset[column])
+    feature, values = dataset.features[column], list(dataset[column])
+    if isinstance(feature, ClassLabel):
+        return [_name_of(feature, i) for i in values]
+    if isinstance(of_list := getattr(feature, "feature", None), ClassLabel):
+        return [None if ids is None else [_name_of(of_list, i) for i in ids] for ids in values]
+    return values
+
+
+def _name_of(feature: ClassLabel, label: int | None) -> str | None:
+    return None if label is None or label < 0 else feature.names[label]
 
 
 def _row_labels(given: Sequence[Any], problem_type: str, names: list[str]) -> np.ndarray:
