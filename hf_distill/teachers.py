@@ -1,5 +1,6 @@
 """Teachers: from a batch to `ClassifierOutputs`; frozen, without a graph, on their own inputs."""
 
+import contextlib
 import inspect
 import math
 import os
@@ -10,12 +11,12 @@ from typing import Any
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill import functional
 from hf_distill.outputs import COLUMNS, TEACHER_LOGITS, Batch, ClassifierOutputs
-from hf_distill.problem_types import ProblemType, without_adapter
+from hf_distill.problem_types import ProblemType, auto_model, problem_type_of_head, without_adapter
 from hf_distill.reading import prepare_to_show, read_outputs
 
 logger = logging.get_logger(__name__)
@@ -334,13 +335,20 @@ class EnsembleTeacher(BaseTeacher):
 
 
 def load_teacher(name_or_path: str | os.PathLike, revision: str | None = None) -> PreTrainedModel:
-    """Load a sequence classifier in float32, and warn loudly if its head is not among the weights.
+    """Load a model in float32 with the head that it was saved with, and warn loudly if that is not there.
+
+    Without a head for words among its weights it becomes a sequence classifier.
 
     Raises:
         OSError: if there is no such model.
     """
-    model, info = AutoModelForSequenceClassification.from_pretrained(
-        name_or_path, revision=revision or "main", dtype=torch.float32, output_loading_info=True
+    revision = revision or "main"
+    architectures: list[str] = []
+    with contextlib.suppress(OSError):  # an adapter has no config of its own
+        architectures = AutoConfig.from_pretrained(name_or_path, revision=revision).architectures or []
+    of_head = next(filter(None, map(problem_type_of_head, architectures)), "")
+    model, info = auto_model(of_head).from_pretrained(
+        name_or_path, revision=revision, dtype=torch.float32, output_loading_info=True
     )
     if info["missing_keys"]:
         logger.warning(

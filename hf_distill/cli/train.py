@@ -6,23 +6,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import numpy as np
-import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets
-from transformers import (
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    set_seed,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from hf_distill._sources import Setting, Source, make_source
 from hf_distill.cli.arguments import DataArguments, ModelArguments, load_tokenizer, parse
 from hf_distill.cli.transfer import TransferSet, load_transfer
 from hf_distill.data import Task, read_teacher
+from hf_distill.data.checks import are_labelled
 from hf_distill.labels import label2id_of
 from hf_distill.outputs import TEACHER_LOGITS
-from hf_distill.problem_types import PROBLEM_TYPES
+from hf_distill.problem_types import PROBLEM_TYPES, auto_model, problem_type_of_head
 from hf_distill.reporting import measure_latency, summary
 from hf_distill.students import create_student
 from hf_distill.teachers import load_teacher
@@ -40,8 +34,8 @@ def run(arguments: Sequence[str]) -> None:
             "True, or choose the texts by `hf-distill cache`."
         )
     task, transfer = _load(data, args)
-    teacher = _load_teacher(models, task)
-    tokenizer, own = _load_tokenizers(models, data)
+    teacher = _load_teacher(models, task, data.problem_type)
+    tokenizer, own = _load_tokenizers(models, data, task)
     label2id = None if teacher is None else label2id_of(teacher.config)
     rows, train = _tokenize(task, transfer, tokenizer, label2id, data, args, keep_text=own is not None)
     common = {
@@ -89,7 +83,7 @@ def run(arguments: Sequence[str]) -> None:
         trainer.record["teacher"] = described or None
     if transfer is not None:
         trainer.record["dataset"]["transfer"] = transfer.report
-    _finish(trainer, compared, rows[task.validation_splits[0]], own, task.text_columns)
+    _finish(trainer, compared, rows[task.validation_splits[0]], own, task)
 
 
 def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Task, TransferSet | None]:
@@ -98,8 +92,8 @@ def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Tas
         return task, load_transfer(data, task.text_columns, PROBLEM_TYPES[task.problem_type], task.datasets)
 
 
-def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel | None:
-    """Load the teacher; None if the data carry its logits."""
+def _load_teacher(models: ModelArguments, task: Task, problem_type: str | None) -> PreTrainedModel | None:
+    """Load the teacher, whose config may leave open what `problem_type` says; None if the data carry its logits."""
     name, revision = models.teacher_model_name_or_path, models.teacher_revision
     if name is None:
         if TEACHER_LOGITS not in task.datasets["train"].column_names:
@@ -109,21 +103,25 @@ def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel | None:
             )
         return None
     try:
-        return _load_new_head(name, revision, task) if models.fine_tune_teacher else load_teacher(name, revision)
+        teacher = _load_new_head(name, revision, task) if models.fine_tune_teacher else load_teacher(name, revision)
     except OSError as error:
         raise OSError(f"The teacher {name!r} cannot be loaded: {error}") from error
+    if teacher.config.problem_type is None and problem_type_of_head(type(teacher).__name__) is None:
+        teacher.config.problem_type = cast(Any, problem_type)
+    task.check_model(teacher)
+    return teacher
 
 
 def _load_tokenizers(
-    models: ModelArguments, data: DataArguments
+    models: ModelArguments, data: DataArguments, task: Task
 ) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase | None]:
     """Return the tokenizer of the rows, and the teacher's if it is another one than the student's."""
     if models.teacher_model_name_or_path is None:
-        return load_tokenizer(cast(str, models.student_model_name_or_path)), None
-    teacher = load_tokenizer(models.teacher_model_name_or_path, models.teacher_revision)
+        return load_tokenizer(cast(str, models.student_model_name_or_path), for_words=task.has_words), None
+    teacher = load_tokenizer(models.teacher_model_name_or_path, models.teacher_revision, task.has_words)
     if models.student_model_name_or_path is None:
         return teacher, None
-    student = load_tokenizer(models.student_model_name_or_path)
+    student = load_tokenizer(models.student_model_name_or_path, for_words=task.has_words)
     if student.get_vocab() == teacher.get_vocab():
         return teacher, None
     teacher.model_max_length = min(data.max_seq_length, teacher.model_max_length)
@@ -132,14 +130,14 @@ def _load_tokenizers(
 
 def _load_new_head(name: str, revision: str | None, task: Task) -> PreTrainedModel:
     names = task.label_names or ["score"]
-    return AutoModelForSequenceClassification.from_pretrained(
+    return auto_model(task.problem_type).from_pretrained(
         name,
         revision=revision or "main",
         dtype="float32",
         num_labels=len(names),
         id2label=dict(enumerate(names)),
         label2id={label: i for i, label in enumerate(names)},
-        problem_type=task.problem_type,
+        problem_type=None if task.has_words else task.problem_type,  # there the head says it
     )
 
 
@@ -205,7 +203,7 @@ def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: 
             teacher, models.student_num_hidden_layers, layers=models.layers, architecture=models.student_architecture
         )
     config = teacher.config
-    return AutoModelForSequenceClassification.from_pretrained(
+    return auto_model(task.problem_type).from_pretrained(
         name,
         dtype="float32",
         num_labels=config.num_labels,
@@ -218,8 +216,7 @@ def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: 
 def _describe(task: Task, rows: DatasetDict, train: Dataset) -> dict[str, Any]:
     """Return what the record says of the data and the command."""
     split = task.validation_splits[0]
-    is_labelled = PROBLEM_TYPES[task.problem_type].is_labelled(torch.tensor(np.array(train["labels"])))
-    num_labelled = int(is_labelled.sum())
+    num_labelled = sum(are_labelled(train, PROBLEM_TYPES[task.problem_type]))
     dataset = {
         "id": task.dataset_id,
         "config": task.config_name,
@@ -236,7 +233,7 @@ def _finish(
     compared: Mapping[str, PreTrainedModel],
     rows: Dataset,
     own: PreTrainedTokenizerBase | None,
-    text_columns: Sequence[str],
+    task: Task,
 ) -> None:
     """Save student, record and card, print the table, and push if that was asked for."""
     if trainer.is_world_process_zero():
@@ -244,8 +241,9 @@ def _finish(
         text = {name: rows[:1][name] for name in tokenizer.model_input_names}
         inputs = dict.fromkeys(compared, tokenizer.pad(text, return_tensors="pt"))
         if own is not None:
-            texts = (rows[0][name] for name in text_columns)
-            inputs["teacher"] = own(*texts, truncation=True, return_tensors="pt")
+            texts = (rows[0][name] for name in task.text_columns)
+            options = {"truncation": True, "return_tensors": "pt"}
+            inputs["teacher"] = own(*texts, is_split_into_words=task.has_words, **options)
         trainer.record["latency"] = measure_latency(compared, inputs)
     trainer.save_model(_internal_call=True)  # a push, if any, comes after the table
     trainer.create_model_card()

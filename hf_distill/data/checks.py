@@ -79,18 +79,21 @@ def labelled_rows(dataset: object, problem_type: ProblemType) -> datasets.Datase
     """
     if not isinstance(dataset, datasets.Dataset):
         raise TypeError(f"Only of a `datasets.Dataset` can the labelled rows be chosen, got {type(dataset).__name__}.")
-    column = _label_column(dataset)
-    if column is None:
-        # The labels of a language model are made of the text, batch by batch.
-        labelled = [not problem_type.has_label_names] * len(dataset)
-    elif problem_type.is_token_level:
-        labelled = [any(label != IGNORE_INDEX for label in labels) for labels in dataset[column]]
-    else:
-        labelled = problem_type.is_labelled(torch.tensor(_values(dataset, column))).tolist()
-    keep = [row for row, is_labelled in enumerate(labelled) if is_labelled]
+    keep = [row for row, has_label in enumerate(are_labelled(dataset, problem_type)) if has_label]
     if not keep:
         raise ValueError("No row has a label, so there is nothing to train a student on without its teacher.")
     return dataset if len(keep) == len(dataset) else dataset.select(keep)
+
+
+def are_labelled(dataset: datasets.Dataset, problem_type: ProblemType) -> list[bool]:
+    """Say of each row whether it has a label."""
+    column = _label_column(dataset)
+    if column is None:
+        # The labels of a language model are made of the text, batch by batch.
+        return [not problem_type.has_label_names] * len(dataset)
+    if problem_type.is_token_level:
+        return [any(label != IGNORE_INDEX for label in labels) for labels in dataset[column]]
+    return problem_type.is_labelled(torch.tensor(_values(dataset, column))).tolist()
 
 
 def _label_column(dataset: datasets.Dataset) -> str | None:

@@ -50,11 +50,12 @@ def with_teacher_logits(text: Dataset, labelled: Dataset, label2id: Mapping[str,
     if task.problem_type == "multi_label_classification":
         values = [None if row is None or np.isnan(row).any() else np.flatnonzero(row).tolist() for row in labels]
         feature = List(ClassLabel(names=names))
-    elif task.label_names is not None:
+    elif task.problem_type == "single_label_classification":
         values = [None if label is None or label < 0 else label for label in labels]
         feature = ClassLabel(names=names)
     else:
-        values = [None if label is None or np.isnan(label) else label for label in labels]
+        values = [None if label is None or np.isnan(label).any() else label for label in labels]
+        feature = text.features["label"] if "label" in text.column_names else feature
     beside = text.select_columns(list(task.text_columns)).add_column("label", values, feature=feature)
     return concatenate_datasets([beside, logits], axis=1)
 
