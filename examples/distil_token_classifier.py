@@ -12,7 +12,6 @@ word's first token, with a tag or without. The last table compares teacher, stud
 import copy
 from dataclasses import dataclass, field
 
-from datasets import concatenate_datasets
 from transformers import AutoModelForTokenClassification, AutoTokenizer, HfArgumentParser, pipeline
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
@@ -36,9 +35,12 @@ def main():
     task = load_text_dataset(train_file=script.train_file, validation_file=script.validation_file)
     sentences = task.datasets["train"]
     num_labelled = min(script.max_labelled or len(sentences), len(sentences))
-    labelled = task.tokenize_dataset(sentences.select(range(num_labelled)), tokenizer)
-    untagged = sentences.select(range(num_labelled, len(sentences))).remove_columns("label")
-    train = concatenate_datasets([labelled, task.tokenize_dataset(untagged, tokenizer)])
+    sentences = sentences.map(  # None in place of the tags: a sentence without labels
+        lambda row, i: {"label": row["label"] if i < num_labelled else None},
+        with_indices=True,
+        features=sentences.features,
+    )
+    train = task.tokenize_dataset(sentences, tokenizer)
     validation = task.tokenize_dataset(task.datasets["validation"], tokenizer)
     common = {
         "eval_dataset": validation,
@@ -54,7 +56,7 @@ def main():
         label2id={name: i for i, name in enumerate(names)},
     )
     alone = args.without_teacher(f"{args.output_dir}/teacher", num_train_epochs=script.teacher_num_train_epochs)
-    DistillationTrainer(teacher, args=alone, train_dataset=labelled, **common).train()
+    DistillationTrainer(teacher, args=alone, train_dataset=train.select(range(num_labelled)), **common).train()
 
     student = create_student(teacher, num_hidden_layers=script.num_hidden_layers)
     untrained = copy.deepcopy(student)

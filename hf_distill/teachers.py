@@ -79,7 +79,9 @@ class BaseTeacher:
         outputs = self._outputs(batch)
         if outputs.logits is None:
             return outputs
-        logits = outputs.logits.float() / self.temperature
+        logits = outputs.logits.float()
+        if self.temperature != 1.0:  # of a language model they are half a gigabyte: no copy without need
+            logits = logits / self.temperature
         return replace(outputs, logits=logits if self.label_order is None else logits[..., self.label_order])
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
