@@ -34,10 +34,12 @@ class BaseTeacher:
         reads: What is read of it: names of fields of [`ClassifierOutputs`].
         label_order: Its class for each of the student's; None for the same order.
         temperature: What its logits are divided by, its calibration. The objective's temperature comes on top.
+        is_stored: Whether its outputs are columns of the data set.
     """
 
     columns: frozenset[str]
     needs: frozenset[str]
+    is_stored: bool = False
     reads: frozenset[str] = frozenset({"logits"})
     label_order: list[int] | None = None
     temperature: float = 1.0
@@ -194,6 +196,8 @@ class CachedTeacher(BaseTeacher):
         prefix: What the names of its columns start with: `teacher_logits`, `teacher_cls_states`.
     """
 
+    is_stored = True
+
     def __init__(self, prefix: str = "teacher_") -> None:
         self._columns = {name: prefix + name for name in COLUMNS}
         self.columns = frozenset(self._columns.values())
@@ -324,6 +328,7 @@ class EnsembleTeacher(BaseTeacher):
         self.members, self.mean_of = list(members), ensemble.mean_of
         self.columns = frozenset[str]().union(*(member.columns for member in members))
         self.needs = frozenset[str]().union(*(member.needs for member in members))
+        self.is_stored = all(member.is_stored for member in members)
         self.weights = torch.tensor(ensemble.normalised_weights())
 
     def bind(self, problem_type: ProblemType) -> None:

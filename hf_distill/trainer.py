@@ -246,6 +246,7 @@ class DistillationTrainer(Units, Teaching, TrainedObjectives, ExactEvaluation, P
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train; arguments are those of `transformers.Trainer.train`."""
         self._forget_evaluation()
+        self._check_stored_answers()
         return super().train(*args, **kwargs)
 
     def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from tiny import tiny_model, tiny_rows
 from transformers import EvalPrediction
 
 from hf_distill.cli import main
-from hf_distill.data import as_compute_metrics, load_text_dataset
+from hf_distill.data import as_compute_metrics, load_text_dataset, with_teacher_logits, write_labelled
 
 
 def load(tmp_path, labels, **arguments):
@@ -85,6 +86,24 @@ def test_the_names_of_vectors_are_the_models(tmp_path, tokenizer):
     assert all(map(math.isnan, labels[2]))
     with pytest.raises(ValueError, match="LABEL_2.*joy"):
         task.tokenize(tokenizer, label2id={"joy": 0, "anger": 1})
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem_type"),
+    [
+        ([[0.25, 1.0], [0.0, 0.5], None], MULTI),
+        ([[1.0, 0.0], [1.0, 1.0], None], MULTI),
+        ([[0.5, 2.0], [1.0, -1.0], None], REGRESSION),
+    ],
+)
+def test_vectors_come_back_from_a_data_set_with_logits(tmp_path, labels, problem_type):
+    task = load(tmp_path, labels, problem_type=problem_type)
+    logits = Dataset.from_dict({"teacher_logits": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]})
+    beside = with_teacher_logits(task.datasets["train"], logits, {"joy": 0, "anger": 1}, task)
+    write_labelled({"train": beside, "validation": beside}, tmp_path / "labelled", {})
+    again = load_text_dataset(dataset_name=str(tmp_path / "labelled"), problem_type=problem_type)
+    assert repr(again.datasets["train"]["label"][:]) == repr(task.datasets["train"]["label"][:])
+    assert again.datasets["train"]["teacher_logits"][:] == logits["teacher_logits"][:]
 
 
 def test_the_correlation_of_several_outputs_is_the_mean_over_them():

@@ -46,7 +46,7 @@ def check_dataset(
         )
     if {"label", "labels"} <= set(names):
         raise ValueError(f"The {role} data set has both `label` and `labels`. Remove the one that is not meant.")
-    label_column = _label_column(dataset)
+    label_column = label_column_of(dataset)
     labels = None
     if label_column is not None:
         if problem_type.is_token_level:
@@ -87,7 +87,7 @@ def labelled_rows(dataset: object, problem_type: ProblemType) -> datasets.Datase
 
 def are_labelled(dataset: datasets.Dataset, problem_type: ProblemType) -> list[bool]:
     """Say of each row whether it has a label."""
-    column = _label_column(dataset)
+    column = label_column_of(dataset)
     if column is None:
         # The labels of a language model are made of the text, batch by batch.
         return [not problem_type.has_label_names] * len(dataset)
@@ -96,7 +96,8 @@ def are_labelled(dataset: datasets.Dataset, problem_type: ProblemType) -> list[b
     return problem_type.is_labelled(torch.tensor(_values(dataset, column))).tolist()
 
 
-def _label_column(dataset: datasets.Dataset) -> str | None:
+def label_column_of(dataset: datasets.Dataset) -> str | None:
+    """Return `labels` or `label`, whichever is there."""
     return next((name for name in ("labels", "label") if name in dataset.column_names), None)
 
 
