@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from hf_distill import functional
 from hf_distill.outputs import COLUMNS, TEACHER_LOGITS, Batch, ClassifierOutputs
-from hf_distill.problem_types import ProblemType, auto_model, problem_type_of_head, without_adapter
+from hf_distill.problem_types import PROBLEM_TYPES, ProblemType, auto_model, problem_type_of_head, without_adapter
 from hf_distill.reading import prepare_to_show, read_outputs
 
 logger = logging.get_logger(__name__)
@@ -341,10 +341,17 @@ class EnsembleTeacher(BaseTeacher):
         return ClassifierOutputs(self._mean(logits, self.weights.to(logits.device)))
 
 
-def load_teacher(name_or_path: str | os.PathLike, revision: str | None = None) -> PreTrainedModel:
+def load_teacher(
+    name_or_path: str | os.PathLike, revision: str | None = None, problem_type: str | None = None
+) -> PreTrainedModel:
     """Load a model in float32 with the head that it was saved with, and warn loudly if that is not there.
 
     Without a head for words among its weights it becomes a sequence classifier.
+
+    Args:
+        name_or_path: A folder, or an id on the Hub.
+        revision: Branch, tag or commit on the Hub.
+        problem_type: What the classifier is for, if its config leaves it open.
 
     Raises:
         OSError: if there is no such model.
@@ -362,4 +369,7 @@ def load_teacher(name_or_path: str | os.PathLike, revision: str | None = None) -
             f"THE TEACHER WAS NEVER FINE-TUNED: {name_or_path} has no weights for {sorted(info['missing_keys'])}, so "
             "its head is random and a student would learn noise. Fine-tune it on the task first."
         )
+    is_open = model.config.problem_type is None and not of_head
+    if is_open and problem_type is not None and not PROBLEM_TYPES[problem_type].is_token_level:
+        model.config.problem_type = problem_type
     return model

@@ -54,7 +54,7 @@ class CacheArguments:
 def run(arguments: Sequence[str]) -> None:
     """Label every split that the flags name, and write the result where they say."""
     args, data = parse((CacheArguments, DataArguments), arguments)
-    teacher = load_teacher(args.teacher_model_name_or_path, args.teacher_revision)
+    teacher = load_teacher(args.teacher_model_name_or_path, args.teacher_revision, data.problem_type)
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
         task, transfer = _load(data, teacher)

@@ -16,7 +16,7 @@ from hf_distill.data import Task, read_teacher
 from hf_distill.data.checks import are_labelled
 from hf_distill.labels import label2id_of
 from hf_distill.outputs import TEACHER_LOGITS
-from hf_distill.problem_types import PROBLEM_TYPES, auto_model, problem_type_of_head
+from hf_distill.problem_types import PROBLEM_TYPES, auto_model
 from hf_distill.reporting import measure_latency, summary
 from hf_distill.students import create_student
 from hf_distill.teachers import load_teacher
@@ -103,11 +103,11 @@ def _load_teacher(models: ModelArguments, task: Task, problem_type: str | None) 
             )
         return None
     try:
-        teacher = _load_new_head(name, revision, task) if models.fine_tune_teacher else load_teacher(name, revision)
+        if models.fine_tune_teacher:
+            return _load_new_head(name, revision, task)
+        teacher = load_teacher(name, revision, problem_type)
     except OSError as error:
         raise OSError(f"The teacher {name!r} cannot be loaded: {error}") from error
-    if teacher.config.problem_type is None and problem_type_of_head(type(teacher).__name__) is None:
-        teacher.config.problem_type = cast(Any, problem_type)
     task.check_model(teacher)
     return teacher
 
