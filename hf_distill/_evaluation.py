@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, cast
 
+import datasets
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging
 
-from hf_distill._running import ChanceGuard, RunningMeans, StudentGuard
+from hf_distill._running import ChanceGuard, EarlyLook, RunningMeans, StudentGuard
+from hf_distill.data.checks import label_column_of
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.labels import id2label_of
 from hf_distill.objectives import DistillationLoss
@@ -21,6 +23,8 @@ from hf_distill.problem_types import ProblemType
 from hf_distill.teachers import BaseTeacher
 
 logger = logging.get_logger(__name__)
+
+_ROWS_LOOKED_AT = 2000  # of stored answers; the guard wants 1,000, some of which may have no label
 
 
 class ExactEvaluation(Trainer):
@@ -46,6 +50,8 @@ class ExactEvaluation(Trainer):
         has_commonest = self.problem_type.is_exclusive and self.problem_type.has_label_names
         self._chance_guard = ChanceGuard(self.class_names, self.args.device) if has_commonest else None
         self._student_guard = StudentGuard(self.args.device) if self.problem_type.is_exclusive else None
+        self.pop_callback(EarlyLook)
+        self.add_callback(EarlyLook(self._check_teacher_at_chance))
         terms = list(self.distillation_loss.weights)
         self._train_means = RunningMeans([*terms, "labelled"], self.args.device)
         is_known = self.teacher is not None and self.teacher.shows_logits
@@ -92,6 +98,23 @@ class ExactEvaluation(Trainer):
     def _check_teacher_at_chance(self) -> None:
         if self._chance_guard is not None:
             self._chance_guard.check(self.accelerator)
+
+    def _check_stored_answers(self) -> None:
+        """Look for a teacher at chance before the first step, where its logits are known beforehand."""
+        rows, guard, teacher = self.train_dataset, self._chance_guard, self.teacher
+        if guard is None or teacher is None or not (teacher.is_stored and teacher.shows_logits):
+            return
+        if not isinstance(rows, datasets.Dataset) or (labels := label_column_of(rows)) is None:
+            return
+        if self.accelerator.is_main_process:
+            # From all over the data set, which may be sorted.
+            sample = rows.with_format(None).select(range(0, len(rows), max(1, len(rows) // _ROWS_LOOKED_AT)))
+            sample = sample.select_columns([labels, *teacher.needs])
+            answers = [teacher({name: torch.tensor([row[name]]) for name in teacher.needs}).logits for row in sample]
+            logits = torch.cat([logits.flatten(end_dim=-2) for logits in answers]).to(self.args.device)
+            of_units = torch.cat([torch.tensor(row[labels]).reshape(-1) for row in sample]).to(self.args.device)
+            guard.add(logits, of_units, torch.ones_like(of_units, dtype=torch.bool))
+        self._check_teacher_at_chance()
 
     def _named(self, means: dict[str, float]) -> dict[str, float]:
         """Name the means as logs do; the share of labelled units only where it says something."""

@@ -1,11 +1,13 @@
 """Running sums over units that are exact over accumulation steps, processes and uneven last batches."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
 from hf_distill.functional import IGNORE_INDEX
@@ -161,6 +163,25 @@ class ChanceGuard:
                 f"{rows[commonest].item() / num_rows:.1%}. Was it fine-tuned on this task, and do its labels mean "
                 "what the data's do? A student learns what its teacher does."
             )
+
+
+class EarlyLook(TrainerCallback):
+    """Calls a function once in a run, after the step by which so many rows were seen: the first log may be late.
+
+    Args:
+        look: What to call.
+        num_rows: How many rows.
+    """
+
+    def __init__(self, look: Callable[[], None], num_rows: int = 1000) -> None:
+        self.look, self.num_rows = look, num_rows
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        of_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        if state.global_step == math.ceil(self.num_rows / of_step):
+            self.look()
 
 
 class StudentGuard:

@@ -32,14 +32,15 @@ def match_labels(names: Sequence[str], label2id: Mapping[str, int]) -> list[int]
         label2id: A model's ids by name; it may know further labels.
 
     Returns:
-        `(len(names),)`, ids; 0, 1, ... if the model's names are placeholders, which say nothing about the order.
+        `(len(names),)`, ids; 0, 1, ... if either side's names are placeholders, which say nothing about the order.
 
     Raises:
         ValueError: if a name is not there, or only without regard to case and more than once.
     """
     if all(name in label2id for name in names):
         return [label2id[name] for name in names]
-    if label2id == {f"LABEL_{i}": i for i in range(len(names))}:
+    are_open = are_placeholders(dict(enumerate(names))) or are_placeholders({i: name for name, i in label2id.items()})
+    if are_open and sorted(label2id.values()) == list(range(len(names))):
         return list(range(len(names)))
     ids = {name.casefold(): i for name, i in label2id.items()}
     folded = [name.casefold() for name in names]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -134,6 +134,19 @@ PROBLEM_TYPES = {
 _HEADS = {"ForTokenClassification": "token_classification", "ForMaskedLM": "masked_lm"}
 
 
+def auto_model(problem_type: str) -> Any:
+    """Return the class of transformers that loads a model with the head of a problem type."""
+    import transformers
+
+    suffix = next((suffix for suffix, name in _HEADS.items() if name == problem_type), "ForSequenceClassification")
+    return getattr(transformers, f"AutoModel{suffix}")
+
+
+def problem_type_of_head(class_name: str) -> str | None:
+    """Return the problem type that the name of a model's class decides; None for a head for sequences, or none."""
+    return next((name for suffix, name in _HEADS.items() if class_name.endswith(suffix)), None)
+
+
 def without_adapter(model: nn.Module) -> nn.Module:
     """Return the model inside of a PEFT model, which takes any argument and names none; others as they are."""
     get_base_model = getattr(model, "get_base_model", None)
@@ -150,7 +163,7 @@ def resolve_problem_type(model: PreTrainedModel) -> ProblemType:
         ValueError: for a problem type that is not supported, or that the head contradicts.
     """
     config, head = model.config, type(without_adapter(model)).__name__
-    of_head = next((name for suffix, name in _HEADS.items() if head.endswith(suffix)), None)
+    of_head = problem_type_of_head(head)
     name = config.problem_type or of_head
     name = name or ("regression" if config.num_labels == 1 else "single_label_classification")
     if name not in PROBLEM_TYPES:

@@ -1,5 +1,6 @@
 """Teachers: from a batch to `ClassifierOutputs`; frozen, without a graph, on their own inputs."""
 
+import contextlib
 import inspect
 import math
 import os
@@ -10,13 +11,13 @@ from typing import Any
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill import functional
 from hf_distill._placement import is_placed, move, shard
 from hf_distill.outputs import COLUMNS, TEACHER_LOGITS, Batch, ClassifierOutputs
-from hf_distill.problem_types import ProblemType, without_adapter
+from hf_distill.problem_types import PROBLEM_TYPES, ProblemType, auto_model, problem_type_of_head, without_adapter
 from hf_distill.reading import prepare_to_show, read_outputs
 
 logger = logging.get_logger(__name__)
@@ -34,10 +35,12 @@ class BaseTeacher:
         reads: What is read of it: names of fields of [`ClassifierOutputs`].
         label_order: Its class for each of the student's; None for the same order.
         temperature: What its logits are divided by, its calibration. The objective's temperature comes on top.
+        is_stored: Whether its outputs are columns of the data set.
     """
 
     columns: frozenset[str]
     needs: frozenset[str]
+    is_stored: bool = False
     reads: frozenset[str] = frozenset({"logits"})
     label_order: list[int] | None = None
     temperature: float = 1.0
@@ -79,7 +82,9 @@ class BaseTeacher:
         outputs = self._outputs(batch)
         if outputs.logits is None:
             return outputs
-        logits = outputs.logits.float() / self.temperature
+        logits = outputs.logits.float()
+        if self.temperature != 1.0:  # of a language model they are half a gigabyte: no copy without need
+            logits = logits / self.temperature
         return replace(outputs, logits=logits if self.label_order is None else logits[..., self.label_order])
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
@@ -180,6 +185,8 @@ class CachedTeacher(BaseTeacher):
     Args:
         prefix: What the names of its columns start with: `teacher_logits`, `teacher_cls_states`.
     """
+
+    is_stored = True
 
     def __init__(self, prefix: str = "teacher_") -> None:
         self._columns = {name: prefix + name for name in COLUMNS}
@@ -311,6 +318,7 @@ class EnsembleTeacher(BaseTeacher):
         self.members, self.mean_of = list(members), ensemble.mean_of
         self.columns = frozenset[str]().union(*(member.columns for member in members))
         self.needs = frozenset[str]().union(*(member.needs for member in members))
+        self.is_stored = all(member.is_stored for member in members)
         self.weights = torch.tensor(ensemble.normalised_weights())
 
     def bind(self, problem_type: ProblemType) -> None:
@@ -324,29 +332,39 @@ class EnsembleTeacher(BaseTeacher):
 
 
 def load_teacher(
-    name_or_path: str | os.PathLike, revision: str | None = None, trust_remote_code: bool = False
+    name_or_path: str | os.PathLike,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    problem_type: str | None = None,
 ) -> PreTrainedModel:
-    """Load a sequence classifier in float32, and warn loudly if its head is not among the weights.
+    """Load a model in float32 with the head that it was saved with, and warn loudly if that is not there.
+
+    Without a head for words among its weights it becomes a sequence classifier.
 
     Args:
         name_or_path: A folder, or an id on the Hub.
         revision: Branch, tag or commit; a commit alone says which weights these are.
         trust_remote_code: Whether Python files that come with the model are run.
+        problem_type: What the classifier is for, if its config leaves it open.
 
     Raises:
         OSError: if there is no such model.
         ValueError: if the model needs code that comes with it, and that is not trusted.
     """
-    model, info = AutoModelForSequenceClassification.from_pretrained(
-        name_or_path,
-        revision=revision or "main",
-        dtype=torch.float32,
-        output_loading_info=True,
-        trust_remote_code=trust_remote_code,
+    where: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    architectures: list[str] = []
+    with contextlib.suppress(OSError):  # an adapter has no config of its own
+        architectures = AutoConfig.from_pretrained(name_or_path, **where).architectures or []
+    of_head = next(filter(None, map(problem_type_of_head, architectures)), "")
+    model, info = auto_model(of_head).from_pretrained(
+        name_or_path, dtype=torch.float32, output_loading_info=True, **where
     )
     if info["missing_keys"]:
         logger.warning(
             f"THE TEACHER WAS NEVER FINE-TUNED: {name_or_path} has no weights for {sorted(info['missing_keys'])}, so "
             "its head is random and a student would learn noise. Fine-tune it on the task first."
         )
+    is_open = model.config.problem_type is None and not of_head
+    if is_open and problem_type is not None and not PROBLEM_TYPES[problem_type].is_token_level:
+        model.config.problem_type = problem_type
     return model

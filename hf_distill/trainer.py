@@ -262,6 +262,7 @@ class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishi
             OSError: for a checkpoint that cannot be written; what was saved before is whole.
         """
         self._forget_evaluation()
+        self._check_stored_answers()
         return super().train(*args, **kwargs)
 
     def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:

@@ -4,13 +4,17 @@ import csv
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 from tiny import LABEL_NAMES, tiny_model, tiny_rows
 from transformers import DistilBertForSequenceClassification
+
+from hf_distill.cli import main
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 COMMON = ["--use_cpu", "--max_steps", "2", "--per_device_train_batch_size", "8", "--disable_tqdm", "true"]
@@ -108,6 +112,57 @@ def test_distil_multi_label_reads_the_original_files(tmp_path, tokenizer):
     assert "f1_micro" in output
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["problem_type"] == "multi_label_classification"
+
+
+def run_here(monkeypatch, script, *arguments):
+    """Run an example in this process, which has imported everything."""
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments), *COMMON])
+    runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+
+
+def test_pretrain_student_makes_a_general_student_that_goes_to_a_task(tmp_path, tokenizer, monkeypatch, capsys):
+    write_encoder(tmp_path / "encoder", tokenizer)
+    write_teacher(tmp_path / "teacher", tokenizer, 3, LABEL_NAMES)
+    write_custom_files(tmp_path, ("train.csv", "validation.csv", "text.txt"))
+    text = ["--train_file", tmp_path / "text.txt", "--validation_file", tmp_path / "text.txt", "--max_seq_length", 32]
+    given = [*text, "--teacher_model_name_or_path", tmp_path / "encoder", "--output_dir", tmp_path / "general"]
+    with pytest.raises(SystemExit, match="its head is random"):
+        run_here(monkeypatch, "pretrain_student.py", *given)
+    run_here(monkeypatch, "pretrain_student.py", *given, "--fine_tune_teacher", "--num_hidden_layers", 2)
+    assert "Perplexity of the masked words: teacher" in capsys.readouterr().out
+    record = json.loads((tmp_path / "general" / "distillation.json").read_text())
+    assert record["objectives"].keys() == {"kl", "ce", "hidden_cosine"}
+    main([
+        "train", *distil(tmp_path), "--student_model_name_or_path", f"{tmp_path}/general", "--max_steps", "1",
+        "--output_dir", f"{tmp_path}/out",
+    ])  # fmt: skip
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("general", "out"))
+    name = "bert.embeddings.word_embeddings.weight"
+    assert 0 < (before[name] - after[name]).abs().max() < 1e-3  # one step from where it was
+
+
+def distil(folder):
+    """Flags of `hf-distill train` for the files of `write_custom_files` and the teacher of `write_teacher`."""
+    return [
+        "--teacher_model_name_or_path", f"{folder}/teacher", "--train_file", f"{folder}/train.csv",
+        "--validation_file", f"{folder}/validation.csv", "--use_cpu", "--teacher_cache_dir", f"{folder}/cache",
+    ]  # fmt: skip
+
+
+def test_the_recipes_of_two_stages_run_one_after_the_other(tmp_path, tokenizer, capsys):
+    write_teacher(tmp_path / "teacher", tokenizer, 3, LABEL_NAMES)
+    write_custom_files(tmp_path, ("train.csv", "validation.csv", "text.txt"))
+    recipes, common = EXAMPLES / "two_stages", [*distil(tmp_path), "--num_train_epochs", "1"]
+    first = ["--student_num_hidden_layers", "2", "--output_dir", f"{tmp_path}/stage1"]
+    main(["train", "--config", str(recipes / "stage1.yaml"), *common, *first])
+    second = ["--student_model_name_or_path", f"{tmp_path}/stage1", "--output_dir", f"{tmp_path}/stage2"]
+    main(["train", "--config", str(recipes / "stage2.yaml"), *common, *second])
+    records = [json.loads((tmp_path / f"stage{i}" / "distillation.json").read_text()) for i in (1, 2)]
+    assert [record["objectives"].keys() for record in records] == [
+        {"embedding_mse", "hidden_mse", "attention_mse"},
+        {"kl", "ce"},
+    ]
+    assert records[1]["student"]["num_hidden_layers"] == 2
 
 
 def test_distil_an_ensemble_compares_it_with_one_teacher(tmp_path, tokenizer):

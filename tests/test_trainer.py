@@ -8,6 +8,7 @@ import torch
 from invariance import (
     HARD,
     SOFT,
+    make_args,
     make_trainer,
     reference_gradient,
     reference_terms,
@@ -15,8 +16,9 @@ from invariance import (
     trained_gradients,
 )
 from tiny import LABEL_NAMES, tiny_dataset, tiny_model, visible_to_caplog
-from transformers import DistilBertConfig, DistilBertForSequenceClassification
+from transformers import DistilBertConfig, DistilBertForSequenceClassification, TrainerCallback
 
+from hf_distill import DistillationTrainer
 from hf_distill.objectives import OBJECTIVES
 
 # ---- The loss ----
@@ -208,6 +210,49 @@ def test_a_teacher_at_chance_is_reported(dataset, tokenizer, tmp_path, caplog):
     with caplog.at_level("WARNING"), visible_to_caplog("hf_distill._running"):
         trainer.evaluate()
     assert "THE TEACHER IS AT CHANCE" in caplog.text
+
+
+def bad_teacher():
+    """It gives every row the same class."""
+    teacher = tiny_model(seed=1)
+    with torch.no_grad():
+        teacher.classifier.weight.zero_()
+        teacher.classifier.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
+    return teacher
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_stored_logits_at_chance_are_reported_before_the_first_step(tokenizer, tmp_path, caplog, members):
+    class Stop(TrainerCallback):
+        def on_step_begin(self, *_, **__):
+            raise KeyboardInterrupt
+
+    many = tiny_dataset(tokenizer, 120, seed=5)
+    trainer = DistillationTrainer(
+        tiny_model(), bad_teacher() if members == 1 else [bad_teacher(), bad_teacher()],
+        make_args(tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path / "cache")),
+        train_dataset=many, processing_class=tokenizer, callbacks=[Stop()],
+    )  # fmt: skip
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill._running"), pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert "THE TEACHER IS AT CHANCE" in caplog.text
+
+
+def test_a_live_teacher_at_chance_is_reported_once_a_thousand_rows_were_seen(tokenizer, tmp_path, caplog):
+    many = tiny_dataset(tokenizer, 120, seed=5)
+    steps = []
+
+    class Note(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            steps.append("AT CHANCE" in caplog.text)
+
+    trainer = make_trainer(
+        tiny_model(), bad_teacher(), many, tokenizer, tmp_path, callbacks=[Note()], logging_steps=100, max_steps=19,
+        per_device_train_batch_size=60,
+    )  # fmt: skip
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill._running"):
+        trainer.train()
+    assert steps == [False] * 17 + [True] * 2  # 60 rows a step
 
 
 def test_a_good_teacher_is_not_reported_as_at_chance(tokenizer, tmp_path, caplog):

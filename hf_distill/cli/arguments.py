@@ -12,6 +12,7 @@ import yaml
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase
 
 from hf_distill.data import Task, load_task, load_text_dataset
+from hf_distill.data.metrics import METRICS
 
 
 @dataclass
@@ -115,13 +116,15 @@ class DataArguments:
     )
     dataset_name: str | None = field(default=None, metadata={"help": "A data set on the Hub, or a folder."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of that data set."})
-    train_file: str | None = field(default=None, metadata={"help": "CSV, TSV, JSON or Parquet file to train on."})
+    train_file: str | None = field(
+        default=None, metadata={"help": "CSV, TSV, JSON or Parquet file to train on; or of words .conll, .bio, .iob."}
+    )
     validation_file: str | None = field(default=None, metadata={"help": "The same to evaluate on."})
     transfer_file: str | None = field(
         default=None,
         metadata={
-            "help": "Text without labels to distil on as well: .txt (one a line), CSV, TSV, JSON, Parquet; or several "
-            "files: a.txt,b.csv."
+            "help": "Text without labels to distil on as well: .txt (one a line), CSV, TSV, JSON, Parquet, .conll; or "
+            "several files: a.txt,b.csv."
         },
     )
     transfer_dataset_name: str | None = field(
@@ -152,12 +155,28 @@ class DataArguments:
         },
     )
     text_column_names: str | None = field(
-        default=None, metadata={"help": "Text column, or two of a pair: a,b. Unset: the string columns, if 1 or 2."}
+        default=None,
+        metadata={
+            "help": "Text column, or two of a pair: a,b. Unset: the string columns, if 1 or 2; of words tokens."
+        },
     )
-    label_column_name: str | None = field(default=None, metadata={"help": "Unset: label, else labels."})
+    label_column_name: str | None = field(
+        default=None, metadata={"help": "Unset: label, else labels; of words tags, ner_tags, labels or label."}
+    )
+    problem_type: str | None = field(
+        default=None,
+        metadata={
+            "help": "What kind of problem it is, if the type of the labels says another, or the teacher's config "
+            "leaves it open.",
+            "choices": list(METRICS),
+        },
+    )
     metric_name: str | None = field(
         default=None,
-        metadata={"help": "The number to compare models by, e.g. f1. Unset: accuracy, or pearson for regression."},
+        metadata={
+            "help": "The number to compare models by, e.g. f1. Unset: accuracy; or f1_micro (multi-label), pearson "
+            "(regression), entity_f1 (words)."
+        },
     )
     max_seq_length: int = field(default=128, metadata={"help": "Tokens after which a row is cut."})
     max_train_samples: int | None = field(
@@ -169,8 +188,9 @@ class DataArguments:
         sources = [self.task_name, self.dataset_name, self.train_file]
         if sum(source is not None for source in sources) > 1:
             raise ValueError("Say where the rows are: only one of --task_name, --dataset_name or --train_file.")
-        if self.task_name is not None and self.metric_name is not None:
-            raise ValueError("--metric_name is for your own data; a GLUE task has its own. Leave one out.")
+        for name in ("metric_name", "problem_type"):
+            if self.task_name is not None and getattr(self, name) is not None:
+                raise ValueError(f"--{name} is for your own data; a GLUE task has its own. Leave one out.")
         self._check_transfer()
         if self.max_seq_length < 3:
             raise ValueError(
@@ -252,6 +272,7 @@ class DataArguments:
             validation_file=self.validation_file,
             text_column_names=self.text_columns,
             label_column_name=self.label_column_name,
+            problem_type=self.problem_type,
             metric_name=self.metric_name,
             needs_validation=needs_validation,
         )
@@ -262,14 +283,20 @@ class DataArguments:
         return None if self.text_column_names is None else self.text_column_names.split(",")
 
 
-def load_tokenizer(name: str, revision: str | None = None, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Load a model's tokenizer.
+def load_tokenizer(
+    name: str, revision: str | None = None, trust_remote_code: bool = False, for_words: bool = False
+) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer, to tokenise texts or lists of words.
 
     Raises:
         OSError: if it has none.
     """
+    # RoBERTa's would take the words of a list for parts of one.
+    options = {"add_prefix_space": True} if for_words else {}
     try:
-        return AutoTokenizer.from_pretrained(name, revision=revision or "main", trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(
+            name, revision=revision or "main", trust_remote_code=trust_remote_code, **options
+        )
     except OSError as error:
         raise OSError(f"{name!r} has no tokenizer that can be loaded: {error}") from error
 

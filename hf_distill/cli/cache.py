@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
 from huggingface_hub import HfApi, get_token
@@ -60,10 +59,16 @@ def run(arguments: Sequence[str]) -> None:
     """Label every split that the flags name, and write the result where they say."""
     args, data = parse((CacheArguments, DataArguments), arguments)
     which = (args.teacher_model_name_or_path, args.teacher_revision, args.teacher_trust_remote_code)
-    teacher, tokenizer = load_teacher(*which), load_tokenizer(*which)
+    teacher = load_teacher(*which, problem_type=data.problem_type)
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
         task, transfer = _load(data, teacher)
+    if task.has_words and (args.output_dir or args.hub_dataset_id):
+        raise ValueError(
+            "The logits of words are of the teacher's own tokens, so they stay in the store. Leave --output_dir and "
+            "--hub_dataset_id out, and train with --cache_teacher_outputs and the same --teacher_cache_dir."
+        )
+    tokenizer = load_tokenizer(*which, for_words=task.has_words)
     cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.teacher_dtype, processes.device)
     splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
     if transfer is not None:
@@ -95,13 +100,12 @@ def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, Transfer
         names = list(id2label_of(teacher.config).values()) if problem_type.has_temperature else None
         return unlabelled_task(transfer.text, problem_type.name, names), transfer
     task = data.load(to_train=False)
+    task.check_model(teacher)
     transfer = load_transfer(data, task.text_columns, problem_type, task.datasets)
     if transfer is not None:
         features = next(iter(task.datasets.values())).features
-        none = {"single_label_classification": -1, "regression": np.nan}.get(
-            task.problem_type, [np.nan] * len(task.label_names or [])
-        )
-        unlabelled = transfer.text.add_column("label", [none] * len(transfer.text)).cast(features)
+        none = [task.no_label] * len(transfer.text)
+        unlabelled = transfer.text.add_column("label", none, feature=features["label"]).cast(features)
         labelled = [task.datasets["train"]] if "train" in task.datasets else []
         task.datasets["train"] = concatenate_datasets([*labelled, unlabelled])
     return task, transfer
@@ -118,7 +122,7 @@ def _label(
     seconds, computed = time.perf_counter() - start, cache.num_computed - before
     where = " on this process" if cache.processes.num_processes > 1 else ""
     cache.processes.print(f"{split}: {len(rows):,} rows in {seconds:.1f} s; the teacher ran on {computed:,}{where}.")
-    return with_teacher_logits(text, labelled, label2id, task)
+    return labelled if task.has_words else with_teacher_logits(text, labelled, label2id, task)
 
 
 def _write(splits: dict[str, Dataset], teacher: dict[str, Any], args: CacheArguments) -> None:

@@ -5,24 +5,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import numpy as np
-import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets
-from transformers import (
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    set_seed,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from hf_distill._checkpoints import as_flag
 from hf_distill._sources import Setting, Source, make_source
 from hf_distill.cli.arguments import DataArguments, ModelArguments, load_tokenizer, parse
 from hf_distill.cli.transfer import TransferSet, load_transfer
 from hf_distill.data import Task, read_teacher
+from hf_distill.data.checks import are_labelled
 from hf_distill.labels import label2id_of
 from hf_distill.outputs import TEACHER_LOGITS
-from hf_distill.problem_types import PROBLEM_TYPES
+from hf_distill.problem_types import PROBLEM_TYPES, auto_model
 from hf_distill.record import describe_machine
 from hf_distill.reporting import measure_latency, summary
 from hf_distill.students import create_student
@@ -41,8 +35,8 @@ def run(arguments: Sequence[str]) -> None:
             "True, or choose the texts by `hf-distill cache`."
         )
     task, transfer = _load(data, args)
-    teacher = _load_teacher(models, task)
-    tokenizer, own = _load_tokenizers(models, data)
+    teacher = _load_teacher(models, task, data.problem_type)
+    tokenizer, own = _load_tokenizers(models, data, task)
     label2id = None if teacher is None else label2id_of(teacher.config)
     rows, train = _tokenize(task, transfer, tokenizer, label2id, data, args, keep_text=own is not None)
     common = {
@@ -90,7 +84,7 @@ def run(arguments: Sequence[str]) -> None:
         trainer.record["teacher"] = described or None
     if transfer is not None:
         trainer.record["dataset"]["transfer"] = transfer.report
-    _finish(trainer, compared, rows[task.validation_splits[0]], own, task.text_columns)
+    _finish(trainer, compared, rows[task.validation_splits[0]], own, task)
 
 
 def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Task, TransferSet | None]:
@@ -99,8 +93,8 @@ def _load(data: DataArguments, args: DistillationTrainingArguments) -> tuple[Tas
         return task, load_transfer(data, task.text_columns, PROBLEM_TYPES[task.problem_type], task.datasets)
 
 
-def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel | None:
-    """Load the teacher; None if the data carry its logits."""
+def _load_teacher(models: ModelArguments, task: Task, problem_type: str | None) -> PreTrainedModel | None:
+    """Load the teacher, whose config may leave open what `problem_type` says; None if the data carry its logits."""
     name = models.teacher_model_name_or_path
     from_hub: dict[str, Any] = {
         "revision": models.teacher_revision,
@@ -114,24 +108,28 @@ def _load_teacher(models: ModelArguments, task: Task) -> PreTrainedModel | None:
             )
         return None
     try:
-        return _load_new_head(name, task, **from_hub) if models.fine_tune_teacher else load_teacher(name, **from_hub)
+        if models.fine_tune_teacher:
+            return _load_new_head(name, task, **from_hub)
+        teacher = load_teacher(name, problem_type=problem_type, **from_hub)
     except OSError as error:
         raise OSError(f"The teacher {name!r} cannot be loaded: {error}") from error
+    task.check_model(teacher)
+    return teacher
 
 
 def _load_tokenizers(
-    models: ModelArguments, data: DataArguments
+    models: ModelArguments, data: DataArguments, task: Task
 ) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase | None]:
     """Return the tokenizer of the rows, and the teacher's if it is another one than the student's."""
     of_student = (models.student_revision, models.student_trust_remote_code)
     if models.teacher_model_name_or_path is None:
-        return load_tokenizer(cast(str, models.student_model_name_or_path), *of_student), None
+        return load_tokenizer(cast(str, models.student_model_name_or_path), *of_student, task.has_words), None
     teacher = load_tokenizer(
-        models.teacher_model_name_or_path, models.teacher_revision, models.teacher_trust_remote_code
+        models.teacher_model_name_or_path, models.teacher_revision, models.teacher_trust_remote_code, task.has_words
     )
     if models.student_model_name_or_path is None:
         return teacher, None
-    student = load_tokenizer(models.student_model_name_or_path, *of_student)
+    student = load_tokenizer(models.student_model_name_or_path, *of_student, task.has_words)
     if student.get_vocab() == teacher.get_vocab():
         return teacher, None
     teacher.model_max_length = min(data.max_seq_length, teacher.model_max_length)
@@ -140,7 +138,7 @@ def _load_tokenizers(
 
 def _load_new_head(name: str, task: Task, revision: str | None, trust_remote_code: bool) -> PreTrainedModel:
     names = task.label_names or ["score"]
-    return AutoModelForSequenceClassification.from_pretrained(
+    return auto_model(task.problem_type).from_pretrained(
         name,
         revision=revision or "main",
         trust_remote_code=trust_remote_code,
@@ -148,7 +146,7 @@ def _load_new_head(name: str, task: Task, revision: str | None, trust_remote_cod
         num_labels=len(names),
         id2label=dict(enumerate(names)),
         label2id={label: i for i, label in enumerate(names)},
-        problem_type=task.problem_type,
+        problem_type=None if task.has_words else task.problem_type,  # there the head says it
     )
 
 
@@ -218,7 +216,7 @@ def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: 
             teacher, models.student_num_hidden_layers, layers=models.layers, architecture=models.student_architecture
         )
     config = teacher.config
-    return AutoModelForSequenceClassification.from_pretrained(
+    return auto_model(task.problem_type).from_pretrained(
         name,
         revision=models.student_revision or "main",
         trust_remote_code=models.student_trust_remote_code,
@@ -233,8 +231,7 @@ def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: 
 def _describe(task: Task, rows: DatasetDict, train: Dataset, arguments: Sequence[str]) -> dict[str, Any]:
     """Return what the record says of the data and the command."""
     split = task.validation_splits[0]
-    is_labelled = PROBLEM_TYPES[task.problem_type].is_labelled(torch.tensor(np.array(train["labels"])))
-    num_labelled = int(is_labelled.sum())
+    num_labelled = sum(are_labelled(train, PROBLEM_TYPES[task.problem_type]))
     dataset = {
         "id": task.dataset_id,
         "config": task.config_name,
@@ -252,7 +249,7 @@ def _finish(
     compared: Mapping[str, PreTrainedModel],
     rows: Dataset,
     own: PreTrainedTokenizerBase | None,
-    text_columns: Sequence[str],
+    task: Task,
 ) -> None:
     """Save student, record and card, print the table, and push if that was asked for."""
     if trainer.is_world_process_zero():
@@ -260,8 +257,9 @@ def _finish(
         text = {name: rows[:1][name] for name in tokenizer.model_input_names}
         inputs = dict.fromkeys(compared, tokenizer.pad(text, return_tensors="pt"))
         if own is not None:
-            texts = (rows[0][name] for name in text_columns)
-            inputs["teacher"] = own(*texts, truncation=True, return_tensors="pt")
+            texts = (rows[0][name] for name in task.text_columns)
+            options = {"truncation": True, "return_tensors": "pt"}
+            inputs["teacher"] = own(*texts, is_split_into_words=task.has_words, **options)
         trainer.record |= {"latency": measure_latency(compared, inputs), "machine": describe_machine()}
     trainer.save_model(_internal_call=True)  # a push, if any, comes after the table
     trainer.create_model_card()

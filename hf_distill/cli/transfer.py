@@ -17,7 +17,7 @@ from hf_distill.data import (
     out_of_domain_share,
     select_by_teacher,
 )
-from hf_distill.data.transfer import check_has_confidence, logits_column
+from hf_distill.data.transfer import check_has_confidence, has_confidence, logits_column
 from hf_distill.outputs import TEACHER_LOGITS
 from hf_distill.problem_types import ProblemType
 
@@ -50,7 +50,7 @@ class TransferSet:
         """
         num_labelled = len(rows) - len(self.text)
         labelled, transfer = rows.select(range(num_labelled)), rows.select(range(num_labelled, len(rows)))
-        if reference is not None and self.problem_type.has_temperature:
+        if reference is not None and has_confidence(self.problem_type):
             self.report["out_of_domain_share"] = out_of_domain_share(
                 logits_column(transfer), logits_column(reference), self.problem_type
             )
@@ -103,7 +103,8 @@ def load_transfer(
     sources: list[Dataset] = []
     for name in names:
         is_file = len(sources) < len(data.transfer_files)
-        sources.append(load_transfer_text(name if is_file else None, None if is_file else name, text_columns))
+        file, dataset_name = (name, None) if is_file else (None, name)
+        sources.append(load_transfer_text(file, dataset_name, text_columns, are_words=problem_type.is_token_level))
         text_columns = text_columns or [column for column in sources[0].column_names if column != TEACHER_LOGITS]
     if not sources or text_columns is None:
         return None

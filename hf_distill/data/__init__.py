@@ -3,6 +3,7 @@
 from hf_distill.data.files import load_text_dataset, load_transfer_text, unlabelled_task
 from hf_distill.data.glue import GLUE_TASKS, load_task
 from hf_distill.data.labelled import read_teacher, with_teacher_logits, write_labelled
+from hf_distill.data.masking import MaskingCollator, chunk_texts, mask_once
 from hf_distill.data.metrics import as_compute_metrics
 from hf_distill.data.soft_labels import soft_labels
 from hf_distill.data.task import Task
@@ -18,14 +19,17 @@ from hf_distill.data.transfer import (
 
 __all__ = [
     "GLUE_TASKS",
+    "MaskingCollator",
     "Task",
     "TokenCollator",
     "as_compute_metrics",
+    "chunk_texts",
     "drop_near_duplicates",
     "find_near_duplicates",
     "load_task",
     "load_text_dataset",
     "load_transfer_text",
+    "mask_once",
     "mix_sources",
     "out_of_domain_share",
     "read_teacher",

@@ -46,7 +46,7 @@ def check_dataset(
         )
     if {"label", "labels"} <= set(names):
         raise ValueError(f"The {role} data set has both `label` and `labels`. Remove the one that is not meant.")
-    label_column = _label_column(dataset)
+    label_column = label_column_of(dataset)
     labels = None
     if label_column is not None:
         if problem_type.is_token_level:
@@ -79,21 +79,25 @@ def labelled_rows(dataset: object, problem_type: ProblemType) -> datasets.Datase
     """
     if not isinstance(dataset, datasets.Dataset):
         raise TypeError(f"Only of a `datasets.Dataset` can the labelled rows be chosen, got {type(dataset).__name__}.")
-    column = _label_column(dataset)
-    if column is None:
-        # The labels of a language model are made of the text, batch by batch.
-        labelled = [not problem_type.has_label_names] * len(dataset)
-    elif problem_type.is_token_level:
-        labelled = [any(label != IGNORE_INDEX for label in labels) for labels in dataset[column]]
-    else:
-        labelled = problem_type.is_labelled(torch.tensor(_values(dataset, column))).tolist()
-    keep = [row for row, is_labelled in enumerate(labelled) if is_labelled]
+    keep = [row for row, has_label in enumerate(are_labelled(dataset, problem_type)) if has_label]
     if not keep:
         raise ValueError("No row has a label, so there is nothing to train a student on without its teacher.")
     return dataset if len(keep) == len(dataset) else dataset.select(keep)
 
 
-def _label_column(dataset: datasets.Dataset) -> str | None:
+def are_labelled(dataset: datasets.Dataset, problem_type: ProblemType) -> list[bool]:
+    """Say of each row whether it has a label."""
+    column = label_column_of(dataset)
+    if column is None:
+        # The labels of a language model are made of the text, batch by batch.
+        return [not problem_type.has_label_names] * len(dataset)
+    if problem_type.is_token_level:
+        return [any(label != IGNORE_INDEX for label in labels) for labels in dataset[column]]
+    return problem_type.is_labelled(torch.tensor(_values(dataset, column))).tolist()
+
+
+def label_column_of(dataset: datasets.Dataset) -> str | None:
+    """Return `labels` or `label`, whichever is there."""
     return next((name for name in ("labels", "label") if name in dataset.column_names), None)
 
 

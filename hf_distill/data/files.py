@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, List, Value, load_dataset
+from datasets import Dataset, DatasetDict, List, Value, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 
-from hf_distill.data.metrics import METRICS, as_compute_metrics
+from hf_distill.data.label_columns import is_list, read_labels
+from hf_distill.data.metrics import METRICS, as_compute_metrics, default_metrics
 from hf_distill.data.readers import PathLike, read_file
 from hf_distill.data.task import Task
 from hf_distill.outputs import TEACHER_LOGITS
 
 LABEL_COLUMNS = ("label", "labels")
+TAG_COLUMNS = ("tags", "ner_tags", "labels", "label")
+WORDS = "tokens"
 
 
 def load_text_dataset(
@@ -28,46 +30,51 @@ def load_text_dataset(
     test_file: PathLike | None = None,
     text_column_names: Sequence[str] | None = None,
     label_column_name: str | None = None,
+    problem_type: str | None = None,
     metric_name: str | None = None,
     revision: str | None = None,
     needs_validation: bool = True,
 ) -> Task:
-    """Load a data set of texts or pairs of texts with one label a row; a column `teacher_logits` is kept.
+    """Load a data set of texts, pairs of texts or lists of words; a column `teacher_logits` is kept.
 
-    A label column of floating-point numbers makes a regression. Otherwise labels are names: a `ClassLabel` stays as it
-    is; strings and integers become one, sorted, over all splits together. Lists of names, of which each row has any
-    number, make a multi-label classification. A row whose label is null (an empty cell in CSV and TSV) is unlabelled.
-    Nothing is ever split off for validation.
+    What a label is makes the problem, unless `problem_type` says something else:
+
+    - a name, an integer or a `ClassLabel`: single-label classification. The classes are those of the `ClassLabel`, or
+      sorted, over all splits together;
+    - a floating-point number, or a list of them: regression with one or several outputs;
+    - a list of names, of which each row has any number, or a list with 0 or 1 for every class: multi-label;
+    - beside a column of words, a list of tags, one for each word: token classification.
+
+    A row whose label is null (an empty cell in CSV and TSV) is unlabelled, and so is a word whose tag is null or
+    negative. Nothing is ever split off for validation.
 
     Args:
         dataset_name: An id on the Hub or a folder; its splits `train`, `validation*` and `test*` are used.
         dataset_config_name: Configuration of that data set.
-        train_file: CSV, TSV (in which quotes are plain characters), JSON (lines, or a list), or Parquet file.
+        train_file: CSV, TSV (in which quotes are plain characters), JSON (lines, or a list), or Parquet file; or of
+            words and tags a CoNLL file (`.conll`, `.bio`, `.iob`), see [`read_file`].
         validation_file: As above. Each file takes the place of the split of `dataset_name` with the same name.
         test_file: As above; may lack the label column.
-        text_column_names: One column or the two of a pair; by default the string columns, if there are one or two.
-        label_column_name: By default `label`, else `labels`.
-        metric_name: The number to compare models by; by default `accuracy`, or `pearson` for regression.
+        text_column_names: One column or the two of a pair; by default the string columns, if there are one or two. Of
+            words one column of lists, by default `tokens`.
+        label_column_name: By default `label`, else `labels`; of words `tags`, `ner_tags`, `labels` or `label`.
+        problem_type: Of [`Task`], where the type of the labels would say another, for instance integers that are the
+            targets of a regression, or lists of 0 and 1 that are.
+        metric_name: The number to compare models by; by default the first of `METRICS[problem_type]`: `accuracy`,
+            `f1_micro`, `pearson`, `entity_f1` (`token_accuracy` for tags that are not of the form B-type, I-type, O).
         revision: Branch, tag or commit of `dataset_name`.
         needs_validation: Whether a data set without a validation split is an error.
     """
+    if problem_type is not None and problem_type not in METRICS:
+        raise ValueError(f"`problem_type` must be one of {', '.join(METRICS)}, got {problem_type!r}.")
     files = {"train": train_file, "validation": validation_file, "test": test_file}
     splits = _load_splits(dataset_name, dataset_config_name, revision, files, needs_validation)
-    label_column = label_column_name or _default_label_column(next(iter(splits.values())))
-    found = {name: _read_labels(name, dataset, label_column) for name, dataset in splits.items()}
-    declared = next((names for d in splits.values() if (names := _declared_names(d, label_column))), None)
-    feature: Any
-    label_names: list[str] | None
-    if any(isinstance(value, list) for split in found.values() for value in split):
-        problem_type = "multi_label_classification"
-        label_names, labels = _encode_lists(found, declared, label_column)
-        feature = List(Value("float32"), length=len(label_names or []))
-    else:
-        label_names, labels = _encode_labels(found, declared, label_column)
-        problem_type = "regression" if label_names is None else "single_label_classification"
-        feature = Value("float32") if label_names is None else ClassLabel(names=label_names)
-    text_columns = _text_columns(splits, text_column_names, label_column)
-    metric_names = list(METRICS[problem_type])
+    first = next(iter(splits.values()))
+    words = _words_and_tags(first, text_column_names, label_column_name, problem_type)
+    label_column = words[1] if words else label_column_name or _default_label_column(first)
+    labels = read_labels(splits, label_column, are_tags=words is not None, problem_type=problem_type)
+    text_columns = words[:1] if words else _text_columns(splits, text_column_names, label_column)
+    metric_names = default_metrics(labels.problem_type, labels.names)
     if metric_name is not None:
         metric_names = [metric_name, *(name for name in metric_names if name != metric_name)]
     source = Path(dataset_name or train_file or validation_file or "").absolute()
@@ -75,15 +82,17 @@ def load_text_dataset(
         name=source.stem if source.is_file() else source.name,
         datasets=DatasetDict(
             {
-                name: _text_only(name, dataset, text_columns).add_column("label", labels[name], feature=feature)
+                name: _text_only(name, dataset, text_columns).add_column(
+                    "label", labels.values[name], feature=labels.feature
+                )
                 for name, dataset in splits.items()
             }
         ),
         text_columns=text_columns,
-        problem_type=problem_type,
-        label_names=label_names,
+        problem_type=labels.problem_type,
+        label_names=labels.names,
         metric_name=metric_names[0],
-        compute_metrics=as_compute_metrics(metric_names, problem_type),
+        compute_metrics=as_compute_metrics(metric_names, labels.problem_type, labels.names),
         dataset_id=source.name if source.exists() else str(dataset_name),
         config_name=dataset_config_name,
     )
@@ -96,6 +105,7 @@ def load_transfer_text(
     *,
     dataset_config_name: str | None = None,
     split: str = "train",
+    are_words: bool = False,
 ) -> Dataset:
     """Load text for the teacher to label: only soft targets are taken from it, and a label column is ignored.
 
@@ -106,6 +116,8 @@ def load_transfer_text(
             columns other than `label` and `labels`, renamed, if they are as many. None for whatever these are.
         dataset_config_name: Configuration of `dataset_name`.
         split: Split of `dataset_name`.
+        are_words: Whether the task's rows are lists of words, in one column. Without such a column of this name or of
+            the name `tokens` the words are those of the text, split at white space.
 
     Returns:
         Rows with the text columns, and `teacher_logits` if it is there.
@@ -119,6 +131,9 @@ def load_transfer_text(
     source = str(file or dataset_name)
     if not len(dataset):
         raise ValueError(f"{source} holds no text.")
+    if are_words:
+        (words,) = text_column_names or [WORDS]
+        return _text_only(source, _as_words(source, dataset, words), (words,))
     if text_column_names is None:
         return _text_only(source, dataset, _text_columns({split: dataset}, None, *LABEL_COLUMNS))
     wanted = tuple(text_column_names)
@@ -135,7 +150,7 @@ def load_transfer_text(
 
 def unlabelled_task(text: Dataset, problem_type: str, label_names: list[str] | None) -> Task:
     """Make a task of text alone, split `train`, for a teacher of this problem type and these classes."""
-    metric_names = list(METRICS[problem_type])
+    metric_names = default_metrics(problem_type, label_names)
     return Task(
         name="text",
         datasets=DatasetDict({"train": text}),
@@ -143,7 +158,7 @@ def unlabelled_task(text: Dataset, problem_type: str, label_names: list[str] | N
         problem_type=problem_type,
         label_names=label_names,
         metric_name=metric_names[0],
-        compute_metrics=as_compute_metrics(metric_names, problem_type),
+        compute_metrics=as_compute_metrics(metric_names, problem_type, label_names),
         dataset_id="text",
     )
 
@@ -198,6 +213,40 @@ def _default_label_column(dataset: Dataset) -> str:
     )
 
 
+def _is_words(feature: Any) -> bool:
+    return is_list(feature, of=("string", "large_string"))
+
+
+def _words_and_tags(
+    dataset: Dataset, names: Sequence[str] | None, label_column: str | None, problem_type: str | None
+) -> tuple[str, str] | None:
+    """Return the columns of words and of their tags; None if rows are texts."""
+    if problem_type not in (None, "token_classification"):
+        return None
+    features = dataset.features
+    words = [name for name in names or [WORDS] if _is_words(features.get(name))]
+    tags = [name for name in ([label_column] if label_column else TAG_COLUMNS) if is_list(features.get(name))]
+    if words and tags:
+        return words[0], tags[0]
+    if problem_type is not None or (names and words == list(names)):
+        raise ValueError(
+            f"Words and tags are wanted in two columns of lists, got { {k: str(f) for k, f in features.items()} }."
+            f" Call them `{WORDS}` and `{TAG_COLUMNS[0]}`, or name them by --text_column_names and "
+            "--label_column_name."
+        )
+    return None
+
+
+def _as_words(source: str, dataset: Dataset, column: str) -> Dataset:
+    """Return the words of unlabelled sentences in a column of this name."""
+    for name in (column, WORDS):
+        if _is_words(dataset.features.get(name)):
+            return dataset.select_columns([name]).rename_columns({name: column})
+    (text,) = _text_columns({source: dataset}, None, *LABEL_COLUMNS)
+    rows = _text_only(source, dataset, (text,))[text]
+    return Dataset.from_dict({column: [row.split() for row in rows]})
+
+
 def _string_columns(dataset: Dataset, excluded: Sequence[str]) -> list[str]:
     return [
         name
@@ -232,75 +281,10 @@ def _text_only(name: str, dataset: Dataset, columns: tuple[str, ...]) -> Dataset
     kept = [TEACHER_LOGITS] if TEACHER_LOGITS in dataset.column_names else []
     dataset = dataset.select_columns([*columns, *kept])
     for column in columns:
-        if dataset.features[column].dtype != "string":
-            dataset = dataset.cast_column(column, Value("string"))
+        wanted = List(Value("string")) if is_list(dataset.features[column]) else Value("string")
+        if dataset.features[column] != wanted:
+            dataset = dataset.cast_column(column, wanted)
         for row, text in enumerate(dataset[column], start=1):
             if text is None:
                 raise ValueError(f"Row {row} of {name!r} has no text in column {column!r}. Remove it or fill it in.")
     return dataset
-
-
-def _read_labels(split: str, dataset: Dataset, column: str) -> list[Any]:
-    """Labels as the data give them, a `ClassLabel`'s as names; None where there is none."""
-    if column not in dataset.column_names:
-        if split.startswith("test"):
-            return [None] * len(dataset)
-        raise ValueError(f"Split {split!r} has no label column {column!r}, only {', '.join(dataset.column_names)}.")
-    feature = dataset.features[column]
-    if isinstance(feature, ClassLabel):
-        return [None if i is None or i < 0 else feature.int2str(i) for i in dataset[column]]
-    of_list = getattr(feature, "feature", None)
-    if isinstance(of_list, ClassLabel):
-        return [None if row is None else [of_list.int2str(i) for i in row] for row in dataset[column]]
-    if not isinstance(feature, Value) and not (isinstance(of_list, Value) and of_list.dtype[:5] != "float"):
-        raise ValueError(
-            f"Label column {column!r} of split {split!r} is {feature}; wanted is a name, a number or a list of names."
-        )
-    return list(dataset[column])
-
-
-def _declared_names(dataset: Dataset, column: str) -> list[str] | None:
-    """Return the names that a `ClassLabel`, or a list of them, declares."""
-    feature = dataset.features.get(column)
-    feature = getattr(feature, "feature", feature)
-    return list(feature.names) if isinstance(feature, ClassLabel) else None
-
-
-def _encode_lists(
-    labels: dict[str, list[Any]], class_names: list[str] | None, column: str
-) -> tuple[list[str], dict[str, list[Any]]]:
-    """Names of the classes, and 0 or 1 for each of them a row; NaN for a row without a list."""
-    values = {value for split in labels.values() for row in split for value in row or ()}
-    kinds = {type(value) for value in values}
-    names = class_names or [str(value) for value in sorted(values, key=None if len(kinds) == 1 else str)]
-    if unknown := sorted({str(value) for value in values} - set(names)):
-        raise ValueError(f"Labels {unknown} are not among the classes that the data set declares: {names}.")
-    if not names:
-        raise ValueError(f"Label column {column!r} holds only empty lists; at least one class is wanted.")
-
-    def encode(row: list[Any] | None) -> list[float]:
-        if row is None:
-            return [np.nan] * len(names)
-        chosen = {str(value) for value in row}
-        return [float(name in chosen) for name in names]
-
-    return names, {split: [encode(row) for row in rows] for split, rows in labels.items()}
-
-
-def _encode_labels(
-    labels: dict[str, list[Any]], class_names: list[str] | None, column: str
-) -> tuple[list[str] | None, dict[str, list[Any]]]:
-    """Names of the classes, None for regression, and what the column `label` is to hold in each split."""
-    values = {value for split in labels.values() for value in split if value is not None}
-    kinds = {type(value) for value in values}
-    if float in kinds:
-        if not kinds <= {int, float}:
-            raise ValueError(f"Label column {column!r} has numbers such as 0.5 in some files and names in others.")
-        return None, {split: [np.nan if v is None else v for v in found] for split, found in labels.items()}
-    names = class_names or [str(value) for value in sorted(values, key=None if len(kinds) == 1 else str)]
-    if unknown := sorted({str(value) for value in values} - set(names)):
-        raise ValueError(f"Labels {unknown} are not among the classes that the data set declares: {names}.")
-    if len(names) < 2:
-        raise ValueError(f"Label column {column!r} holds the labels {names}; at least two classes are wanted.")
-    ids = {name: i for i, name in enumerate(names)}
-    return names, {split: [-1 if v is None else ids[str(v)] for v in found] for split, found in labels.items()}

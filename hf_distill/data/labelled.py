@@ -47,16 +47,23 @@ def with_teacher_logits(text: Dataset, labelled: Dataset, label2id: Mapping[str,
         logits = logits.with_format("numpy").map(_reorder, batched=True, fn_kwargs={"order": order}).with_format(None)
     labels = text["label"][:] if "label" in text.column_names else [None] * len(text)
     feature: Any = Value("float32")
-    if task.problem_type == "multi_label_classification":
+    if task.problem_type == "multi_label_classification" and _are_sets(labels):
         values = [None if row is None or np.isnan(row).any() else np.flatnonzero(row).tolist() for row in labels]
         feature = List(ClassLabel(names=names))
-    elif task.label_names is not None:
+    elif task.problem_type == "single_label_classification":
         values = [None if label is None or label < 0 else label for label in labels]
         feature = ClassLabel(names=names)
     else:
-        values = [None if label is None or np.isnan(label) else label for label in labels]
+        values = [None if label is None or np.isnan(label).any() else label for label in labels]
+        feature = text.features["label"] if "label" in text.column_names else feature
     beside = text.select_columns(list(task.text_columns)).add_column("label", values, feature=feature)
     return concatenate_datasets([beside, logits], axis=1)
+
+
+def _are_sets(labels: list[Any]) -> bool:
+    """Whether labels say yes or no to every class, so that the names of those that are right say as much."""
+    numbers = np.array([row for row in labels if row is not None])
+    return bool((np.isnan(numbers) | np.isin(numbers, (0, 1))).all())
 
 
 def _reorder(rows: dict[str, np.ndarray], order: list[int]) -> dict[str, np.ndarray]:

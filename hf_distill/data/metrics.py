@@ -98,11 +98,15 @@ def _spearmanr(predictions: np.ndarray, references: np.ndarray, num_labels: int)
 
 
 def _correlation(correlate: Callable[..., Any], predictions: np.ndarray, references: np.ndarray) -> float:
-    """`correlate`, and 0.0 where it is undefined.
+    """`correlate`, and 0.0 where it is undefined; of several outputs the mean over these.
 
     A constant has no correlation with anything, and a model early in training may well predict one. 0.0 says that it
     knows nothing, as Matthews' coefficient does; NaN would stop the run when the best checkpoint is chosen by it.
     """
+    if predictions.ndim == 2:
+        return float(
+            np.mean([_correlation(correlate, *pair) for pair in zip(predictions.T, references.T, strict=True)])
+        )
     if len(references) < 2 or np.ptp(predictions) == 0 or np.ptp(references) == 0:
         return 0.0
     value = float(correlate(predictions, references).statistic)
@@ -121,6 +125,15 @@ METRICS: dict[str, dict[str, Callable[[Any, Any, int], float]]] = {
 }
 
 
+def default_metrics(problem_type: str, label_names: Sequence[str] | None) -> list[str]:
+    """Return the metrics to report, the one to compare models by first; spans are counted only if tags spell them."""
+    names = list(METRICS[problem_type])
+    if problem_type == "token_classification":
+        spells_spans = all(name == "O" or name.startswith(("B-", "I-")) for name in label_names or [])
+        return names if spells_spans else ["token_accuracy"]
+    return names
+
+
 @functools.cache
 def _metric_class() -> type[evaluate.Metric]:
     import evaluate
@@ -135,16 +148,16 @@ def _metric_class() -> type[evaluate.Metric]:
             super().__init__(keep_in_memory=True)
 
         def _info(self) -> evaluate.MetricInfo:
-            value = {
-                "regression": Value("float64"),
-                "multi_label_classification": List(Value("int64")),
-                "token_classification": List(Value("string")),
-            }.get(self.problem_type, Value("int64"))
+            values = {
+                "regression": [Value("float64"), List(Value("float64"))],
+                "multi_label_classification": [List(Value("int64"))],
+                "token_classification": [List(Value("string"))],
+            }.get(self.problem_type, [Value("int64")])
             return evaluate.MetricInfo(
                 description=" and ".join(self.names),
                 citation="",
                 inputs_description="",
-                features=Features({"predictions": value, "references": value}),
+                features=[Features({"predictions": value, "references": value}) for value in values],
             )
 
         def _build_data_dir(self) -> str:
@@ -165,8 +178,9 @@ def load_metric(names: Sequence[str]) -> evaluate.EvaluationModule:
     """Our counterpart of `evaluate.load`, without the Hub: one module that computes all of `names`.
 
     Its `compute(predictions=..., references=...)` takes class ids, or scores for `pearson` and `spearmanr`, each
-    `(num_examples,)`; 0 and 1 of every label, `(num_examples, num_labels)`; or the tags of each sentence's words. An
-    optional `num_labels` tells `f1` the number of classes; otherwise the largest id seen does.
+    `(num_examples,)`, of several outputs `(num_examples, num_outputs)`; 0 and 1 of every label, `(num_examples,
+    num_labels)`; or the tags of each sentence's words. An optional `num_labels` tells `f1` the number of classes;
+    otherwise the largest id seen does.
 
     Args:
         names: Of `accuracy`, `f1`, `matthews_correlation`; or of `pearson`, `spearmanr`; or, multi-label, of
@@ -227,8 +241,9 @@ def _compute_metrics(
                 f"Regression wants one output a row, got outputs of shape {logits.shape} for labels of shape "
                 f"{references.shape}. Build the model with `num_labels=1`."
             )
-        predictions, references = logits.reshape(-1), references.reshape(-1)
-        labelled = ~np.isnan(references)
+        shape = (-1,) if references.ndim < 2 or references.shape[1] == 1 else references.shape
+        predictions, references = logits.reshape(shape), references.reshape(shape)
+        labelled = ~np.isnan(references.reshape(len(references), -1)).any(axis=1)
     elif problem_type == "multi_label_classification":
         predictions, labelled = (logits > 0).astype(np.int64), ~np.isnan(references).any(axis=-1)
         references = np.where(labelled[:, None], references, 0).round().astype(np.int64)

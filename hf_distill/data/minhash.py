@@ -22,13 +22,15 @@ class Shingles:
     columns.
 
     Args:
-        dataset: Rows of text.
+        dataset: Rows of text, or of lists of words.
         text_columns: One column, or the two of a pair.
         size: Words of a shingle.
     """
 
     def __init__(self, dataset: Dataset, text_columns: Sequence[str], size: int = SHINGLE_SIZE) -> None:
-        columns = [dataset[column] for column in text_columns]
+        columns = [
+            [text if isinstance(text, str) else " ".join(text) for text in dataset[column]] for column in text_columns
+        ]
         rows = [
             sorted(
                 {_hash(f"{column} {shingle}") for column, text in enumerate(texts) for shingle in _split(text, size)}

@@ -1,4 +1,4 @@
-"""Files of rows: CSV, TSV, JSON, Parquet, and text with one row a line."""
+"""Files of rows: CSV, TSV, JSON, Parquet, CoNLL, and text with one row a line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _FLOAT = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d+)?")
 
 
 def read_file(file: PathLike) -> Dataset:
-    """Read a CSV, TSV, JSON, Parquet or text file; cells of CSV and TSV become numbers where a whole column does.
+    """Read a CSV, TSV, JSON, Parquet, CoNLL or text file.
+
+    Cells of CSV and TSV become numbers where a whole column does. A CoNLL file (`.conll`, `.bio`, `.iob`) has a word
+    a line, its tag in the last of the columns if there are several, and an empty line between sentences; it becomes
+    the columns `tokens` and `tags`.
 
     Raises:
         FileNotFoundError: if it is not there.
@@ -39,7 +43,9 @@ def read_file(file: PathLike) -> Dataset:
         return _read_json(path)
     if suffix in (".csv", ".tsv"):
         return _read_delimited(path, suffix)
-    raise ValueError(f"{path} ends in {suffix!r}; .csv, .tsv, .json, .jsonl, .parquet or .txt is wanted.")
+    if suffix in (".conll", ".bio", ".iob"):
+        return _read_conll(path)
+    raise ValueError(f"{path} ends in {suffix!r}; .csv, .tsv, .json, .jsonl, .parquet, .conll or .txt is wanted.")
 
 
 def _read_delimited(path: Path, suffix: str) -> Dataset:
@@ -90,3 +96,23 @@ def _read_json(path: Path) -> Dataset:
         raise ValueError(
             f"{path}: {error}. Wanted is one JSON object a line, or a list of objects, each column of one type."
         ) from error
+
+
+def _read_conll(path: Path) -> Dataset:
+    sentences: list[list[list[str]]] = [[]]
+    num_columns = None
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+        # Not `split()`: a word may be, or hold, a space of Unicode.
+        cells = [cell for cell in re.split(r"[ \t\r]+", line) if cell]
+        if not cells or cells[0] == "-DOCSTART-":
+            sentences.append([])
+            continue
+        num_columns = num_columns or len(cells)
+        if len(cells) != num_columns:
+            raise ValueError(
+                f"{path}, line {number}: {len(cells)} columns, where the first word has {num_columns}: {line!r}."
+            )
+        sentences[-1].append(cells)
+    rows = [sentence for sentence in sentences if sentence]
+    columns = {"tokens": 0, "tags": -1} if num_columns != 1 else {"tokens": 0}
+    return Dataset.from_dict({name: [[cells[i] for cells in row] for row in rows] for name, i in columns.items()})

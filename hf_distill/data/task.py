@@ -1,4 +1,4 @@
-"""What a training run needs to know of a text classification or regression data set."""
+"""What a training run needs to know of a data set of texts, or of words, with labels."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from hf_distill.data.metrics import logits_of
+from hf_distill.data.tokens import tokenize_words
 from hf_distill.labels import match_labels
 from hf_distill.outputs import TEACHER_LOGITS
+from hf_distill.problem_types import resolve_problem_type, without_adapter
 
 if TYPE_CHECKING:  # slow to import
-    from transformers import EvalPrediction, PreTrainedTokenizerBase
+    from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
     from hf_distill.data.metrics import ComputeMetrics
 
@@ -33,10 +35,12 @@ class Task:
         name: Short name, e.g. `sst2`.
         datasets: The splits: `train`, and those whose names start with `validation` or `test`; any may be absent.
             Columns are `text_columns` and `label`: the id of a class, -1 where there is no label; multi-label, 0 or 1
-            for every class, `(num_labels,)`; or for regression a number. NaN where there is none.
-        text_columns: One column, or the two of a pair.
-        problem_type: `single_label_classification`, `multi_label_classification` or `regression`.
-        label_names: Names of the classes by id; None for regression.
+            for every class, `(num_labels,)`; for regression a number, or one for each output; NaN where there is none;
+            of words the id of each one's tag, -1 where it has none, or null for the whole sentence.
+        text_columns: One column, or the two of a pair; of words one column of lists.
+        problem_type: `single_label_classification`, `multi_label_classification`, `regression` or
+            `token_classification`.
+        label_names: Names of the classes by id, or of several outputs; None for one output.
         metric_name: The number to compare models by: a key of what `compute_metrics` returns.
         compute_metrics: From logits and labels to named numbers, as `Trainer` takes it.
         dataset_id: Where the data are from, for the model card: an id on the Hub, or a file's or folder's bare name.
@@ -65,6 +69,20 @@ class Task:
         """Names of the splits to choose and compare models on; two for MNLI, none for `ax`."""
         return tuple(split for split in self.datasets if split.startswith("validation"))
 
+    @property
+    def has_words(self) -> bool:
+        """Whether rows are lists of words, with a label for each."""
+        return self.problem_type == "token_classification"
+
+    @property
+    def no_label(self) -> Any:
+        """What the column `label` holds where there is none."""
+        if self.problem_type == "single_label_classification":
+            return -1
+        if self.has_words:
+            return None
+        return np.nan if self.label_names is None else [np.nan] * len(self.label_names)
+
     def tokenize(
         self,
         tokenizer: PreTrainedTokenizerBase,
@@ -85,7 +103,7 @@ class Task:
 
         Returns:
             Splits with `labels` in int64, -100 where there is no label; or float32, NaN, for multi-label
-            classification and regression.
+            classification and regression. Of words see [`tokenize_words`].
         """
         return DatasetDict(
             {
@@ -109,6 +127,10 @@ class Task:
                 "rows are cut to that."
             )
             max_length = tokenizer.model_max_length
+        if self.has_words:
+            labels_column = "label" if "label" in dataset.column_names else None
+            (words,), model_ids = self.text_columns, self._model_ids(label2id)
+            return tokenize_words(dataset, tokenizer, words, labels_column, max_length, keep_text, model_ids)
         kept = {TEACHER_LOGITS, *(self.text_columns if keep_text else ())}
         return dataset.map(
             _encode,
@@ -120,12 +142,28 @@ class Task:
                 "text_columns": self.text_columns,
                 "max_length": max_length,
                 "problem_type": self.problem_type,
-                "num_labels": len(self.label_names or [None]),
+                "no_label": self.no_label,
                 "num_model_labels": len(label2id or self.label_names or [None]),
                 "model_ids": self._model_ids(label2id),
             },
             desc="Tokenizing",
         )
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse a model that is for another kind of problem.
+
+        Raises:
+            ValueError: that says what the data are, and what of the model says otherwise.
+        """
+        found = resolve_problem_type(model).name
+        if found != self.problem_type:
+            raise ValueError(
+                f"By their labels the data are {self.problem_type}; the model {model.config.name_or_path!r} is for "
+                f"{found}: it is a {type(without_adapter(model)).__name__} with num_labels={model.config.num_labels} "
+                f"and problem_type={model.config.problem_type!r}. Take another model, fine-tune this one on the task "
+                "(--fine_tune_teacher gives it a new head), or say what both are by --problem_type (`problem_type` of "
+                "`load_text_dataset` and of the config)."
+            )
 
     def compute_metrics_for(self, label2id: Mapping[str, int] | None) -> ComputeMetrics:
         """`compute_metrics` for a model that has its own order of classes, fed by `tokenize(..., label2id)`.
@@ -149,24 +187,22 @@ def _encode(
     text_columns: tuple[str, ...],
     max_length: int,
     problem_type: str,
-    num_labels: int,
+    no_label: Any,
     num_model_labels: int,
     model_ids: list[int] | None,
 ) -> dict[str, Any]:
     texts = [rows[column] for column in text_columns]
     # Segment ids are asked for, since not every tokenizer of a model that reads them returns them unasked.
     encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_token_type_ids=True)
-    if problem_type == "multi_label_classification":
-        given = np.array(rows.get("label", np.full((len(texts[0]), num_labels), np.nan)), dtype=np.float32)
-        places = range(num_labels) if model_ids is None else model_ids
-        labels = np.zeros((len(given), num_model_labels), dtype=np.float32)
-        labels[:, list(places)] = given
-        labels[np.isnan(given).any(axis=1)] = np.nan
-    elif problem_type == "regression":
-        labels = np.array(rows.get("label", [np.nan] * len(texts[0])), dtype=np.float32)
+    given = np.array(rows.get("label", [no_label] * len(texts[0])))
+    if problem_type == "single_label_classification":
+        labels = np.where(given < 0, -100, given if model_ids is None else np.array(model_ids)[given])
+    elif given.ndim == 1:
+        labels = given.astype(np.float32)
     else:
-        ids = np.array(rows.get("label", [-1] * len(texts[0])), dtype=np.int64)
-        labels = np.where(ids < 0, -100, ids if model_ids is None else np.array(model_ids)[ids])
+        labels = np.zeros((len(given), num_model_labels), dtype=np.float32)
+        labels[:, list(range(given.shape[1]) if model_ids is None else model_ids)] = given
+        labels[np.isnan(given).any(axis=1)] = np.nan
     return {**encoded, "labels": labels}
 
 
@@ -177,8 +213,8 @@ def _in_task_order(
 
     logits, labels = logits_of(prediction), np.asarray(prediction.label_ids)
     order = model_ids + [i for i in range(logits.shape[-1]) if i not in model_ids]
-    if labels.ndim == 2:
-        return compute_metrics(EvalPrediction(predictions=logits[:, order], label_ids=labels[:, order]))
+    if labels.ndim == logits.ndim:  # a number for every class, not the id of one
+        return compute_metrics(EvalPrediction(predictions=logits[..., order], label_ids=labels[..., order]))
     task_ids = np.argsort(order)
     in_order = np.where(labels < 0, labels, task_ids[np.maximum(labels, 0)])
-    return compute_metrics(EvalPrediction(predictions=logits[:, order], label_ids=in_order))
+    return compute_metrics(EvalPrediction(predictions=logits[..., order], label_ids=in_order))

@@ -29,6 +29,7 @@ def tokenize_words(
     labels_column: str | None = None,
     max_length: int = 128,
     keep_words: bool = False,
+    model_ids: Sequence[int] | None = None,
 ) -> Dataset:
     """Tokenise sentences that are lists of words.
 
@@ -36,9 +37,11 @@ def tokenize_words(
         dataset: Sentences.
         tokenizer: A fast tokenizer; only such know which word a token is of.
         words_column: The words, a list of texts a row.
-        labels_column: The label of each word, a list of class ids a row; None for sentences without labels.
+        labels_column: The label of each word, a list of class ids a row, negative for a word without one, null for a
+            whole sentence; None if no sentence has labels.
         max_length: Tokens to cut a sentence to, special tokens included.
         keep_words: Whether the column of words stays, for a teacher with another tokenizer.
+        model_ids: The id that the model has for each class; None for the same ones.
 
     Returns:
         The tokenizer's columns; `word_starts`, 1 for the first token of each word; and `labels`, a word's at its first
@@ -58,6 +61,7 @@ def tokenize_words(
             "words_column": words_column,
             "labels_column": labels_column,
             "max_length": min(max_length, tokenizer.model_max_length),
+            "model_ids": model_ids,
         },
         desc="Tokenizing",
     )
@@ -69,6 +73,7 @@ def _encode_words(
     words_column: str,
     labels_column: str | None,
     max_length: int,
+    model_ids: Sequence[int] | None,
 ) -> dict[str, Any]:
     words = rows[words_column]
     labels = rows[labels_column] if labels_column else [None] * len(words)
@@ -80,13 +85,10 @@ def _encode_words(
         ids = encoded.word_ids(i)
         start = [word is not None and word != before for before, word in zip([None, *ids], ids, strict=False)]
         starts.append([int(is_start) for is_start in start])
-        targets.append(
-            [
-                of_words[word] if is_start and of_words is not None else IGNORE_INDEX
-                for is_start, word in zip(start, ids, strict=True)
-            ]
-        )
-    return {**encoded, WORD_STARTS: starts, "labels": targets}
+        known = [-1] * len(words[i]) if of_words is None else of_words
+        targets.append([known[word] if is_start else -1 for is_start, word in zip(start, ids, strict=True)])
+    labels = [[IGNORE_INDEX if y < 0 else y if model_ids is None else model_ids[y] for y in row] for row in targets]
+    return {**encoded, WORD_STARTS: starts, "labels": labels}
 
 
 class TokenCollator:

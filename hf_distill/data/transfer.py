@@ -123,13 +123,18 @@ def teacher_confidence(logits: np.ndarray, problem_type: ProblemType) -> np.ndar
     return np.exp(-np.log1p(np.exp(-np.abs(logits))).sum(axis=1))
 
 
+def has_confidence(problem_type: ProblemType) -> bool:
+    """Whether a teacher has a [`teacher_confidence`]: not for regression, which has no probabilities, and words."""
+    return problem_type.has_temperature and not problem_type.is_token_level
+
+
 def check_has_confidence(problem_type: ProblemType) -> None:
     """Refuse a problem type whose teacher has no [`teacher_confidence`].
 
     Raises:
-        ValueError: for regression, which has no probabilities, and for tokens.
+        ValueError: if it has none.
     """
-    if not problem_type.has_temperature or problem_type.is_token_level:
+    if not has_confidence(problem_type):
         raise ValueError(
             f"A teacher's confidence is the probability of its answer to a whole text; {problem_type.name} has none."
         )
