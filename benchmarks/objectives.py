@@ -15,7 +15,6 @@ process, over all its threads, so that what else the machine does matters little
 import argparse
 import copy
 import json
-import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -198,7 +197,7 @@ def table(results: list[dict[str, Any]]) -> str:
     for name, of_seed in by_loss.items():
         scores = [result["student"] for result in of_seed.values()]
         gains = [of_seed[seed]["student"] - logits[seed]["student"] for seed in of_seed if seed in logits]
-        error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else math.nan
+        error = f" ± {statistics.stdev(gains) / len(gains) ** 0.5:.4f}" if len(gains) > 1 else ""
         closed = [
             (result["student"] - alone[seed]["student"]) / (result["teacher"] - alone[seed]["student"])
             for seed, result in of_seed.items()
@@ -212,7 +211,7 @@ def table(results: list[dict[str, Any]]) -> str:
                 name,
                 f"{statistics.mean(scores):.4f}",
                 f"{statistics.mean(closed):.0%}" if closed else "n/a",
-                "" if name == "logits" else f"{statistics.mean(gains):+.4f} ± {error:.4f}",
+                "" if name == "logits" else f"{statistics.mean(gains):+.4f}{error}",
                 *(_mean(found[key], spec) for key, spec in (("agreement", ".1%"), ("kl", ".4f"))),
                 _mean(found["seconds_per_step"], ".3f"),
                 str(len(scores)),
