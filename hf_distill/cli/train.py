@@ -138,6 +138,7 @@ def _load_new_head(name: str, revision: str | None, task: Task) -> PreTrainedMod
         id2label=dict(enumerate(names)),
         label2id={label: i for i, label in enumerate(names)},
         problem_type=None if task.has_words else task.problem_type,  # there the head says it
+        ignore_mismatched_sizes=True,  # of a head for another task
     )
 
 
@@ -210,6 +211,7 @@ def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: 
         id2label=config.id2label,
         label2id=config.label2id,
         problem_type=config.problem_type,
+        ignore_mismatched_sizes=True,
     )
 
 
