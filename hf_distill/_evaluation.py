@@ -102,18 +102,19 @@ class ExactEvaluation(Trainer):
     def _check_stored_answers(self) -> None:
         """Look for a teacher at chance before the first step, where its logits are known beforehand."""
         rows, guard, teacher = self.train_dataset, self._chance_guard, self.teacher
-        if guard is None or teacher is None or not (teacher.is_stored and teacher.shows_logits):
+        if guard is None or guard.is_done or teacher is None or not (teacher.is_stored and teacher.shows_logits):
             return
         if not isinstance(rows, datasets.Dataset) or (labels := label_column_of(rows)) is None:
             return
         if self.accelerator.is_main_process:
             # From all over the data set, which may be sorted.
             sample = rows.with_format(None).select(range(0, len(rows), max(1, len(rows) // _ROWS_LOOKED_AT)))
-            sample = sample.select_columns([labels, *teacher.needs])
-            answers = [teacher({name: torch.tensor([row[name]]) for name in teacher.needs}).logits for row in sample]
-            logits = torch.cat([logits.flatten(end_dim=-2) for logits in answers]).to(self.args.device)
-            of_units = torch.cat([torch.tensor(row[labels]).reshape(-1) for row in sample]).to(self.args.device)
-            guard.add(logits, of_units, torch.ones_like(of_units, dtype=torch.bool))
+            join = np.concatenate if self.problem_type.is_token_level else np.array
+            known = {
+                name: torch.tensor(join(sample[name][:])).to(self.args.device) for name in (labels, *teacher.needs)
+            }
+            of_units = known.pop(labels)
+            guard.add(teacher(known).logits, of_units, torch.ones_like(of_units, dtype=torch.bool))
         self._check_teacher_at_chance()
 
     def _named(self, means: dict[str, float]) -> dict[str, float]:

@@ -96,6 +96,8 @@ def test_the_columns_of_a_data_set_on_the_hub_are_found(tmp_path):
     assert (task.label_names, task.datasets["train"]["label"][0]) == (["O", "B-x"], [0, 1])
     other = load_text_dataset(dataset_name=str(tmp_path), label_column_name="pos_tags")
     assert (other.label_names, other.metric_name) == (["NN", "DT"], "token_accuracy")
+    with pytest.raises(ValueError, match=r"`entity_f1` counts spans .* the tags are \['NN', 'DT'\]"):
+        load_text_dataset(dataset_name=str(tmp_path), label_column_name="pos_tags", metric_name="entity_f1")
 
 
 def test_spans_are_scored_only_where_tags_spell_them():
@@ -178,7 +180,7 @@ def test_train_fine_tunes_a_tagger_and_distils_it_through_the_cache(folder, tmp_
 
 def test_a_tagger_teaches_a_student_of_another_tokenizer(folder, tmp_path, capsys):
     config = BertConfig(**{**TINY, "vocab_size": 60}, num_hidden_layers=1)
-    BertForTokenClassification(config).bert.save_pretrained(tmp_path / "student")
+    BertForTokenClassification(config).save_pretrained(tmp_path / "student")  # its head has two classes
     letters_tokenizer().save_pretrained(tmp_path / "student")
     more = ["--teacher_model_name_or_path", folder / "teacher", "--student_model_name_or_path", tmp_path / "student"]
     main(flags(folder, tmp_path / "out", *more, "--max_steps", 1))

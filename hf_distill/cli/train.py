@@ -147,6 +147,7 @@ def _load_new_head(name: str, task: Task, revision: str | None, trust_remote_cod
         id2label=dict(enumerate(names)),
         label2id={label: i for i, label in enumerate(names)},
         problem_type=None if task.has_words else task.problem_type,  # there the head says it
+        ignore_mismatched_sizes=True,  # of a head for another task
     )
 
 
@@ -225,6 +226,7 @@ def _new_student(models: ModelArguments, teacher: PreTrainedModel | None, task: 
         id2label=config.id2label,
         label2id=config.label2id,
         problem_type=config.problem_type,
+        ignore_mismatched_sizes=True,
     )
 
 

@@ -76,6 +76,11 @@ def load_text_dataset(
     text_columns = words[:1] if words else _text_columns(splits, text_column_names, label_column)
     metric_names = default_metrics(labels.problem_type, labels.names)
     if metric_name is not None:
+        if metric_name == "entity_f1" and metric_names == ["token_accuracy"]:
+            raise ValueError(
+                f"`entity_f1` counts spans in tags B-type, I-type and O, and the tags are {labels.names}. Convert "
+                "them, or leave the metric out."
+            )
         metric_names = [metric_name, *(name for name in metric_names if name != metric_name)]
     source = Path(dataset_name or train_file or validation_file or "").absolute()
     return Task(
