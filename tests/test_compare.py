@@ -103,6 +103,20 @@ def test_an_object_with_logits_is_a_column_like_its_model(pair, texts, tokenizer
     assert report["models"]["stored"]["cost"]["num_parameters"] is None
 
 
+def test_an_export_is_a_column_like_its_model(pair, texts, tokenizer, tmp_path):
+    export = pytest.importorskip("hf_distill.export")
+    export.export_model(pair["student"], tmp_path / "onnx", processing_class=tokenizer)
+    report = compare({**pair, "onnx": tmp_path / "onnx"}, texts, tokenizer, latency_rounds=1)
+    column = report["models"]["onnx"]
+    assert (column["role"], column["format"], column["origin"]) == ("export", "onnx", "onnx")
+    assert column["metrics"] == report["models"]["student"]["metrics"]
+    assert column["fidelity"]["kl"] == pytest.approx(report["models"]["student"]["fidelity"]["kl"], rel=1e-3)
+    assert column["cost"]["num_parameters"] == report["models"]["student"]["cost"]["num_parameters"]
+    assert column["cost"]["bytes_on_disk"] > 0
+    assert column["cost"]["latency"]
+    assert report["verdict"]["model"] == "student"
+
+
 def test_runs_are_loaded_from_their_folders_and_averaged(pair, texts, tokenizer, tmp_path):
     for seed in (2, 3):
         tiny_model(2, seed=seed).save_pretrained(tmp_path / str(seed))
@@ -257,7 +271,7 @@ def test_the_batch_size_changes_nothing(pair, texts, tokenizer):
     assert numbers(compare(pair, texts, tokenizer, batch_size=7)) == numbers(compare(pair, texts, tokenizer))
 
 
-def verdict(low, high, **cost):
+def verdict(low, high, is_busy=False, **cost):
     versus = {"difference": (low + high) / 2, "low": low, "high": high, "margin": 0.01, "non_inferior": low > -0.01}
     metrics = {"accuracy": {"value": 0.9}}
     no_cost = {"speedup": None, "bytes_on_disk": None}
@@ -265,7 +279,7 @@ def verdict(low, high, **cost):
         "teacher": {"role": "teacher", "metrics": metrics, "cost": {**no_cost, "bytes_on_disk": 100}},
         "student": {"role": "student", "metrics": metrics, "cost": {**no_cost, **cost}, "versus_teacher": versus},
     }
-    return make_verdict(models, {"metric_name": "accuracy", "rows": 1234, "confidence_level": 0.95})
+    return make_verdict(models, {"metric_name": "accuracy", "rows": 1234, "confidence_level": 0.95}, is_busy)
 
 
 def test_the_verdict_is_yes_no_or_not_shown():
@@ -276,6 +290,8 @@ def test_the_verdict_is_yes_no_or_not_shown():
         "sentence": "Yes, the student may replace the teacher: accuracy 90.0 % against 90.0 % on 1,234 rows; with 95 "
         "% confidence it is less than 1 point worse; it answers 2.0 times as fast and has 25 % of the size.",
     }
+    busy = verdict(-0.005, 0.01, is_busy=True, speedup=1650.0, bytes_on_disk=25)
+    assert busy["sentence"].endswith("less than 1 point worse; it has 25 % of the size.")
     no, open_ = verdict(-0.05, -0.02), verdict(-0.03, 0.01)
     assert (no["replace"], open_["replace"]) == (False, None)
     assert no["sentence"].startswith("No, the student should not replace")

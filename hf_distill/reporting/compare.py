@@ -168,17 +168,19 @@ def _describe(contender: Contender) -> dict[str, Any]:
 
 def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Comparison) -> Report:
     subject = subject_of(columns)
+    machine = describe_machine()
+    is_busy = machine["is_busy"]
     teacher, student = (comparison.logits[name][0] for name in (TEACHER, subject))
     return Report(
         {
             "format": 1,
             "created": date.today().isoformat(),
             "versions": describe_versions(),
-            "machine": describe_machine(),
+            "machine": machine,
             "task": task,
-            "verdict": make_verdict(columns, task),
+            "verdict": make_verdict(columns, task, is_busy),
             "models": columns,
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
-            "notes": make_notes(columns, task, comparison.num_unlabelled),
+            "notes": make_notes(columns, task, is_busy, comparison.num_unlabelled),
         }
     )

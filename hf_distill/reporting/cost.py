@@ -92,9 +92,12 @@ def _call(predictor: Predicts, texts: Sequence[Any]) -> Callable[[], object]:
 
 def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, warmup: int) -> dict[str, list[float]]:
     """Time calls that take turns, so that whatever else the machine does slows all of them alike; in seconds."""
+    # The threads of one runtime go on spinning for a while after its call, and would slow the next model's.
+    pause = 0.005
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(warmup + rounds):
         for name, call in calls.items():
+            time.sleep(pause)
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)
@@ -200,7 +203,10 @@ def _status(name: str) -> int:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what times depend on: cores that this process may use, threads of torch, CPU, memory, GPU."""
+    """Return what times depend on: cores that this process may use, threads of torch, CPU, memory, GPU.
+
+    `is_busy` if more than 1.5 processes a core wanted to run in the last minute.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     info = Path("/proc/cpuinfo")
     named = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else None
@@ -208,6 +214,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cores": cores,
         "threads": torch.get_num_threads(),
+        "is_busy": hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1),
         "cpu": named[1].strip() if named else platform.processor() or platform.machine(),
         "memory_gb": None if memory is None else round(memory / 1e9, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -25,7 +25,7 @@ def subject_of(models: Models) -> str:
     return names[0]
 
 
-def make_verdict(models: Models, task: Mapping[str, Any]) -> dict[str, Any]:
+def make_verdict(models: Models, task: Mapping[str, Any], is_busy: bool) -> dict[str, Any]:
     """Say whether the student may replace the teacher: yes, no, or that the rows do not show it (None).
 
     Yes: the interval of the difference lies above -margin, "non-inferior". No: it lies below. A claim at a level of
@@ -42,7 +42,7 @@ def make_verdict(models: Models, task: Mapping[str, Any]) -> dict[str, Any]:
         replace: bool | None = True
         sentence = (
             f"Yes, the {name} may replace the teacher: {scores}; with {level} confidence it is less than {margin} "
-            f"worse{_gain(models, name)}."
+            f"worse{_gain(models, name, is_busy)}."
         )
     elif versus["high"] < -versus["margin"]:
         replace = False
@@ -61,10 +61,10 @@ def make_verdict(models: Models, task: Mapping[str, Any]) -> dict[str, Any]:
     return {"sentence": sentence, "replace": replace, "model": name}
 
 
-def _gain(models: Models, name: str) -> str:
-    """What the replacement buys, where it was measured."""
+def _gain(models: Models, name: str, is_busy: bool) -> str:
+    """What the replacement buys, where it was measured on a machine that had time for it."""
     cost, teacher = models[name]["cost"], models[TEACHER]["cost"]
-    gains = [f"answers {cost['speedup']:.1f} times as fast"] if cost["speedup"] else []
+    gains = [f"answers {cost['speedup']:.1f} times as fast"] if cost["speedup"] and not is_busy else []
     if cost["bytes_on_disk"] and teacher["bytes_on_disk"]:
         gains.append(f"has {100 * cost['bytes_on_disk'] / teacher['bytes_on_disk']:.0f} % of the size")
     return f"; it {' and '.join(gains)}" if gains else ""
@@ -80,7 +80,7 @@ def _without_labels(name: str, model: Mapping[str, Any]) -> str:
     return f"Without labels nobody knows whether the {name} may replace the teacher; {said}."
 
 
-def make_notes(models: Models, task: Mapping[str, Any], num_unlabelled: int) -> list[str]:
+def make_notes(models: Models, task: Mapping[str, Any], is_busy: bool, num_unlabelled: int) -> list[str]:
     """List what a reader might otherwise not see."""
     name = subject_of(models)
     notes = [_about_rows(models, task, num_unlabelled), _about_baseline(models, name, task["metric_name"])]
@@ -90,6 +90,10 @@ def make_notes(models: Models, task: Mapping[str, Any], num_unlabelled: int) -> 
         notes.append(
             f"Scores of the {name} are means over {models[name]['num_runs']} runs. Intervals are of the rows alone; "
             "the spread over runs (std) is beside them."
+        )
+    if is_busy and models[name]["cost"]["latency"]:
+        notes.append(
+            "The machine was busy with other work: do not trust the times, and measure them again when it rests."
         )
     return [note for note in (*notes, _NOT_APPLICABLE.get(task["problem_type"])) if note]
 
