@@ -1,5 +1,6 @@
 """Running a model so that it shows what objectives read: logits, hidden states, attention maps, queries and keys."""
 
+import copy
 import inspect
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -122,3 +123,11 @@ def prepare_to_show(model: PreTrainedModel, reads: Collection[str], role: str) -
             f"attention now. That stores {maps} maps a text ({maps * 128**2 * 4 / 2**20:.1f} MiB for 128 tokens in "
             f"float32, four times as much for twice as many) and is slower than {chosen} for long texts."
         )
+
+
+def float32_on_cpu(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a copy of a model in float32, on the CPU, in evaluation mode."""
+    model = copy.deepcopy(model)
+    # accelerate leaves a `forward` on a model trained in mixed precision: it autocasts, and runs the original model.
+    model.__dict__.pop("forward", None)
+    return model.float().cpu().eval()

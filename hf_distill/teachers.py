@@ -351,13 +351,18 @@ def load_teacher(
         OSError: if there is no such model.
         ValueError: if the model needs code that comes with it, and that is not trusted.
     """
-    where: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    revision = revision or "main"
     architectures: list[str] = []
     with contextlib.suppress(OSError):  # an adapter has no config of its own
-        architectures = AutoConfig.from_pretrained(name_or_path, **where).architectures or []
+        config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
+        architectures = config.architectures or []
     of_head = next(filter(None, map(problem_type_of_head, architectures)), "")
     model, info = auto_model(of_head).from_pretrained(
-        name_or_path, dtype=torch.float32, output_loading_info=True, **where
+        name_or_path,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        dtype=torch.float32,
+        output_loading_info=True,
     )
     if info["missing_keys"]:
         logger.warning(

@@ -62,6 +62,7 @@ class HubServer:
         self.blobs: dict[str, bytes] = {}
         self.calls: list[str] = []
         self.fail_with: dict[str, int] = {}
+        self.tokens = {TOKEN}
         self.fail_saying: dict[str, str] = {}
         self.dies_at: str | None = None
         self.is_dead = False
@@ -222,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
             path.startswith("upload/") or path == "api/validate-yaml"
         )  # the link to upload to is a secret itself
         is_public |= self.command in ("GET", "HEAD") and not (repo and repo.is_private)
-        if (given is None and not is_public) or (given is not None and given != f"Bearer {TOKEN}"):
+        is_known = given is not None and given.removeprefix("Bearer ") in self.hub.tokens
+        if not is_known and not (given is None and is_public):
             raise Refused(401, error="Invalid username or password.")
 
     def log_message(self, *args: object) -> None:

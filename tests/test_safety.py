@@ -211,6 +211,7 @@ def told(folder, tmp_path_factory):  # noqa: F811
         ["train", *common, "--hub_tokn", CANARIES[2]],
     ]
     with HubServer() as server:
+        server.tokens.update(CANARIES)
         done = run_against(server, TRAIN.format(runs=runs), here)
         pushed = {f"pushed {name}": content for name, content in server.repos["tester/student"].files.items()}
     assert done.stdout.count("STATUS 2") == 1, done.stderr

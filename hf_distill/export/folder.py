@@ -25,11 +25,12 @@ from transformers import (
 
 from hf_distill._files import write_folder
 from hf_distill._redaction import publishable
-from hf_distill.export.graph import OPSET, float32_on_cpu, input_names_of, quantize_onnx, write_onnx
+from hf_distill.export.graph import OPSET, input_names_of, quantize_onnx, write_onnx
 from hf_distill.export.parity import check_parity, measure_parity
 from hf_distill.export.predictor import Predictor, Text
 from hf_distill.labels import id2label_of
 from hf_distill.problem_types import resolve_problem_type
+from hf_distill.reading import float32_on_cpu
 from hf_distill.record import describe_versions
 
 RECORD_NAME = "export.json"
@@ -87,6 +88,7 @@ def export_model(
     _check_installed()
     tokenizer = _load_tokenizer(model, processing_class)
     model = float32_on_cpu(_load_model(model))
+    model.config.use_cache = False  # a cache of a decoder would be another output
     tolerance = DEFAULT_TOLERANCE[quantize] if tolerance is None else tolerance
     record = _describe(model, tokenizer, quantize, max_length)
 

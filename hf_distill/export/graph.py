@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import logging
 import tempfile
@@ -29,15 +28,6 @@ class _Logits(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.model(**dict(zip(self.input_names, inputs, strict=True))).logits
-
-
-def float32_on_cpu(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy of a model in float32, on the CPU, in eval mode."""
-    model = copy.deepcopy(model)
-    # accelerate leaves a `forward` on a model trained in mixed precision: it autocasts, and runs the original model.
-    model.__dict__.pop("forward", None)
-    model.config.use_cache = False  # a cache of a decoder would be another output
-    return model.float().cpu().eval()
 
 
 def input_names_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:

@@ -231,6 +231,8 @@ def _open_session(path: Path, num_threads: int | None) -> Any:
     except ImportError as error:
         raise ImportError("`Predictor` runs on onnxruntime: pip install onnxruntime.") from error
     options = onnxruntime.SessionOptions()
+    # Threads that spin while they wait take the processor from whatever runs beside.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.intra_op_num_threads = num_threads or 0  # 0 is onnxruntime's word for its own choice
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

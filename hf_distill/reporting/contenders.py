@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.reporting.latency import float32_on_cpu
+from hf_distill.reading import float32_on_cpu
 from hf_distill.reporting.predict import Predicts, TorchPredictor, load_model
 from hf_distill.teachers import is_placed
 
@@ -120,7 +120,7 @@ class Contender:
 
 def _load_tokenizer(name: str, origin: str | None) -> PreTrainedTokenizerBase:
     try:
-        return AutoTokenizer.from_pretrained(origin or "")
+        return AutoTokenizer.from_pretrained(origin or "", trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"No tokenizer of the model {name!r} can be loaded from {origin!r}. Pass `processing_class`: one "

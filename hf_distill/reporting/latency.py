@@ -1,6 +1,5 @@
 """How long one text takes on the CPU."""
 
-import copy
 import inspect
 import time
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+
+from hf_distill.reading import float32_on_cpu
 
 
 @torch.no_grad()
@@ -47,14 +48,6 @@ def measure_latency(
             seconds[name].append(time.perf_counter() - start)
     percentiles = {name: np.percentile(values[warmup:], [50, 95]) * 1000 for name, values in seconds.items()}
     return {name: {"p50_ms": float(p50), "p95_ms": float(p95)} for name, (p50, p95) in percentiles.items()}
-
-
-def float32_on_cpu(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy in float32 and evaluation mode on the CPU."""
-    model = copy.deepcopy(model)
-    # accelerate leaves a `forward` on a model trained in mixed precision: it autocasts, and runs the original model.
-    model.__dict__.pop("forward", None)
-    return model.float().cpu().eval()
 
 
 def _arguments(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

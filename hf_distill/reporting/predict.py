@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.labels import id2label_of
 from hf_distill.problem_types import without_adapter
@@ -91,12 +91,6 @@ def load_model(name: str) -> PreTrainedModel:
     Raises:
         OSError: if there is no such model.
     """
-    try:
-        architectures = AutoConfig.from_pretrained(name).architectures or [""]
-    except OSError:  # an adapter has a config of another kind
-        architectures = [""]
-    if architectures[0].endswith("ForTokenClassification"):
-        return AutoModelForTokenClassification.from_pretrained(name, dtype=torch.float32)
     try:
         return load_teacher(name)
     except OSError as error:

@@ -64,7 +64,7 @@ def keep_pieces(tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[int, int]) 
         state["post_processor"] = _renumbered(state["post_processor"], new_ids)
         state["padding"] = state["truncation"] = None  # transformers sets them at each call
         path.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
-        trimmed = type(tokenizer).from_pretrained(temporary)
+        trimmed = type(tokenizer).from_pretrained(temporary, trust_remote_code=False)
     trimmed.name_or_path = tokenizer.name_or_path
     return trimmed
 
