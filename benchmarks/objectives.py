@@ -79,28 +79,37 @@ def make_student(options: argparse.Namespace, teacher: PreTrainedModel) -> PreTr
     return AutoModelForSequenceClassification.from_pretrained(options.student, dtype="float32", **labels)
 
 
-def distil(
-    options: argparse.Namespace, name: str, spec: dict[str, Any], seed: int, teacher: PreTrainedModel
-) -> Iterator[dict[str, Any]]:
-    """Train one student; yield its result, and with the loss on logits that of the same student alone."""
-    tokenizer = AutoTokenizer.from_pretrained(options.teacher)
-    task, train, validation = load_rows(options, tokenizer, label2id_of(teacher.config))
-    args = DistillationTrainingArguments(
-        str(Path(options.output_dir, "run")),
-        objectives=spec,
-        seed=seed,
-        num_train_epochs=options.epochs,
-        max_steps=options.max_steps,
-        learning_rate=options.learning_rate,
+def make_arguments(options: argparse.Namespace, folder: str, **settings: Any) -> DistillationTrainingArguments:
+    """Return what teacher and students are trained with alike, and the settings of one of them."""
+    return DistillationTrainingArguments(
+        folder,
         warmup_steps=0.1,
         per_device_train_batch_size=options.batch_size,
-        per_device_eval_batch_size=64,
         train_sampling_strategy="group_by_length",
         save_strategy="no",
         bf16=options.bf16,
         use_cpu=not torch.cuda.is_available(),
         report_to="none",
         disable_tqdm=True,
+        **settings,
+    )
+
+
+def distil(
+    options: argparse.Namespace, name: str, spec: dict[str, Any], seed: int, teacher: PreTrainedModel
+) -> Iterator[dict[str, Any]]:
+    """Train one student; yield its result, and with the loss on logits that of the same student alone."""
+    tokenizer = AutoTokenizer.from_pretrained(options.teacher)
+    task, train, validation = load_rows(options, tokenizer, label2id_of(teacher.config))
+    args = make_arguments(
+        options,
+        str(Path(options.output_dir, "run")),
+        objectives=spec,
+        seed=seed,
+        num_train_epochs=options.epochs,
+        max_steps=options.max_steps,
+        learning_rate=options.learning_rate,
+        per_device_eval_batch_size=64,
     )
     set_seed(seed)
     student = make_student(options, teacher)
@@ -141,19 +150,12 @@ def fine_tune_teacher(options: argparse.Namespace) -> None:
         id2label=dict(enumerate(names)),
         label2id={name: i for i, name in enumerate(names)},
     )
-    args = DistillationTrainingArguments(
+    args = make_arguments(
+        options,
         options.teacher,
         objectives={"ce": 1.0},
         num_train_epochs=options.teacher_epochs,
         learning_rate=options.teacher_learning_rate,
-        warmup_steps=0.1,
-        per_device_train_batch_size=options.batch_size,
-        train_sampling_strategy="group_by_length",
-        save_strategy="no",
-        bf16=options.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        report_to="none",
-        disable_tqdm=True,
     )
     trainer = DistillationTrainer(
         teacher, args=args, train_dataset=labelled, eval_dataset=validation, processing_class=tokenizer
