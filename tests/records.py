@@ -143,5 +143,13 @@ REPORT = {
     "notes": ["The shifted data are 100 rows only."],
 }  # fmt: skip
 EXPORTS = {
-    "onnx-int8": {"format": "onnx", "quantize": "int8", "parity": {"max_abs_difference": 0.0123456, "agreement": 0.99}}
+    "onnx-int8": {
+        "format": "onnx",
+        "quantize": "int8",
+        "parity": {
+            "max_abs_difference": 0.0123456,
+            "agreement": 0.99,
+            "metrics": {"model": {"accuracy": 0.91}, "export": {"accuracy": 0.9}},
+        },
+    }
 }

@@ -60,7 +60,9 @@ def test_cost_names_the_machine(card):
 
 
 def test_exports_stand_with_their_parity(card):
-    assert rows_of(card, "onnx-int8/") == [["onnx", "int8", "max abs difference 0.01235, agreement 0.99"]]
+    assert rows_of(card, "onnx-int8/") == [
+        ["onnx", "int8", "max abs difference 0.01235, agreement 0.99, accuracy 0.9 against 0.91"]
+    ]
     assert "## Exports" not in model_card(RECORD).text
 
 

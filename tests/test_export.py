@@ -1,5 +1,6 @@
 """An export says what its model says, through the interface of transformers' pipelines, without torch."""
 
+import copy
 import json
 import math
 import os
@@ -27,6 +28,7 @@ from hf_distill import Predictor, export_model
 from hf_distill._files import write_folder
 from hf_distill.cli import main
 from hf_distill.export import ParityError
+from hf_distill.export.metrics import scorer
 from hf_distill.export.parity import check_parity, measure_parity
 
 TEXTS = [row["text"] for row in tiny_rows(24, seed=5)]
@@ -231,6 +233,83 @@ def test_the_command_writes_int8_and_says_what_it_costs(saved, capsys, predictor
     in_bytes = [tuple(weight.dims) for weight in graph.initializer if weight.data_type in bytes_of]
     assert (TINY["vocab_size"], TINY["hidden_size"]) in in_bytes
     assert sum(node.op_type == "MatMulInteger" for node in graph.node) == 8
+
+
+def test_labels_in_the_file_give_the_metrics_of_both(saved, model, tokenizer, capsys):
+    labels = [LABEL_NAMES[i % 2] if i % 5 else "" for i in range(len(TEXTS))]  # an empty cell is no label
+    (saved / "labelled.csv").write_text("\n".join(["text,label", *map(",".join, zip(TEXTS, labels, strict=True))]))
+    export(saved, text_file=saved / "labelled.csv")
+    decided = [model.config.id2label[i] for i in logits_of(model, tokenizer, TEXTS).argmax(axis=1)]
+    right = [found == label for found, label in zip(decided, labels, strict=True) if label]
+    assert 0.2 < np.mean(right) < 0.8
+    accuracy = f"accuracy {100 * np.mean(right):.1f} %"
+    assert (
+        f"Of the model: {accuracy}, of the export {accuracy.removeprefix('accuracy ')}; f1" in capsys.readouterr().out
+    )
+    metrics = json.loads((saved / "onnx" / "export.json").read_text())["parity"]["metrics"]
+    assert metrics["model"] == metrics["export"]
+    assert metrics["model"]["accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_a_model_with_another_order_of_classes_gets_its_own_ids(saved, model, tokenizer, tmp_path, capsys):
+    order = ["positive", "negative", "neutral"]
+    model = copy.deepcopy(model)
+    model.config.id2label = dict(enumerate(order))
+    model.config.label2id = {name: i for i, name in enumerate(order)}
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    decided = [order[i] for i in logits_of(model, tokenizer, TEXTS).argmax(axis=1)]
+    rows = [json.dumps({"text": text, "label": name}) for text, name in zip(TEXTS, decided, strict=True)]
+    (tmp_path / "right.jsonl").write_text("\n".join(rows))
+    export(saved, model_name_or_path=tmp_path, text_file=tmp_path / "right.jsonl", max_eval_samples=9)
+    said = capsys.readouterr().out
+    assert "on 9 texts" in said
+    assert "accuracy 100.0 %, of the export 100.0 %" in said
+
+
+def test_a_taggers_labels_are_of_words(tagger, tokenizer, tmp_path):
+    model, predictor = tagger
+    texts = [["good", "film"] * 40, ["bad"], ["a", "film"]]  # of the first one 62 words are seen
+    labels = [[0] * 80, None, [-1, 1]]
+    parity = export_model(model, tmp_path / "onnx", processing_class=tokenizer, texts=texts, labels=labels)
+    tags = [row[~np.isnan(row).any(axis=1)].argmax(axis=1) for row in predictor.word_logits(texts)]
+    right = [*(tags[0] == 0), tags[2][1] == 1]
+    assert len(right) == 63
+    assert 0 < np.mean(right) < 1
+    assert parity["metrics"]["model"]["token_accuracy"] == pytest.approx(np.mean(right))
+    assert parity["metrics"]["export"] == parity["metrics"]["model"]
+
+
+ROWS = [np.array([2.0, -1.0]), np.array([-3.0, 1.0]), np.array([0.5, 0.1])]
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "names", "logits", "labels", "expected"),
+    [
+        ("single_label_classification", ["a", "b"], ROWS, [0, 0, None], {"accuracy": 0.5}),
+        ("multi_label_classification", ["a", "b"], ROWS, [[1, 0], None, [1, 0]], {"subset_accuracy": 0.5}),
+        ("regression", ["a"], [row[:1] for row in ROWS], [1.0, -4.0, None], {"pearson": 1.0}),
+        ("regression", ["a", "b"], ROWS, [[4, 1], [-6, -1], [1, 0.1]], {"pearson": 0.0}),
+        ("token_classification", ["O", "B-x"], [np.stack(ROWS)], [[0, 0, -1]], {"token_accuracy": 0.5}),
+    ],
+)
+def test_metrics_are_those_of_the_problem(problem_type, names, logits, labels, expected):
+    found = scorer(labels, problem_type, names)(logits)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "labels", "message"),
+    [
+        ("single_label_classification", [0, 2, 1], "must be ids below 2, one a text"),
+        ("single_label_classification", [0.5, 0.5, 1.0], "must be ids below 2"),
+        ("multi_label_classification", [0, 1, 1], "must be 2 numbers a text"),
+        ("regression", [[1, 2, 3]] * 3, "must be 2 numbers a text"),
+    ],
+)
+def test_labels_of_another_kind_are_refused(problem_type, labels, message):
+    with pytest.raises(ValueError, match=message):
+        scorer(labels, problem_type, ["a", "b"])
 
 
 @pytest.mark.parametrize(

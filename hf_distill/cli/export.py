@@ -6,9 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+from transformers import PreTrainedModel
+
 from hf_distill.cli.arguments import load_tokenizer, parse
-from hf_distill.data import load_transfer_text
+from hf_distill.data import load_text_dataset, load_transfer_text
+from hf_distill.data.files import LABEL_COLUMNS, TAG_COLUMNS
+from hf_distill.data.readers import read_file
 from hf_distill.export import export_model
+from hf_distill.export.folder import load_classifier
+from hf_distill.labels import label2id_of
+from hf_distill.problem_types import resolve_problem_type
+from hf_distill.reporting import wording
 
 
 @dataclass
@@ -34,6 +43,12 @@ class ExportArguments:
     text_column_names: str | None = field(
         default=None, metadata={"help": "Text column, or two of a pair: a,b. Unset: the string columns, if 1 or 2."}
     )
+    label_column_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "Label column, for the task's metrics of model and export. Unset: label, else labels, if any."
+        },
+    )
     max_eval_samples: int | None = field(default=None, metadata={"help": "Compare on so many texts, the first ones."})
     tolerance: float | None = field(
         default=None,
@@ -44,37 +59,60 @@ class ExportArguments:
     )
 
     def __post_init__(self) -> None:
-        if self.text_file is None and (self.text_column_names is not None or self.max_eval_samples is not None):
-            raise ValueError("--text_column_names and --max_eval_samples are of --text_file, which is not set.")
+        of_file = (self.text_column_names, self.label_column_name, self.max_eval_samples)
+        if self.text_file is None and any(value is not None for value in of_file):
+            raise ValueError(
+                "--text_column_names, --label_column_name and --max_eval_samples are of --text_file, which is not set."
+            )
 
 
 def run(arguments: Sequence[str]) -> None:
     """Export a model, and print by how much it differs and how large it is."""
     (args,) = parse((ExportArguments,), arguments)
-    texts = _load_texts(args)
+    tokenizer = load_tokenizer(args.model_name_or_path)
+    model = load_classifier(args.model_name_or_path)
     try:
         parity = export_model(
-            args.model_name_or_path,
+            model,
             args.output_dir,
             quantize=args.quantize,
-            processing_class=load_tokenizer(args.model_name_or_path),
-            texts=texts,
+            processing_class=tokenizer,
             tolerance=args.tolerance,
             max_length=args.max_seq_length,
+            **_load_texts(args, model),
         )
     except ImportError as error:
         raise ValueError(str(error)) from error
     print(_summary(parity, args))
 
 
-def _load_texts(args: ExportArguments) -> list[Any] | None:
-    """Return texts, or pairs of them, to compare on."""
+def _load_texts(args: ExportArguments, model: PreTrainedModel) -> dict[str, Any]:
+    """Return texts, pairs of them or lists of words to compare on; and if the file has labels, how to score them."""
     if args.text_file is None:
-        return None
+        return {}
     names = None if args.text_column_names is None else args.text_column_names.split(",")
-    rows = load_transfer_text(args.text_file, None, names)
-    columns = [rows[name][: args.max_eval_samples] for name in names or rows.column_names]
-    return list(columns[0]) if len(columns) == 1 else list(zip(*columns, strict=True))
+    problem_type = resolve_problem_type(model).name
+    usual = TAG_COLUMNS if problem_type == "token_classification" else LABEL_COLUMNS
+    if args.label_column_name is None and not set(usual) & set(read_file(args.text_file).column_names):
+        rows = load_transfer_text(args.text_file, None, names)
+        return {"texts": _texts(rows, names or rows.column_names, args.max_eval_samples)}
+    task = load_text_dataset(
+        validation_file=args.text_file,
+        text_column_names=names,
+        label_column_name=args.label_column_name,
+        problem_type=problem_type,
+    )
+    rows, label2id = task.datasets["validation"], label2id_of(model.config)
+    return {
+        "texts": _texts(rows, task.text_columns, args.max_eval_samples),
+        "labels": task.model_labels(rows, label2id)[: args.max_eval_samples],
+        "compute_metrics": task.compute_metrics_for(label2id),
+    }
+
+
+def _texts(rows: Dataset, columns: Sequence[str], limit: int | None) -> list[Any]:
+    values = [rows[name][:limit] for name in columns]
+    return values[0] if len(values) == 1 else list(zip(*values, strict=True))
 
 
 def _summary(parity: dict[str, Any], args: ExportArguments) -> str:
@@ -84,7 +122,16 @@ def _summary(parity: dict[str, Any], args: ExportArguments) -> str:
     agreement = "" if parity["agreement"] is None else f", {parity['agreement']:.2%} of the decisions equal"
     return (
         f"Compared with the model on {parity['on']}: max |Δlogit| {parity['max_abs_difference']:.2g}, logits up to "
-        f"{parity['max_abs_logit']:.2g}{agreement}. Tolerance: {parity['tolerance']:g}.\n"
+        f"{parity['max_abs_logit']:.2g}{agreement}. Tolerance: {parity['tolerance']:g}.\n{_metrics(parity)}"
         f"{folder} holds {size / 1e6:,.1f} MB of weights ({args.quantize or 'float32'}); the model has "
         f"{whole / 1e6:,.1f} MB in float32."
     )
+
+
+def _metrics(parity: dict[str, Any]) -> str:
+    found = parity.get("metrics", {"model": {}})
+    scores = [
+        f"{name} {wording.score(value, name)}, of the export {wording.score(found['export'][name], name)}"
+        for name, value in found["model"].items()
+    ]
+    return f"Of the model: {'; '.join(scores)}.\n" if scores else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from datasets import Dataset, DatasetDict
 
 from hf_distill.data.metrics import logits_of
 from hf_distill.data.tokens import tokenize_words
+from hf_distill.functional import IGNORE_INDEX
 from hf_distill.labels import match_labels
 from hf_distill.outputs import TEACHER_LOGITS
 from hf_distill.problem_types import resolve_problem_type, without_adapter
@@ -149,6 +150,21 @@ class Task:
             desc="Tokenizing",
         )
 
+    def model_labels(self, dataset: Dataset, label2id: Mapping[str, int] | None) -> list[Any]:
+        """Return what `dataset` has as `label`, in the model's order of classes: ids, or a number for every class.
+
+        Of words a list of ids, negative where a word has no label, or None for a whole sentence.
+        """
+        given, model_ids = dataset["label"][:], self._model_ids(label2id)
+        if not self.has_words:
+            labels = _labels(
+                np.array(given), self.problem_type, len(label2id or self.label_names or [None]), model_ids
+            )
+            return labels.tolist()
+        if model_ids is None:
+            return given
+        return [None if row is None else [y if y < 0 else model_ids[y] for y in row] for row in given]
+
     def check_model(self, model: PreTrainedModel) -> None:
         """Refuse a model that is for another kind of problem.
 
@@ -195,15 +211,21 @@ def _encode(
     # Segment ids are asked for, since not every tokenizer of a model that reads them returns them unasked.
     encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_token_type_ids=True)
     given = np.array(rows.get("label", [no_label] * len(texts[0])))
+    return {**encoded, "labels": _labels(given, problem_type, num_model_labels, model_ids)}
+
+
+def _labels(
+    given: np.ndarray, problem_type: str, num_model_labels: int, model_ids: Sequence[int] | None
+) -> np.ndarray:
+    """Return labels of texts as a model of `num_model_labels` classes counts them; -100 or NaN where there is none."""
     if problem_type == "single_label_classification":
-        labels = np.where(given < 0, -100, given if model_ids is None else np.array(model_ids)[given])
-    elif given.ndim == 1:
-        labels = given.astype(np.float32)
-    else:
-        labels = np.zeros((len(given), num_model_labels), dtype=np.float32)
-        labels[:, list(range(given.shape[1]) if model_ids is None else model_ids)] = given
-        labels[np.isnan(given).any(axis=1)] = np.nan
-    return {**encoded, "labels": labels}
+        return np.where(given < 0, IGNORE_INDEX, given if model_ids is None else np.array(model_ids)[given])
+    if given.ndim == 1:
+        return given.astype(np.float32)
+    labels = np.zeros((len(given), num_model_labels), dtype=np.float32)
+    labels[:, list(range(given.shape[1]) if model_ids is None else model_ids)] = given
+    labels[np.isnan(given).any(axis=1)] = np.nan
+    return labels
 
 
 def _in_task_order(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -26,12 +26,16 @@ from transformers import (
 from hf_distill._files import write_folder
 from hf_distill._redaction import publishable
 from hf_distill.export.graph import OPSET, input_names_of, quantize_onnx, write_onnx
+from hf_distill.export.metrics import scorer
 from hf_distill.export.parity import check_parity, measure_parity
 from hf_distill.export.predictor import Predictor, Text
 from hf_distill.labels import id2label_of
 from hf_distill.problem_types import resolve_problem_type
 from hf_distill.reading import float32_on_cpu
 from hf_distill.record import describe_versions
+
+if TYPE_CHECKING:
+    from hf_distill.data.metrics import ComputeMetrics
 
 RECORD_NAME = "export.json"
 # In float32 of the relative difference of logits, in int8 of the share of unequal decisions.
@@ -47,6 +51,8 @@ def export_model(
     texts: Sequence[Text] | None = None,
     tolerance: float | None = None,
     max_length: int | None = None,
+    labels: Sequence[Any] | None = None,
+    compute_metrics: ComputeMetrics | None = None,
 ) -> dict[str, Any]:
     """Write a classifier as an ONNX file with its tokenizer and its labels, for [`Predictor`], and check it.
 
@@ -66,6 +72,9 @@ def export_model(
         tolerance: How far apart they may be. In float32: max |Δlogit| / max(1, max |logit|), 1e-3 by default. In
             int8: the share of decisions that differ, 0.05 by default, or for a regression the same as in float32.
         max_length: Tokens after which a text is cut. Unset: as many as tokenizer and model can take.
+        labels: What is right for each of the `texts`, in the model's order of classes: then the metrics of the model
+            and of the export are said, too. See [`hf_distill.export.metrics.scorer`] for what a label is.
+        compute_metrics: From logits and labels to these metrics, as `Trainer` takes it. Unset: those of the problem.
 
     Returns:
         What the comparison found: see [`hf_distill.export.parity.measure_parity`], and the `tolerance`.
@@ -83,21 +92,23 @@ def export_model(
     ```
     """
     _check_arguments(format, quantize, tolerance)
-    if texts is not None and not len(texts):
-        raise ValueError("`texts` is empty. Pass at least one text, or None for random token ids.")
+    _check_texts(texts, labels)
     _check_installed()
     tokenizer = _load_tokenizer(model, processing_class)
-    model = float32_on_cpu(_load_model(model))
+    model = float32_on_cpu(load_classifier(model))
     model.config.use_cache = False  # a cache of a decoder would be another output
     tolerance = DEFAULT_TOLERANCE[quantize] if tolerance is None else tolerance
     record = _describe(model, tokenizer, quantize, max_length)
+    names = list(record["id2label"].values())
+    score = None if labels is None else scorer(labels, record["problem_type"], names, compute_metrics)
 
     def write(temporary: Path) -> None:
         _write_graph(model, record, temporary)
         tokenizer.save_pretrained(temporary)
         _write_config(model, record["problem_type"], temporary)
         _write_record(record, temporary)
-        record["parity"] = measure_parity(model, Predictor(temporary), tokenizer, texts) | {"tolerance": tolerance}
+        parity = measure_parity(model, Predictor(temporary), tokenizer, texts, score)
+        record["parity"] = parity | {"tolerance": tolerance}
         check_parity(record["parity"], quantize, tolerance)
         _write_record(record, temporary)
 
@@ -112,6 +123,15 @@ def _check_arguments(format: str, quantize: str | None, tolerance: float | None)
         raise ValueError(f"`quantize` must be 'int8' or None, got {quantize!r}.")
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"`tolerance` must be at least 0, got {tolerance}.")
+
+
+def _check_texts(texts: Sequence[Text] | None, labels: Sequence[Any] | None) -> None:
+    if texts is not None and not len(texts):
+        raise ValueError("`texts` is empty. Pass at least one text, or None for random token ids.")
+    if labels is not None and (texts is None or len(labels) != len(texts)):
+        raise ValueError(
+            f"`labels` are one for each of the `texts`, got {len(labels)} for {0 if texts is None else len(texts)}."
+        )
 
 
 def _check_installed() -> None:
@@ -135,7 +155,8 @@ def _load_tokenizer(
     return processing_class
 
 
-def _load_model(model: PreTrainedModel | str | os.PathLike[str]) -> PreTrainedModel:
+def load_classifier(model: PreTrainedModel | str | os.PathLike[str]) -> PreTrainedModel:
+    """Load a sequence or token classifier, as its config says, that can be exported."""
     if isinstance(model, PreTrainedModel):
         if "quantization_config" in vars(model.config):
             raise ValueError("The model is quantised. Export the one that it was made of, with `quantize='int8'`.")

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Encoding
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.export.metrics import Score
 from hf_distill.export.predictor import Predictor, Text
 
 _BATCH_SIZE = 32
@@ -25,6 +27,7 @@ def measure_parity(
     predictor: Predictor,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[Text] | None,
+    score: Score | None = None,
 ) -> dict[str, Any]:
     """Run a model and its export on the same tokens, and measure by how much their logits differ.
 
@@ -34,13 +37,15 @@ def measure_parity(
         tokenizer: The model's.
         texts: Texts to compare on. Without them, 64 rows of random token ids are, drawn with a fixed seed, between
             1 and 512 tokens long, most of them padded.
+        score: Metrics of the logits of the texts, see [`~hf_distill.export.metrics.scorer`]; only with `texts`.
 
     Returns:
         - `on`: what they ran on, in words;
         - `units`: the number of texts, or of tokens;
         - `agreement`: the share of equal decisions, or None for a regression;
         - `max_abs_difference` of a logit, and `max_abs_logit`, the model's;
-        - `relative_difference`: the former by the latter, or by 1 if that is larger.
+        - `relative_difference`: the former by the latter, or by 1 if that is larger;
+        - `metrics`, with `score`: the metrics of the model, and of its `export`.
 
     Raises:
         ParityError: if the export's tokenizer gives other tokens than `tokenizer`.
@@ -49,18 +54,36 @@ def measure_parity(
         what, batches = f"64 rows of random token ids, seed {_SEED}", _random_batches(model, predictor, tokenizer)
     else:
         what, batches = f"{len(texts):,} texts", _batches(texts, predictor, tokenizer)
-    all_expected, all_found = [], []
-    for inputs in batches:
+    rows: dict[str, list[np.ndarray]] = {"model": [], "export": []}  # each (num_labels,), or (tokens, num_labels)
+    of_texts: list[tuple[int, Encoding]] = []
+    for inputs, encoded in batches:
         with torch.no_grad():
-            expected = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.numpy()
-        found = predictor.run(inputs)
-        units = inputs["attention_mask"] == 1 if expected.ndim == 3 else slice(None)
-        all_expected.append(expected[units])
-        all_found.append(found[units])
-    return {
-        "on": what,
-        **_differences(np.concatenate(all_expected), np.concatenate(all_found), predictor.problem_type),
-    }
+            logits = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.numpy()
+        rows["model"] += _by_row(logits, inputs["attention_mask"])
+        rows["export"] += _by_row(predictor.run(inputs), inputs["attention_mask"])
+        of_texts += encoded
+    expected, found = (np.concatenate([np.atleast_2d(row) for row in of_side]) for of_side in rows.values())
+    parity = {"on": what, **_differences(expected, found, predictor.problem_type)}
+    if texts is not None and score is not None:
+        parity["metrics"] = {
+            side: score(_by_text(texts, predictor, of_texts, of_side)) for side, of_side in rows.items()
+        }
+    return parity
+
+
+def _by_row(logits: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
+    """Split a batch, and leave out the padding of a tagger's."""
+    return [row if row.ndim == 1 else row[is_real == 1] for row, is_real in zip(logits, mask, strict=True)]
+
+
+def _by_text(
+    texts: Sequence[Text], predictor: Predictor, of_texts: Sequence[tuple[int, Encoding]], rows: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Return the logits of each text, in the order of the texts; those of its words where the tokens have them."""
+    ordered: list[Any] = [None] * len(texts)
+    for (index, encoding), row in zip(of_texts, rows, strict=True):
+        ordered[index] = row if row.ndim == 1 else predictor.of_words(texts[index], encoding, row)[0]
+    return ordered
 
 
 def check_parity(parity: dict[str, Any], quantize: str | None, tolerance: float) -> None:
@@ -101,7 +124,7 @@ def _differences(expected: np.ndarray, found: np.ndarray, problem_type: str) -> 
 
 def _batches(
     texts: Sequence[Text], predictor: Predictor, tokenizer: PreTrainedTokenizerBase
-) -> Iterator[dict[str, np.ndarray]]:
+) -> Iterator[tuple[dict[str, np.ndarray], list[tuple[int, Encoding]]]]:
     for indices, inputs, encodings in predictor.batches(texts, _BATCH_SIZE):
         for index, encoding in zip(indices, encodings, strict=True):
             expected = _tokenize(texts[index], tokenizer, predictor.max_length)
@@ -112,7 +135,7 @@ def _batches(
                     f"{found[differing[0]][:20]} against {expected[differing[0]][:20]}. Export with a "
                     "tokenizer that is all in its tokenizer.json."
                 )
-        yield inputs
+        yield inputs, list(zip(indices, encodings, strict=True))
 
 
 def _tokenize(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Mapping[str, list[int]]:
@@ -125,7 +148,7 @@ def _tokenize(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -
 
 def _random_batches(
     model: PreTrainedModel, predictor: Predictor, tokenizer: PreTrainedTokenizerBase
-) -> Iterator[dict[str, np.ndarray]]:
+) -> Iterator[tuple[dict[str, np.ndarray], list[tuple[int, Encoding]]]]:
     draw = np.random.default_rng(_SEED)
     size = min(model.config.vocab_size, len(tokenizer))
     ordinary = np.setdiff1d(np.arange(size), tokenizer.all_special_ids)
@@ -136,4 +159,4 @@ def _random_batches(
         width = min(width, longest)
         lengths = [width, *draw.integers(1, width + 1, num_rows - 1)]
         ids = [draw.choice(ordinary, length).tolist() for length in lengths]
-        yield predictor.pad(ids, [[0] * ((n + 1) // 2) + [second] * (n // 2) for n in lengths])
+        yield predictor.pad(ids, [[0] * ((n + 1) // 2) + [second] * (n // 2) for n in lengths]), []

@@ -152,6 +152,22 @@ class Predictor:
         """Return the logits of a padded batch, `(batch, num_labels)`, or `(batch, length, num_labels)` of a tagger."""
         return self._session.run(["logits"], dict(inputs))[0]
 
+    def of_words(
+        self, row: Text, encoding: Encoding, logits: np.ndarray
+    ) -> tuple[np.ndarray, dict[int, tuple[int, int]]]:
+        """Return from the logits of a text's tokens those of its words, and where each word is: [`word_logits`]."""
+        first: dict[int, int] = {}
+        spans: dict[int, tuple[int, int]] = {}
+        for token, word in enumerate(encoding.word_ids):
+            if word is not None:
+                first.setdefault(word, token)
+                start, end = encoding.offsets[token]
+                spans[word] = (spans[word][0] if word in spans else start, end)
+        num_words = max(first, default=-1) + 1 if isinstance(row, str) else len(row)
+        by_word = np.full((num_words, len(self.id2label)), np.nan, np.float32)
+        by_word[list(first)] = logits[list(first.values())]
+        return by_word, spans
+
     def _scores(self, logits: np.ndarray) -> np.ndarray:
         if self.problem_type == "regression":
             return logits
@@ -167,23 +183,8 @@ class Predictor:
         for indices, inputs, encodings in self.batches(rows, batch_size):
             logits, mask = self.run(inputs), inputs["attention_mask"] == 1
             for place, (index, encoding) in enumerate(zip(indices, encodings, strict=True)):
-                found[index] = self._of_words(rows[index], encoding, logits[place][mask[place]])
+                found[index] = self.of_words(rows[index], encoding, logits[place][mask[place]])
         return found
-
-    def _of_words(
-        self, row: Text, encoding: Encoding, logits: np.ndarray
-    ) -> tuple[np.ndarray, dict[int, tuple[int, int]]]:
-        first: dict[int, int] = {}
-        spans: dict[int, tuple[int, int]] = {}
-        for token, word in enumerate(encoding.word_ids):
-            if word is not None:
-                first.setdefault(word, token)
-                start, end = encoding.offsets[token]
-                spans[word] = (spans[word][0] if word in spans else start, end)
-        num_words = max(first, default=-1) + 1 if isinstance(row, str) else len(row)
-        by_word = np.full((num_words, len(self.id2label)), np.nan, np.float32)
-        by_word[list(first)] = logits[list(first.values())]
-        return by_word, spans
 
     def _tag(self, rows: Sequence[Text], batch_size: int) -> list[list[dict[str, Any]]]:
         tagged = []

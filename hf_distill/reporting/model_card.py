@@ -100,6 +100,11 @@ def _exports(exports: Mapping[str, Mapping[str, Any]]) -> str:
     for name, export in exports.items():
         parity = export.get("parity") or {}
         said = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in parity.items() if _is_scalar(value)]
+        metrics = parity.get("metrics") or {"model": {}}
+        said += [
+            f"{name} {_short(metrics['export'][name])} against {_short(value)}"
+            for name, value in metrics["model"].items()
+        ]
         precision = as_text(export.get("quantize") or "float32")
         rows.append([f"{name}/", as_text(export.get("format")), precision, ", ".join(said) or NOT_AVAILABLE])
     return (
