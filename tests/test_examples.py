@@ -107,9 +107,11 @@ def test_distil_multi_label_reads_the_original_files(tmp_path, tokenizer):
     output = run(
         "distil_multi_label.py", "--data_dir", tmp_path, "--model_name_or_path", tmp_path / "encoder", "--output_dir",
         tmp_path / "out", "--num_hidden_layers", 2, "--max_seq_length", 32, "--teacher_cache_dir", tmp_path / "cache",
-        cwd=tmp_path,
+        "--max_labelled", 15, cwd=tmp_path,
     )  # fmt: skip
     assert "f1_micro" in output
+    dataset = json.loads((tmp_path / "out" / "distillation.json").read_text())["dataset"]
+    assert (dataset["train_rows"], dataset["unlabelled_rows"]) == (15, 5)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["problem_type"] == "multi_label_classification"
 
