@@ -178,4 +178,5 @@ class _SaveOnSigterm(TrainerCallback):
                 f"SIGTERM: stopped after step {state.global_step}, which is saved in {args.output_dir}. Go on with "
                 "`resume_from_checkpoint=True` (`--resume_from_checkpoint True`)."
             )
+            self.accelerator.wait_for_everyone()  # the launcher ends the others soon after the first one has gone
             raise SystemExit(SIGTERM_STATUS)

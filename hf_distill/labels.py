@@ -10,8 +10,22 @@ _PLACEHOLDER = re.compile(r"LABEL_\d+")
 
 
 def id2label_of(config: PreTrainedConfig) -> dict[int, str]:
-    """Return the label names of a model by class id."""
-    return cast("dict[int, str]", config.id2label)  # JSON has them as text, a loaded config as numbers
+    """Return the label names of a model by class id.
+
+    Raises:
+        ValueError: if the ids are not 0, 1, ..., the places of the logits.
+    """
+    id2label = cast("dict[int, str]", config.id2label)  # JSON has them as text, a loaded config as numbers
+    _check_ids(id2label)
+    return id2label
+
+
+def _check_ids(id2label: Mapping[int, str]) -> None:
+    if sorted(id2label) != list(range(len(id2label))):
+        raise ValueError(
+            f"`id2label` is {dict(id2label)}; its ids are the places of the logits, so 0 to {len(id2label) - 1} are "
+            "wanted, each once. Set it so in the model's config."
+        )
 
 
 def label2id_of(config: PreTrainedConfig) -> dict[str, int]:
@@ -65,8 +79,10 @@ def align_labels(source: Mapping[int, str], target: Mapping[int, str]) -> list[i
         (`LABEL_0`, ...) on either side say nothing about the order: it is then taken to be the same.
 
     Raises:
-        ValueError: if the numbers of classes differ, or the names do.
+        ValueError: if the numbers of classes differ, or the names do, or ids are not 0, 1, ...
     """
+    _check_ids(source)
+    _check_ids(target)
     if len(source) != len(target):
         raise ValueError(
             f"{len(source)} classes cannot be aligned with {len(target)}: {dict(source)} against {dict(target)}."

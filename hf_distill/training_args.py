@@ -108,7 +108,12 @@ class DistillationTrainingArguments(TrainingArguments):
             self.objectives = _parse_objectives(self.objectives)
         if self.objectives is not None and not isinstance(self.objectives, dict):
             raise TypeError(f"`objectives` must map names to weights, got {self.objectives!r}.")
+        if isinstance(self.report_to, str):  # several on the command line, where Trainer's parser takes one word
+            self.report_to = self.report_to.split(",")
         super().__post_init__()
+        for name in ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         _check_number("temperature", self.temperature, above_zero=True)
         _check_number("soft_label_weight", self.soft_label_weight)
         _check_number("hard_label_weight", self.hard_label_weight)

@@ -2,11 +2,13 @@
 
 import copy
 import os
+import signal
 import sys
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from datasets import concatenate_datasets
 from invariance import GradientRecorder, make_args, make_trainer
 from problems import PROBLEMS, make_problem
@@ -142,6 +144,51 @@ def run_placed(student, teacher, tokenizer, output_dir: Path) -> list[torch.Tens
     return recorder.gradients
 
 
+class AtStep(TrainerCallback):
+    """Does something on one process at the start of a step, from 0."""
+
+    def __init__(self, rank, step, action):
+        self.rank, self.step, self.action = rank, step, action
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if args.process_index == self.rank and state.global_step == self.step:
+            self.action()
+
+
+def run_stops(student, teacher, tokenizer, output_dir: Path) -> dict:
+    """SIGTERM reaches one process of two; the loss is no number on one alone."""
+    rows = rows_of(tokenizer, 24)
+
+    def make(folder, *callbacks, model=student):
+        return make_trainer(
+            model, teacher, rows, tokenizer, output_dir / folder, callbacks=list(callbacks),
+            per_device_train_batch_size=1,
+        )  # fmt: skip
+
+    whole = make("whole")
+    whole.train()
+    stopped, status = make("stopped", AtStep(1, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))), None
+    try:
+        stopped.train()
+    except SystemExit as stop:
+        status = stop.code
+    resumed = make("stopped")
+    resumed.train(resume_from_checkpoint=True)
+    broken = make("broken")
+    broken.add_callback(AtStep(1, 5, lambda: broken.model.classifier.weight.data.fill_(float("nan"))))
+    said = ""
+    try:
+        broken.train()
+    except FloatingPointError as error:
+        said = str(error)
+    return {
+        "steps": stopped.state.global_step,
+        "statuses": gather_object([status]),
+        "weights": (weights_of(whole), weights_of(resumed)),
+        "said": gather_object([said]),
+    }
+
+
 def unequal_teachers(tokenizer, output_dir: Path) -> str:
     """Return what is said where every process made a teacher of its own."""
     rank = int(os.environ["RANK"])
@@ -188,6 +235,7 @@ def run(output_dir: Path) -> None:
     results["teachers"] = run_teachers(tokenizer, output_dir)
     results["cases"], results["sharded"] = run_cases(output_dir), run_sharded(output_dir)
     results["placed"] = run_placed(student, teacher, tokenizer, output_dir)
+    results["stops"] = run_stops(student, teacher, tokenizer, output_dir)
     results["unequal"] = unequal_teachers(tokenizer, output_dir)
     rows = tiny_dataset(tokenizer, 40, seed=3)
     cache = TeacherCache(output_dir / "cache", copy.deepcopy(teacher), tokenizer)

@@ -249,6 +249,20 @@ def test_teachers_that_differ_between_the_processes_are_refused(results):
     assert "The teacher of process 1 is not that of process 0" in results["unequal"]
 
 
+def test_sigterm_to_one_process_stops_both_at_one_step_and_the_run_goes_on_bit_for_bit(results):
+    stops = results["stops"]
+    assert stops["statuses"] == [143, 143]
+    assert stops["steps"] == 10  # the first at which they ask each other
+    assert torch.equal(*stops["weights"])
+
+
+def test_a_loss_that_is_no_number_on_one_process_stops_both_with_its_rows(results):
+    first, second = results["stops"]["said"]
+    assert first == second
+    assert "is nan after step" in first
+    assert " of the training data set" in first
+
+
 def test_only_the_first_process_writes_beside_its_random_state(four):
     first, *others = four["written"]
     assert {"model.safetensors", "README.md", "checkpoint-2/trainer_state.json"} <= set(first)

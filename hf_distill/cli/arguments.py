@@ -3,8 +3,8 @@
 import argparse
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -317,11 +317,13 @@ def parse(types: Iterable[Any], arguments: Sequence[str]) -> tuple[Any, ...]:
     first.add_argument("--config", type=Path)
     recipe, flags = first.parse_known_args(arguments)
     # argparse lets the last flag win: the recipe goes before all of them.
-    from_recipe = [] if recipe.config is None else _recipe_flags(recipe.config)
+    kinds = {f.name: str(f.type) for of_type in types for f in fields(of_type)}
+    from_recipe = [] if recipe.config is None else _recipe_flags(recipe.config, kinds)
     return _Parser(types, prog="hf-distill", allow_abbrev=False).parse_args_into_dataclasses([*from_recipe, *flags])
 
 
-def _recipe_flags(path: Path) -> list[str]:
+def _recipe_flags(path: Path, kinds: Mapping[str, str]) -> list[str]:
+    """Return the flags that a recipe stands for; `kinds` are the types of all that there are, by name."""
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -329,15 +331,25 @@ def _recipe_flags(path: Path) -> list[str]:
     if not isinstance(recipe, dict):
         raise ValueError(f"The recipe {path.name} must map names of flags to values, got {type(recipe).__name__}.")
     for name, value in recipe.items():
-        if not str(name).isidentifier():
-            raise ValueError(f"The recipe {path.name} has {name!r}, which is no name of a flag.")
+        if name not in kinds:
+            raise ValueError(f"The recipe {path.name} has {name!r}, which is no name of a flag (`--help` lists them).")
+        if isinstance(value, dict) and "dict" not in kinds[name]:
+            raise ValueError(f"The recipe {path.name} has names and values for `{name}`, which takes one value.")
         if name.endswith("trust_remote_code") and value:
             raise ValueError(
                 f"The recipe {path.name} sets `{name}`: whether code is run is not for a file to say, which others "
                 f"may have written. Pass --{name} True yourself if you trust the code."
             )
-    # One word each: a value cannot be taken for another flag.
-    return [f"--{name}={_as_text(name, value)}" for name, value in recipe.items() if value is not None]
+    return [word for name, value in recipe.items() if value is not None for word in _words(name, value, kinds[name])]
+
+
+def _words(name: str, value: Any, kind: str) -> list[str]:
+    if not kind.startswith("list["):
+        return [f"--{name}={_as_text(name, value)}"]  # one word: a value cannot be taken for another flag
+    items = [str(item) for item in (value if isinstance(value, list) else [value])]
+    if odd := [item for item in items if item.startswith("-")]:
+        raise ValueError(f"The recipe has {odd[0]!r} in `{name}`, which would be taken for a flag.")
+    return [f"--{name}", *items] if items else []
 
 
 def _as_text(name: str, value: Any) -> str:

@@ -137,6 +137,8 @@ def _ids(values: set[Any], declared: list[str] | None) -> dict[str, int]:
     """Return the classes' ids by name: in the declared order, or sorted."""
     kinds = {type(value) for value in values}
     names = declared or [str(value) for value in sorted(values, key=None if len(kinds) == 1 else str)]
+    if "" in values and not declared:
+        raise ValueError("A label is the empty string. Name the class, or make the labels of unlabelled rows null.")
     if unknown := sorted({str(value) for value in values} - set(names)):
         raise ValueError(f"Labels {unknown} are not among the classes that the data set declares: {names}.")
     return {name: i for i, name in enumerate(names)}

@@ -1,0 +1,46 @@
+"""A few generated inputs of every kind, the same ones each time; `benchmarks/fuzz.py` tries thousands."""
+
+import pytest
+from fuzzing import Unclear, outcome, run_label_maps, targets
+from hypothesis import HealthCheck, given, settings
+
+NUM_INPUTS = {
+    "label maps": 200, "argument combinations": 12, "data set shapes": 20, "recipes": 100, "cache files": 20,
+    "soft labels": 40,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def known():
+    with targets() as known:
+        yield known
+
+
+def test_every_kind_of_input_is_tried(known):
+    assert known.keys() == NUM_INPUTS.keys()
+
+
+@pytest.mark.parametrize("name", NUM_INPUTS)
+def test_an_input_gives_a_right_result_or_a_clear_error(known, name):
+    outcomes = set()
+
+    @settings(
+        max_examples=NUM_INPUTS[name], deadline=None, database=None, derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(known[name].inputs)
+    def try_one(case):
+        outcomes.add(outcome(known[name].run, case))
+
+    try_one()
+    assert outcomes == {"result", "refused"}  # or nothing was tried
+
+
+def test_an_error_from_somewhere_deep_is_told_from_a_clear_one():
+    def deep(case, folder):
+        case + 1
+
+    with pytest.raises(Unclear, match="TypeError: can only concatenate str"):
+        outcome(deep, "a")
+    assert outcome(run_label_maps, ({0: "a", 1: "b"}, {0: "a", 1: "c"})) == "refused"
+    assert outcome(run_label_maps, ({0: "a", 1: "b"}, {0: "B", 1: "a"})) == "result"
