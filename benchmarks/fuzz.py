@@ -14,6 +14,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
@@ -49,7 +50,8 @@ def fuzz(target: Target, num_inputs: int, number: int) -> tuple[Counter, str | N
         counts[outcome(target.run, case)] += 1
 
     try:
-        try_one()
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # Trainer's logs
+            try_one()
     except Exception as error:
         return counts, "".join(traceback.format_exception(error)[-8:])
     return counts, None

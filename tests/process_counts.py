@@ -168,9 +168,9 @@ def save(runs: dict, folder: Path) -> None:
 
 
 def main(folder: Path, what: str = "") -> None:
-    """Run and save; on two machines ("nodes") that is all, else one process dies in the end."""
+    """Run and save; of "cases" that is all, else one process dies in the end."""
     runs = {"cases": run_cases(folder)}
-    if what == "nodes":
+    if what == "cases":
         runs["machines"] = gather_object([os.environ["GROUP_RANK"]])
         save(runs, folder)
         PartialState().wait_for_everyone()

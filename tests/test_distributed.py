@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import pytest
 import torch
 from distributed_worker import INNER, train_inner
 from invariance import make_trainer, reference_gradient, relative_difference, trained_gradients
+from launching import start
 from problems import PROBLEMS, make_problem
 from process_counts import CASES, LABELLED, NUM_ROWS, objectives_of, run_case, run_cases, run_each
 from tiny import tiny_dataset, tiny_model
@@ -20,19 +20,6 @@ from hf_distill import TeacherCache
 from hf_distill.objectives import OBJECTIVES
 
 pytestmark = pytest.mark.distributed
-
-
-def start(num_processes: int, script: str, folder: Path, *arguments: str) -> subprocess.Popen:
-    """Start `accelerate launch` on the CPU; without `--multi_gpu` it would silently run a single process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
-    command += ["--num_processes", str(num_processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--main_process_port", str(port), str(Path(__file__).parent / script), str(folder), *arguments]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
-    with (folder / "log").open("w") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +266,7 @@ def test_a_process_that_dies_stops_the_others_with_its_error(four):
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and `ip`")
 def test_two_machines_learn_what_two_processes_of_one_do(results, tmp_path):
     here = Path(__file__).parent
-    command = [str(here.parent / "tools" / "two_nodes.sh"), str(here / "process_counts.py"), str(tmp_path), "nodes"]
+    command = [str(here.parent / "tools" / "two_nodes.sh"), str(here / "process_counts.py"), str(tmp_path), "cases"]
     subprocess.run(command, env={**os.environ, "PYTHON": sys.executable}, timeout=280, check=True)
     found = torch.load(tmp_path / "counts.pt", weights_only=False)
     assert sorted(found["machines"]) == ["0", "1"]
