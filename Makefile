@@ -1,12 +1,13 @@
 # `make demo` distils a real classifier, `make test` runs the tests, `make scan` looks for
-# secrets in tracked files, `make benchmark` measures (QUICK=--quick: less of everything); all set up .venv first.
+# secrets in tracked files, `make benchmark` measures (QUICK=--quick: less of everything), `make robustness` disturbs
+# trainings, fuzzes, and runs the tests on the oldest and newest versions, in about an hour; all set up .venv first.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
 BENCHMARKS := compare_peers step_cost student_step search_cost teacher_precision growth
 
-.PHONY: demo test check scan benchmark clean
+.PHONY: demo test check scan benchmark robustness clean
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -31,6 +32,13 @@ benchmark: .venv/installed
 	mkdir -p benchmarks/results
 	set -o pipefail; for name in $(BENCHMARKS); do \
 		$(BIN)/python -u benchmarks/$$name.py $(QUICK) | tee benchmarks/results/$$name.txt || exit 1; done
+
+robustness: .venv/installed
+	mkdir -p benchmarks/results
+	set -o pipefail; for script in benchmarks/faults.py benchmarks/process_counts.py benchmarks/fuzz.py \
+		tools/version_matrix.py; do printf '\n`%s`\n\n' $$script; \
+		$(BIN)/python -u $$script 2>> benchmarks/results/robustness.log || exit 1; \
+	done | tee benchmarks/results/robustness.md
 
 clean:
 	rm -rf .venv demo_output build *.egg-info

@@ -195,6 +195,23 @@ def test_every_problem_type_gets_what_applies_to_it(tokenizer, problem_type, met
     assert metric in report.to_markdown()
 
 
+def test_the_export_of_a_tagger_is_a_column_like_its_model(tokenizer, tmp_path):
+    export = pytest.importorskip("hf_distill.export")
+    problem = make_problem("token_classification", 12)
+    words = [row["text"].split() for row in tiny_rows(12, seed=3)]
+    rows = Dataset.from_dict({"tokens": words, "label": [[len(word) % 3 for word in row] for row in words]})
+    export.export_model(problem.student, tmp_path / "onnx", processing_class=tokenizer)
+    models = {"teacher": problem.teacher, "student": problem.student, "onnx": tmp_path / "onnx"}
+    report = compare(models, rows, tokenizer, text_columns=["tokens"], latency_rounds=1)
+    student, onnx = (report["models"][name] for name in ("student", "onnx"))
+    assert onnx["metrics"] == student["metrics"]
+    assert onnx["fidelity"]["agreement"] == student["fidelity"]["agreement"]
+    assert onnx["cost"]["latency"]
+    too_long = Dataset.from_dict({"tokens": [*words, ["good"] * 80], "label": [*rows["label"], [1] * 80]})
+    with pytest.raises(ValueError, match="Row 12 has 80 words, of which a model sees 62"):
+        compare({**models, "teacher": tmp_path / "onnx"}, too_long, tokenizer, text_columns=["tokens"])
+
+
 def test_words_are_compared_across_tokenizers(tokenizer):
     problem = make_problem("token_classification", 12)
     words = [row["text"].split() for row in tiny_rows(12, seed=3)]

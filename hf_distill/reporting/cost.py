@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from hf_distill.reporting.contenders import Contender
-from hf_distill.reporting.predict import Predicts, TorchPredictor, count_parameters, is_torch
+from hf_distill.reporting.predict import Predicts, TagsWords, TorchPredictor, count_parameters, is_torch
 
 SHORT, LONG, BATCH_SIZE = 16, 128, 32  # tokens, tokens, texts
 _WARMUP, _WEIGHTS = 3, ("*.safetensors", "pytorch_model*.bin", "*.onnx", "*.onnx.data", "*.onnx_data")
@@ -87,6 +87,8 @@ def _call(predictor: Predicts, texts: Sequence[Any]) -> Callable[[], object]:
     """From text to logits: the tokenizer's time is the user's too."""
     if isinstance(predictor, TorchPredictor):
         return lambda: predictor.logits_of(predictor.encode(texts), BATCH_SIZE)
+    if isinstance(predictor, TagsWords) and predictor.problem_type == "token_classification":
+        return lambda: predictor.word_logits(texts, BATCH_SIZE)
     return lambda: predictor.logits(texts, batch_size=BATCH_SIZE)
 
 

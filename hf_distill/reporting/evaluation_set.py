@@ -13,7 +13,7 @@ from hf_distill.data import tokenize_words
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.labels import align_labels, are_placeholders, match_labels
 from hf_distill.outputs import WORD_STARTS
-from hf_distill.reporting.predict import Predicts, TorchPredictor
+from hf_distill.reporting.predict import Predicts, TagsWords, TorchPredictor
 from hf_distill.reporting.units import Units
 
 if TYPE_CHECKING:  # slow to import
@@ -51,8 +51,10 @@ class EvaluationSet:
 
     def _logits(self, predictor: Predicts, batch_size: int) -> np.ndarray:
         if not isinstance(predictor, TorchPredictor):
-            if self.tokenizer is not None or self.units.is_token_level:
+            if self.tokenizer is not None:
                 raise ValueError(f"A {type(predictor).__name__} reads texts, and the data set holds {_NEEDS_TEXT}")
+            if self.units.is_token_level:
+                return _word_logits(predictor, self.units, batch_size)
             return np.asarray(predictor.logits(self.units.texts, batch_size), dtype=np.float32)
         if self.tokenizer is not None and predictor.tokenizer.get_vocab() != self.tokenizer.get_vocab():
             raise ValueError(f"The models have different tokenizers, and the data set holds {_NEEDS_TEXT}")
@@ -70,6 +72,16 @@ class EvaluationSet:
         return np.concatenate([of_row[place] for of_row, place in zip(logits, places, strict=True)])
 
 
+def _word_logits(predictor: Predicts, units: Units, batch_size: int) -> np.ndarray:
+    if not isinstance(predictor, TagsWords):
+        raise ValueError(f"A {type(predictor).__name__} has no `word_logits`, and the data set holds words.")
+    rows = predictor.word_logits(units.texts, batch_size)
+    for row, logits in enumerate(rows):
+        if (is_unseen := np.isnan(logits).any(axis=1)).any():
+            raise _not_all_seen(row, len(logits), int((~is_unseen).sum()))
+    return np.concatenate(rows).astype(np.float32)
+
+
 def _counted_tokens(row: Mapping[str, Any]) -> np.ndarray:
     """Where a label is; in a sentence without any, the first token of each word."""
     has_label = np.array(row.get("labels", [IGNORE_INDEX])) != IGNORE_INDEX
@@ -79,10 +91,14 @@ def _counted_tokens(row: Mapping[str, Any]) -> np.ndarray:
 def _check_all_words(rows: Sequence[Mapping[str, Any]], units: Units) -> None:
     for row, (tokens, words) in enumerate(zip(rows, units.texts, strict=True)):
         if (seen := sum(tokens[WORD_STARTS])) != len(words):
-            raise ValueError(
-                f"Row {row} has {len(words)} words, of which a model sees {seen}: it was cut, or holds a word that "
-                "the tokenizer drops. Raise `max_length`, or leave the row out."
-            )
+            raise _not_all_seen(row, len(words), seen)
+
+
+def _not_all_seen(row: int, num_words: int, num_seen: int) -> ValueError:
+    return ValueError(
+        f"Row {row} has {num_words} words, of which a model sees {num_seen}: it was cut, or holds a word that the "
+        "tokenizer drops. Raise `max_length`, or leave the row out."
+    )
 
 
 def read_evaluation_set(

@@ -30,6 +30,16 @@ class Predicts(Protocol):
         """Return `(len(texts), num_labels)` of texts or of pairs of them."""
 
 
+@runtime_checkable
+class TagsWords(Protocol):
+    """What can be compared on words: `hf_distill.Predictor` with the export of a tagger."""
+
+    problem_type: str
+
+    def word_logits(self, texts: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
+        """Return for each text, a list of words or a string, `(words, num_labels)`; NaN for a word not seen."""
+
+
 class TorchPredictor:
     """A model of transformers with its tokenizer, in evaluation mode.
 

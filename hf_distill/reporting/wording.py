@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hf_distill.reporting.formats import is_share
 from hf_distill.reporting.table import NOT_AVAILABLE
-
-_NUMBERS = ("pearson", "spearmanr", "matthews_correlation")
 
 
 def score(value: float | None, metric: str) -> str:
     """A metric's value: 81.2 %, or 0.812 for a coefficient."""
     if value is None:
         return NOT_AVAILABLE
-    return f"{value:.3f}" if metric in _NUMBERS else f"{100 * value:.1f} %"
+    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.3f}"
 
 
 def share(value: float | None) -> str:
@@ -22,7 +21,7 @@ def share(value: float | None) -> str:
 
 def points(value: float, metric: str, sign: str = "") -> str:
     """A difference of two scores, without its unit: 1 for a hundredth of a share, 0.010 for one of a coefficient."""
-    if metric in _NUMBERS:
+    if not is_share(metric):
         return f"{value:{sign}.3f}"
     text = f"{100 * value:{sign}.1f}"
     return text.removesuffix(".0") if not sign else text
@@ -31,7 +30,7 @@ def points(value: float, metric: str, sign: str = "") -> str:
 def with_unit(value: float, metric: str) -> str:
     """A difference with its unit: 1 point, 1.5 points, 0.010."""
     text = points(value, metric)
-    return text if metric in _NUMBERS else f"{text} point{'' if text == '1' else 's'}"
+    return f"{text} point{'' if text == '1' else 's'}" if is_share(metric) else text
 
 
 def estimate(found: Mapping[str, Any] | None, metric: str) -> str:
