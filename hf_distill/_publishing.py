@@ -18,8 +18,8 @@ from hf_distill._upload import check_no_token, explain, files_to_push, upload
 from hf_distill.objectives import DistillationLoss
 from hf_distill.problem_types import ProblemType
 from hf_distill.record import describe_model, describe_training, new_record, write_record
-from hf_distill.reporting.card_files import find_licence, save_card
-from hf_distill.reporting.model_card import model_card
+from hf_distill.reporting.card.files import find_licence, save_card
+from hf_distill.reporting.card.model_card import model_card
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)

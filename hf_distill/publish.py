@@ -13,7 +13,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from hf_distill._redaction import publishable
 from hf_distill._upload import EXPORT_NAME, REPORT_FOLDER, check_no_token, explain, files_to_push, find_exports, upload
 from hf_distill.record import RECORD_NAME, write_record
-from hf_distill.reporting.card_files import find_licence, read_report, write_card
+from hf_distill.reporting.card.files import find_licence, read_report, write_card
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 _COPYING = 60.0  # seconds between files of one folder that was copied, in whatever order

@@ -10,7 +10,7 @@ from records import EXPORTS, RECORD, REPORT, TOKEN, changed, hostile
 
 from hf_distill.record import describe_machine, read_licence
 from hf_distill.reporting import model_card
-from hf_distill.reporting.card_files import read_report, write_card
+from hf_distill.reporting.card.files import read_report, write_card
 from hf_distill.reporting.statistics import wilson_interval
 
 

@@ -14,8 +14,8 @@ from transformers import EvalPrediction, RobertaForTokenClassification
 
 from hf_distill import compare_models
 from hf_distill.data import as_compute_metrics
-from hf_distill.reporting.predict import TorchPredictor
-from hf_distill.reporting.verdict import make_verdict
+from hf_distill.reporting.comparison.predict import TorchPredictor
+from hf_distill.reporting.comparison.verdict import make_verdict
 
 QUICK = {"latency_rounds": 0, "num_resamples": 100}
 

@@ -38,8 +38,8 @@ LAYERS = [
 LAYER = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 # (importing module, imported module), on the same layer.
 EXCEPTIONS = {
-    ("_publishing", "reporting.card_files"),
-    ("_publishing", "reporting.model_card"),
+    ("_publishing", "reporting.card.files"),
+    ("_publishing", "reporting.card.model_card"),
     ("record", "training_args"),
     ("cache.output_cache", "record"),
     ("cache.teacher_cache", "record"),
@@ -101,6 +101,15 @@ def test_a_module_imports_from_lower_layers_alone(module):
         if room_of(imported) == room or (module, imported) in EXCEPTIONS:
             continue
         assert LAYER[room_of(imported)] < LAYER[room], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.count(".") > 1])
+def test_the_rooms_of_the_report_do_not_know_each_other(module):
+    _, own, _ = module.split(".")
+    others = {
+        imported.split(".")[1] for imported in imported_modules(MODULES[module], module) if imported.count(".") > 1
+    }
+    assert others <= {own}
 
 
 def test_there_is_no_exception_without_need():

@@ -12,10 +12,10 @@ from sample_report import METRICS, hostile_report, sample_report
 
 import hf_distill
 from hf_distill.reporting import formats
-from hf_distill.reporting.drawing import report_style
-from hf_distill.reporting.html import render_html
-from hf_distill.reporting.palette import COLOURS, model_colours
-from hf_distill.reporting.plots import PLOTS, inline_svgs, save_plots
+from hf_distill.reporting.page.drawing import report_style
+from hf_distill.reporting.page.html import render_html
+from hf_distill.reporting.page.palette import COLOURS, model_colours
+from hf_distill.reporting.page.plots import PLOTS, inline_svgs, save_plots
 
 SECTIONS = ["models", "quality", "fidelity", "calibration", "robustness", "cost", "deferral", "method"]
 URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>)]*", re.IGNORECASE)

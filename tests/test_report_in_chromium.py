@@ -6,7 +6,7 @@ import shutil
 import pytest
 from sample_report import hostile_report, sample_report
 
-from hf_distill.reporting.html import render_html
+from hf_distill.reporting.page.html import render_html
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -8,19 +8,19 @@ from scipy.stats import binomtest
 
 from hf_distill.data import as_compute_metrics
 from hf_distill.data.metrics import METRICS
-from hf_distill.reporting.deferral import describe_deferral
-from hf_distill.reporting.fidelity import describe_fidelity, list_disagreements
-from hf_distill.reporting.quality import Quality, Resampling, describe_quality
-from hf_distill.reporting.reliability import (
+from hf_distill.reporting.comparison.deferral import describe_deferral
+from hf_distill.reporting.comparison.fidelity import describe_fidelity, list_disagreements
+from hf_distill.reporting.comparison.quality import Quality, Resampling, describe_quality
+from hf_distill.reporting.comparison.reliability import (
     brier_scores,
     describe_calibration,
     expected_calibration_error,
     reliability_bins,
 )
-from hf_distill.reporting.robustness import length_buckets, score_by_class, score_by_length
-from hf_distill.reporting.scores import make_scorer
+from hf_distill.reporting.comparison.robustness import length_buckets, score_by_class, score_by_length
+from hf_distill.reporting.comparison.scores import make_scorer
+from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.statistics import bootstrap, bootstrap_p_value, interval, mcnemar, on_the_sample
-from hf_distill.reporting.units import Units
 
 NAMES = ["a", "b", "c"]
 TAGS = ["O", "B-x", "I-x"]

@@ -19,7 +19,7 @@ from hf_distill._redaction import without_secrets
 from hf_distill.cli import main
 from hf_distill.cli.arguments import load_tokenizer
 from hf_distill.data import write_labelled
-from hf_distill.reporting.model_card import model_card
+from hf_distill.reporting.card.model_card import model_card
 from hf_distill.students import create_student
 from hf_distill.teachers import load_teacher
 

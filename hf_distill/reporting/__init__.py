@@ -1,9 +1,9 @@
-"""What a run tells its readers: the table of results, latency, the model card."""
+"""What a run tells its readers: the table of results, latency, the comparison, the report, the cards."""
 
-from hf_distill.reporting.compare import compare_models
-from hf_distill.reporting.dataset_card import dataset_card
+from hf_distill.reporting.card.dataset_card import dataset_card
+from hf_distill.reporting.card.model_card import model_card
+from hf_distill.reporting.comparison.compare import compare_models
 from hf_distill.reporting.latency import measure_latency
-from hf_distill.reporting.model_card import model_card
 from hf_distill.reporting.report import Report
 from hf_distill.reporting.statistics import gap_closed
 from hf_distill.reporting.summary import summary

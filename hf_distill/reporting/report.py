@@ -40,7 +40,7 @@ class Report:
 
     def to_html(self, path: str | os.PathLike) -> None:
         """Write one self-contained page with plots; needs matplotlib (`pip install hf_distill[report]`)."""
-        from hf_distill.reporting.html import render_html
+        from hf_distill.reporting.page.html import render_html
 
         page, path = render_html(self.to_dict()), Path(path)
         write_whole(path.parent, path.name, lambda temporary: temporary.write_text(page, encoding="utf-8"))
@@ -54,7 +54,7 @@ class Report:
         folder = Path(folder)
         write_whole(folder, f"{REPORT_NAME}.json", lambda path: path.write_text(self.to_json(), encoding="utf-8"))
         self.to_html(folder / f"{REPORT_NAME}.html")
-        from hf_distill.reporting.plots import save_plots
+        from hf_distill.reporting.page.plots import save_plots
 
         save_plots(self.to_dict(), folder / "plots")
 

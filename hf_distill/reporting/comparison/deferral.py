@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_distill.reporting.scores import class_scorer
+from hf_distill.reporting.comparison.scores import class_scorer
+from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.statistics import on_the_sample
-from hf_distill.reporting.units import Units
 
 NUM_POINTS = 20
 _STEPS = 200  # of the search for a threshold, half a per cent each

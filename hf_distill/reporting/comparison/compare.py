@@ -11,15 +11,15 @@ from datasets import Dataset
 from hf_distill.data.metrics import METRICS
 from hf_distill.problem_types import resolve_problem_type
 from hf_distill.record import describe_versions
-from hf_distill.reporting.comparison import Comparison, RunLogits, describe_shifted
-from hf_distill.reporting.contenders import Contender, make_contenders
-from hf_distill.reporting.cost import describe_costs, describe_machine
-from hf_distill.reporting.evaluation_set import EvaluationSet, read_evaluation_set
-from hf_distill.reporting.fidelity import list_disagreements
-from hf_distill.reporting.predict import TorchPredictor
-from hf_distill.reporting.quality import TEACHER, Resampling
+from hf_distill.reporting.comparison.contenders import Contender, make_contenders
+from hf_distill.reporting.comparison.cost import describe_costs, describe_machine
+from hf_distill.reporting.comparison.describe import Comparison, RunLogits, describe_shifted
+from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
+from hf_distill.reporting.comparison.fidelity import list_disagreements
+from hf_distill.reporting.comparison.predict import TorchPredictor
+from hf_distill.reporting.comparison.quality import TEACHER, Resampling
+from hf_distill.reporting.comparison.verdict import make_notes, make_verdict, subject_of
 from hf_distill.reporting.report import Report
-from hf_distill.reporting.verdict import make_notes, make_verdict, subject_of
 
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase

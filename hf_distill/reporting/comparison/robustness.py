@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hf_distill.reporting.quality import Quality, Resampling
-from hf_distill.reporting.scores import class_counts, ratio
-from hf_distill.reporting.units import Units
+from hf_distill.reporting.comparison.quality import Quality, Resampling
+from hf_distill.reporting.comparison.scores import class_counts, ratio
+from hf_distill.reporting.comparison.units import Units
 
 MOST_BUCKETS = 4
 FEWEST_ROWS = 20

@@ -13,8 +13,8 @@ from hf_distill.data import tokenize_words
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.labels import align_labels, are_placeholders, match_labels
 from hf_distill.outputs import WORD_STARTS
-from hf_distill.reporting.predict import Predicts, TagsWords, TorchPredictor
-from hf_distill.reporting.units import Units
+from hf_distill.reporting.comparison.predict import Predicts, TagsWords, TorchPredictor
+from hf_distill.reporting.comparison.units import Units
 
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase

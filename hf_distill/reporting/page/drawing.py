@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from hf_distill.reporting.palette import LIGHT
+from hf_distill.reporting.page.palette import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

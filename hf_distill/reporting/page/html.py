@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_distill.reporting import formats
-from hf_distill.reporting.cost_plots import one_text
-from hf_distill.reporting.html_sections import sections
-from hf_distill.reporting.html_tables import Cell
-from hf_distill.reporting.palette import css_variables, model_colours
-from hf_distill.reporting.plots import PLOTS, inline_svgs
+from hf_distill.reporting.page.cost_plots import one_text
+from hf_distill.reporting.page.palette import css_variables, model_colours
+from hf_distill.reporting.page.plots import PLOTS, inline_svgs
+from hf_distill.reporting.page.sections import sections
+from hf_distill.reporting.page.tables import Cell
 
 if TYPE_CHECKING:
     from jinja2 import Environment

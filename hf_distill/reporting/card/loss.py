@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_distill.objectives import OBJECTIVES
-from hf_distill.reporting.card_words import KINDS
+from hf_distill.reporting.card.words import KINDS
 from hf_distill.reporting.table import escape
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hf_distill.reporting.card_words import as_text, describe_dataset, describe_machine
+from hf_distill.reporting.card.words import as_text, describe_dataset, describe_machine
 from hf_distill.reporting.statistics import wilson_interval
 from hf_distill.reporting.table import MODELS, NOT_AVAILABLE, escape, finite, markdown_table, results_table
 

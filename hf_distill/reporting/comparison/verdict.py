@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hf_distill.reporting.quality import BASELINE, TEACHER
+from hf_distill.reporting.comparison.quality import BASELINE, TEACHER
 from hf_distill.reporting.wording import points, score, share, with_unit
 
 Models = Mapping[str, Mapping[str, Any]]

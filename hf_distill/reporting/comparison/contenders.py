@@ -13,7 +13,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.reading import float32_on_cpu
-from hf_distill.reporting.predict import Predicts, TorchPredictor, load_model
+from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, load_model
 from hf_distill.teachers import is_placed
 
 EXPORT_FILE = "export.json"

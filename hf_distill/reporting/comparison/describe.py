@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from hf_distill.reporting.deferral import describe_deferral
-from hf_distill.reporting.fidelity import describe_fidelity
-from hf_distill.reporting.quality import TEACHER, Quality, Resampling, describe_quality
-from hf_distill.reporting.reliability import describe_calibration
-from hf_distill.reporting.robustness import score_by_class, score_by_length
-from hf_distill.reporting.units import Units
+from hf_distill.reporting.comparison.deferral import describe_deferral
+from hf_distill.reporting.comparison.fidelity import describe_fidelity
+from hf_distill.reporting.comparison.quality import TEACHER, Quality, Resampling, describe_quality
+from hf_distill.reporting.comparison.reliability import describe_calibration
+from hf_distill.reporting.comparison.robustness import score_by_class, score_by_length
+from hf_distill.reporting.comparison.units import Units
 
 RunLogits = dict[str, list[np.ndarray]]
 

@@ -18,8 +18,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from hf_distill.reporting.contenders import Contender
-from hf_distill.reporting.predict import Predicts, TagsWords, TorchPredictor, count_parameters, is_torch
+from hf_distill.reporting.comparison.contenders import Contender
+from hf_distill.reporting.comparison.predict import Predicts, TagsWords, TorchPredictor, count_parameters, is_torch
 
 SHORT, LONG, BATCH_SIZE = 16, 128, 32  # tokens, tokens, texts
 _WARMUP, _WEIGHTS = 3, ("*.safetensors", "pytorch_model*.bin", "*.onnx", "*.onnx.data", "*.onnx_data")

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from hf_distill.reporting import formats
-from hf_distill.reporting.class_plots import MOST_CLASSES, worst_first
-from hf_distill.reporting.cost_plots import one_text
-from hf_distill.reporting.palette import model_colours
+from hf_distill.reporting.page.class_plots import MOST_CLASSES, worst_first
+from hf_distill.reporting.page.cost_plots import one_text
+from hf_distill.reporting.page.palette import model_colours
 
 Report = Mapping[str, Any]
 Model = Mapping[str, Any]

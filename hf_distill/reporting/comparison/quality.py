@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hf_distill.reporting.scores import make_scorer
+from hf_distill.reporting.comparison.scores import make_scorer
+from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.statistics import (
     bootstrap,
     bootstrap_p_value,
@@ -18,7 +19,6 @@ from hf_distill.reporting.statistics import (
     on_the_sample,
     unseen_share,
 )
-from hf_distill.reporting.units import Units
 
 Logits = Mapping[str, Sequence[np.ndarray]]  # model -> one `(num_units, num_labels)` a run
 _LOWEST = {"matthews_correlation": -1.0, "pearson": -1.0, "spearmanr": -1.0}

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hf_distill.reporting.drawing import legend_below, new_axes
 from hf_distill.reporting.formats import milliseconds
-from hf_distill.reporting.palette import LIGHT
-from hf_distill.reporting.score_plots import main_scores, name_axis, styles, whiskers
+from hf_distill.reporting.page.drawing import legend_below, new_axes
+from hf_distill.reporting.page.palette import LIGHT
+from hf_distill.reporting.page.score_plots import main_scores, name_axis, styles, whiskers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

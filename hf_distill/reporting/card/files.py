@@ -10,8 +10,8 @@ from typing import Any
 
 from huggingface_hub import HfApi, ModelCard
 
-from hf_distill.reporting.card_words import hub_id
-from hf_distill.reporting.model_card import model_card
+from hf_distill.reporting.card.model_card import model_card
+from hf_distill.reporting.card.words import hub_id
 
 _FORMAT = 1
 _DIGEST = re.compile(r"\n+<!-- hf_distill ([0-9a-f]{16}): .*-->\s*\Z")

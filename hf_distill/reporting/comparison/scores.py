@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from hf_distill.data.metrics import entities
+from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.statistics import Scorer
-from hf_distill.reporting.units import Units
 
 
 def make_scorer(units: Units, logits: np.ndarray) -> Scorer:

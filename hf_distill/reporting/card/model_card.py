@@ -11,11 +11,11 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
-from hf_distill.reporting.card_loss import loss_section
-from hf_distill.reporting.card_metadata import card_metadata
-from hf_distill.reporting.card_report import report_section
-from hf_distill.reporting.card_results import evaluated_on, results_section
-from hf_distill.reporting.card_words import (
+from hf_distill.reporting.card.from_record import evaluated_on, results_section
+from hf_distill.reporting.card.from_report import report_section
+from hf_distill.reporting.card.loss import loss_section
+from hf_distill.reporting.card.metadata import card_metadata
+from hf_distill.reporting.card.words import (
     KINDS,
     as_text,
     clean,

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from hf_distill.problem_types import PROBLEM_TYPES
-from hf_distill.reporting.quality import Resampling
-from hf_distill.reporting.scores import class_counts, ratio
+from hf_distill.reporting.comparison.quality import Resampling
+from hf_distill.reporting.comparison.scores import class_counts, ratio
+from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.statistics import Scorer, bootstrap, interval, mean_of, on_the_sample, unseen_share
-from hf_distill.reporting.units import Units
 
 MOST_DISAGREEMENTS = 20
 _MOST_CHARACTERS = 1000

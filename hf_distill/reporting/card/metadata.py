@@ -5,7 +5,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from hf_distill.reporting.card_words import KINDS, clean, hub_id, label
+from hf_distill.reporting.card.words import KINDS, clean, hub_id, label
 from hf_distill.reporting.table import finite
 
 TAGS = ["distillation", "knowledge-distillation", "hf_distill"]

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hf_distill.reporting.drawing import legend_below, new_axes
 from hf_distill.reporting.formats import bucket, is_share, short
-from hf_distill.reporting.palette import LIGHT, MARKERS, model_colours
+from hf_distill.reporting.page.drawing import legend_below, new_axes
+from hf_distill.reporting.page.palette import LIGHT, MARKERS, model_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

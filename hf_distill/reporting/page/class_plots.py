@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hf_distill.reporting.drawing import legend_below, new_axes
 from hf_distill.reporting.formats import ends
-from hf_distill.reporting.palette import LIGHT
-from hf_distill.reporting.score_plots import name_axis, styles
+from hf_distill.reporting.page.drawing import legend_below, new_axes
+from hf_distill.reporting.page.palette import LIGHT
+from hf_distill.reporting.page.score_plots import name_axis, styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

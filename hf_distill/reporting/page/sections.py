@@ -3,8 +3,8 @@
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hf_distill.reporting import html_tables
-from hf_distill.reporting.html_tables import Table
+from hf_distill.reporting.page import tables
+from hf_distill.reporting.page.tables import Table
 
 Report = Mapping[str, Any]
 
@@ -39,23 +39,23 @@ def _tables(*make: Callable[[Report], Table | None]) -> Callable[[Report], Itera
 
 
 def _fidelity(report: Report) -> Iterator[Table]:
-    yield from _tables(html_tables.fidelity_table)(report)
-    yield from html_tables.agreement_tables(report)
+    yield from _tables(tables.fidelity_table)(report)
+    yield from tables.agreement_tables(report)
 
 
 def _robustness(report: Report) -> Iterator[Table]:
-    yield from _tables(html_tables.length_table, html_tables.shifted_table)(report)
-    yield from html_tables.f1_tables(report)
+    yield from _tables(tables.length_table, tables.shifted_table)(report)
+    yield from tables.f1_tables(report)
 
 
 _TABLES: dict[str, Callable[[Report], Iterator[Table]]] = {
-    "models": _tables(html_tables.models_table),
-    "quality": _tables(html_tables.tests_table, html_tables.metrics_table),
+    "models": _tables(tables.models_table),
+    "quality": _tables(tables.tests_table, tables.metrics_table),
     "fidelity": _fidelity,
-    "calibration": _tables(html_tables.calibration_table),
+    "calibration": _tables(tables.calibration_table),
     "robustness": _robustness,
-    "cost": _tables(html_tables.speed_table, html_tables.cost_table),
-    "deferral": _tables(html_tables.thresholds_table),
+    "cost": _tables(tables.speed_table, tables.cost_table),
+    "deferral": _tables(tables.thresholds_table),
 }
 _SECTIONS = [
     Section(

@@ -6,8 +6,8 @@ A value that the report has as null does not apply to the task; it is shown as n
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hf_distill.reporting.card_results import score
-from hf_distill.reporting.card_words import as_text, describe_machine
+from hf_distill.reporting.card.from_record import score
+from hf_distill.reporting.card.words import as_text, describe_machine
 from hf_distill.reporting.table import NOT_AVAILABLE, escape, finite, markdown_table
 
 _Models = Mapping[str, Mapping[str, Any]]

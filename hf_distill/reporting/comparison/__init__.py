@@ -1,0 +1,1 @@
+"""What models say, score and cost beside each other: the numbers of a report."""
