@@ -1,7 +1,8 @@
 """A few generated inputs of every kind, the same ones each time; `benchmarks/fuzz.py` tries thousands."""
 
 import pytest
-from fuzzing import Unclear, outcome, run_label_maps, targets
+import yaml
+from fuzzing import STUDENT, Unclear, outcome, run_label_maps, run_recipes, targets
 from hypothesis import HealthCheck, given, settings
 
 NUM_INPUTS = {
@@ -34,6 +35,11 @@ def test_an_input_gives_a_right_result_or_a_clear_error(known, name):
 
     try_one()
     assert outcomes == {"result", "refused"}  # or nothing was tried
+
+
+def test_a_recipe_may_hold_every_type_of_value(tmp_path):
+    recipe = {**STUDENT, "objectives": {"kl": {"temperature": 3.0}}, "label_names": ["a", "b"], "baseline": True}
+    assert outcome(run_recipes, yaml.safe_dump(recipe)) == "result"
 
 
 def test_an_error_from_somewhere_deep_is_told_from_a_clear_one():

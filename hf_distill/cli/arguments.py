@@ -4,9 +4,9 @@ import argparse
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 import yaml
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase
@@ -317,7 +317,8 @@ def parse(types: Iterable[Any], arguments: Sequence[str]) -> tuple[Any, ...]:
     first.add_argument("--config", type=Path)
     recipe, flags = first.parse_known_args(arguments)
     # argparse lets the last flag win: the recipe goes before all of them.
-    kinds = {f.name: str(f.type) for of_type in types for f in fields(of_type)}
+    # Not from `dataclasses.fields`, whose types the parser narrows when it is made.
+    kinds = {name: str(kind) for of_type in types for name, kind in get_type_hints(of_type).items()}
     from_recipe = [] if recipe.config is None else _recipe_flags(recipe.config, kinds)
     return _Parser(types, prog="hf-distill", allow_abbrev=False).parse_args_into_dataclasses([*from_recipe, *flags])
 
