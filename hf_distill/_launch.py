@@ -2,9 +2,9 @@
 
 import os
 
+from accelerate import DistributedType, PartialState
 from accelerate.utils import str_to_bool
 from transformers import TrainingArguments
-from transformers.integrations import is_deepspeed_zero3_enabled
 
 
 def check_launch(args: TrainingArguments, has_teacher: bool) -> None:
@@ -27,15 +27,11 @@ def check_launch(args: TrainingArguments, has_teacher: bool) -> None:
             "With FSDP's `cpu_ram_efficient_loading` only the first process loads weights, and nothing would give the "
             "others the teacher's. Set it to false."
         )
-    if args.device.type == "cpu" and (fsdp or _is_set("ACCELERATE_USE_DEEPSPEED")):
+    deepspeed = _is_set("ACCELERATE_USE_DEEPSPEED") and PartialState().distributed_type != DistributedType.DEEPSPEED
+    if args.device.type == "cpu" and (fsdp or deepspeed):
         raise ValueError(
             f"{'FSDP' if fsdp else 'DeepSpeed'} needs GPUs: on a CPU accelerate would train with plain "
             "DistributedDataParallel, without a word. Leave it out; `shard_teacher` works on CPUs too."
-        )
-    if has_teacher and is_deepspeed_zero3_enabled():
-        raise ValueError(
-            "DeepSpeed ZeRO-3 takes the teacher's weights apart while it is loaded. Use ZeRO-1 or ZeRO-2, or "
-            "`shard_teacher`; or train without a teacher, on a column `teacher_logits` made by `hf-distill cache`."
         )
 
 

@@ -1,4 +1,7 @@
-"""Where a teacher's weights are: on one device, where they must stay, or shared out over the processes."""
+"""Where a teacher's weights are: on one device, where they must stay, or shared out over the processes.
+
+By `shard_teacher` they are shared out with FSDP2. DeepSpeed ZeRO-3 shares out whatever is loaded under it.
+"""
 
 import math
 
@@ -24,6 +27,41 @@ def move(model: PreTrainedModel, device: torch.device) -> None:
         torch.nn.Module.to(model, device)
 
 
+def is_partitioned(model: PreTrainedModel) -> bool:
+    """Whether DeepSpeed ZeRO-3 has shared a model's weights out as it was loaded."""
+    return any(hasattr(parameter, "ds_tensor") for parameter in model.parameters())
+
+
+def check_whole(model: PreTrainedModel, what: str) -> None:
+    """Refuse a partitioned model where its weights are read.
+
+    Raises:
+        ValueError: that says what needs them.
+    """
+    if is_partitioned(model):
+        raise ValueError(
+            f"DeepSpeed ZeRO-3 has shared the teacher's weights out over the processes as it was loaded, and {what} "
+            "reads them whole. Load it before the training arguments are made, or do this without DeepSpeed."
+        )
+
+
+def gather_in_forward(model: PreTrainedModel) -> None:
+    """Let a partitioned model gather its weights, a layer at a time, when it is run; DeepSpeed calls it a preparation.
+
+    All processes must then run it together, as often as each other.
+    """
+    if "deepspeed_engine" in vars(model):  # by an earlier Trainer
+        return
+    import deepspeed
+    from transformers.integrations.deepspeed import deepspeed_config
+
+    given = (deepspeed_config() or {}).get("zero_optimization", {})
+    zero = {name: value for name, value in given.items() if value != "auto" and name != "offload_optimizer"}
+    config = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {**zero, "stage": 3}}
+    # Not by `setattr`, which would make the engine, and in it the model, a part of the model.
+    vars(model)["deepspeed_engine"] = deepspeed.initialize(model=model, config=config)[0]
+
+
 def shard(model: PreTrainedModel, device: torch.device) -> None:
     """Give each process an equal part of every layer's weights; a forward pass gathers one layer at a time.
 
@@ -37,6 +75,7 @@ def shard(model: PreTrainedModel, device: torch.device) -> None:
     Raises:
         ValueError: if the model must stay where it is.
     """
+    check_whole(model, "`shard_teacher`")
     if is_placed(model):
         raise ValueError(
             "`shard_teacher` is set, and the teacher is quantised or spread over devices by `device_map`, so its "
@@ -61,7 +100,7 @@ def check_equal_everywhere(model: PreTrainedModel) -> None:
     Raises:
         ValueError: on every process.
     """
-    if PartialState().num_processes == 1 or is_placed(model) or isinstance(model, FSDPModule):
+    if PartialState().num_processes == 1 or is_placed(model) or isinstance(model, FSDPModule) or is_partitioned(model):
         return
     sizes = [parameter.detach().abs().sum(dtype=torch.float64).item() for parameter in model.parameters()]
     first, *others = gather_object([sizes])

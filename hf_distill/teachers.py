@@ -15,7 +15,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill import functional
-from hf_distill._placement import is_placed, move, shard
+from hf_distill._placement import gather_in_forward, is_partitioned, is_placed, move, shard
 from hf_distill.outputs import COLUMNS, TEACHER_LOGITS, Batch, ClassifierOutputs
 from hf_distill.problem_types import PROBLEM_TYPES, ProblemType, auto_model, problem_type_of_head, without_adapter
 from hf_distill.reading import prepare_to_show, read_outputs
@@ -125,14 +125,19 @@ class Teacher(BaseTeacher):
                 f"The teacher's weights are {model.dtype}, but it is to run in float32. Load it with "
                 "`dtype=torch.float32`, or set `teacher_dtype` to 'bfloat16' or 'float16'."
             )
-        here = [parameter for parameter in model.parameters() if not parameter.is_meta]
+        here = [getattr(weight, "ds_tensor", weight) for weight in model.parameters() if not weight.is_meta]
         if not all(parameter.isfinite().all() for parameter in here):
             raise ValueError("The teacher has weights that are NaN or infinite. Load a checkpoint that is whole.")
         # A model that was trained in mixed precision keeps an autocast in its forward; here `dtype` alone decides.
         model = extract_model_from_parallel(model, keep_fp32_wrapper=False)
         self.model = model.eval().requires_grad_(False)
         self.device = device
-        (shard if is_sharded else move)(self.model, device)
+        if is_sharded:
+            shard(self.model, device)
+        elif is_partitioned(self.model):
+            gather_in_forward(self.model)
+        else:
+            move(self.model, device)
         self._home = here[0].device if is_placed(model) else device
         self.dtype: torch.dtype = getattr(torch, dtype)
         inputs = frozenset(inspect.signature(without_adapter(model).forward).parameters) - {"labels"}

@@ -12,6 +12,7 @@ import hf_distill
 ROOT = Path(hf_distill.__file__).parent
 # A room may import rooms of lower layers only.
 LAYERS = [
+    {"_placement"},
     {
         "functional",
         "functional_hidden",
@@ -21,7 +22,6 @@ LAYERS = [
         "calibration",
         "_files",
         "_launch",
-        "_placement",
         "_redaction",
         "_sampling",
     },

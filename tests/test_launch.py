@@ -4,16 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 from invariance import make_args, make_trainer
 from tiny import tiny_dataset
-from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
-from hf_distill import DistillationTrainer
+from hf_distill import DistillationTrainer, TeacherCache, create_student
 from hf_distill._launch import check_launch
-from hf_distill._placement import check_equal_everywhere
+from hf_distill._placement import check_equal_everywhere, shard
 
 
 @pytest.fixture
@@ -72,15 +71,21 @@ def test_fsdp_must_not_load_weights_on_the_first_process_alone(tmp_path, monkeyp
         check_launch(args, has_teacher=True)
 
 
-def test_zero_3_is_refused_with_a_teacher_alone(tmp_path):
-    config = HfDeepSpeedConfig({"zero_optimization": {"stage": 3}})
-    set_hf_deepspeed_config(config)
-    try:
-        with pytest.raises(ValueError, match="ZeRO-3 takes the teacher's weights apart"):
-            check_launch(make_args(tmp_path), has_teacher=True)
-        check_launch(make_args(tmp_path), has_teacher=False)
-    finally:
-        unset_hf_deepspeed_config()
+def partitioned(model):
+    """As DeepSpeed ZeRO-3 leaves a model that is loaded under it: every weight knows the part that is here."""
+    for weight in model.parameters():
+        weight.ds_tensor, weight.data = weight.data, weight.data.new_empty(0)
+    return model
+
+
+def test_a_teacher_that_zero_3_shared_out_is_refused_where_its_weights_are_read(teacher, tokenizer, tmp_path):
+    partitioned(teacher)
+    with pytest.raises(ValueError, match="shared the teacher's weights out .* and `cache_teacher_outputs` reads them"):
+        TeacherCache(tmp_path, teacher, tokenizer)
+    with pytest.raises(ValueError, match="`create_student` reads them whole"):
+        create_student(teacher, 2)
+    with pytest.raises(ValueError, match="`shard_teacher` reads them whole"):
+        shard(teacher, torch.device("cpu"))
 
 
 def test_a_sharded_teacher_cannot_be_cached(tmp_path):
@@ -99,7 +104,7 @@ def test_one_process_has_the_whole_teacher(student, teacher, tokenizer, tmp_path
 CONFIGS = Path(__file__).parent.parent / "examples" / "accelerate_configs"
 STARTED_BY = {
     "cpu_2": "multi_gpu", "multi_gpu": "multi_gpu", "multi_node": "multi_gpu", "fsdp2": "use_fsdp",
-    "deepspeed_zero1": "use_deepspeed", "deepspeed_zero2": "use_deepspeed",
+    "deepspeed_zero1": "use_deepspeed", "deepspeed_zero2": "use_deepspeed", "deepspeed_zero3": "use_deepspeed",
 }  # fmt: skip
 
 

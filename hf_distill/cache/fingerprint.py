@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from hf_distill._placement import check_whole
+
 # These say nothing about the forward pass: names, bookkeeping, or (`problem_type`) what a labelled forward writes.
 _NOT_HASHED = frozenset(
     "_name_or_path _commit_hash transformers_version problem_type id2label label2id architectures dtype torch_dtype "
@@ -26,6 +28,7 @@ def hash_weights(model: PreTrainedModel) -> str:
     Raises:
         ValueError: for weights that are not in memory, or in a form that cannot be read.
     """
+    check_whole(model, "`cache_teacher_outputs`")
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         _hash(digest, name, value)

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
+from hf_distill._placement import check_whole
 from hf_distill.students.distilbert import bert_to_distilbert
 from hf_distill.students.layers import keep_layers, select_layers
 
@@ -46,7 +47,8 @@ def create_student(
 
     Raises:
         TypeError: if the teacher is a PEFT, compiled or wrapped model.
-        ValueError: if the layers or the architecture are not possible for this teacher, or it is quantised.
+        ValueError: if the layers or the architecture are not possible for this teacher, it is quantised, or DeepSpeed
+            ZeRO-3 has shared its weights out.
 
     Example:
     ```python
@@ -71,6 +73,7 @@ def create_student(
         teacher = AutoModelForSequenceClassification.from_pretrained(
             teacher, config=config, dtype=torch.float32, trust_remote_code=False
         )
+    check_whole(cast(PreTrainedModel, teacher), "`create_student`")
     student = copy_layers(cast(PreTrainedModel, teacher), kept)
     if freeze_embeddings:
         student.get_input_embeddings().requires_grad_(False)
