@@ -107,7 +107,8 @@ def _correlation(correlate: Callable[..., Any], predictions: np.ndarray, referen
         return float(
             np.mean([_correlation(correlate, *pair) for pair in zip(predictions.T, references.T, strict=True)])
         )
-    if len(references) < 2 or np.ptp(predictions) == 0 or np.ptp(references) == 0:
+    is_finite = np.isfinite(predictions).all() and np.isfinite(references).all()
+    if len(references) < 2 or not is_finite or np.ptp(predictions) == 0 or np.ptp(references) == 0:
         return 0.0
     value = float(correlate(predictions, references).statistic)
     return 0.0 if math.isnan(value) else value
