@@ -81,6 +81,11 @@ def test_weights_of_zero_turn_one_side_off(make_args):
         assert loss.weights == left
 
 
+def test_several_trackers_are_one_word_with_commas(tmp_path):
+    args = DistillationTrainingArguments(str(tmp_path), report_to="tensorboard,trackio", use_cpu=True)
+    assert args.report_to == ["tensorboard", "trackio"]
+
+
 def test_label_smoothing_lands_in_the_hard_loss(make_args):
     smoothed = {"weight": 0.1, "label_smoothing": 0.2}
     assert make_args(label_smoothing_factor=0.2).objective_spec()["ce"] == smoothed
@@ -119,6 +124,7 @@ def test_a_number_out_of_range_is_refused_with_value_and_range(make_args, name, 
         ({"objectives": "kl"}, "`objectives` is not JSON .*: 'kl'"),
         ({"objectives": "[1.0]"}, r"`objectives` must be a JSON object, name to weight; got '\[1.0\]'"),
         ({"objectives": {"nll": 1.0}}, "no objective 'nll'"),
+        ({"gradient_accumulation_steps": 0}, "`gradient_accumulation_steps` must be at least 1, got 0"),
         ({"objectives": {"kl": -1.0}}, "`weight` of `kl` must be a finite number >= 0, got -1.0"),
         ({"objectives": '{"kl": {"temprature": 1}}'}, "`kl` has no hyper-parameter 'temprature'; it has temperature"),
         ({"objectives": {"kl": {"temperature": 0}}}, "`temperature` of `kl` must be a finite number > 0, got 0"),
