@@ -34,10 +34,10 @@ benchmark: .venv/installed
 		$(BIN)/python -u benchmarks/$$name.py $(QUICK) | tee benchmarks/results/$$name.txt || exit 1; done
 
 robustness: .venv/installed
-	mkdir -p benchmarks/results
+	mkdir -p benchmarks/results benchmarks/work
 	set -o pipefail; for script in benchmarks/faults.py benchmarks/process_counts.py benchmarks/fuzz.py \
 		tools/version_matrix.py; do printf '\n`%s`\n\n' $$script; \
-		$(BIN)/python -u $$script 2>> benchmarks/results/robustness.log || exit 1; \
+		$(BIN)/python -u $$script 2>> benchmarks/work/robustness.log || exit 1; \
 	done | tee benchmarks/results/robustness.md
 
 clean:

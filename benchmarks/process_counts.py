@@ -9,6 +9,7 @@ and its stored outputs. `tests/process_counts.py` runs it, and `tests/test_distr
 import os
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -53,7 +54,7 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         one = run_cases(Path(folder))
     others = {count: run_in(count) for count in (2, 4)}
     print(to_markdown([row_of(c, one[c], {count: runs[c] for count, runs in others.items()}) for c in CASES]))

@@ -6,7 +6,7 @@ from fuzzing import STUDENT, Unclear, outcome, run_label_maps, run_recipes, targ
 from hypothesis import HealthCheck, given, settings
 
 NUM_INPUTS = {
-    "label maps": 200, "argument combinations": 12, "data set shapes": 20, "recipes": 100, "cache files": 20,
+    "label maps": 100, "argument combinations": 10, "data set shapes": 15, "recipes": 60, "cache files": 15,
     "soft labels": 40,
 }  # fmt: skip
 
