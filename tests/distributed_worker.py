@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from datasets import concatenate_datasets
 from invariance import GradientRecorder, make_args, make_trainer
 from problems import PROBLEMS, make_problem
-from process_counts import run_cases, run_sharded
+from process_counts import run_cases, run_sharded, weights_of
 from test_teacher_tokenizer import letters_tokenizer, roberta
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 from transformers import BertForSequenceClassification, TrainerCallback
@@ -28,10 +28,6 @@ INNER = {
 def rows_of(tokenizer, num_rows):
     rows = tiny_dataset(tokenizer, num_rows, seed=3)
     return rows.map(lambda row, i: {"labels": -100 if i in (1, 9) else row["labels"]}, with_indices=True)
-
-
-def weights_of(trainer):
-    return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
 
 
 def train_inner(teacher, rows, tokenizer, output_dir, batch_size):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from distributed_worker import INNER, train_inner
+from distributed_worker import INNER, rows_of, train_inner
 from invariance import make_trainer, reference_gradient, relative_difference, trained_gradients
 from launching import start
 from problems import PROBLEMS, make_problem
@@ -53,11 +53,6 @@ def one(tmp_path_factory):
 @pytest.fixture(scope="module")
 def models():
     return tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
-
-
-def rows_of(tokenizer, num_rows):
-    rows = tiny_dataset(tokenizer, num_rows, seed=3)
-    return rows.map(lambda row, i: {"labels": -100 if i in (1, 9) else row["labels"]}, with_indices=True)
 
 
 @pytest.mark.parametrize("case", ["16 rows, 8 x 1", "16 rows, 4 x 2", "3 rows, 4 x 1", "10 rows, 4 x 2"])

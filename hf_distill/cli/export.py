@@ -15,6 +15,7 @@ from hf_distill.data.files import LABEL_COLUMNS, TAG_COLUMNS
 from hf_distill.data.readers import read_file
 from hf_distill.export import export_model
 from hf_distill.export.folder import load_classifier
+from hf_distill.export.predictor import EXPORT_NAME
 from hf_distill.labels import label2id_of
 from hf_distill.problem_types import resolve_problem_type
 from hf_distill.reporting import wording
@@ -118,7 +119,7 @@ def _texts(rows: Dataset, columns: Sequence[str], limit: int | None) -> list[Any
 def _summary(parity: dict[str, Any], args: ExportArguments) -> str:
     folder = Path(args.output_dir)
     size = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
-    whole = 4 * json.loads((folder / "export.json").read_text(encoding="utf-8"))["num_parameters"]
+    whole = 4 * json.loads((folder / EXPORT_NAME).read_text(encoding="utf-8"))["num_parameters"]
     agreement = "" if parity["agreement"] is None else f", {parity['agreement']:.2%} of the decisions equal"
     return (
         f"Compared with the model on {parity['on']}: max |Δlogit| {parity['max_abs_difference']:.2g}, logits up to "

@@ -16,8 +16,6 @@ import torch
 from torch import nn
 from transformers import (
     AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -28,16 +26,15 @@ from hf_distill._redaction import publishable
 from hf_distill.export.graph import OPSET, input_names_of, quantize_onnx, write_onnx
 from hf_distill.export.metrics import scorer
 from hf_distill.export.parity import check_parity, measure_parity
-from hf_distill.export.predictor import Predictor, Text
+from hf_distill.export.predictor import EXPORT_NAME, Predictor, Text
 from hf_distill.labels import id2label_of
-from hf_distill.problem_types import resolve_problem_type
+from hf_distill.problem_types import auto_model, problem_type_of_head, resolve_problem_type
 from hf_distill.reading import float32_on_cpu
 from hf_distill.record import describe_versions
 
 if TYPE_CHECKING:
     from hf_distill.data.metrics import ComputeMetrics
 
-RECORD_NAME = "export.json"
 # In float32 of the relative difference of logits, in int8 of the share of unequal decisions.
 DEFAULT_TOLERANCE = {None: 1e-3, "int8": 0.05}
 
@@ -112,7 +109,7 @@ def export_model(
         check_parity(record["parity"], quantize, tolerance)
         _write_record(record, temporary)
 
-    write_folder(Path(folder), write, replaceable=RECORD_NAME)
+    write_folder(Path(folder), write, replaceable=EXPORT_NAME)
     return record["parity"]
 
 
@@ -167,8 +164,8 @@ def load_classifier(model: PreTrainedModel | str | os.PathLike[str]) -> PreTrain
             "PEFT model first (`model.merge_and_unload()`), and unwrap a compiled or parallel one."
         )
     heads = AutoConfig.from_pretrained(model).architectures or [""]
-    is_tagger = heads[0].endswith("ForTokenClassification")
-    loader = AutoModelForTokenClassification if is_tagger else AutoModelForSequenceClassification
+    is_tagger = problem_type_of_head(heads[0]) == "token_classification"
+    loader = auto_model("token_classification" if is_tagger else "single_label_classification")
     loaded, info = loader.from_pretrained(model, dtype=torch.float32, output_loading_info=True)
     if info["missing_keys"]:
         raise ValueError(
@@ -240,4 +237,4 @@ def _write_config(model: PreTrainedModel, problem_type: str, folder: Path) -> No
 
 def _write_record(record: dict[str, Any], folder: Path) -> None:
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    (folder / RECORD_NAME).write_text(text, encoding="utf-8")
+    (folder / EXPORT_NAME).write_text(text, encoding="utf-8")

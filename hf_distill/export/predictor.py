@@ -14,6 +14,8 @@ from tokenizers import Encoding, Tokenizer
 # A text, a pair of texts, the same as a dict, or for a tagger a list of words.
 Text = str | tuple[str, str] | Mapping[str, str] | Sequence[str]
 
+EXPORT_NAME = "export.json"  # what an export says of itself
+
 _TAGGING = "token_classification"
 
 
@@ -217,13 +219,13 @@ def _as_rows(texts: Text | Sequence[Text]) -> tuple[list[Text], bool]:
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
-    missing = [name for name in ("export.json", "model.onnx", "tokenizer.json") if not (folder / name).is_file()]
+    missing = [name for name in (EXPORT_NAME, "model.onnx", "tokenizer.json") if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
             f"{folder} is not an export: it has no {', '.join(missing)}. Write one by `hf-distill export` "
             "(`export_model`)."
         )
-    return json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    return json.loads((folder / EXPORT_NAME).read_text(encoding="utf-8"))
 
 
 def _open_session(path: Path, num_threads: int | None) -> Any:

@@ -12,11 +12,10 @@ from typing import Any, cast
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.export.predictor import EXPORT_NAME
 from hf_distill.reading import float32_on_cpu
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, load_model
 from hf_distill.teachers import is_placed
-
-EXPORT_FILE = "export.json"
 
 
 class Contender:
@@ -63,7 +62,7 @@ class Contender:
     @cached_property
     def export(self) -> dict[str, Any] | None:
         """What the export says of itself; None if it is none."""
-        path = Path(self.values[0], EXPORT_FILE) if isinstance(self.values[0], str | os.PathLike) else None
+        path = Path(self.values[0], EXPORT_NAME) if isinstance(self.values[0], str | os.PathLike) else None
         return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else None
 
     @property
@@ -104,7 +103,7 @@ class Contender:
         """Make a run ready; a model is copied, and stays as it is itself."""
         value = self.values[run]
         if isinstance(value, str | os.PathLike):
-            if Path(value, EXPORT_FILE).is_file():
+            if Path(value, EXPORT_NAME).is_file():
                 from hf_distill.export import Predictor  # needs onnxruntime, which is optional
 
                 return Predictor(value, num_threads=torch.get_num_threads())  # as many as the others
