@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 import torch
 from safetensors.torch import load_file
@@ -30,7 +30,7 @@ from transformers import TrainerCallback, TrainerState, set_seed
 from transformers.utils import logging
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
-from hf_distill._checkpoints import as_flag, damaged_file
+from hf_distill.training.checkpoints import as_flag, damaged_file
 
 STEPS = 60
 

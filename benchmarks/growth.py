@@ -31,7 +31,7 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import PrinterCallback
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, functional
-from hf_distill.outputs import IS_UNIT, ClassifierOutputs
+from hf_distill.classifiers.outputs import IS_UNIT, ClassifierOutputs
 from hf_distill.record import describe_versions
 
 BATCH_SIZE, ROW_LENGTH, NUM_ROWS = 32, 32, 256  # of the trainings

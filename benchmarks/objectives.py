@@ -27,8 +27,8 @@ from datasets import Dataset, concatenate_datasets
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, set_seed
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
+from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.data import Task, load_text_dataset, load_transfer_text
-from hf_distill.labels import label2id_of
 from hf_distill.reporting.table import markdown_table
 from hf_distill.teachers import load_teacher
 

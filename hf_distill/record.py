@@ -14,8 +14,8 @@ import yaml
 from huggingface_hub import metadata_load
 from transformers import PreTrainedModel
 
-from hf_distill._files import write_whole
 from hf_distill.training_args import DistillationTrainingArguments
+from hf_distill.utils.atomic import write_whole
 
 RECORD_NAME = "distillation.json"
 _TRAINING = ("learning_rate", "num_train_epochs", "seed", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim")

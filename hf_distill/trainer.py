@@ -15,19 +15,19 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
-from hf_distill._checkpoints import Checkpoints, as_flag
-from hf_distill._evaluation import ExactEvaluation
-from hf_distill._finite import FiniteLoss
-from hf_distill._launch import check_launch
-from hf_distill._publishing import Publishing
-from hf_distill._teaching import Teaching
-from hf_distill._units import Units
-from hf_distill.data.checks import check_dataset, labelled_rows
+from hf_distill.classifiers.forward import prepare_to_show, read_outputs
+from hf_distill.classifiers.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
-from hf_distill.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
-from hf_distill.reading import prepare_to_show, read_outputs
 from hf_distill.teachers import TeacherEnsemble
+from hf_distill.training.checkpoints import Checkpoints, as_flag
+from hf_distill.training.checks import check_dataset, labelled_rows
+from hf_distill.training.evaluation import ExactEvaluation
+from hf_distill.training.finite import FiniteLoss
+from hf_distill.training.launch import check_launch
+from hf_distill.training.recorder import Publishing
+from hf_distill.training.teaching import Teaching
+from hf_distill.training.units import Units
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)

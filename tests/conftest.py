@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models gain nothing of mor
 
 import pytest
 import torch
+from command_line import write_folder
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 
 
@@ -49,3 +50,9 @@ def rows(tokenizer):
 @pytest.fixture(scope="module")
 def models():
     return tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    """A teacher, labelled CSV files and unlabelled text."""
+    return write_folder(tmp_path_factory.mktemp("cli"), tokenizer)

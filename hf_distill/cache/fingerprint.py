@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from hf_distill._placement import check_whole
+from hf_distill.classifiers.placement import check_whole
 
 # These say nothing about the forward pass: names, bookkeeping, or (`problem_type`) what a labelled forward writes.
 _NOT_HASHED = frozenset(

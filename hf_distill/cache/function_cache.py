@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig
 from hf_distill.cache.kept import Kept
 from hf_distill.cache.output_cache import OutputCache, default_cache_dir, unusable_row
 from hf_distill.cache.store import KEY
-from hf_distill.problem_types import ProblemType
+from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.teachers import FunctionTeacher
 
 

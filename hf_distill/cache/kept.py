@@ -9,8 +9,8 @@ import pyarrow as pa
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from hf_distill.outputs import COLUMNS, ClassifierOutputs
-from hf_distill.problem_types import ProblemType
+from hf_distill.classifiers.outputs import COLUMNS, ClassifierOutputs
+from hf_distill.classifiers.problem_types import ProblemType
 
 
 class Kept:

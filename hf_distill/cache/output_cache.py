@@ -15,11 +15,11 @@ from accelerate import PartialState
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from hf_distill._files import write_whole
 from hf_distill.cache.kept import Kept
 from hf_distill.cache.rows import CHUNK
 from hf_distill.cache.store import Store, checksum
 from hf_distill.record import describe_versions
+from hf_distill.utils.atomic import write_whole
 
 logger = logging.get_logger(__name__)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from transformers.utils import logging
 
-from hf_distill._files import write_whole
+from hf_distill.utils.atomic import write_whole
 
 logger = logging.get_logger(__name__)
 

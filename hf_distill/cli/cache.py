@@ -11,15 +11,15 @@ from datasets import Dataset, concatenate_datasets
 from huggingface_hub import HfApi, get_token
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill._upload import explain
 from hf_distill.cache import TeacherCache
+from hf_distill.classifiers.label_maps import id2label_of, label2id_of
+from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import DataArguments, load_tokenizer, parse
 from hf_distill.cli.transfer import TransferSet, load_transfer
 from hf_distill.data import Task, unlabelled_task, with_teacher_logits, write_labelled
-from hf_distill.labels import id2label_of, label2id_of
-from hf_distill.problem_types import resolve_problem_type
+from hf_distill.hub.card.dataset_card import dataset_card
+from hf_distill.hub.upload import explain
 from hf_distill.record import describe_versions
-from hf_distill.reporting import dataset_card
 from hf_distill.teachers import load_teacher
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from hf_distill.classifiers.label_maps import label2id_of
+from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import load_tokenizer, parse
 from hf_distill.data import load_text_dataset, load_transfer_text
 from hf_distill.data.files import LABEL_COLUMNS, TAG_COLUMNS
@@ -16,8 +18,6 @@ from hf_distill.data.readers import read_file
 from hf_distill.export import export_model
 from hf_distill.export.folder import load_classifier
 from hf_distill.export.predictor import EXPORT_NAME
-from hf_distill.labels import label2id_of
-from hf_distill.problem_types import resolve_problem_type
 from hf_distill.reporting import wording
 
 

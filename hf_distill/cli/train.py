@@ -8,20 +8,20 @@ from typing import Any, cast
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from hf_distill._checkpoints import as_flag
-from hf_distill._sources import Setting, Source, make_source
+from hf_distill.classifiers.label_maps import label2id_of
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES, auto_model
 from hf_distill.cli.arguments import DataArguments, ModelArguments, load_tokenizer, parse
 from hf_distill.cli.transfer import TransferSet, load_transfer
 from hf_distill.data import Task, read_teacher
-from hf_distill.data.checks import are_labelled
-from hf_distill.labels import label2id_of
-from hf_distill.outputs import TEACHER_LOGITS
-from hf_distill.problem_types import PROBLEM_TYPES, auto_model
 from hf_distill.record import describe_machine
 from hf_distill.reporting import measure_latency, summary
 from hf_distill.students import create_student
 from hf_distill.teachers import load_teacher
 from hf_distill.trainer import DistillationTrainer
+from hf_distill.training.checkpoints import as_flag
+from hf_distill.training.checks import are_labelled
+from hf_distill.training.sources import Setting, Source, make_source
 from hf_distill.training_args import DistillationTrainingArguments
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.data import (
     find_near_duplicates,
@@ -18,8 +20,6 @@ from hf_distill.data import (
     select_by_teacher,
 )
 from hf_distill.data.transfer import check_has_confidence, has_confidence, logits_column
-from hf_distill.outputs import TEACHER_LOGITS
-from hf_distill.problem_types import ProblemType
 
 LARGE_SHARE = 0.25  # out of domain, five times what in-domain text has
 

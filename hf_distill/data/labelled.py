@@ -15,11 +15,11 @@ from datasets import ClassLabel, Dataset, List, Value, concatenate_datasets
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
-from hf_distill._files import write_whole
-from hf_distill._redaction import publishable
+from hf_distill.classifiers.label_maps import match_labels
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.task import Task
-from hf_distill.labels import match_labels
-from hf_distill.outputs import TEACHER_LOGITS
+from hf_distill.utils.atomic import write_whole
+from hf_distill.utils.redaction import publishable
 
 TEACHER_FILE = "teacher.json"
 

@@ -9,8 +9,8 @@ import numpy as np
 from accelerate import PartialState
 from datasets import Dataset, List, Value, concatenate_datasets
 
+from hf_distill.classifiers.outputs import TEACHER_LOGITS, WORD_STARTS
 from hf_distill.functional import IGNORE_INDEX
-from hf_distill.outputs import TEACHER_LOGITS, WORD_STARTS
 
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
-from hf_distill.outputs import TEACHER_LOGITS
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
 
 KINDS = ("probabilities", "logits")
 _TOLERANCE = 1e-2  # of a row's sum: people and language models round

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datasets import Dataset, DatasetDict
 
+from hf_distill.classifiers.label_maps import match_labels
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.classifiers.problem_types import resolve_problem_type, without_adapter
 from hf_distill.data.metrics import logits_of
 from hf_distill.data.tokens import tokenize_words
 from hf_distill.functional import IGNORE_INDEX
-from hf_distill.labels import match_labels
-from hf_distill.outputs import TEACHER_LOGITS
-from hf_distill.problem_types import resolve_problem_type, without_adapter
 
 if TYPE_CHECKING:  # slow to import
     from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from datasets import Dataset
 
+from hf_distill.classifiers.outputs import WORD_STARTS
 from hf_distill.functional import IGNORE_INDEX
-from hf_distill.outputs import WORD_STARTS
 
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase

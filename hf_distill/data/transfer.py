@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.data.minhash import Shingles
-from hf_distill.outputs import TEACHER_LOGITS
-from hf_distill.problem_types import ProblemType
 
 NEAR_DUPLICATE_THRESHOLD = 0.8
 EARLIER_TEXT = "an earlier text"

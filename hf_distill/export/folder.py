@@ -21,16 +21,16 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from hf_distill._files import write_folder
-from hf_distill._redaction import publishable
+from hf_distill.classifiers.forward import float32_on_cpu
+from hf_distill.classifiers.label_maps import id2label_of
+from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head, resolve_problem_type
 from hf_distill.export.graph import OPSET, input_names_of, quantize_onnx, write_onnx
 from hf_distill.export.metrics import scorer
 from hf_distill.export.parity import check_parity, measure_parity
 from hf_distill.export.predictor import EXPORT_NAME, Predictor, Text
-from hf_distill.labels import id2label_of
-from hf_distill.problem_types import auto_model, problem_type_of_head, resolve_problem_type
-from hf_distill.reading import float32_on_cpu
 from hf_distill.record import describe_versions
+from hf_distill.utils.atomic import write_folder
+from hf_distill.utils.redaction import publishable
 
 if TYPE_CHECKING:
     from hf_distill.data.metrics import ComputeMetrics

@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from hf_distill import functional_hidden
+from hf_distill import functional
+from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
 from hf_distill.objectives.inner import LayerObjective, is_token
 from hf_distill.objectives.layer_maps import LayerMapping
 from hf_distill.objectives.schedules import Scheduled
-from hf_distill.outputs import Batch, ClassifierOutputs
 
 MAX_RELATION_HEADS = 48  # the paper's best for models of width 768, on which more or fewer make little difference
 
 
 class AttentionMSE(LayerObjective):
-    """Squared error between attention maps, mean over pairs of layers; see [`functional_hidden.attention_mse`].
+    """Squared error between attention maps, mean over pairs of layers; see [`functional.attention_mse`].
 
     Both models need equally many heads, and eager attention, to which they are switched: others show no maps. The
     student's maps are those after its attention dropout, as transformers returns them.
@@ -44,14 +44,14 @@ class AttentionMSE(LayerObjective):
         assert teacher.attentions is not None
         mask = is_token(batch)
         values = [
-            functional_hidden.attention_mse(student.attentions[ours - 1], teacher.attentions[theirs - 1], mask)
+            functional.attention_mse(student.attentions[ours - 1], teacher.attentions[theirs - 1], mask)
             for ours, theirs in self.pairs
         ]
         return torch.stack(values).mean(dim=0)
 
 
 class MiniLMRelation(LayerObjective):
-    """Relations between queries, between keys and between values; see [`functional_hidden.relation_divergence`].
+    """Relations between queries, between keys and between values; see [`functional.relation_divergence`].
 
     The sum of the three, mean over pairs of layers. Widths, heads and attention implementations may differ. For deep
     teachers an upper-middle layer teaches better than the last, for instance {6: 21} of 24.
@@ -96,7 +96,7 @@ class MiniLMRelation(LayerObjective):
         assert teacher.qkv is not None
         mask, heads = is_token(batch), self.num_relation_heads
         values = [
-            functional_hidden.relation_divergence(ours, theirs, mask, heads)
+            functional.relation_divergence(ours, theirs, mask, heads)
             for student_layer, teacher_layer in self.pairs
             for ours, theirs in zip(student.qkv[student_layer - 1], teacher.qkv[teacher_layer - 1], strict=True)
         ]

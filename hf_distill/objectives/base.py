@@ -8,9 +8,9 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES, ProblemType
 from hf_distill.objectives.schedules import Schedule, Scheduled, read_schedule
-from hf_distill.outputs import Batch, ClassifierOutputs
-from hf_distill.problem_types import PROBLEM_TYPES, ProblemType
 
 
 class Objective(nn.Module):

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from hf_distill import functional_hidden
+from hf_distill import functional
+from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
 from hf_distill.objectives.inner import ProjectedObjective, is_token
 from hf_distill.objectives.layer_maps import LayerMapping
 from hf_distill.objectives.schedules import Scheduled
-from hf_distill.outputs import Batch, ClassifierOutputs
 
 
 class _HiddenStates(ProjectedObjective):
@@ -30,7 +30,7 @@ class _HiddenStates(ProjectedObjective):
 
 
 class HiddenMSE(_HiddenStates):
-    """Squared error between hidden states, mean over pairs of layers; see [`functional_hidden.hidden_mse`].
+    """Squared error between hidden states, mean over pairs of layers; see [`functional.hidden_mse`].
 
     Needs a live teacher with the student's tokenizer, as do the next two. Padding counts for nothing. Widths that
     differ are bridged by a learned projection; see [`ProjectedObjective`] and [`layer_pairs`] for the arguments.
@@ -38,7 +38,7 @@ class HiddenMSE(_HiddenStates):
 
     name = "hidden_mse"
     paper = "Jiao et al. (2020), equation 8, https://huggingface.co/papers/1909.10351"
-    compare = staticmethod(functional_hidden.hidden_mse)
+    compare = staticmethod(functional.hidden_mse)
 
     def __init__(
         self, layer_mapping: LayerMapping = "uniform", projection: bool = True, weight: Scheduled = 1.0
@@ -47,32 +47,32 @@ class HiddenMSE(_HiddenStates):
 
 
 class HiddenCosine(_HiddenStates):
-    """One minus the cosine between hidden states, mean over pairs of layers; see [`functional_hidden.hidden_cosine`].
+    """One minus the cosine between hidden states, mean over pairs of layers; see [`functional.hidden_cosine`].
 
     DistilBERT's third term, on the last layers.
     """
 
     name = "hidden_cosine"
     paper = "Sanh et al. (2019), section 3, https://huggingface.co/papers/1910.01108"
-    compare = staticmethod(functional_hidden.hidden_cosine)
+    compare = staticmethod(functional.hidden_cosine)
 
     def __init__(self, layer_mapping: LayerMapping = "last", projection: bool = True, weight: Scheduled = 1.0) -> None:
         super().__init__(layer_mapping, projection, weight)
 
 
 class EmbeddingMSE(_HiddenStates):
-    """Squared error between the outputs of the embeddings; see [`functional_hidden.hidden_mse`]."""
+    """Squared error between the outputs of the embeddings; see [`functional.hidden_mse`]."""
 
     name = "embedding_mse"
     paper = "Jiao et al. (2020), equation 9, https://huggingface.co/papers/1909.10351"
-    compare = staticmethod(functional_hidden.hidden_mse)
+    compare = staticmethod(functional.hidden_mse)
 
     def __init__(self, projection: bool = True, weight: Scheduled = 1.0) -> None:
         super().__init__({0: 0}, projection, weight)
 
 
 class PatientDistillation(ProjectedObjective):
-    """Squared distance between [CLS] states of unit length; see [`functional_hidden.normalised_distance`].
+    """Squared distance between [CLS] states of unit length; see [`functional.normalised_distance`].
 
     [CLS] is the first token that is no padding. Instead of a live teacher, the column `teacher_cls_states` that
     `TeacherCache(outputs="cls_states")` writes will do.
@@ -90,4 +90,4 @@ class PatientDistillation(ProjectedObjective):
         assert teacher.cls_states is not None
         ours, theirs = ([pair[side] for pair in self.pairs] for side in (0, 1))
         projected = self.project(student.cls_states[:, ours].float())
-        return functional_hidden.normalised_distance(projected, teacher.cls_states[:, theirs])
+        return functional.normalised_distance(projected, teacher.cls_states[:, theirs])

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from hf_distill.classifiers.outputs import ROW_OF_UNIT, Batch, ClassifierOutputs
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.objectives.base import Objective
 from hf_distill.objectives.layer_maps import LayerMapping, layer_pairs, read_layer_mapping
 from hf_distill.objectives.schedules import Scheduled
-from hf_distill.outputs import ROW_OF_UNIT, Batch, ClassifierOutputs
-from hf_distill.problem_types import PROBLEM_TYPES
 
 
 class LayerObjective(Objective):

@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES, ProblemType
 from hf_distill.objectives.base import Objective
 from hf_distill.objectives.schedules import Scheduled
-from hf_distill.outputs import Batch, ClassifierOutputs
-from hf_distill.problem_types import PROBLEM_TYPES, ProblemType
 
 
 class HardLabels(Objective):

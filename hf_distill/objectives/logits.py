@@ -6,10 +6,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from hf_distill import functional
+from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.objectives.base import Objective, TemperedObjective
 from hf_distill.objectives.schedules import Scheduled
-from hf_distill.outputs import Batch, ClassifierOutputs
-from hf_distill.problem_types import PROBLEM_TYPES
 
 
 class KLDivergence(TemperedObjective):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hf_distill.reading import float32_on_cpu
+from hf_distill.classifiers.forward import float32_on_cpu
 
 
 @torch.no_grad()

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from hf_distill._files import write_whole
 from hf_distill.reporting.report_table import render_markdown
+from hf_distill.utils.atomic import write_whole
 
 REPORT_NAME = "report"
 

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
-from hf_distill._placement import check_whole
+from hf_distill.classifiers.placement import check_whole
 from hf_distill.students.distilbert import bert_to_distilbert
 from hf_distill.students.layers import keep_layers, select_layers
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
+from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.data.metrics import METRICS
-from hf_distill.problem_types import resolve_problem_type
 from hf_distill.record import describe_versions
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
 from hf_distill.reporting.comparison.cost import describe_costs, describe_machine

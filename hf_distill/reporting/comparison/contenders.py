@@ -12,10 +12,10 @@ from typing import Any, cast
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.forward import float32_on_cpu
+from hf_distill.classifiers.placement import is_placed
 from hf_distill.export.predictor import EXPORT_NAME
-from hf_distill.reading import float32_on_cpu
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, load_model
-from hf_distill.teachers import is_placed
 
 
 class Contender:

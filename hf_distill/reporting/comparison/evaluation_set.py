@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datasets import ClassLabel, Dataset, Value
 
+from hf_distill.classifiers.label_maps import align_labels, are_placeholders, match_labels
+from hf_distill.classifiers.outputs import WORD_STARTS
 from hf_distill.data import tokenize_words
 from hf_distill.functional import IGNORE_INDEX
-from hf_distill.labels import align_labels, are_placeholders, match_labels
-from hf_distill.outputs import WORD_STARTS
 from hf_distill.reporting.comparison.predict import Predicts, TagsWords, TorchPredictor
 from hf_distill.reporting.comparison.units import Units
 

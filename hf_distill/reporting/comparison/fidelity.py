@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_distill.problem_types import PROBLEM_TYPES
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.reporting.comparison.quality import Resampling
 from hf_distill.reporting.comparison.scores import class_counts, ratio
 from hf_distill.reporting.comparison.units import Units

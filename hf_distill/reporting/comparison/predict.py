@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.labels import id2label_of
-from hf_distill.problem_types import without_adapter
-from hf_distill.teachers import is_placed, load_teacher, move
+from hf_distill.classifiers.label_maps import id2label_of
+from hf_distill.classifiers.placement import is_placed, move
+from hf_distill.classifiers.problem_types import without_adapter
+from hf_distill.teachers import load_teacher
 
 # A text, or the two of a pair.
 Text: TypeAlias = str | tuple[str, str]

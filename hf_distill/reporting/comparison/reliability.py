@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_distill.calibration import calibrate_temperature, negative_log_likelihood
 from hf_distill.reporting.comparison.units import Units
+from hf_distill.teachers.calibration import calibrate_temperature, negative_log_likelihood
 
 NUM_BINS = 10
 NOTE = (

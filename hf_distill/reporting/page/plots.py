@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hf_distill._files import write_whole
 from hf_distill.reporting.page.class_plots import draw_agreement_by_class, draw_f1_by_class
 from hf_distill.reporting.page.cost_plots import draw_latency, draw_score_and_latency, draw_score_and_size
 from hf_distill.reporting.page.drawing import report_style, to_svg, write_png
 from hf_distill.reporting.page.score_plots import draw_by_length, draw_deferral, draw_reliability, draw_scores
+from hf_distill.utils.atomic import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

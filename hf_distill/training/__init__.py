@@ -1,0 +1,1 @@
+"""What `DistillationTrainer` holds: none of these modules subclasses `transformers.Trainer`."""

@@ -1,0 +1,161 @@
+"""`hf-distill train` end to end on tiny data and models, as a user starts it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from command_line import flags
+from tiny import LABEL_NAMES, tiny_model, tiny_rows, tiny_tokenizer
+from transformers import AutoModelForSequenceClassification, pipeline
+
+from hf_distill.cli import main
+
+
+def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    main(["train", *flags(folder, out, transfer_file=folder / "transfer.txt"), "--baseline"])
+    table = capsys.readouterr().out
+    assert all(word in table for word in ("teacher", "student", "baseline (no teacher)", "gap closed"))
+    student = AutoModelForSequenceClassification.from_pretrained(out)
+    assert student.config.num_hidden_layers == 2
+    assert pipeline("text-classification", model=str(out))(["a great film"])[0]["label"] in LABEL_NAMES
+    assert AutoModelForSequenceClassification.from_pretrained(out / "baseline").config.num_hidden_layers == 2
+    record = json.loads((out / "distillation.json").read_text())
+    assert record["dataset"] == {
+        "id": "train.csv", "config": None, "train_rows": 24, "unlabelled_rows": 10, "eval_rows": 24,
+        "eval_split": "validation",
+        "transfer": {"sources": [{"name": "transfer.txt", "rows": 10, "drawn": 10}], "not_drawn": 0, "rows": 10},
+    }  # fmt: skip
+    assert record["metrics"].keys() == {"teacher", "student", "baseline"}
+    assert record["training"]["max_steps"] == 5  # 34 rows, 8 a step
+    baseline = json.loads((out / "baseline" / "distillation.json").read_text())
+    assert baseline["training"]["max_steps"] == 5
+    assert baseline["objectives"].keys() == {"ce"}
+
+
+def test_flags_win_over_the_recipe(folder, tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({
+        "teacher_model_name_or_path": str(folder / "teacher"), "train_file": str(folder / "train.csv"),
+        "validation_file": str(folder / "validation.csv"), "student_layers": "0,3", "max_steps": 1, "use_cpu": True,
+        "objectives": {"ce": 0.2, "kl": {"weight": 0.8, "temperature": 3.0}}, "learning_rate": 1e-3,
+    }))  # fmt: skip
+    main(["train", "--config", str(recipe), "--learning_rate", "0.002", "--output_dir", str(tmp_path / "out")])
+    record = json.loads((tmp_path / "out" / "distillation.json").read_text())
+    assert record["training"]["learning_rate"] == 0.002
+    assert record["objectives"]["kl"] == {"temperature": 3.0, "weight": 0.8}
+    assert record["student"]["num_hidden_layers"] == 2
+
+
+def test_a_token_and_local_folders_stay_out_of_record_and_card(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["train", *flags(folder, out, max_steps=1, hub_token="hf_canary0123456789")]
+    main(arguments)
+    written = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+    assert not any(b"hf_canary" in content for content in written)
+    assert not any(str(folder).encode() in content for content in written)
+    command = json.loads((out / "distillation.json").read_text())["command"]
+    assert command[:2] == ["hf-distill", "train"]
+    assert command[command.index("--hub_token") + 1] == "[redacted]"
+
+
+def test_what_is_wrong_is_said_before_the_teacher_is_fine_tuned(folder, tmp_path, capsys):
+    changes = {"student_num_hidden_layers": 9, "fine_tune_teacher": True}
+    with pytest.raises(SystemExit):
+        main(["train", *flags(folder, tmp_path / "out", **changes)])
+    assert not (tmp_path / "out" / "teacher").exists()
+
+
+def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, capsys):
+    tiny_model(num_hidden_layers=4, seed=1).bert.save_pretrained(tmp_path / "pretrained")
+    tokenizer.save_pretrained(tmp_path / "pretrained")
+    out = tmp_path / "out"
+    changes = {"teacher_model_name_or_path": tmp_path / "pretrained", "teacher_num_train_epochs": 2}
+    main(["train", *flags(folder, out, **changes), "--fine_tune_teacher"])
+    teacher = json.loads((out / "teacher" / "distillation.json").read_text())
+    assert teacher["training"]["max_steps"] == 6
+    config = AutoModelForSequenceClassification.from_pretrained(out / "teacher").config
+    assert sorted(config.label2id) == sorted({LABEL_NAMES[row["label"]] for row in tiny_rows(24, 0)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_file": "absent.csv"}, "absent.csv"),
+        ({"student_num_hidden_layers": 9}, "9"),
+        ({"student_num_hidden_layers": None}, "Say what the student is"),
+        ({"temperature": -1}, "`temperature` must be a finite number > 0, got -1"),
+        ({"text_column_names": "review"}, "review"),
+        ({"train_file": None}, "Say where the rows are"),
+        ({"learning_rte": 1}, "--learning_rte"),
+        ({"temperature": "warm"}, "warm"),
+        ({"student_num_hidden_layers": None, "student_layers": "0,a"}, "--student_layers takes numbers"),
+        ({"config": "broken.yaml"}, "broken.yaml"),
+        ({"train_file": None, "task_name": "sst3"}, "sst3"),
+        ({"teacher_model_name_or_path": "absent"}, "absent"),
+    ],
+)
+def test_an_error_of_the_user_is_one_message_and_status_2(folder, tmp_path, capsys, changes, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", *flags(folder, tmp_path / "out", **changes)])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_the_command_is_installed_and_lists_its_commands():
+    environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+    done = subprocess.run(["hf-distill", "--help"], capture_output=True, text=True, env=environment, check=True)
+    assert "train" in done.stdout
+    assert subprocess.run(["hf-distill", "trian"], capture_output=True, env=environment).returncode == 2
+
+
+def test_multi_label_rows_are_distilled_through_the_cache_command_too(tmp_path, tokenizer, capsys):
+    names = ["a", "b", "c"]
+    for name, num_hidden_layers in (("teacher", 3), ("student", 2)):
+        model = tiny_model(num_hidden_layers, seed=num_hidden_layers, problem_type="multi_label_classification")
+        model.config.id2label, model.config.label2id = dict(enumerate(names)), {n: i for i, n in enumerate(names)}
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+    for name, seed in (("train", 0), ("validation", 1)):
+        lines = [{"text": r["text"], "label": names[: r["label"]]} for r in tiny_rows(12, seed)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "transfer.txt").write_text("\n".join(row["text"] for row in tiny_rows(5, seed=2)))
+    data = ["--train_file", f"{tmp_path}/train.jsonl", "--validation_file", f"{tmp_path}/validation.jsonl"]
+    data += ["--transfer_file", f"{tmp_path}/transfer.txt"]
+    teacher = ["--teacher_model_name_or_path", f"{tmp_path}/teacher"]
+    student = ["--student_model_name_or_path", f"{tmp_path}/student", "--num_train_epochs", "1", "--use_cpu"]
+    main(["train", *teacher, *data, *student, "--baseline", "--output_dir", f"{tmp_path}/live"])
+    assert "f1_micro" in capsys.readouterr().out
+    store = ["--teacher_cache_dir", f"{tmp_path}/store", "--output_dir", f"{tmp_path}/labelled", "--use_cpu"]
+    main(["cache", *teacher, *data, *store])
+    main(["train", "--dataset_name", f"{tmp_path}/labelled", *student, "--output_dir", f"{tmp_path}/cached"])
+    live, cached = (json.loads((tmp_path / name / "distillation.json").read_text()) for name in ("live", "cached"))
+    assert (live["problem_type"], live["dataset"]["unlabelled_rows"]) == ("multi_label_classification", 5)
+    for name in ("loss", "loss_kl", "loss_ce", "f1_micro"):
+        assert cached["metrics"]["student"][name] == pytest.approx(live["metrics"]["student"][name], rel=1e-4)
+
+
+def test_train_takes_a_student_with_another_tokenizer(folder, tmp_path, capsys):
+    from letters import letters_tokenizer, roberta
+
+    roberta().save_pretrained(tmp_path / "teacher")
+    letters_tokenizer(140).save_pretrained(tmp_path / "teacher")
+    tiny_model(num_hidden_layers=1, seed=2).save_pretrained(tmp_path / "student")
+    tiny_tokenizer().save_pretrained(tmp_path / "student")
+    given = flags(
+        folder, tmp_path / "out", teacher_model_name_or_path=tmp_path / "teacher", student_num_hidden_layers=None,
+        student_model_name_or_path=tmp_path / "student", transfer_file=folder / "transfer.txt",
+        cache_teacher_outputs=True, teacher_cache_dir=tmp_path / "cache", transfer_min_confidence=0.01,
+    )  # fmt: skip
+    main(["train", *given, "--baseline", "--fine_tune_teacher"])
+    assert "baseline (no teacher)" in capsys.readouterr().out
+    record = json.loads((tmp_path / "out" / "distillation.json").read_text())
+    assert record["teacher"]["model_type"] == "roberta"
+    assert record["latency"].keys() == {"teacher", "student", "baseline"}
+    assert pipeline("text-classification", model=str(tmp_path / "out"))(["a great film"])[0]["label"] in LABEL_NAMES

@@ -1,0 +1,34 @@
+"""What the docs say is what the code does."""
+
+import re
+from pathlib import Path
+
+from datasets import Dataset
+from objectives_table import objectives_table
+from tiny import tiny_model, tiny_rows, tiny_tokenizer
+
+from hf_distill import compare_models
+from hf_distill.objectives import OBJECTIVES
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_table_of_objectives_is_that_of_the_registry():
+    # After a change: python tools/objectives_table.py
+    assert objectives_table() in (DOCS / "objectives.md").read_text(encoding="utf-8")
+
+
+def test_every_objective_names_its_paper():
+    assert all("https://huggingface.co/papers/" in objective.paper for objective in OBJECTIVES.values())
+
+
+def test_the_schema_of_a_report_names_every_key():
+    models = {"teacher": tiny_model(3, seed=1), "student": tiny_model(2, seed=2), "baseline": tiny_model(2, seed=3)}
+    rows = Dataset.from_list([{"text": row["text"], "label": row["label"]} for row in tiny_rows(24)])
+    report = compare_models(models, rows, tiny_tokenizer(), shifted_dataset=rows, latency_rounds=1).to_dict()
+    code = re.findall(r"`([^`\n]+)`", (DOCS / "report.md").read_text(encoding="utf-8"))
+    parts = [report, report["task"], report["machine"], report["verdict"], report["disagreements"][0]]
+    student = report["models"]["student"]
+    parts += [student, *(student[name] for name in ("cost", "calibration", "deferral", "fidelity", "shifted"))]
+    keys = {key.removesuffix("_scaled") for part in parts for key in part}
+    assert keys - {word for words in code for word in re.findall(r"\w+", words)} == set()

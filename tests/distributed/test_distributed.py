@@ -1,0 +1,282 @@
+"""Two gloo processes on this machine, started by `accelerate launch`, against one process with the same rows."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from distributed_worker import INNER, rows_of, train_inner
+from invariance import make_trainer, reference_gradient, relative_difference, trained_gradients
+from launching import start
+from problems import PROBLEMS, make_problem
+from process_counts import CASES, LABELLED, NUM_ROWS, objectives_of, run_case, run_cases, run_each
+from tiny import tiny_dataset, tiny_model
+
+from hf_distill import TeacherCache
+from hf_distill.objectives import OBJECTIVES
+
+pytestmark = pytest.mark.distributed
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distributed")
+    assert start(2, "distributed_worker.py", folder).wait(240) == 0, (folder / "log").read_text()[-4000:]
+    return torch.load(folder / "results-2.pt", weights_only=False)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """What four processes find, of which one then dies; and what it says. A minute later all must be gone."""
+    folder, deadline = tmp_path_factory.mktemp("four"), time.monotonic() + 240
+    process = start(4, "process_counts.py", folder)
+    while not (folder / "counts.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    try:
+        code = process.wait(60)
+    finally:
+        process.terminate()
+    log = (folder / "log").read_text()
+    assert (folder / "counts.pt").exists(), log[-4000:]
+    return {**torch.load(folder / "counts.pt", weights_only=False), "code": code, "log": log}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return run_cases(tmp_path_factory.mktemp("one"))
+
+
+@pytest.fixture(scope="module")
+def models():
+    return tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
+
+
+@pytest.mark.parametrize("case", ["16 rows, 8 x 1", "16 rows, 4 x 2", "3 rows, 4 x 1", "10 rows, 4 x 2"])
+def test_two_processes_give_the_gradient_of_one(results, models, tokenizer, case):
+    assert results[case]["world_size"] == 2
+    (gradient,) = results[case]["gradients"]
+    rows = rows_of(tokenizer, int(case.split()[0]))
+    assert relative_difference(gradient, reference_gradient(*models, rows, tokenizer)) < 1e-5
+
+
+def test_repeated_rows_count_for_nothing_where_the_rows_do_not_divide(results, models, tokenizer, tmp_path):
+    one_process = trained_gradients(
+        *models, rows_of(tokenizer, 14), tokenizer, tmp_path, per_device_train_batch_size=8
+    )
+    two_processes = results["14 rows, 4 x 1"]["gradients"]
+    assert len(one_process) == len(two_processes) == 2
+    for a, b in zip(two_processes, one_process, strict=True):
+        assert relative_difference(a, b) < 1e-5
+
+
+def test_a_resumed_epoch_knows_its_repeated_rows_too(results):
+    assert results["resumed"]["weights_differ_by"] == 0.0
+    assert torch.equal(*results["resumed"]["weights"])
+
+
+def test_evaluation_is_exact_whatever_the_training_sampler(results, models, tokenizer, tmp_path):
+    expected = make_trainer(*models, rows_of(tokenizer, 10), tokenizer, tmp_path).evaluate()["eval_loss"]
+    assert results["batch_rebalance"]["eval_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_length_grouped_batches_are_the_same_on_one_process_and_two(results, models, tokenizer, tmp_path):
+    one_process = trained_gradients(
+        *models, rows_of(tokenizer, 30), tokenizer, tmp_path, per_device_train_batch_size=8,
+        train_sampling_strategy="group_by_length",
+    )  # fmt: skip
+    assert len(one_process) == len(results["group_by_length"]["gradients"]) == 4
+    for a, b in zip(results["group_by_length"]["gradients"], one_process, strict=True):
+        assert relative_difference(a, b) < 1e-4
+
+
+def test_the_processes_end_with_equal_weights(results):
+    assert all(result["weights_differ_by"] == 0.0 for case, result in results.items() if "rows" in case)
+
+
+def test_evaluation_counts_every_row_once(results, models, tokenizer, tmp_path):
+    for case in (case for case in results if "rows" in case):
+        result, num_rows = results[case], int(case.split()[0])
+        trainer = make_trainer(*models, rows_of(tokenizer, num_rows), tokenizer, tmp_path)
+        trainer.compute_metrics = lambda p: {"rows": float(len(p.label_ids)), "sum": float(p.predictions.sum())}
+        expected = trainer.evaluate()
+        assert result["evaluation"]["eval_rows"] == num_rows
+        for name in ("eval_loss", "eval_loss_kl", "eval_loss_ce", "eval_agreement", "eval_sum", "eval_teacher_sum"):
+            assert result["evaluation"][name] == pytest.approx(expected[name], rel=1e-5), (case, name)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_every_problem_type_gives_the_gradient_and_the_evaluation_of_one_process(results, name):
+    problem, found = make_problem(name, num_rows=10), results["problem types"][name]
+    rows = [problem.rows.select(range(8)), problem.rows.select(range(8, 10))]
+    assert len(found["gradients"]) == 2
+    for gradient, part in zip(found["gradients"], rows, strict=True):
+        assert relative_difference(gradient, problem.reference(part)[0]) < 1e-5
+    _, soft, hard = problem.reference(problem.rows)
+    assert found["evaluation"]["eval_loss_kl"] == pytest.approx(soft.item(), rel=1e-4)
+    assert found["evaluation"]["eval_loss_ce"] == pytest.approx(hard.item(), rel=1e-4)
+
+
+def test_logged_terms_are_those_of_one_process(results, models, tokenizer, tmp_path):
+    trainer = make_trainer(*models, rows_of(tokenizer, 14), tokenizer, tmp_path, per_device_train_batch_size=8)
+    trainer.train()
+    expected = [entry for entry in trainer.state.log_history if "loss" in entry]
+    for ours, theirs in zip(results["14 rows, 4 x 1"]["logs"], expected, strict=True):
+        for name in ("loss", "loss_kl", "loss_ce"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-5)
+
+
+def test_two_processes_train_projections_as_one_does(results, models, tokenizer, tmp_path):
+    inner = results["inner"]
+    trainer, gradients = train_inner(models[1], rows_of(tokenizer, 14), tokenizer, tmp_path, 4)
+    assert len(gradients) == len(inner["gradients"]) == 4
+    for ours, theirs in zip(inner["gradients"], gradients, strict=True):
+        assert relative_difference(ours, theirs) < 1e-4
+    assert inner["weights_differ_by"] == 0.0
+    expected = [entry for entry in trainer.state.log_history if "loss" in entry]
+    for ours, theirs in zip(inner["logs"], expected, strict=True):
+        for name in ("loss", *(f"loss_{name}" for name in INNER), "minilm_relation_weight"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4)
+    evaluation = trainer.evaluate()
+    for name in ("loss", *(f"loss_{name}" for name in INNER)):
+        assert inner["evaluation"][f"eval_{name}"] == pytest.approx(evaluation[f"eval_{name}"], rel=1e-4)
+
+
+def test_two_processes_share_the_teachers_work_and_compute_each_text_once(results, models, tokenizer, tmp_path):
+    rows = tiny_dataset(tokenizer, 40, seed=3)
+    alone = TeacherCache(tmp_path, models[1], tokenizer)
+    expected = torch.tensor(alone.label(rows)["teacher_logits"][:])
+    assert sum(results["cache"]["computed"]) == alone.num_computed
+    assert min(results["cache"]["computed"]) > 0
+    assert torch.allclose(results["cache"]["logits"], torch.cat([expected, expected]), atol=1e-5)
+
+
+def test_teachers_of_every_kind_say_the_same_on_two_processes(results, tokenizer, tmp_path):
+    from distributed_worker import run_teachers
+
+    found, expected = results["teachers"], run_teachers(tokenizer, tmp_path)
+    assert found["asked"] == expected["asked"] == 30  # between them
+    for ours, theirs in zip(found["calibration"], expected["calibration"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    for name in ("eval_loss", "eval_loss_kl", "eval_agreement"):
+        assert found["evaluation"][name] == pytest.approx(expected["evaluation"][name], rel=1e-5)
+
+
+# ---- One process, two and four ----
+
+
+def assert_same_run(found: dict, expected: dict) -> None:
+    """Gradients, every term of the logs, evaluation and what was learnt."""
+    assert len(found["gradients"]) == len(expected["gradients"]) == 4
+    # The first gradient is of equal weights; later ones carry the rounding that AdamW's first steps amplify.
+    assert relative_difference(found["gradients"][0], expected["gradients"][0]) < 1e-5
+    for ours, theirs in zip(found["gradients"][1:], expected["gradients"][1:], strict=True):
+        assert relative_difference(ours, theirs) < 1e-3
+    assert relative_difference(found["learnt"], expected["learnt"]) < 1e-4
+    for ours, theirs in zip(found["logs"], expected["logs"], strict=True):
+        terms = [name for name in theirs if name.startswith("loss")]
+        assert {name: ours[name] for name in terms} == pytest.approx({name: theirs[name] for name in terms}, rel=1e-4)
+    assert found["evaluation"]["eval_rows"] == NUM_ROWS
+    terms = [name for name in expected["evaluation"] if name.startswith("eval_loss")]
+    evaluation = {name: found["evaluation"][name] for name in terms}
+    assert evaluation == pytest.approx({name: expected["evaluation"][name] for name in terms}, rel=1e-4)
+
+
+def test_the_cases_hold_every_objective_whose_terms_are_of_one_unit():
+    assert objectives_of(LABELLED, False).keys() == {name for name, cls in OBJECTIVES.items() if cls.is_per_unit}
+    assert {*objectives_of(LABELLED, True)} == {*objectives_of(LABELLED, False)} - {
+        "hidden_mse", "hidden_cosine", "embedding_mse", "attention_mse", "minilm_relation"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}, {'cached' if case[1] else 'live'}")
+def test_one_process_two_and_four_learn_the_same(one, results, four, case):
+    assert_same_run(results["cases"][case], one[case])
+    assert_same_run(four["cases"][case], one[case])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[1]], ids=lambda case: case[0])
+def test_one_process_two_and_four_compute_every_text_once(one, results, four, case):
+    (expected,) = one[case]["computed"]
+    assert len(expected) == 2  # logits and [CLS] states; 0 where an earlier case had the same teacher
+    for cases in (results["cases"], four["cases"]):
+        assert [sum(of_store) for of_store in zip(*cases[case]["computed"], strict=True)] == expected
+
+
+def test_a_cached_run_learns_what_a_live_one_does(four, one, tmp_path):
+    spec = objectives_of(LABELLED, True)
+    live = run_case(LABELLED, spec, tmp_path)
+    assert_same_run(one[LABELLED, True], live)
+    assert_same_run(four["cases"][LABELLED, True], live)
+
+
+def test_a_teacher_that_is_shared_out_teaches_the_same(results, one):
+    local, whole = results["sharded"]["held"]
+    assert sum(local) < 0.51 * sum(whole)
+    assert_same_run(results["sharded"], one[LABELLED, False])
+
+
+def test_a_student_that_is_shared_out_has_the_gradient_of_a_whole_one(results, one):
+    assert relative_difference(results["sharded"]["student's gradient"], one[LABELLED, False]["gradients"][0]) < 1e-5
+
+
+def test_a_placed_teacher_teaches_a_data_parallel_student(results):
+    (expected,) = results["16 rows, 8 x 1"]["gradients"]
+    (gradient,) = results["placed"]
+    assert relative_difference(gradient, expected) < 1e-5
+
+
+def test_teachers_that_differ_between_the_processes_are_refused(results):
+    assert "The teacher of process 1 is not that of process 0" in results["unequal"]
+
+
+def test_sigterm_to_one_process_stops_both_at_one_step_and_the_run_goes_on_bit_for_bit(results):
+    stops = results["stops"]
+    assert stops["statuses"] == [143, 143]
+    assert stops["steps"] == 10  # the first at which they ask each other
+    assert torch.equal(*stops["weights"])
+
+
+def test_a_loss_that_is_no_number_on_one_process_stops_both_with_its_rows(results):
+    first, second = results["stops"]["said"]
+    assert first == second
+    assert "is nan after step" in first
+    assert " of the training data set" in first
+
+
+def test_only_the_first_process_writes_beside_its_random_state(four):
+    first, *others = four["written"]
+    assert {"model.safetensors", "README.md", "checkpoint-2/trainer_state.json"} <= set(first)
+    for rank, names in enumerate(others, start=1):
+        assert names == [f"checkpoint-1/rng_state_{rank}.pth", f"checkpoint-2/rng_state_{rank}.pth"]
+
+
+def test_a_process_that_dies_stops_the_others_with_its_error(four):
+    assert four["code"] != 0
+    assert "OSError: row 13 cannot be read" in four["log"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and `ip`")
+def test_two_machines_learn_what_two_processes_of_one_do(results, tmp_path):
+    root = Path(__file__).parents[2]
+    script = root / "tests" / "support" / "process_counts.py"
+    command = [str(root / "tools" / "two_nodes.sh"), str(script), str(tmp_path), "cases"]
+    subprocess.run(command, env={**os.environ, "PYTHON": sys.executable}, timeout=280, check=True)
+    found = torch.load(tmp_path / "counts.pt", weights_only=False)
+    assert sorted(found["machines"]) == ["0", "1"]
+    for case, run in found["cases"].items():
+        assert torch.equal(run["learnt"], results["cases"][case]["learnt"])
+        assert run["computed"] == results["cases"][case]["computed"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_every_objective_alone_learns_the_same_in_four_processes(tmp_path):
+    assert start(4, "process_counts.py", tmp_path, "each").wait(1000) != 0  # one dies in the end
+    expected = run_each(tmp_path)
+    for case, found in torch.load(tmp_path / "counts.pt", weights_only=False)["each"].items():
+        assert_same_run(found, expected[case])

@@ -1,0 +1,274 @@
+import textwrap
+
+import pytest
+from hub_server import HubServer, run_against
+from huggingface_hub import ModelCard
+from records import HOSTILE, RECORD, TOKEN, changed, hostile, minimal
+
+from hf_distill.hub.card.model_card import model_card
+
+
+def lines_with(card, start):
+    return [line for line in card.text.splitlines() if line.startswith(start)]
+
+
+def prose(card):
+    """The text without its blocks of code."""
+    return "".join(("\n" + card.text).split("\n```")[::2])
+
+
+def table_row(card, first):
+    (line,) = lines_with(card, f"| {first} ")
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def test_the_metadata_are_what_the_hub_expects():
+    assert model_card(RECORD).data.to_dict() == {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["text-classification", "distillation", "knowledge-distillation", "hf_distill"],
+        "base_model": "google-bert/bert-base-uncased",
+        "base_model_relation": "finetune",
+        "teacher_model": "user/teacher",
+        "datasets": ["nyu-mll/glue"],
+        "metrics": ["accuracy"],
+        "model-index": [
+            {
+                "name": "distil-sst2",
+                "results": [
+                    {
+                        "task": {"type": "text-classification", "name": "Text Classification"},
+                        "dataset": {
+                            "name": "nyu-mll/glue sst2",
+                            "type": "nyu-mll/glue",
+                            "config": "sst2",
+                            "split": "validation",
+                        },
+                        "metrics": [{"type": "accuracy", "value": 0.90}],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize("record", [RECORD, minimal(), hostile(RECORD)], ids=["full", "minimal", "hostile"])
+def test_a_card_that_was_saved_and_loaded_is_the_same(record, tmp_path):
+    card = model_card(record)
+    card.save(tmp_path / "README.md")
+    loaded = ModelCard.load(tmp_path / "README.md")
+    assert loaded.data.to_dict() == card.data.to_dict()
+    assert str(loaded) == str(card)
+
+
+def test_the_results_stand_beside_the_teacher_and_the_baseline():
+    card = model_card(RECORD)
+    assert table_row(card, "teacher") == ["0.9500", "100.0 %", "109.0", "30.00"]
+    assert table_row(card, "student") == ["0.9000", "94.7 %", "45.0", "10.00"]
+    assert table_row(card, "baseline (no teacher)") == ["0.8500", "89.5 %", "45.0", "n/a"]
+    assert table_row(card, "agreement") == ["n/a", "0.9500", "n/a"]
+    assert lines_with(card, "gap closed") == ["gap closed: 50 %"]
+
+
+def test_a_gap_that_a_few_rows_cannot_show_is_not_given():
+    card = model_card(changed(dataset={"eval_rows": 50}))
+    assert lines_with(card, "gap closed") == ["gap closed: n/a (the teacher is not clearly above the baseline)"]
+
+
+def test_the_card_says_when_distilling_did_not_pay():
+    metrics = {"student": {"accuracy": 0.84}}
+    assert "distilling did not pay here" in model_card(changed(metrics=metrics)).text
+    assert "distilling did not pay here" not in model_card(RECORD).text
+
+
+@pytest.mark.parametrize(
+    ("parts", "formula"),
+    [
+        (
+            {},
+            "1.0 · 2.0² · KL(softmax(teacher / 2.0) ‖ softmax(student / 2.0)) + "
+            "0.1 · cross-entropy(label, softmax(student))",
+        ),
+        (
+            {"objectives": {"ce": {"weight": 0.5, "label_smoothing": 0.1}}},
+            "1.0 · 2.0² · KL(softmax(teacher / 2.0) ‖ softmax(student / 2.0)) + "
+            "0.5 · cross-entropy(label, softmax(student), label smoothing 0.1)",
+        ),
+        (
+            {
+                "problem_type": "regression",
+                "objectives": {"kl": {"weight": 1.0, "temperature": None}},
+            },
+            "1.0 · (student − teacher)² + 0.1 · (student − label)²",
+        ),
+        (
+            {"objectives": {"kl": {"weight": 0.5}, "dkd": {"weight": 2, "temperature": 4.0, "alpha": 1.0}}},
+            "0.5 · kl(student, teacher) + 0.1 · cross-entropy(label, softmax(student)) + "
+            "2 · dkd(student, teacher, temperature = 4.0, alpha = 1.0)",
+        ),
+        (
+            {
+                "objectives": {
+                    "kl": {"weight": 1.0, "temperature": {"schedule": "linear", "start": 4.0, "end": 1.0}},
+                    "hidden_mse": {
+                        "weight": {"schedule": "cosine", "start": 1.0, "end": 0.0},
+                        "layer_mapping": "last",
+                    },
+                }
+            },
+            "1.0 · (4.0 → 1.0, linear)² · KL(softmax(teacher / (4.0 → 1.0, linear)) ‖ "
+            "softmax(student / (4.0 → 1.0, linear))) + 0.1 · cross-entropy(label, softmax(student)) + "
+            "(1.0 → 0.0, cosine) · hidden_mse(student, teacher, layer_mapping = last)",
+        ),
+    ],
+)
+def test_the_loss_is_written_out_with_its_constants(parts, formula):
+    assert lines_with(model_card(changed(**parts)), "L = ") == [f"L = {formula}"]
+
+
+def test_the_example_runs_a_regression_without_a_sigmoid():
+    call = 'classifier = pipeline("text-classification", model="distil-sst2"'
+    assert lines_with(model_card(RECORD), "classifier = ") == [f"{call})"]
+    regression = model_card(changed(problem_type="regression"))
+    assert lines_with(regression, "classifier = ") == [f'{call}, function_to_apply="none")']
+
+
+@pytest.mark.parametrize("origin", ["/home/me/bert-base-uncased", "C:\\models\\bert", "checkpoint-500", "a/b/c", None])
+def test_a_student_from_a_local_folder_has_no_base_model(origin):
+    metadata = model_card(changed(student={"origin": origin})).data.to_dict()
+    assert "base_model" not in metadata
+    assert "base_model_relation" not in metadata
+
+
+def test_a_relative_folder_is_not_taken_for_an_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out" / "teacher").mkdir(parents=True)
+    card = model_card(changed(student={"origin": "out/teacher"}, teacher={"name_or_path": "out/teacher"}))
+    assert "base_model" not in card.data.to_dict()
+    assert card.data.teacher_model == "teacher"
+
+
+def test_an_old_bare_id_is_a_base_model():
+    assert model_card(changed(student={"origin": "distilbert-base-uncased"})).data.base_model == (
+        "distilbert-base-uncased"
+    )
+
+
+def test_scores_on_local_data_are_not_claimed_for_a_data_set_of_the_hub():
+    metadata = model_card(changed(dataset={"id": "reviews.csv", "config": None})).data.to_dict()
+    assert "datasets" not in metadata
+    assert "model-index" not in metadata
+    assert metadata["metrics"] == ["accuracy"]
+
+
+def test_a_score_that_is_not_a_number_is_not_published():
+    card = model_card(changed(metrics={"student": {"accuracy": float("nan"), "f1": 0.5}}))
+    assert card.data.metrics == ["f1"]
+    assert table_row(card, "student")[:2] == ["n/a", "n/a"]
+
+
+def test_a_record_with_nothing_optional_makes_a_card():
+    card = model_card(minimal())
+    assert "No evaluation was recorded." in card.text
+    assert "None" not in str(card)
+    assert card.data.to_dict().keys() == {"library_name", "pipeline_tag", "tags"}
+
+
+def test_a_teacher_built_in_memory_has_no_name_to_give():
+    card = model_card(changed(teacher={"name_or_path": None}))
+    assert "distilled from an unnamed teacher (bert, 12 layers" in card.text
+    assert "teacher_model" not in card.data.to_dict()
+
+
+def test_a_baseline_is_not_said_to_be_distilled():
+    record = {**minimal(), "objectives": {"ce": {"weight": 1.0, "label_smoothing": 0.0}}}
+    assert "trained on labels alone, without a teacher" in model_card(record).text
+
+
+def test_hostile_strings_stay_text():
+    record = hostile(RECORD)
+    record["command"] = ["hf-distill", HOSTILE, "```"]
+    record["metrics"] = {model: {HOSTILE: 0.5, "```\n# x": 0.5} for model in RECORD["metrics"]}
+    record["training"] = {HOSTILE: HOSTILE}
+    record["objectives"] = {HOSTILE: {"weight": 1.0, HOSTILE: 1.0}}
+    card, benign = model_card(record), model_card(RECORD)
+
+    assert not any(mark in prose(card) for mark in ("<", "*", "[u]", "](", "http:", "\u202e"))
+    assert prose(card).count("`") == prose(benign).count("`")
+    for start in ("#", "```"):
+        assert len(lines_with(card, start)) == len(lines_with(benign, start))
+    widths = {line.replace("\\|", "").count("|") for line in lines_with(card, "|")}
+    assert widths == {3, 5, 6}
+    assert not lines_with(card, "---")
+
+
+def test_neither_local_folders_nor_tokens_reach_the_card():
+    record = changed(
+        student={"name": "/home/me/out/distil", "origin": f"me/{TOKEN}"},
+        teacher={"name_or_path": "/home/me/secret folder/teacher/"},
+        dataset={"id": "~/me/data/reviews.csv", "config": "D:\\me\\c"},
+        command=[
+            "/home/me/bin/hf-distill",
+            "--data_dir=/home/me/data",
+            "--output_dir",
+            "../me/out",
+            '{"folder": "/home/me/cache"}',
+            "--hub_token",
+            "plain-secret",
+            "--hub-token=plain-secret",
+            "hf_abcd1234",
+        ],
+        training={"logging_dir": "file:///home/me/logs", "run_name": TOKEN},
+    )
+    text = str(model_card(record))
+    assert not any(secret in text for secret in ("home", "/me", "\\me", "secret", TOKEN, "hf_abcd1234"))
+    assert lines_with(model_card(record), "hf-distill") == [
+        "hf-distill --data_dir=data --output_dir out '{\"folder\": \"cache\"}' --hub_token '[redacted]' "
+        "'--hub-token=[redacted]' '[redacted]'"
+    ]
+    assert "from teacher (bert" in text
+    assert 'model="distil"' in text
+
+
+def test_urls_and_names_that_only_look_like_tokens_are_kept():
+    record = changed(teacher={"name_or_path": "user/hf_sentiment"}, command=["a/b", "https://x.org/y"])
+    card = model_card(record)
+    assert card.data.teacher_model == "user/hf_sentiment"
+    assert lines_with(card, "a/b") == ["a/b https://x.org/y"]
+
+
+def test_the_hub_accepts_the_cards_and_would_refuse_a_broken_one(tmp_path):
+    for name, record in {"full": RECORD, "minimal": minimal(), "hostile": hostile(RECORD)}.items():
+        model_card(record).save(tmp_path / f"{name}.md")
+    script = """
+        from huggingface_hub import ModelCard
+        for name in ("full", "minimal", "hostile"):
+            ModelCard.load(name + ".md").validate()
+        broken = ModelCard("---\\nmodel-index:\\n- name: x\\n---\\n", ignore_metadata_errors=True)
+        broken.data["model-index"] = [{"name": "x"}]
+        try:
+            broken.validate()
+        except ValueError:
+            print("refused")
+    """
+    with HubServer() as server:
+        done = run_against(server, textwrap.dedent(script), tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "refused\n"
+        assert server.calls.count("POST /api/validate-yaml") == 4
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "task", "said"),
+    [
+        ("multi_label_classification", "text-classification", "KL(sigmoid(teacher / 2.0)"),
+        ("token_classification", "token-classification", "The mean over words"),
+        ("masked_lm", "fill-mask", "This masked language model"),
+    ],
+)
+def test_the_card_speaks_of_the_problem_type(problem_type, task, said):
+    card = model_card({**RECORD, "problem_type": problem_type})
+    assert card.data.pipeline_tag == task
+    assert task in card.data.tags
+    assert f'pipeline("{task}"' in card.content
+    assert said in card.content

@@ -1,0 +1,315 @@
+"""`hf-distill push` against a stand-in for the Hub: one commit, which can be repeated after whatever goes wrong."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+from hub_server import TOKEN as HUB_TOKEN
+from hub_server import HubServer, Repo, run_against
+from huggingface_hub import constants
+from records import EXPORTS, RECORD, REPORT, TOKEN
+from tiny import tiny_model, tiny_tokenizer
+
+from hf_distill.cli import main
+from hf_distill.hub.upload import files_to_push
+
+REPO = "tester/student"
+STUDENT = {
+    "README.md",
+    "config.json",
+    "distillation.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
+OTHERS = {
+    "onnx-int8/export.json",
+    "onnx-int8/model.onnx",
+    "report/plots/a.png",
+    "report/report.html",
+    "report/report.json",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What training, comparing and exporting leave behind, and what must stay here beside it."""
+    folder = tmp_path_factory.mktemp("made") / "out"
+    tiny_model(seed=2).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    record = {**RECORD, "student": {**RECORD["student"], "origin": None}}
+    (folder / "distillation.json").write_text(json.dumps(record))
+    report = json.loads(json.dumps(REPORT))
+    report["models"]["student"]["cost"]["num_parameters"] = RECORD["student"]["num_parameters"]
+    for name, content in {
+        "onnx-int8/export.json": json.dumps(EXPORTS["onnx-int8"]),
+        "onnx-int8/model.onnx": "graph",
+        "report/report.json": json.dumps(report),
+        "report/report.html": "<html>",
+        "report/plots/a.png": "png",
+        "teacher/model.safetensors": "teacher",
+        "baseline/model.safetensors": "baseline",
+        "checkpoint-5/model.safetensors": "old",
+        "runs/events.out.tfevents": "log",
+        "training_args.bin": "pickle",
+        ".env": "secret",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    (folder / "weights.pkl").write_bytes(pickle.dumps([1]))
+    return folder
+
+
+@pytest.fixture
+def out(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "out")
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A Hub that this process talks to; what huggingface_hub read from the environment is set to it."""
+    with HubServer() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", HUB_TOKEN)
+        yield server
+
+
+def push(out, *flags):
+    main(["push", "--folder", str(out), "--hub_model_id", REPO, *flags])
+
+
+def failed_push(out, capsys, *flags):
+    """Push, and return the one message of the error."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        push(out, *flags)
+    assert stopped.value.code == 2
+    said = capsys.readouterr()
+    assert HUB_TOKEN not in said.out + said.err
+    assert "Traceback" not in said.err
+    return said.err
+
+
+def test_student_exports_report_record_and_card_go_in_one_private_commit(out, server, capsys):
+    push(out)
+    repo = server.repos[REPO]
+    assert repo.files.keys() == STUDENT | OTHERS
+    assert repo.commits == ["Student, exports, report, record and card"]
+    assert repo.is_private
+    card = repo.files["README.md"].decode()
+    assert f'model="{REPO}"' in card
+    assert "means of 3 runs" in card
+    assert "| onnx-int8/ |" in card
+    said = capsys.readouterr().out
+    assert f"Pushed 11 files to {server.url}/{REPO} (private)." in said
+    assert "Kept here: .env, baseline, checkpoint-5, runs, teacher, training_args.bin, weights.pkl." in said
+
+
+def test_a_second_push_sends_nothing_and_a_third_what_has_changed(out, server, capsys):
+    push(out)
+    server.calls.clear()
+    push(out)
+    assert "Nothing has changed" in capsys.readouterr().out
+    assert not [call for call in server.calls if "commit" in call or "PUT" in call]
+    (out / "report" / "report.html").write_text("<html>new")
+    push(out, "--commit_message", "A better report")
+    assert server.repos[REPO].commits[1:] == ["A better report"]
+    assert server.repos[REPO].files["report/report.html"] == b"<html>new"
+    assert not [call for call in server.calls if call.startswith("PUT")]
+
+
+def test_a_public_repository_is_made_only_on_request(out, server):
+    push(out, "--public")
+    assert not server.repos[REPO].is_private
+
+
+@pytest.mark.parametrize("is_private", [True, False])
+def test_a_repository_that_exists_stays_as_visible_as_it_was(out, server, capsys, is_private):
+    server.repos[REPO] = Repo({"LICENSE": b"mine"}, is_private=is_private)
+    push(out, *(["--public"] if is_private else []))
+    assert server.repos[REPO].is_private == is_private
+    assert server.repos[REPO].files["LICENSE"] == b"mine"
+    assert not [call for call in server.calls if call.endswith("repos/create")]
+    assert ("stays private" in capsys.readouterr().out) == is_private
+
+
+def test_a_revision_is_a_branch_and_leaves_the_main_one_alone(out, server):
+    push(out, "--revision", "v2")
+    assert server.repos[REPO].files == {}
+    assert server.repos[REPO].branches["v2"].files.keys() >= STUDENT
+    server.calls.clear()
+    push(out, "--revision", "v2")
+    assert not [call for call in server.calls if "/commit/" in call]
+
+
+# ---- What goes wrong ----
+
+
+def test_a_server_that_dies_after_the_large_files_is_gone_on_with(out, server, capsys):
+    server.dies_at = "commit"
+    said = failed_push(out, capsys, "--public")
+    assert "The repository tester/student is there" in said
+    assert "all or none of them. Nothing is lost here." in said
+    assert f"Go on with: hf-distill push --folder {out} --hub_model_id tester/student --public" in said
+    assert server.repos[REPO].files == {}
+    sent = [call for call in server.calls if call.startswith("PUT")]
+    assert len(sent) == 2  # the weights and their export
+
+    server.dies_at, server.is_dead = None, False
+    server.calls.clear()
+    push(out, "--public")
+    assert server.repos[REPO].files.keys() == STUDENT | OTHERS
+    assert not [call for call in server.calls if call.startswith("PUT")]
+
+
+def test_of_two_large_files_only_the_one_that_failed_is_sent_again(out, server, capsys):
+    weights = (out / "model.safetensors").read_bytes()
+    refused = hashlib.sha256(b"graph").hexdigest()
+    server.fail_with = {refused: 403}
+    failed_push(out, capsys)
+    assert server.repos[REPO].files == {}
+    server.fail_with.clear()
+    server.calls.clear()
+    push(out)
+    assert [call for call in server.calls if call.startswith("PUT")] == [f"PUT /upload/{refused}"]
+    assert server.repos[REPO].files["model.safetensors"] == weights
+
+
+def test_a_5xx_on_the_commit_publishes_nothing_and_quotes_no_token(out, server, capsys):
+    server.fail_with, server.fail_saying = {"commit": 503}, {"error": f"overloaded, {HUB_TOKEN}, {TOKEN}"}
+    said = failed_push(out, capsys)
+    assert "the Hub has trouble of its own" in said
+    assert "503" in said
+    assert "overloaded, [redacted], [redacted]" in said
+    assert server.repos[REPO].files == {}
+
+
+def test_a_wrong_token_is_an_error_that_says_so(out, server, capsys, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    said = failed_push(out, capsys)
+    assert "does not take this token" in said
+    assert "Nothing of it is on the Hub." in said
+    assert "hf_wrong" not in said
+    assert server.repos == {}
+
+
+def test_without_a_token_nothing_is_asked(out, server, capsys, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(out / "no_token"))
+    said = failed_push(out, capsys)
+    assert "hf auth login" in said
+    assert server.calls == []
+
+
+def test_as_a_user_starts_it_an_error_is_one_message_and_exit_status_2(out, server):
+    script = f"from hf_distill.cli import main; main('push --folder out --hub_model_id {REPO}'.split())"
+    server.fail_with = {"commit": 503}
+    done = run_against(server, script, out.parent)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("hf-distill push: The push failed: the Hub has trouble of its own")
+    assert HUB_TOKEN not in done.stdout + done.stderr
+
+
+# ---- What is refused, and what never leaves ----
+
+
+@pytest.mark.parametrize("missing", ["distillation.json", "model.safetensors"])
+def test_a_folder_that_is_no_student_of_ours_is_refused(out, server, capsys, missing):
+    (out / missing).unlink()
+    assert f"holds no student of hf_distill: there is no {missing}" in failed_push(out, capsys)
+    assert server.calls == []
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("{}", "is not the record of a student")])
+def test_a_damaged_record_is_refused(out, server, capsys, text, said):
+    (out / "distillation.json").write_text(text)
+    assert said in failed_push(out, capsys)
+
+
+def test_a_repository_needs_its_owners_name(out, server, capsys):
+    with pytest.raises(SystemExit):
+        main(["push", "--folder", str(out), "--hub_model_id", "student"])
+    assert "called user/name, got 'student'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["report/plots/b.png", "vocab.txt"])
+def test_a_link_that_leaves_the_folder_is_refused(out, server, capsys, name):
+    secret = out.parent / f"secret{Path(name).suffix}"
+    secret.write_text("private")
+    (out / name).symlink_to(secret)
+    assert "is a link that leads out of" in failed_push(out, capsys)
+    assert server.repos == {}
+
+
+def test_a_folder_that_is_a_link_to_another_place_is_refused(out, server, capsys):
+    (out / "report").rename(out.parent / "elsewhere")
+    (out / "report").symlink_to(out.parent / "elsewhere")
+    assert "is a link that leads out of" in failed_push(out, capsys)
+
+
+def test_a_link_inside_of_the_folder_is_followed_but_not_to_a_pickle(out):
+    (out / "vocab.txt").symlink_to(out / "weights.pkl")
+    (out / "merges.txt").symlink_to("config.json")
+    files = files_to_push(out)
+    assert "vocab.txt" not in files
+    assert "merges.txt" in files
+
+
+def test_a_token_in_the_recorded_command_is_taken_out(out, server):
+    record = json.loads((out / "distillation.json").read_text())
+    record["command"] = ["hf-distill", "train", "--hub_token", "plain-secret", f"--token={TOKEN}", "--x", TOKEN]
+    (out / "distillation.json").write_text(json.dumps(record))
+    push(out)
+    published = b"".join(server.repos[REPO].files.values())
+    assert not any(secret.encode() in published for secret in ("plain-secret", TOKEN, HUB_TOKEN))
+    assert json.loads(server.repos[REPO].files["distillation.json"])["command"][3] == "[redacted]"
+
+
+@pytest.mark.parametrize(("name", "token"), [("report/report.html", TOKEN), ("config.json", HUB_TOKEN)])
+def test_a_token_in_another_file_stops_the_push(out, server, capsys, name, token):
+    path = out / name
+    path.write_text(path.read_text() + f" {token}")
+    said = failed_push(out, capsys)
+    assert f"{name} holds what looks like a token of the Hub, so nothing was pushed" in said
+    assert token not in said
+    assert server.repos == {}
+
+
+def test_a_report_of_another_student_is_refused(out, server, capsys):
+    report = json.loads((out / "report" / "report.json").read_text())
+    report["models"]["student"]["cost"]["num_parameters"] += 1
+    (out / "report" / "report.json").write_text(json.dumps(report))
+    assert "tells of a student with 45,000,001 parameters" in failed_push(out, capsys)
+
+
+@pytest.mark.parametrize("name", ["report", "onnx-int8"])
+def test_what_is_older_than_the_student_is_refused(out, server, capsys, name):
+    now = (out / "model.safetensors").stat().st_mtime
+    for path in (out / name).rglob("*"):
+        os.utime(path, (now - 120, now - 120))
+    said = failed_push(out, capsys)
+    assert f"{out / name} is older than the student's weights" in said
+    assert server.calls == []
+
+
+def test_a_card_that_was_edited_by_hand_goes_as_it_is(out, server, capsys):
+    push(out)
+    path = out / "README.md"
+    path.write_text(path.read_text().replace("## Limits", "## Limits\n\n- Mine."))
+    push(out)
+    assert b"- Mine." in server.repos[REPO].files["README.md"]
+    assert "README.md was edited by hand" in capsys.readouterr().out
+
+
+def test_the_teachers_licence_comes_from_the_hub(out, server):
+    server.repos["user/teacher"] = Repo({"README.md": b"---\nlicense: apache-2.0\n---\n"}, sha="0a1b2c")
+    push(out)
+    card = server.repos[REPO].files["README.md"].decode()
+    assert "| its teacher " in card
+    assert "apache-2.0 |" in card

@@ -1,0 +1,211 @@
+"""Whatever ends a run, what was finished is whole, and the message says what happened and how to go on."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from invariance import make_trainer
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+import hf_distill.utils.atomic as files
+from hf_distill import TeacherCache
+from hf_distill.training.checkpoints import SIGTERM_STATUS, as_flag, damaged_file, find_checkpoint
+
+SETTINGS = {
+    "per_device_train_batch_size": 8, "save_strategy": "steps", "save_steps": 1, "optim": "adamw_torch",
+    "learning_rate": 1e-2, "train_sampling_strategy": "random", "num_train_epochs": 1,
+}  # fmt: skip
+
+
+class At(TrainerCallback):
+    """Does something at the start of a step, from 0."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            self.action()
+
+
+@pytest.fixture(scope="module")
+def whole(models, dataset, tokenizer, tmp_path_factory):
+    """The folder of a run of four steps that nothing disturbed; tests copy it."""
+    folder = tmp_path_factory.mktemp("whole")
+    trainer = make_trainer(*models, dataset, tokenizer, folder, **SETTINGS)
+    trainer.train()
+    trainer.save_model()
+    return folder
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    """A copy of that folder."""
+    shutil.copytree(whole, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def same_weights(a, b):
+    a, b = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+# ---- Checkpoints ----
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "config.json"])
+def test_a_damaged_file_of_a_checkpoint_is_named_with_the_checkpoint_before(run, name):
+    cut(run / "checkpoint-4" / name)
+    cut(run / "checkpoint-3" / "optimizer.pt")
+    assert damaged_file(run / "checkpoint-4") == run / "checkpoint-4" / name
+    for given in (True, str(run / "checkpoint-4")):
+        with pytest.raises(ValueError, match=f"checkpoint-4 is damaged: {name} is cut off.*checkpoint-2 is whole"):
+            find_checkpoint(given, str(run))
+
+
+def test_a_checkpoint_that_a_kill_cut_off_is_passed_by(run):
+    (run / "checkpoint-4" / "trainer_state.json").unlink()  # written last
+    cut(run / "checkpoint-4" / "optimizer.pt")
+    cut(run / "checkpoint-3" / "trainer_state.json")
+    assert find_checkpoint(True, str(run)) == str(run / "checkpoint-2")
+
+
+def test_a_run_goes_on_from_a_whole_checkpoint_and_ends_as_if_nothing_had_been(run, whole, models, dataset, tokenizer):
+    (run / "checkpoint-4" / "trainer_state.json").unlink()
+    cut(run / "checkpoint-4" / "model.safetensors")
+    (run / "checkpoint-3" / "_writing-x").mkdir()
+    trainer = make_trainer(*models, dataset, tokenizer, run, **SETTINGS)
+    trainer.train(resume_from_checkpoint=True)
+    trainer.save_model()
+    assert same_weights(run, whole)
+    assert damaged_file(run / "checkpoint-4") is None
+
+
+def test_a_run_that_is_done_takes_no_step_more_when_it_is_resumed(whole, models, dataset, tokenizer, tmp_path):
+    # Three of the four steps of an epoch: Trainer looks whether it is done after a step alone.
+    for resume in (None, True):
+        trainer = make_trainer(*models, dataset, tokenizer, tmp_path, **SETTINGS | {"max_steps": 3})
+        trainer.train(resume_from_checkpoint=resume)
+        trainer.save_model()
+        assert trainer.state.global_step == 3
+        assert same_weights(tmp_path, tmp_path / "checkpoint-3")
+
+
+def test_the_flag_means_the_start_where_there_is_no_checkpoint_yet(run, tmp_path):
+    assert as_flag("True", str(tmp_path / "absent")) is None
+    assert as_flag("true", str(run)) == str(run / "checkpoint-4")
+    assert as_flag("some/folder", str(run)) == "some/folder"
+    with pytest.raises(ValueError, match="There is no whole checkpoint"):
+        find_checkpoint(True, str(tmp_path / "absent"))
+    with pytest.raises(ValueError, match="There is no checkpoint"):
+        find_checkpoint(str(tmp_path / "absent"), str(tmp_path))
+
+
+def test_sigterm_saves_the_step_in_hand_and_the_run_goes_on_bit_for_bit(whole, models, dataset, tokenizer, tmp_path):
+    settings = SETTINGS | {"save_strategy": "no"}
+    stop = At(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    trainer = make_trainer(*models, dataset, tokenizer, tmp_path, callbacks=[stop], **settings)
+    with pytest.raises(SystemExit) as stopped:
+        trainer.train()
+    assert stopped.value.code == SIGTERM_STATUS == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
+    trainer = make_trainer(*models, dataset, tokenizer, tmp_path, **settings)
+    trainer.train(resume_from_checkpoint=True)
+    trainer.save_model()
+    assert same_weights(tmp_path, whole)
+
+
+# ---- Disks ----
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Make the disk full from now on: nothing can be moved into place any more."""
+
+    def fill():
+        def refuse(*args):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(files.os, "fsync", refuse)
+
+    return fill
+
+
+def test_a_full_disk_ends_training_with_the_last_whole_checkpoint_named(
+    full_disk, models, dataset, tokenizer, tmp_path
+):
+    trainer = make_trainer(*models, dataset, tokenizer, tmp_path, callbacks=[At(2, full_disk)], **SETTINGS)
+    with pytest.raises(OSError, match="checkpoint of step 3 cannot be written.*No space left.*MiB are free") as error:
+        trainer.train()
+    assert f"resume from {tmp_path / 'checkpoint-2'}" in str(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"]
+
+
+def test_a_student_that_cannot_be_saved_leaves_the_older_one_whole(full_disk, run, whole, models, dataset, tokenizer):
+    trainer = make_trainer(*models, dataset, tokenizer, run, **SETTINGS)
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    full_disk()
+    with pytest.raises(OSError, match="The student cannot be written.*What was there is as it was"):
+        trainer.save_model()
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert not list(run.rglob("_writing-*"))
+
+
+def test_weights_come_last_when_files_are_moved(tmp_path):
+    def write(folder, in_the_way):
+        with files.whole_files(folder) as temporary:
+            (temporary / "model.safetensors").write_text("weights")
+            (temporary / "z").mkdir()
+            (temporary / "z" / "config.json").write_text("{}")
+            if in_the_way:
+                (folder / "z").write_text("a file in the place of a folder")
+
+    write(tmp_path / "whole", in_the_way=False)
+    assert sorted(path.name for path in (tmp_path / "whole").rglob("*")) == ["config.json", "model.safetensors", "z"]
+    with pytest.raises(OSError, match="z"):
+        write(tmp_path / "cut", in_the_way=True)
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["z"]
+
+
+def test_an_output_folder_that_cannot_be_written_to_is_a_clear_error(models, dataset, tokenizer, tmp_path):
+    trainer = make_trainer(*models, dataset, tokenizer, tmp_path / "out", **SETTINGS)
+    (tmp_path / "out").rmdir()
+    (tmp_path / "out").write_text("a file in the place of the folder")
+    with pytest.raises(OSError, match="The student cannot be written into .*out"):
+        trainer.save_model()
+    with pytest.raises(OSError, match="The checkpoint of step 1 cannot be written into .*start anew"):
+        trainer.train()
+
+
+def test_a_cache_folder_that_is_deleted_meanwhile_costs_nothing_but_its_rows(teacher, tokenizer, dataset, tmp_path):
+    cache = TeacherCache(tmp_path, teacher, tokenizer)
+    first = cache.label(dataset)
+    expected = first["teacher_logits"][:]
+    shutil.rmtree(tmp_path)
+    assert first["teacher_logits"][:] == expected  # mapped files stay readable
+    assert cache.label(dataset.select(range(8)))["teacher_logits"][:] == expected[:8]
+    assert TeacherCache(tmp_path, teacher, tokenizer).label(dataset)["teacher_logits"][:] == expected
+
+
+def test_training_from_a_cache_goes_on_when_its_folder_is_deleted(whole, models, dataset, tokenizer, tmp_path):
+    store, out = tmp_path / "store", tmp_path / "out"
+    settings = SETTINGS | {"cache_teacher_outputs": True, "teacher_cache_dir": str(store)}
+    delete = At(1, lambda: shutil.rmtree(store))
+    trainer = make_trainer(*models, dataset, tokenizer, out, callbacks=[delete], **settings)
+    trainer.train()
+    trainer.save_model()
+    assert not store.exists()
+    assert json.loads(Path(out, "distillation.json").read_text())["training"]["max_steps"] == 4
+    assert same_weights(out, out / "checkpoint-4")

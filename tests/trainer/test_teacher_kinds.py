@@ -1,0 +1,268 @@
+"""What can be a teacher: adapters, quantised models, models that must stay where they are, functions."""
+
+import copy
+
+import pytest
+import torch
+from invariance import make_args, make_trainer
+from tiny import LABEL_NAMES, tiny_model, visible_to_caplog
+
+from hf_distill import DistillationTrainer
+from hf_distill.cache.fingerprint import fingerprint
+from hf_distill.teachers import FunctionTeacher, Teacher
+
+CPU = torch.device("cpu")
+
+
+def batch_of(rows, tokenizer):
+    return tokenizer.pad([{k: r[k] for k in tokenizer.model_input_names} for r in rows], return_tensors="pt")
+
+
+def logits_of(trainer, rows):
+    return torch.cat([trainer.teacher(batch).logits for batch in trainer.get_eval_dataloader(rows)])
+
+
+def both_ways(student, teacher, rows, tokenizer, folder):
+    """The logits of a teacher in the Trainer, live and cached, and the cache's Trainer."""
+    live, cached = (
+        make_trainer(student, teacher, rows, tokenizer, folder, cache_teacher_outputs=cached,
+                     teacher_cache_dir=str(folder / "cache"))
+        for cached in (False, True)
+    )  # fmt: skip
+    return logits_of(live, rows), logits_of(cached, cached.eval_dataset), cached
+
+
+# ---- Adapters ----
+
+
+def with_adapter(model, **changes):
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    config = peft.LoraConfig(task_type="SEQ_CLS", **{"r": 2, "target_modules": ["query", "value"], **changes})
+    adapted = peft.get_peft_model(copy.deepcopy(model), config)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:  # zeros at first, so that an adapter changes nothing
+            torch.nn.init.normal_(parameter)
+    return adapted.eval()
+
+
+def test_a_peft_teacher_teaches_what_its_merged_model_does(student, teacher, dataset, tokenizer, tmp_path):
+    adapted = with_adapter(teacher)
+    with torch.no_grad():
+        expected = copy.deepcopy(adapted).merge_and_unload()(**batch_of(dataset, tokenizer)).logits
+        assert not torch.allclose(teacher(**batch_of(dataset, tokenizer)).logits, expected, atol=0.1)
+    live, cached, _ = both_ways(student, adapted, dataset, tokenizer, tmp_path)
+    assert torch.allclose(live, expected, atol=1e-4)
+    assert torch.allclose(cached, expected, atol=1e-4)
+
+
+def test_segment_ids_reach_the_model_inside_of_an_adapter(teacher):
+    assert "token_type_ids" in Teacher(with_adapter(teacher), CPU).columns
+
+
+def test_an_adapters_weights_and_scale_are_part_of_the_fingerprint(teacher):
+    def name_of(model):
+        return fingerprint(model, "float32")[0]
+
+    adapted = with_adapter(teacher)
+    assert name_of(adapted) == name_of(with_adapter(teacher)) != name_of(teacher)
+    assert name_of(with_adapter(teacher, lora_alpha=16)) != name_of(adapted)
+    before = name_of(adapted)
+    next(p for name, p in adapted.named_parameters() if "lora_A" in name).data.add_(1e-3)
+    assert name_of(adapted) != before
+
+
+def test_a_peft_student_learns_from_a_peft_teacher(student, teacher, dataset, tokenizer, tmp_path):
+    trainer = DistillationTrainer(
+        with_adapter(student), with_adapter(teacher), make_args(tmp_path, optim="adamw_torch"), train_dataset=dataset,
+        processing_class=tokenizer,
+    )  # fmt: skip
+    before = copy.deepcopy(trainer.teacher.model.state_dict())
+    trainer.train()
+    assert all(torch.equal(before[name], value) for name, value in trainer.teacher.model.state_dict().items())
+
+
+# ---- Quantised, and where it must stay ----
+
+
+def quantised(model):
+    if not torch.backends.quantized.supported_engines or "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("this CPU has no int8 kernels")
+    with pytest.warns(DeprecationWarning, match="torch.ao.quantization"):
+        return torch.ao.quantization.quantize_dynamic(copy.deepcopy(model), {torch.nn.Linear}, torch.qint8)
+
+
+def test_a_dynamically_quantised_teacher_teaches_live_and_cached(student, teacher, dataset, tokenizer, tmp_path):
+    small = quantised(teacher)
+    with torch.no_grad():
+        inputs = [batch_of([row], tokenizer) for row in dataset]
+        expected = torch.cat([small(**row).logits for row in inputs])
+        assert not torch.allclose(expected, torch.cat([teacher(**row).logits for row in inputs]), atol=1e-3)
+    live, cached, _ = both_ways(student, small, dataset, tokenizer, tmp_path)
+    # The scale of the activations is that of the batch, padding included.
+    assert (live - expected).abs().max() < 0.2 * expected.std()
+    assert (cached - expected).abs().max() < 0.2 * expected.std()
+
+
+def test_the_weights_of_a_quantised_teacher_name_it(teacher):
+    other = copy.deepcopy(teacher)
+    other.classifier.weight.data.neg_()
+    names = [fingerprint(quantised(model), "float32")[0] for model in (teacher, teacher, other)]
+    assert names[0] == names[1] != names[2]
+    assert fingerprint(teacher, "float32")[0] not in names
+
+
+class StaysWhereItIs(type(tiny_model())):
+    """A model that `device_map` has put somewhere, or that bitsandbytes has quantised: it must not be moved."""
+
+    def to(self, *args, **kwargs):
+        raise AssertionError("it was moved")
+
+    def _apply(self, fn, recurse=True):
+        raise AssertionError("it was moved")
+
+
+@pytest.mark.parametrize("mark", ["hf_device_map", "hf_quantizer"])
+def test_a_model_that_must_stay_is_not_moved(student, teacher, dataset, tokenizer, tmp_path, mark):
+    fixed = copy.deepcopy(teacher)
+    setattr(fixed, mark, {"bert": "cpu", "classifier": "disk"})
+    fixed.__class__ = StaysWhereItIs
+    assert Teacher(fixed, torch.device("meta"))._home == CPU  # its inputs go where it is
+    fixed.__class__ = type(teacher)
+    expected, _, _ = both_ways(student, teacher, dataset, tokenizer, tmp_path)
+    fixed.__class__ = StaysWhereItIs
+    trainer = DistillationTrainer(
+        student, fixed, make_args(tmp_path), train_dataset=dataset, processing_class=tokenizer
+    )
+    assert torch.allclose(logits_of(trainer, dataset), expected)
+
+
+def test_a_teacher_spread_by_accelerate_teaches(student, teacher, dataset, tokenizer, tmp_path):
+    from accelerate import dispatch_model
+
+    spread = dispatch_model(
+        copy.deepcopy(teacher), {"bert": "cpu", "dropout": "cpu", "classifier": "disk"}, main_device="cpu",
+        offload_dir=str(tmp_path / "offload"),
+    )  # fmt: skip
+    assert spread.classifier.weight.is_meta
+    expected = logits_of(make_trainer(student, teacher, dataset, tokenizer, tmp_path), dataset)
+    trainer = DistillationTrainer(
+        student, spread, make_args(tmp_path), train_dataset=dataset, processing_class=tokenizer
+    )
+    assert torch.allclose(logits_of(trainer, dataset), expected)
+    args = make_args(tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(ValueError, match="not in memory"):
+        DistillationTrainer(student, spread, args, train_dataset=dataset, processing_class=tokenizer)
+
+
+# ---- Functions ----
+
+
+class Letters:
+    """A teacher that counts letters, and how often it is asked."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, texts):
+        self.seen += texts
+        return [[float(str(text).count(letter)) for letter in "aot"] for text in texts]
+
+
+@pytest.fixture
+def texts(dataset, tokenizer):
+    return dataset.select_columns(["text", "labels"]).map(lambda row: tokenizer(row["text"]), batched=True)
+
+
+def test_a_function_teaches_and_is_called_once_per_distinct_text(student, texts, tokenizer, tmp_path):
+    function = Letters()
+    trainer = DistillationTrainer(
+        student, function, make_args(tmp_path, num_train_epochs=2), train_dataset=texts.select([*range(20), 3, 3]),
+        eval_dataset=texts.select(range(15, 32)), processing_class=tokenizer,
+    )  # fmt: skip
+    assert sorted(function.seen) == sorted(set(texts["text"]))
+    assert torch.equal(logits_of(trainer, texts), torch.tensor(Letters()(texts["text"])))
+    assert len(function.seen) == len(set(texts["text"]))
+    trainer.train()
+    assert trainer.distillation_record()["teacher"]["model_type"] == "function"
+
+
+def test_a_function_of_pairs_gets_pairs(student, dataset, tokenizer, tmp_path):
+    function = Letters()
+    DistillationTrainer(student, function, make_args(tmp_path), train_dataset=dataset, processing_class=tokenizer)
+    assert set(function.seen) == set(zip(dataset["text"], dataset["text_pair"], strict=True))
+
+
+def test_a_functions_own_label_names_are_aligned(student, texts, tokenizer, tmp_path):
+    teacher = FunctionTeacher(Letters(), labels=["positive", "negative", "neutral"], batch_size=5)
+    trainer = DistillationTrainer(
+        student, teacher, make_args(tmp_path), train_dataset=texts, eval_dataset=texts, processing_class=tokenizer
+    )
+    expected = torch.tensor(Letters()(texts["text"]))[:, [1, 2, 0]]
+    assert [student.config.id2label[i] for i in range(3)] == LABEL_NAMES
+    assert torch.equal(logits_of(trainer, trainer.eval_dataset), expected)
+
+
+def test_a_function_with_a_name_is_found_by_later_runs(student, texts, tokenizer, tmp_path):
+    functions = [Letters(), Letters(), Letters()]
+    for function, name in zip(functions, ("letters-1", "letters-1", "letters-2"), strict=True):
+        args = make_args(tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path / "cache"))
+        DistillationTrainer(
+            student, FunctionTeacher(function, name=name), args, train_dataset=texts, processing_class=tokenizer
+        )
+    distinct = len(set(texts["text"]))
+    assert [len(function.seen) for function in functions] == [distinct, 0, distinct]
+
+
+def test_a_function_and_a_model_teach_together(student, teacher, texts, tokenizer, tmp_path):
+    trainer = DistillationTrainer(
+        student, [teacher, Letters()], make_args(tmp_path), train_dataset=texts, eval_dataset=texts,
+        processing_class=tokenizer,
+    )  # fmt: skip
+    alone = logits_of(make_trainer(student, teacher, texts, tokenizer, tmp_path), texts)
+    parts = [alone.softmax(-1), torch.tensor(Letters()(texts["text"])).softmax(-1)]
+    assert torch.allclose(logits_of(trainer, trainer.eval_dataset).softmax(-1), sum(parts) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda texts: [[0.0, 1.0]] * len(texts), ValueError, r"shape \(32, 2\) for 32 texts; \(32, 3\) was expected"),
+        (lambda texts: [[0.0, 1.0, float("nan")]] * len(texts), FloatingPointError, "NaN, .inf or no finite number"),
+        (FunctionTeacher(Letters(), labels=["a", "b"]), ValueError, "2 classes cannot be aligned with 3"),
+    ],
+)  # fmt: skip
+def test_what_a_function_may_not_answer(student, texts, tokenizer, tmp_path, function, error, message):
+    with pytest.raises(error, match=message):
+        DistillationTrainer(student, function, make_args(tmp_path), train_dataset=texts, processing_class=tokenizer)
+
+
+def test_settings_of_a_function_that_make_no_sense_are_refused(student, texts, tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="`name` must be letters"):
+        FunctionTeacher(Letters(), name="../elsewhere")
+    with pytest.raises(ValueError, match="needs a name to find"):
+        DistillationTrainer(
+            student, Letters(), make_args(tmp_path, cache_teacher_outputs=True), train_dataset=texts,
+            processing_class=tokenizer,
+        )  # fmt: skip
+
+
+# ---- Worse than the student ----
+
+
+@pytest.mark.parametrize("is_worse", [True, False])
+def test_a_teacher_worse_than_the_student_is_reported_once(
+    student, teacher, dataset, tokenizer, tmp_path, caplog, is_worse
+):
+    from datasets import concatenate_datasets
+
+    better = student if is_worse else teacher
+    with torch.no_grad():
+        answers = better(**batch_of(dataset, tokenizer)).logits.argmax(-1).tolist()
+    rows = dataset.remove_columns("labels").add_column("labels", answers)
+    trainer = make_trainer(student, teacher, concatenate_datasets([rows] * 4), tokenizer, tmp_path)
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.running"):
+        trainer.evaluate()
+        trainer.evaluate()
+    assert caplog.text.count("THE TEACHER IS WORSE THAN THE STUDENT") == int(is_worse)
+    assert not is_worse or "the student 100.0%" in caplog.text

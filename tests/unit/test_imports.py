@@ -1,0 +1,149 @@
+"""Dependencies go one way, and importing the library stays cheap."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hf_distill
+
+ROOT = Path(hf_distill.__file__).parent
+# A room may import rooms of lower layers only; rooms of one layer do not know each other.
+LAYERS = [
+    {"functional", "utils"},
+    {"classifiers"},
+    {"objectives", "teachers", "students"},
+    {"training_args"},
+    {"record"},
+    {"cache", "data"},
+    {"export"},
+    {"reporting"},
+    {"hub"},
+    {"training"},
+    {"trainer"},
+    {"pipeline"},
+    {"search"},
+    {"cli"},
+    {"__main__"},
+]
+LAYER = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
+HEAVY = ["evaluate", "matplotlib", "optuna", "onnx", "onnxruntime", "tensorboard", "wandb", "mlflow", "trackio"]
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+    if path != ROOT / "__init__.py"
+}
+
+
+def imported_modules(path, own):
+    """Yield the modules of ours that a file imports anywhere, lazily or for types alone, without `hf_distill.`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{own} imports relatively in line {node.lineno}; house style is absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name == "hf_distill" or name.startswith("hf_distill."):
+                parts = name.split(".")[1:]
+                while parts and ".".join(parts) not in MODULES:  # the last part may be a function
+                    parts.pop()
+                yield ".".join(parts)
+
+
+def room_of(module):
+    return module.split(".")[0]
+
+
+def test_the_reader_of_imports_sees_all_their_forms(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "from hf_distill import functional\n"
+        "from hf_distill.objectives.base import Objective\n"
+        "import hf_distill.classifiers.label_maps\n"
+        "if TYPE_CHECKING:\n    from hf_distill.classifiers.outputs import Batch\n"
+        "def f():\n    from hf_distill.trainer import DistillationTrainer\n    import torch\n"
+    )
+    expected = {"functional", "objectives.base", "classifiers.label_maps", "classifiers.outputs", "trainer"}
+    assert set(imported_modules(path, "module")) == expected
+
+
+def test_every_module_has_a_layer():
+    assert {room_of(module) for module in MODULES} <= LAYER.keys()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_from_lower_layers_alone(module):
+    room = room_of(module)
+    for imported in imported_modules(MODULES[module], module):
+        assert imported, f"{module} imports the package itself, which imports nothing; name the module"
+        if room_of(imported) == room:
+            continue
+        assert LAYER[room_of(imported)] < LAYER[room], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.count(".") > 1])
+def test_the_rooms_of_the_report_do_not_know_each_other(module):
+    _, own, _ = module.split(".")
+    others = {
+        imported.split(".")[1] for imported in imported_modules(MODULES[module], module) if imported.count(".") > 1
+    }
+    assert others <= {own}
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) == "functional"])
+def test_the_mathematics_needs_nothing_but_torch(module):
+    tree = ast.parse(MODULES[module].read_text())
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert {name.split(".")[0] for name in names} <= {"math", "torch", "hf_distill"}
+
+
+@pytest.fixture(scope="module")
+def imported_by_stage():
+    """Top-level modules in memory after `import hf_distill`, after its mathematics, and after every public name."""
+    program = (
+        "import sys\n"
+        "def show(): print(*sorted({name.split('.')[0] for name in sys.modules}))\n"
+        "import hf_distill; show()\n"
+        "hf_distill.soft_loss; show()\n"
+        "for name in hf_distill.__all__: getattr(hf_distill, name)\n"
+        "show()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return [set(line.split()) for line in result.stdout.splitlines()]
+
+
+def test_importing_the_library_imports_no_framework(imported_by_stage):
+    assert not imported_by_stage[0] & {"torch", "transformers", "datasets", "numpy", *HEAVY}
+
+
+def test_the_mathematics_alone_does_not_import_transformers(imported_by_stage):
+    assert "torch" in imported_by_stage[1]
+    assert not imported_by_stage[1] & {"transformers", "datasets", *HEAVY}
+
+
+def test_no_public_name_imports_what_is_optional(imported_by_stage):
+    assert "transformers" in imported_by_stage[2]
+    assert not imported_by_stage[2] & set(HEAVY)
+
+
+def test_every_public_name_exists_and_is_listed_once():
+    assert len(set(hf_distill.__all__)) == len(hf_distill.__all__)
+    assert set(hf_distill.__all__) == hf_distill._PUBLIC.keys()
+    for name in hf_distill.__all__:
+        assert getattr(hf_distill, name) is not None
+    for name, module in hf_distill._PUBLIC.items():
+        assert module.removeprefix("hf_distill.") in MODULES, name
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'hf_distill' has no attribute 'DistilationTrainer'"):
+        _ = hf_distill.DistilationTrainer
+    assert not hasattr(hf_distill, "alpha")
