@@ -30,7 +30,7 @@ from transformers import TrainerCallback, TrainerState, set_seed
 from transformers.utils import logging
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
-from hf_distill.training.checkpoints import as_flag, damaged_file
+from hf_distill.training.checkpoints import damaged_file, resolve_resume_flag
 
 STEPS = 60
 
@@ -68,7 +68,7 @@ def train(folder: Path, step: int = -1, action: Callable[[], None] | None = None
         eval_dataset=tiny_dataset(tokenizer, 16, seed=1), processing_class=tokenizer,
         callbacks=[Progress(folder / "steps", step, action)],
     )  # fmt: skip
-    trainer.train(resume_from_checkpoint=as_flag("True", out))
+    trainer.train(resume_from_checkpoint=resolve_resume_flag("True", out))
     trainer.save_model()
     state = trainer.state
     (folder / "best").write_text(f"{state.best_global_step} {state.best_metric!r} {state.global_step}")

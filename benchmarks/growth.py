@@ -33,6 +33,7 @@ from transformers import PrinterCallback
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, functional
 from hf_distill.classifiers.outputs import IS_UNIT, ClassifierOutputs
 from hf_distill.record import describe_versions
+from hf_distill.training.monitor import Observation
 
 BATCH_SIZE, ROW_LENGTH, NUM_ROWS = 32, 32, 256  # of the trainings
 STUDENT_SIZE = 64, 2  # hidden size and layers
@@ -110,13 +111,13 @@ def _loss_steps(num_units: int, num_classes: int) -> dict[str, Callable[[], Any]
         trainer = make_trainer("live", folder, num_classes, (16, 1), None, 1)
     batch = {"labels": labels, IS_UNIT: torch.ones(num_units, dtype=torch.bool)}
     terms = dict.fromkeys(trainer.distillation_loss.weights, torch.zeros(num_units))
-    seen = ClassifierOutputs(student.detach()), ClassifierOutputs(teacher)
+    seen = Observation(ClassifierOutputs(student.detach()), ClassifierOutputs(teacher), batch, terms, step=1)
     return {
         "kl of hf_distill": lambda: train(lambda: functional.kl_divergence(student, teacher, 2.0).mean()),
         "F.kl_div": lambda: train(lambda: plain_kl_div(student, teacher)),
         "F.cross_entropy": lambda: train(lambda: F.cross_entropy(student, labels)),
-        "what training logs": lambda: trainer._track(True, *seen, batch, terms, num_units),
-        "what evaluation logs": lambda: trainer._track(False, *seen, batch, terms, None),
+        "what training logs": lambda: trainer.monitor.track(seen, True, num_units),
+        "what evaluation logs": lambda: trainer.monitor.track(seen, False, None),
     }
 
 

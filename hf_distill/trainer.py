@@ -1,85 +1,105 @@
-"""The Trainer that distils: `transformers.Trainer` with a teacher in its loss."""
+"""The Trainer that distills: `transformers.Trainer` with a teacher in its loss."""
 
 import gc
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import datasets
 import torch
+from huggingface_hub import CommitInfo, get_token
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import Dataset
-from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.trainer_utils import TrainOutput
-from transformers.utils import logging
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput, HubStrategy, TrainOutput
+from transformers.utils import PushInProgress, logging
 
 from hf_distill.classifiers.forward import prepare_to_show, read_outputs
+from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
+from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.data.tokens import TokenCollator
+from hf_distill.hub.card.files import find_licence
+from hf_distill.hub.upload import explain
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
-from hf_distill.teachers import TeacherEnsemble
-from hf_distill.training.checkpoints import Checkpoints, as_flag
-from hf_distill.training.checks import check_dataset, labelled_rows
-from hf_distill.training.evaluation import ExactEvaluation
-from hf_distill.training.finite import FiniteLoss
+from hf_distill.teachers import BaseTeacher, TeacherEnsemble
+from hf_distill.training.baseline import baseline_arguments
+from hf_distill.training.checkpoints import (
+    complete_checkpoint,
+    find_checkpoint,
+    resolve_resume_flag,
+    saving_on_sigterm,
+)
+from hf_distill.training.checks import check_arguments, check_dataset, check_searched, labelled_rows
+from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
+from hf_distill.training.guards import EarlyTeacherCheck
 from hf_distill.training.launch import check_launch
-from hf_distill.training.recorder import Publishing
+from hf_distill.training.loss import ClipAndZero, LossRunner
+from hf_distill.training.monitor import LossMonitor, Observation
+from hf_distill.training.recorder import RunRecorder
+from hf_distill.training.sampling import LengthGroupedSampler, SetEpoch
+from hf_distill.training.search_objective import SearchObjective
+from hf_distill.training.sources import TeacherContext
 from hf_distill.training.teaching import Teaching
-from hf_distill.training.units import Units
+from hf_distill.training.units import NumberedRows, Units
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)
 
 
-class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishing, Checkpoints):
+class DistillationTrainer(Trainer):
     r"""Train a student classifier on the outputs of a teacher, on labels, or on both.
 
-    The loss of one optimiser step is the weighted sum of its objectives, each summed over the units (rows) of all
+    The loss of one optimizer step is the weighted sum of its objectives, each summed over the units (rows) of all
     accumulated micro-batches of all processes and divided by their number, once, for all terms alike:
 
     $$L = \frac{1}{N} \sum_{i=1}^{N} \big(w_\mathrm{soft}\, \tau^2\, \mathrm{KL}(p^T_i \| p^S_i)
     + w_\mathrm{hard}\, \mathrm{CE}_i\big)$$
 
     So the gradient does not depend on how the rows are split. A row without a label (-100, NaN for regression, or no
-    `labels` column) adds 0 to the hard loss and still counts. Logs give `loss` and every unweighted term as
-    `loss_<name>`, evaluation `eval_loss`, `eval_loss_<name>`, `eval_agreement` and `eval_teacher_<metric>`. Weights
-    and temperatures with a schedule are logged as they were in the last step, as `<name>_weight` for instance; `loss`
-    is the mean of what each step's weights and terms gave.
+    `labels` column) adds 0 to the hard loss and still counts. Training logs contain `loss` and every unweighted term
+    as `loss_<name>`; evaluation logs contain `eval_loss`, `eval_loss_<name>`, `eval_agreement` and
+    `eval_teacher_<metric>`. Weights and temperatures with a schedule are logged with their value in the last step, as
+    `<name>_weight` for instance; `loss` is the mean over the steps, each with its own weights.
 
-    A loss that is NaN or infinite stops the run with a `FloatingPointError` that names the term, the step, and the
-    rows by their numbers in the data set; the teacher too, if its logits are at fault. No step waits for the device
-    for that: one looks when something is logged, evaluated or saved, and at the end. No checkpoint is written behind
+    A loss that is NaN or infinite stops the run with a `FloatingPointError` that names the term, the step, the rows by
+    their numbers in the dataset, and the teacher if its logits are the cause. The check never makes a step wait for
+    the device: it happens when something is logged, evaluated or saved, and at the end. No checkpoint is written after
     such a loss.
 
     Args:
         model: The student. Exactly one of `model` and `model_init` is needed.
-        teacher_model: The fine-tuned teacher, as a model (frozen, and moved to the device unless it is quantised or
-            spread over several), a path or a Hub id; a PEFT model; a function from texts to logits, which is called
-            once per distinct text ([`~hf_distill.teachers.FunctionTeacher`]); a list of these or a
-            [`TeacherEnsemble`]; None if the data sets carry what the objectives read of it as columns
-            (`teacher_logits`, which [`~hf_distill.data.soft_labels`] can make, `teacher_cls_states`), or if none
-            reads anything.
-        args: The arguments, constants of the loss among them.
-        train_dataset: Tokenised rows; columns that only the teacher reads, `token_type_ids` for instance, are kept.
+        teacher_model: The fine-tuned teacher: a model or PEFT model (frozen, and moved to the device unless it is
+            quantized or spread over several devices), a path or a Hub id; a function from texts to logits, which is
+            called once per distinct text ([`~hf_distill.teachers.FunctionTeacher`]); a list of these or a
+            [`TeacherEnsemble`]. None if the datasets have the teacher's outputs as columns (`teacher_logits`, which
+            [`~hf_distill.data.soft_labels`] can make, or `teacher_cls_states`), or if no objective reads a teacher.
+        args: The arguments, which include the constants of the loss.
+        train_dataset: Tokenized rows. Columns that only the teacher reads, `token_type_ids` for instance, are kept.
         eval_dataset: The same, or a dict of them.
-        teacher_processing_class: The teacher's tokenizer if it is not the student's: the raw text beside the token ids
-            is then tokenised for it, cut to its `model_max_length`. Of an ensemble that of all teachers, unless the
-            `TeacherEnsemble` names one for each.
-        teacher_text_columns: The columns with the raw text, one or two of a pair, or the one of words, for teachers
-            that do not read the student's token ids; unset, the text columns if there are no others.
+        teacher_processing_class: The teacher's tokenizer if it differs from the student's: the raw text beside the
+            token ids is then tokenized for the teacher and truncated to its `model_max_length`. All teachers of an
+            ensemble share it, unless the `TeacherEnsemble` names one tokenizer for each.
+        teacher_text_columns: The columns with the raw text (one column, the two of a pair, or the column of words)
+            for teachers that do not read the student's token ids. Unset: the text columns, if there are no others.
         objectives: A spec or a list of [`~hf_distill.objectives.Objective`], in place of what `args` says.
         **trainer_kwargs: `data_collator`, `processing_class`, `model_init`, `compute_metrics`, `callbacks`,
-            `optimizers` and the others of `transformers.Trainer`.
+            `optimizers` and the other arguments of `transformers.Trainer`.
 
     Raises:
-        ValueError: before training starts, for label spaces that do not match, a data set that cannot be trained on,
+        ValueError: before training starts, for label spaces that do not match, a dataset that cannot be trained on,
             or settings that exclude each other; the message says what to do.
-        TypeError: for a teacher that is nothing of the above.
+        TypeError: for a teacher of another type.
     """
 
-    # Both terms are normalised here; Trainer believes that BERT normalises by itself, which it does not (#47688).
+    model: PreTrainedModel
+    args: DistillationTrainingArguments
+
+    # The loss is normalized here. Trainer believes that BERT normalizes by itself, which it does not (#47688).
     loss_is_scaled_for_ga = True
 
     def __init__(
@@ -98,108 +118,337 @@ class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishi
         **trainer_kwargs: Any,
     ) -> None:
         args = args or DistillationTrainingArguments("tmp_trainer")
-        _check_arguments(args)
+        check_arguments(args, model, teacher_model, objectives, compute_loss_func)
         check_launch(args, has_teacher=teacher_model is not None)
-        if compute_loss_func is not None:
-            raise ValueError("`compute_loss_func` would take the place of distillation. Pass `objectives` instead.")
-        if model is not None and model is teacher_model:
-            raise ValueError("`model` and `teacher_model` are one object. Make a student with `create_student`.")
-        if objectives is not None:
-            args.check_no_loss_arguments("The Trainer's `objectives`")
         self._objectives = objectives
-        self.distillation_loss = self._build_loss(args)
-        self._resolve_teacher(
-            teacher_model,
-            args,
-            trainer_kwargs.get("processing_class"),
-            teacher_processing_class,
-            teacher_text_columns,
-        )
+        loss, tokenizer = self._build_loss(args), trainer_kwargs.get("processing_class")
+        text_columns = None if teacher_text_columns is None else list(teacher_text_columns)
+        context = TeacherContext(args, tokenizer, text_columns, loss.teacher_reads)
+        self.teaching = Teaching(teacher_model, teacher_processing_class, context)
+        self.recorder = RunRecorder(args)
         self.record: dict[str, Any] = {}
+        self.search_objective = SearchObjective(has_metrics=compute_metrics is not None)
+        self._is_constructed = self._has_default_objective = False
         super().__init__(
             model=model,
             args=args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
-            compute_metrics=compute_metrics and self._on_labelled_rows(compute_metrics),
+            compute_metrics=compute_metrics,
             **trainer_kwargs,
         )
-        self._match_teacher_and_student(self.model)
+        self._bind(self.model, loss)
+        self._is_constructed = True
+        if compute_metrics is not None:
+            self.compute_metrics = on_labelled_rows(compute_metrics, self.problem_type, args.batch_eval_metrics)
         if self.problem_type.is_token_level and not isinstance(self.data_collator, TokenCollator):
             side = getattr(self.processing_class, "padding_side", "right")
             self.data_collator = TokenCollator(self.data_collator, side)
-        self._bind_loss()
         self._check_datasets()
-        self._prepare_datasets()
+        self.train_dataset = self.teaching.add_columns(self.train_dataset)
+        self.eval_dataset = self.teaching.add_columns(self.eval_dataset)
+        self.data_collator = self.teaching.wrap_collator(self.data_collator)
         if args.calibrate_teacher:
             self._calibrate_teacher()
 
     # ---- Construction ----
 
+    @property
+    def teacher(self) -> BaseTeacher | None:
+        """From a batch to the teacher's outputs; None without a teacher."""
+        return self.teaching.teacher
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """The student's problem type."""
+        return self.units.problem_type
+
+    @property
+    def distillation_loss(self) -> DistillationLoss:
+        """The objectives."""
+        return self.loss_runner.loss
+
     def _build_loss(self, args: DistillationTrainingArguments) -> DistillationLoss:
         spec = args.objective_spec() if self._objectives is None else self._objectives
         return DistillationLoss(build_objectives(spec))
 
+    def _bind(self, student: PreTrainedModel, loss: DistillationLoss) -> None:
+        """Make the objects that depend on the student, the loss or the accelerator.
+
+        Construction calls it, and so do `model_init` and the trials of a search, which make these anew.
+        """
+        problem_type = self.teaching.match(student)
+        self.teaching.request(loss.teacher_reads)
+        prepare_to_show(student, loss.student_reads, "student")
+        self.units = Units(problem_type, self.accelerator)
+        self.loss_runner = LossRunner(loss, self.accelerator)
+        compared = self.teaching.compared_config(self.train_dataset, *self._eval_datasets().values())
+        self.loss_runner.bind(problem_type, student.config, compared, self.args.seed)
+        self.loss_runner.check_trainable(
+            is_sharded=self.is_deepspeed_enabled or self.is_fsdp_enabled,
+            has_given_scheduler=self.lr_scheduler is not None and not self._created_lr_scheduler,
+        )
+        if self.args.gradient_accumulation_steps * self.args.world_size > 1:
+            self.loss_runner.warn_about_batchwise_terms()
+        id2label = id2label_of(student.config)
+        self.class_names = [id2label[i] for i in range(len(id2label))]
+        self.monitor = LossMonitor(loss, problem_type, self.class_names, self.teacher, self.accelerator)
+        self.teacher_predictions = TeacherPredictions(self.accelerator)
+        self._replace_callback(EarlyTeacherCheck(self.monitor.check_teacher))
+        self._replace_callback(ClipAndZero(loss))
+
     def call_model_init(self, trial: Any = None) -> PreTrainedModel:
-        """Make a student by `model_init`, with the teacher's label names if it has none."""
+        """Make a student by `model_init`, and fit objectives and teacher to it."""
         model = cast(PreTrainedModel, super().call_model_init(trial))
-        self._match_teacher_and_student(model)
-        prepare_to_show(model, self.distillation_loss.student_reads, "student")
+        if self._is_constructed:
+            self._bind(model, self._build_loss(self.args))
         return model
 
-    def _bind_loss(self) -> None:
-        """Fit the objectives to the models, and the models to what the objectives read."""
-        if self.teacher is not None:
-            self.teacher.show(self.distillation_loss.teacher_reads)
-        prepare_to_show(self.model, self.distillation_loss.student_reads, "student")
-        with torch.random.fork_rng(devices=[]):  # projections are drawn alike in every run, and disturb no other draw
-            torch.default_generator.manual_seed(self.args.seed)
-            self.distillation_loss.bind(self.problem_type, self.model.config, self._compared_teacher_config())
-        self._place_objectives()
-        several = self.args.gradient_accumulation_steps * self.args.world_size > 1
-        if several and (batchwise := [term.name for term in self.distillation_loss.terms if not term.is_per_unit]):
-            logger.warning(
-                f"`{batchwise[0]}` compares the rows of a micro-batch with each other, so the result depends on how "
-                "the rows are split over accumulation steps and processes."
-            )
-        self._start_reports()
+    def _hp_search_setup(self, trial: Any) -> None:
+        super()._hp_search_setup(trial)
+        if trial is not None:
+            searched = trial if isinstance(trial, dict) else trial.params
+            check_searched(searched, self._objectives, self.args)
+            if self._has_default_objective:
+                self.search_objective.check_searched(searched)
+            # A trial can set the temperature or a weight, and it has a new accelerator.
+            self._bind(self.model, self._build_loss(self.args))
+
+    def _replace_callback(self, callback: TrainerCallback) -> None:
+        self.pop_callback(type(callback))
+        self.add_callback(callback)
+
+    def _eval_datasets(self) -> dict[str, Any]:
+        return self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval": self.eval_dataset}
 
     def _check_datasets(self) -> None:
-        evaluation = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval": self.eval_dataset}
-        for role, dataset in [("training", self.train_dataset), *(("evaluation", d) for d in evaluation.values())]:
+        rows = [("training", self.train_dataset), *(("evaluation", rows) for rows in self._eval_datasets().values())]
+        for role, dataset in rows:
             if dataset is not None:
                 check_dataset(
                     dataset,
                     role,
                     self.problem_type,
                     self.class_names,
-                    teacher_columns=self._teacher_columns() if role == "training" else [],
+                    teacher_columns=self.teaching.required_columns if role == "training" else [],
                     needs_labels=self.distillation_loss.reads_labels,
                 )
-                if self.teacher_sources and TEACHER_LOGITS in getattr(dataset, "column_names", []):
-                    logger.warning(
-                        f"The {role} data set has a column `{TEACHER_LOGITS}`, which is not used: `teacher_model` is "
-                        "given, and runs. Leave it out to train on the column."
-                    )
+                self.teaching.warn_about_unused_column(dataset, role)
 
-    def _hp_search_setup(self, trial: Any) -> None:
-        super()._hp_search_setup(trial)
-        if trial is not None or self.model_init is not None:  # a trial may have set the temperature or a weight
-            self.distillation_loss = self._build_loss(self.args)
-            self._bind_loss()
+    def _calibrate_teacher(self) -> None:
+        self.teaching.check_calibratable(self.problem_type)
+        eval_dataset = next(iter(self._eval_datasets().values()))
+        batches = self._marked_batches(eval_dataset) if eval_dataset is not None else []
+        results = self.teaching.calibrate(batches, self.units)
+        self.record["teacher_calibration"] = results
+        for i, result in enumerate(results):
+            name = f"teacher_{i}" if len(results) > 1 else "teacher"
+            self.log({f"{name}_{key}": value for key, value in result.items() if key != "num_units"})
 
-    # ---- Columns ----
+    def _marked_batches(self, eval_dataset: Any) -> Iterator[dict[str, Tensor]]:
+        for batch in self.get_eval_dataloader(eval_dataset):
+            inputs = cast("dict[str, Tensor]", self._prepare_inputs(batch))
+            self.units.mark_evaluation(inputs)
+            yield inputs
+
+    # ---- Runs ----
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train with the arguments of `transformers.Trainer.train`.
+
+        On SIGTERM the current step finishes, a checkpoint is saved, and the process exits with status 143; several
+        processes stop at the next step whose number is a multiple of 10. `resume_from_checkpoint=True` continues.
+
+        Raises:
+            ValueError: for a checkpoint that is damaged or does not exist.
+            OSError: for a checkpoint that cannot be written; the checkpoints before it are complete.
+        """
+        self._forget_evaluation()
+        self.monitor.check_stored_outputs(self.train_dataset)
+        if resume_from_checkpoint:
+            resume_from_checkpoint = find_checkpoint(cast(Any, resume_from_checkpoint), str(self.args.output_dir))
+        with saving_on_sigterm(self.callback_handler, self.accelerator, self.args):
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def hyperparameter_search(
+        self,
+        hp_space: Callable[[Any], dict[str, Any]] | None = None,
+        compute_objective: Callable[[dict[str, float]], float] | None = None,
+        n_trials: int = 20,
+        direction: str | list[str] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Search as `transformers.Trainer.hyperparameter_search` does; the teacher runs once.
+
+        Args:
+            hp_space: From a trial to the values of arguments.
+            compute_objective: From the metrics of an evaluation to the number to optimize. Unset: the sum of the
+                metrics that `compute_metrics` returns, else the evaluation loss.
+            n_trials: Number of trials.
+            direction: "minimize" or "maximize". Unset: "minimize" for your own `compute_objective`; otherwise metrics
+                are maximized and the loss is minimized.
+            *args: `backend` and `hp_name`.
+            **kwargs: Arguments of the backend.
+
+        Raises:
+            ValueError: for a direction that contradicts the default objective, or a trial that changes the loss by
+                which trials would be compared.
+        """
+        if compute_objective is None:
+            direction = direction or self.search_objective.direction
+            self.search_objective.check_direction(direction)
+        self._has_default_objective = compute_objective is None
+        # accelerate collects garbage three times between trials, 0.2 s each. Freezing live objects makes that cheap.
+        gc.freeze()
+        try:
+            return super().hyperparameter_search(
+                hp_space,
+                compute_objective or self.search_objective,
+                n_trials,
+                direction or "minimize",
+                *args,
+                **kwargs,
+            )
+        finally:
+            gc.unfreeze()
+
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        self.monitor.training.reset()  # an attempt with a larger batch that ran out of memory leaves values, too
+        output = super()._inner_training_loop(*args, **kwargs)
+        self._check_finite("training", self.train_dataset)  # the steps after the last log
+        return output
+
+    def _forget_evaluation(self) -> None:
+        """Let accelerate prepare the student for training, whatever was evaluated before.
+
+        It takes a model that `evaluate` or `predict` prepared for one that is ready, leaves out
+        DistributedDataParallel, and the processes drift apart silently (measured with accelerate 1.15).
+        """
+        if self.model_init is not None or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return
+        if isinstance(self.model_wrapped, DistributedDataParallel):
+            return
+        self.model = self.model_wrapped = self.accelerator.unwrap_model(
+            self.model, keep_fp32_wrapper=False, keep_torch_compile=False
+        )
+        self.model._is_accelerate_prepared = False
+
+    def train_baseline(self, student: PreTrainedModel) -> "DistillationTrainer":
+        """Train the same student without the teacher, which measures how much the teacher helped; call after `train`.
+
+        The baseline minimizes the hard loss alone on the labelled rows, for as many optimizer steps as the distilled
+        student took, with the same seed and the same rule for its checkpoint, into `<output_dir>/baseline`. Its
+        metrics enter the record.
+
+        Args:
+            student: A copy of the student as it was before `train`.
+
+        Returns:
+            The baseline's Trainer; its `model` is the baseline.
+
+        Raises:
+            ValueError: if `train` has not run, or no row has a label.
+        """
+        args = baseline_arguments(self.args, self.state)
+        baseline = DistillationTrainer(
+            student,
+            args=args,
+            train_dataset=labelled_rows(self.train_dataset, self.problem_type),
+            eval_dataset=self.eval_dataset,
+            processing_class=self.processing_class,
+            data_collator=self.data_collator,
+            compute_metrics=self.compute_metrics,
+            preprocess_logits_for_metrics=self.preprocess_logits_for_metrics,
+        )
+        flag = self.args.resume_from_checkpoint
+        resumes = flag in ("True", "true")
+        baseline.train(resume_from_checkpoint=resolve_resume_flag(flag, str(args.output_dir)) if resumes else None)
+        if self.eval_dataset is not None:
+            baseline.evaluate()
+        baseline.save_model()
+        metrics = baseline.distillation_record()["metrics"].get("student", {})
+        self.record.setdefault("metrics", {})["baseline"] = metrics
+        return baseline
+
+    # ---- Rows and batches ----
 
     def _set_signature_columns_if_needed(self) -> None:
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
             signature = cast("list[str]", self._signature_columns)
             self._student_columns = frozenset(signature) - {"label", "label_ids", *self.label_names}
-            # Pruning would drop what the student does not know: a DistilBERT knows no segment ids, its teacher does.
-            teacher_columns = self.teacher.columns if self.teacher is not None else frozenset()
-            signature += sorted((teacher_columns | {WORD_STARTS}) - frozenset(signature))
+            # Pruning would drop what the student does not read: DistilBERT has no segment ids, its teacher has.
+            signature += sorted((self.teaching.read_columns | {WORD_STARTS}) - frozenset(signature))
+
+    def _remove_unused_columns(self, dataset: datasets.Dataset, description: str | None = None) -> datasets.Dataset:
+        # This is the last thing that Trainer does to a dataset before it makes the loader.
+        return NumberedRows.of(super()._remove_unused_columns(dataset, description))
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "group_by_length" or not isinstance(dataset, datasets.Dataset):
+            return super()._get_train_sampler(train_dataset)
+        sampler = LengthGroupedSampler.of(dataset, self.args, self._train_batch_size)
+        self._replace_callback(SetEpoch(sampler))
+        return sampler
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
+        # Trainer's would follow `train_sampling_strategy`, and `predict` would return rows out of order.
+        if self.args.world_size > 1 or not hasattr(eval_dataset, "__len__"):
+            return None
+        return SequentialSampler(eval_dataset)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return the training loader."""
+        loader = super().get_train_dataloader()
+        repeats_rows = self.args.train_sampling_strategy != "batch_rebalance"
+        self.units.note_train_loader(loader, self.train_dataset, repeats_rows)
+        return loader
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Return the loader of an evaluation set; a set that is new to the teachers gets their columns first."""
+        is_new = self.teaching.needs_columns(eval_dataset)
+        return super().get_eval_dataloader(self.teaching.add_columns(eval_dataset) if is_new else eval_dataset)
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
+        """Fetch the micro-batches of one optimizer step, mark the units of each, and count them all."""
+        batches = []
+        # Trainer, resumed at its last step, would take one step more than `max_steps` (transformers 5.23).
+        for _ in range(num_batches if self.state.global_step < self.state.max_steps else 0):
+            if (batch := next(epoch_iterator, None)) is None:
+                break
+            self.units.mark_training(batch)
+            batches.append(batch)
+        return batches, self.units.count(batches, device)
 
     # ---- Loss ----
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Create the optimizer, with a group for what the objectives learn."""
+        optimizer = super().create_optimizer(model)
+        self.loss_runner.add_to(optimizer)
+        return optimizer
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Train on one micro-batch; hooks of a subclass that leave out what the loss needs are named."""
+        if IS_UNIT not in inputs:
+            logger.warning_once(
+                f"{type(self).__name__}.get_batch_samples does not call DistillationTrainer.get_batch_samples: rows "
+                "that accelerate repeats count, and the loss is divided by the number that it returns."
+            )
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not self.monitor.has_seen_training:
+            logger.warning_once(
+                f"{type(self).__name__}.compute_loss does not call DistillationTrainer.compute_loss: the student "
+                "learns nothing from its teacher, and the logs have no terms of the loss. Call "
+                "`super().compute_loss(...)`, or pass `objectives`."
+            )
+        return loss
 
     def compute_loss(
         self,
@@ -212,17 +461,21 @@ class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishi
 
         Args:
             model: The student, wrapped or not.
-            inputs: A batch, columns of the teacher among them.
+            inputs: A batch, which can include columns that only the teacher reads.
             return_outputs: Whether to return `{"logits": ..., "teacher_logits": ...}` too, `(batch, num_labels)` each,
-                or `(batch, length, num_labels)` of tokens.
-            num_items_in_batch: Units of the whole accumulated batch of all processes; None for those of this batch.
+                or `(batch, length, num_labels)` for tokens.
+            num_items_in_batch: Units of the whole accumulated batch of all processes; None for the units of this
+                batch.
         """
         student = self._run_student(model, inputs)
         teacher = self._run_teacher(model, inputs)
-        units = self._at_units(student, teacher, inputs)
-        terms = self._run_objectives(*units)
-        self._track(model.training, *units, terms, num_items_in_batch)
-        loss = self._normalise(terms, units[-1][IS_UNIT], num_items_in_batch)
+        student_units, teacher_units, batch = self.units.select(student, teacher, inputs)
+        # Evaluations of different steps compare only at the same weights and temperatures: the last ones.
+        progress = self.state.global_step / max(1, self.state.max_steps) if model.training else 1.0
+        terms = self.loss_runner.run(student_units, teacher_units, batch, progress)
+        seen = Observation(student_units, teacher_units, batch, terms, self.state.global_step + model.training)
+        self.monitor.track(seen, model.training, num_items_in_batch)
+        loss = self.loss_runner.normalize(terms, batch[IS_UNIT], num_items_in_batch)
         if not return_outputs:
             return loss
         outputs = {"logits": student.logits}
@@ -232,7 +485,7 @@ class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishi
 
     def _run_student(self, model: nn.Module, inputs: Batch) -> ClassifierOutputs:
         self._set_signature_columns_if_needed()
-        # Without the labels: the model would compute a loss of its own, and write `config.problem_type`.
+        # Without the labels: the model would compute its own loss, and write `config.problem_type`.
         inputs = {name: value for name, value in inputs.items() if name in self._student_columns}
         return read_outputs(model, inputs, self.distillation_loss.student_reads)
 
@@ -241,113 +494,213 @@ class DistillationTrainer(Units, Teaching, FiniteLoss, ExactEvaluation, Publishi
             return None
         return self.teacher(inputs)
 
-    def _normalise(self, terms: dict[str, Tensor], is_unit: Tensor, num_units: Tensor | int | None) -> Tensor:
-        values = sum(weight * terms[name] for name, weight in self.distillation_loss.weights.items())
-        total = torch.where(is_unit, values, 0.0).sum()
-        if num_units is None:
-            return total / is_unit.sum().clamp(min=1)
-        # DistributedDataParallel averages gradients over the processes, and the units were counted over all of them.
-        return total * self.accelerator.num_processes / num_units
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with every term of the training loss beside `loss`; the first time also with its numbers."""
+        if "loss" in logs:
+            self._check_finite("training", self.train_dataset)
+            is_first = not any("loss" in entry for entry in self.state.log_history)
+            logs.update(self.monitor.training_logs(is_first))
+            self.monitor.check_teacher()
+        super().log(logs, start_time)
 
-    # ---- Runs ----
+    def _check_finite(self, role: str, dataset: Any) -> None:
+        self.monitor.check_finite(role, partial(self._unusable_teacher_rows, dataset))
 
-    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train; arguments are those of `transformers.Trainer.train`.
+    def _unusable_teacher_rows(self, dataset: Any, rows: list[int]) -> list[int]:
+        """Run the teacher again on some rows, and return those with logits that nothing can be learned from."""
+        if not rows or not isinstance(dataset, datasets.Dataset):
+            return []
+        numbered: Any = self._remove_unused_columns(dataset)
+        batch = cast("dict[str, Tensor]", self._prepare_inputs(self.data_collator(numbered.__getitems__(rows))))
+        is_usable = self.teaching.usable_rows(batch, self.units)
+        return [row for row, usable in zip(rows, is_usable, strict=True) if not usable]
 
-        SIGTERM ends it after the step in hand with a checkpoint, and with `SystemExit` of status 143; with several
-        processes after the next step whose number 10 divides. `resume_from_checkpoint=True` goes on from there.
+    # ---- Evaluation ----
 
-        Raises:
-            ValueError: for a checkpoint to resume from that is damaged or not there.
-            OSError: for a checkpoint that cannot be written; what was saved before is whole.
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Evaluate; the loss and its terms are exact means over the rows, however they are split."""
+        self.monitor.evaluation.reset()
+        self.teacher_predictions.reset()
+        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        self.search_objective.note(metric_key_prefix, output.metrics or {})
+        self._check_finite("evaluation", dataloader.dataset)
+        metrics: dict[str, Any] = self.monitor.evaluation_metrics()
+        self.monitor.check_teacher()
+        self.monitor.check_student()
+        # A metric that is computed batch by batch, or from more than logits and labels, is the student's alone.
+        is_plain = not self.args.batch_eval_metrics and not self.args.include_for_metrics
+        if self.compute_metrics is not None and is_plain and output.label_ids is not None:
+            metrics |= self.teacher_predictions.score(self.compute_metrics, cast(Any, output.label_ids))
+        named = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
+        return output._replace(metrics={**(output.metrics or {}), **named})
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return loss, logits and labels of one batch of evaluation, labelled or not."""
+        inputs = self._prepare_inputs(inputs)
+        labels = inputs.get("labels")
+        with torch.no_grad(), self.compute_loss_context_manager():
+            if self.teacher is not None and not self.teacher.covers(inputs):
+                logger.warning_once(f"No column `{TEACHER_LOGITS}` and no live teacher: predictions only, no loss.")
+                loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
+            else:
+                self.units.mark_evaluation(inputs)
+                loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        if TEACHER_LOGITS in outputs and labels is not None:
+            self.teacher_predictions.add(outputs[TEACHER_LOGITS], labels, self.preprocess_logits_for_metrics)
+        return loss, outputs["logits"], labels
+
+    # ---- Checkpoints ----
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self._check_finite("training", self.train_dataset)
+        # Sharded weights are not checked: each process would see other weights, and not all would stop.
+        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            self.monitor.check_weights(self.model, self.state.global_step)
+        folder = Path(self._get_output_dir(trial=trial))
+        with complete_checkpoint(folder, self.state.global_step, self.args.should_save):
+            super()._save_checkpoint(model, trial)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            self.loss_runner.save(output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            self.loss_runner.load(checkpoint)
+        super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        self.loss_runner.load_best(self.state.best_model_checkpoint)
+
+    # ---- Record, card and Hub ----
+
+    def distillation_record(self) -> dict[str, Any]:
+        """Return what `distillation.json` and the model card contain: models, loss, settings, metrics, `self.record`.
+
+        What the caller knows and the Trainer does not (dataset, command, the baseline's metrics) goes into
+        `self.record`, in the same form.
         """
-        self._forget_evaluation()
-        self._check_stored_answers()
-        return super().train(*args, **kwargs)
-
-    def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
-        """Search; arguments are those of `transformers.Trainer.hyperparameter_search`. The teacher runs once."""
-        # Between trials accelerate collects garbage three times, 0.2 s each: of what is there already, there is none.
-        gc.freeze()
-        try:
-            return super().hyperparameter_search(*args, **kwargs)
-        finally:
-            gc.unfreeze()
-
-    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        self._train_means.reset()  # of an attempt with a larger batch that ran out of memory, too
-        output = super()._inner_training_loop(*args, **kwargs)
-        self._stop_if_not_finite(self._train_means, "training", self.train_dataset)  # the steps after the last log
-        return output
-
-    def _forget_evaluation(self) -> None:
-        """Let accelerate prepare the student for training, whatever was evaluated before.
-
-        It takes a model that `evaluate` or `predict` prepared for one that is ready, leaves out
-        DistributedDataParallel, and the processes drift apart without a word (measured with accelerate 1.15).
-        """
-        if self.model_init is not None or self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            return
-        if isinstance(self.model_wrapped, DistributedDataParallel):
-            return
-        self.model = self.model_wrapped = self.accelerator.unwrap_model(
-            self.model, keep_fp32_wrapper=False, keep_torch_compile=False
+        return self.recorder.describe(
+            self.accelerator.unwrap_model(self.model),
+            self.hub_model_id or self.args.hub_model_id,
+            self.teaching.description,
+            self.distillation_loss,
+            self.problem_type,
+            self.recorder.last_metrics(self.state, self.eval_dataset),
+            self.state.max_steps,
+            self.record,
         )
-        self.model._is_accelerate_prepared = False
 
-    def train_baseline(self, student: PreTrainedModel) -> "DistillationTrainer":
-        """Train the same student without the teacher, to tell what the teacher was worth; call it after `train`.
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        if not self.args.should_save:
+            super()._save(output_dir, state_dict)
+            return
+        with self.recorder.saving(output_dir, self.distillation_record()) as folder:
+            super()._save(folder, state_dict)
 
-        The hard loss alone on the labelled rows, for as many optimiser steps as the distilled student took, with the
-        same seed and the same choice of checkpoint, into `<output_dir>/baseline`. Its metrics enter the record.
+    def create_model_card(
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
+    ) -> None:
+        """Write `README.md`, the model card, from the record of the run into the output folder.
 
         Args:
-            student: A copy of the student as it was before `train`.
+            language: Language of the texts, as an ISO 639-1 code.
+            license: The student's license, as an identifier of the Hub.
+            tags: Tags in addition to the card's own.
+            model_name: Heading of the card; unset, the name of the repository or the output folder.
+            finetuned_from: Not used, like the arguments after it: the record has this. Trainer's callers pass them.
+            tasks: Not used.
+            dataset_tags: Not used.
+            dataset: Not used; set `self.record["dataset"]`.
+            dataset_args: Not used.
+        """
+        if self.is_world_process_zero():
+            self.recorder.write_card(self.distillation_record(), language, license, tags, model_name)
 
-        Returns:
-            The baseline's Trainer; `model` is the baseline.
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **card: Any,
+    ) -> CommitInfo:
+        """Save the student, write its card, and push both in one commit; checkpoints, teacher and baseline stay local.
+
+        Exports and the report are made later: [`~hf_distill.hub.publish.publish`] pushes these too.
+
+        Args:
+            commit_message: Message of the commit.
+            blocking: Whether to wait until the upload is complete; if not, a future is returned.
+            token: A token of the Hub; None for the token of the current login.
+            revision: Branch to push to; None for `args.hub_revision`, else the main branch.
+            private: Whether a new repository is private.
+            **card: Arguments of [`create_model_card`].
 
         Raises:
-            ValueError: if `train` has not run, or no row has a label.
+            ConnectionError: if the push fails. The student stays in the output folder, and the message says how to
+                try again.
         """
-        if self.state.global_step == 0 or not self.state.epoch:
-            raise ValueError("Call `train` first: the baseline takes as many optimiser steps as the student did.")
-        self.args.check_baseline()
-        folder = str(Path(str(self.args.output_dir), "baseline"))
-        steps: dict[str, Any] = {"max_steps": self.state.global_step}
-        per_epoch = max(1, round(self.state.global_step / self.state.epoch))
-        # Its own epochs are shorter: evaluated as often as the student, it has as many checkpoints to choose from.
-        for name in ("eval", "save"):
-            if getattr(self.args, f"{name}_strategy") == "epoch":
-                steps |= {f"{name}_strategy": "steps", f"{name}_steps": per_epoch}
-        baseline = DistillationTrainer(
-            student,
-            args=self.args.without_teacher(folder, **steps),
-            train_dataset=labelled_rows(self.train_dataset, self.problem_type),
-            eval_dataset=self.eval_dataset,
-            processing_class=self.processing_class,
-            data_collator=self.data_collator,
-            compute_metrics=self.compute_metrics,
-            preprocess_logits_for_metrics=self.preprocess_logits_for_metrics,
-        )
-        flag = self.args.resume_from_checkpoint
-        baseline.train(resume_from_checkpoint=as_flag(flag, folder) if flag in ("True", "true") else None)
-        if self.eval_dataset is not None:
-            baseline.evaluate()
-        baseline.save_model()
-        metrics = baseline.distillation_record()["metrics"].get("student", {})
-        self.record.setdefault("metrics", {})["baseline"] = metrics
-        return baseline
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        if self.teaching.description is not None and self.is_world_process_zero():
+            self.teaching.description = find_licence(self.teaching.description)
+        self.save_model(_internal_call=True)
+        self.create_model_card(**card)
+        if not self.is_world_process_zero():
+            return cast(CommitInfo, None)  # as Trainer does on processes that do not push
+        token = token or self.args.hub_token
+        try:
+            if self.hub_model_id is None:
+                self.init_hf_repo(token=token, private=private)
+            self._finish_current_push()
+            repo_id = str(self.hub_model_id)
+            return cast(CommitInfo, self.recorder.upload(repo_id, commit_message, not blocking, token, revision))
+        except Exception as error:  # of many kinds: no connection, no token, a refusal
+            folder, name = str(self.args.output_dir), self.hub_model_id or self.args.hub_model_id or "user/name"
+            command = shlex.join(["hf-distill", "push", "--folder", folder, "--hub_model_id", name])
+            raise ConnectionError(
+                f"The push failed: {explain(error, token or get_token())}. Nothing is lost: the student is in "
+                f"{folder}. Try again with `trainer.push_to_hub()`, or from a shell with `{command}`."
+            ) from None  # the cause can quote a token
 
-
-def _check_arguments(args: DistillationTrainingArguments) -> None:
-    """Refuse what the Trainer would otherwise ignore or get wrong."""
-    if not isinstance(args, DistillationTrainingArguments):
-        raise TypeError(f"`args` must be `DistillationTrainingArguments`, got {type(args).__name__}.")
-    if args.n_gpu > 1:
-        raise ValueError(
-            f"{args.n_gpu} GPUs and one process: DataParallel would run the teacher on the first GPU alone. Start "
-            "with `accelerate launch`, or choose one GPU by CUDA_VISIBLE_DEVICES."
-        )
-    if args.label_names not in (None, ["labels"]):
-        raise ValueError(f"`label_names` is {args.label_names}; the labels must be in a column `labels`. Rename it.")
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Push the model of a checkpoint in the background; Trainer would add its arguments as a pickle."""
+        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
+            return
+        if self.push_in_progress is not None and not self.push_in_progress.is_done() and not self.args.hub_always_push:
+            return
+        self.recorder.copy_checkpoint(checkpoint_folder)
+        message = f"Training in progress, step {self.state.global_step}"
+        try:
+            job = self.recorder.upload(str(self.hub_model_id), message, True, self.args.hub_token)
+        except ValueError as error:  # a file that must not be published; no reason to end the training
+            logger.warning(f"No push after step {self.state.global_step}: {error}")
+            return
+        self.push_in_progress = PushInProgress(cast(Any, [job]))  # type: ignore[assignment]

@@ -11,6 +11,8 @@ from transformers import TrainingArguments
 from hf_distill.objectives import LOGIT_OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
 from hf_distill.teachers import CachedTeacher
 
+# Parts of the names of metrics of which lower values are better.
+_ERRORS = frozenset({"loss", "error", "mae", "mse", "rmse", "nll", "perplexity", "ece", "brier"})
 TEACHER_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -110,6 +112,8 @@ class DistillationTrainingArguments(TrainingArguments):
             raise TypeError(f"`objectives` must map names to weights, got {self.objectives!r}.")
         if isinstance(self.report_to, str):  # several on the command line, where Trainer's parser takes one word
             self.report_to = self.report_to.split(",")
+        if self.greater_is_better is None and is_lower_better(self.metric_for_best_model or ""):
+            self.greater_is_better = False  # transformers only knows names that end with "loss"
         super().__post_init__()
         for name in ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size"):
             if getattr(self, name) < 1:
@@ -206,6 +210,11 @@ class DistillationTrainingArguments(TrainingArguments):
         alone: dict[str, Any] = {**unset, "objectives": {"ce": 1.0}, "push_to_hub": False, "output_dir": output_dir}
         alone["calibrate_teacher"] = False
         return dataclasses.replace(self, **{**alone, **changes})
+
+
+def is_lower_better(metric: str) -> bool:
+    """Whether a metric's name says that lower values are better: `loss_kl`, `eval_test_loss`, `eval_rmse`."""
+    return not _ERRORS.isdisjoint(metric.lower().split("_"))
 
 
 def _parse_objectives(text: str) -> dict[str, Any]:

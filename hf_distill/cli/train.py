@@ -19,9 +19,9 @@ from hf_distill.reporting import measure_latency, summary
 from hf_distill.students import create_student
 from hf_distill.teachers import load_teacher
 from hf_distill.trainer import DistillationTrainer
-from hf_distill.training.checkpoints import as_flag
+from hf_distill.training.checkpoints import resolve_resume_flag
 from hf_distill.training.checks import are_labelled
-from hf_distill.training.sources import Setting, Source, make_source
+from hf_distill.training.sources import Source, TeacherContext, make_source
 from hf_distill.training_args import DistillationTrainingArguments
 
 
@@ -63,14 +63,14 @@ def run(arguments: Sequence[str]) -> None:
             _fine_tune(teacher, of_teacher["train"], common | changed, models, args)
     if transfer is not None:
         if teacher is not None and args.cache_teacher_outputs:
-            source = make_source(teacher, own, "teacher_", Setting(args, tokenizer, list(task.text_columns)))
+            source = make_source(teacher, own, "teacher_", TeacherContext(args, tokenizer, list(task.text_columns)))
             train = _select(transfer, train, rows[task.validation_splits[0]], source)
         if args.process_index == 0:
             print(transfer.summary())
     student = _make_student(models, teacher, task)
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = DistillationTrainer(student, teacher, args, train_dataset=train, **common, **teaching)
-    trainer.train(resume_from_checkpoint=as_flag(args.resume_from_checkpoint, args.output_dir))
+    trainer.train(resume_from_checkpoint=resolve_resume_flag(args.resume_from_checkpoint, args.output_dir))
     trainer.evaluate()
     for split in task.validation_splits[1:]:  # MNLI has two
         trainer.evaluate(rows[split], metric_key_prefix=split)

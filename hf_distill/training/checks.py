@@ -1,6 +1,7 @@
-"""What is wrong with a tokenised data set, said before training starts."""
+"""What is wrong with arguments and tokenized datasets, said before training starts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import datasets
 import numpy as np
@@ -10,6 +11,50 @@ import torch
 from hf_distill.classifiers.outputs import TEACHER_LOGITS, WORD_STARTS
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.functional import IGNORE_INDEX
+from hf_distill.training_args import DistillationTrainingArguments
+
+
+def check_arguments(args: Any, model: Any, teacher_model: Any, objectives: Any, compute_loss_func: Any) -> None:
+    """Refuse arguments of the Trainer that would be ignored or give wrong results.
+
+    Raises:
+        TypeError: for arguments that are not `DistillationTrainingArguments`.
+        ValueError: for arguments that contradict each other.
+    """
+    if not isinstance(args, DistillationTrainingArguments):
+        raise TypeError(f"`args` must be `DistillationTrainingArguments`, got {type(args).__name__}.")
+    if args.n_gpu > 1:
+        raise ValueError(
+            f"{args.n_gpu} GPUs and one process: DataParallel would run the teacher on the first GPU only. Start "
+            "with `accelerate launch`, or choose one GPU by CUDA_VISIBLE_DEVICES."
+        )
+    if args.label_names not in (None, ["labels"]):
+        raise ValueError(f"`label_names` is {args.label_names}; the labels must be in a column `labels`. Rename it.")
+    if compute_loss_func is not None:
+        raise ValueError("`compute_loss_func` would replace the distillation loss. Pass `objectives` instead.")
+    if model is not None and model is teacher_model:
+        raise ValueError("`model` and `teacher_model` are one object. Make a student with `create_student`.")
+    if objectives is not None:
+        args.check_no_loss_arguments("The Trainer's `objectives`")
+
+
+def check_searched(names: Iterable[str], objectives: Any, args: DistillationTrainingArguments) -> None:
+    """Refuse a search over arguments that `objectives` replaces.
+
+    Args:
+        names: Names of the searched arguments.
+        objectives: The Trainer's `objectives`.
+        args: The Trainer's.
+
+    Raises:
+        ValueError: for a searched argument that would change nothing.
+    """
+    ignored = sorted({"temperature", "soft_label_weight", "hard_label_weight", "soft_loss"} & set(names))
+    if ignored and (objectives is not None or args.objectives is not None):
+        raise ValueError(
+            f"The search sets {', '.join(ignored)}, which `objectives` replaces, so every trial would be the same. "
+            "Remove `objectives`, or search over the argument `objectives` itself."
+        )
 
 
 def check_dataset(
@@ -21,31 +66,31 @@ def check_dataset(
     teacher_columns: Sequence[str],
     needs_labels: Sequence[str],
 ) -> None:
-    """Check columns and values of a data set; those that are not a `datasets.Dataset` are only checked for rows.
+    """Check columns and values of a dataset; other types than `datasets.Dataset` are only checked for rows.
 
     Args:
-        dataset: Tokenised rows.
+        dataset: Tokenized rows.
         role: "training" or "evaluation", for the messages.
-        problem_type: Of the student.
-        label_names: Of the student.
-        teacher_columns: Columns from which alone the teacher's outputs can come.
-        needs_labels: Objectives that cannot do without a label.
+        problem_type: The student's.
+        label_names: Names of the student's classes, by id.
+        teacher_columns: Columns that the dataset must have because nothing else gives the teacher's outputs.
+        needs_labels: Names of objectives that need a label on every row.
 
     Raises:
-        ValueError: that says what was found, what was expected and what to do.
+        ValueError: for anything that cannot be trained on.
     """
     if hasattr(dataset, "__len__") and len(dataset) == 0:
-        raise ValueError(f"The {role} data set is empty. Pass at least one row.")
+        raise ValueError(f"The {role} dataset is empty. Pass at least one row.")
     if not isinstance(dataset, datasets.Dataset):
         return
     names = dataset.column_names
     if "input_ids" not in names:
         raise ValueError(
-            f"The {role} data set has no column `input_ids`, only {', '.join(names)}. Tokenise it first: "
+            f"The {role} dataset has no column `input_ids`, only {', '.join(names)}. Tokenize it first: "
             "`dataset.map(lambda rows: tokenizer(rows['text'], truncation=True), batched=True)`."
         )
     if {"label", "labels"} <= set(names):
-        raise ValueError(f"The {role} data set has both `label` and `labels`. Remove the one that is not meant.")
+        raise ValueError(f"The {role} dataset has both `label` and `labels`. Remove one of them.")
     label_column = label_column_of(dataset)
     labels = None
     if label_column is not None:
@@ -58,12 +103,12 @@ def check_dataset(
         _check_unlabelled_sentences(dataset, label_column, role)
     if needs_labels and not problem_type.is_token_level and (labels is None or (labels == IGNORE_INDEX).any()):
         raise ValueError(
-            f"`{needs_labels[0]}` needs the label of every row, and the {role} data set has rows without one. Use "
+            f"`{needs_labels[0]}` needs the label of every row, and the {role} dataset has rows without one. Use "
             "`kl`, which learns from unlabelled text."
         )
     if missing := [column for column in teacher_columns if column not in names]:
         raise ValueError(
-            f"There is no teacher: `teacher_model` is None and the {role} data set has no column `{missing[0]}`. "
+            f"There is no teacher: `teacher_model` is None and the {role} dataset has no column `{missing[0]}`. "
             "Pass one or the other."
         )
     if TEACHER_LOGITS in names and not problem_type.is_token_level:
@@ -74,22 +119,22 @@ def labelled_rows(dataset: object, problem_type: ProblemType) -> datasets.Datase
     """Return the rows that have a label.
 
     Raises:
-        TypeError: if the data set is not a `datasets.Dataset`.
-        ValueError: if no row has one.
+        TypeError: if the dataset is not a `datasets.Dataset`.
+        ValueError: if no row has a label.
     """
     if not isinstance(dataset, datasets.Dataset):
-        raise TypeError(f"Only of a `datasets.Dataset` can the labelled rows be chosen, got {type(dataset).__name__}.")
+        raise TypeError(f"Labelled rows can only be selected from a `datasets.Dataset`, got {type(dataset).__name__}.")
     keep = [row for row, has_label in enumerate(are_labelled(dataset, problem_type)) if has_label]
     if not keep:
-        raise ValueError("No row has a label, so there is nothing to train a student on without its teacher.")
+        raise ValueError("No row has a label, so a student cannot be trained without its teacher.")
     return dataset if len(keep) == len(dataset) else dataset.select(keep)
 
 
 def are_labelled(dataset: datasets.Dataset, problem_type: ProblemType) -> list[bool]:
-    """Say of each row whether it has a label."""
+    """Return for each row whether it has a label."""
     column = label_column_of(dataset)
     if column is None:
-        # The labels of a language model are made of the text, batch by batch.
+        # The labels of a language model are made from the text, batch by batch.
         return [not problem_type.has_label_names] * len(dataset)
     if problem_type.is_token_level:
         return [any(label != IGNORE_INDEX for label in labels) for labels in dataset[column]]
@@ -97,7 +142,7 @@ def are_labelled(dataset: datasets.Dataset, problem_type: ProblemType) -> list[b
 
 
 def label_column_of(dataset: datasets.Dataset) -> str | None:
-    """Return `labels` or `label`, whichever is there."""
+    """Return `labels` or `label`, whichever the dataset has; None if it has neither."""
     return next((name for name in ("labels", "label") if name in dataset.column_names), None)
 
 
@@ -105,17 +150,17 @@ def _values(dataset: datasets.Dataset, column: str) -> np.ndarray:
     values = dataset.select_columns(column).with_format("numpy")[:][column]
     if isinstance(values, np.ndarray) and values.dtype != object:
         return values
-    raise ValueError(f"Column `{column}` holds rows of unequal length or no numbers at all. Each row needs the same.")
+    raise ValueError(f"Column `{column}` must hold numbers, equally many in each row.")
 
 
 def _token_labels(dataset: datasets.Dataset, column: str, role: str) -> np.ndarray:
-    """Return the labels of all tokens one after the other."""
+    """Return the labels of all tokens of all rows in one array."""
     rows = dataset.select_columns(["input_ids", column]).with_format("arrow")[:]
     lengths = [pc.list_value_length(rows[name]).to_numpy() for name in ("input_ids", column)]
     if (bad := lengths[0] != lengths[1]).any():
         row = int(bad.argmax())
         raise ValueError(
-            f"Row {row} of the {role} data set has {lengths[0][row]} tokens and {lengths[1][row]} labels. Each token "
+            f"Row {row} of the {role} dataset has {lengths[0][row]} tokens and {lengths[1][row]} labels. Each token "
             f"needs a label, {IGNORE_INDEX} where it is not the first of a word."
         )
     return pc.list_flatten(rows[column]).to_numpy()
@@ -129,8 +174,8 @@ def _check_unlabelled_sentences(dataset: datasets.Dataset, label_column: str | N
     )
     if not is_labelled or not all(is_labelled):
         raise ValueError(
-            f"The {role} data set has sentences without a label, and no column `{WORD_STARTS}` that says which of "
-            "their tokens count: 1 for the first of each word, 0 elsewhere. `hf_distill.data.tokenize_words` makes it."
+            f"The {role} dataset has sentences without labels, and no column `{WORD_STARTS}` that says which tokens "
+            "count: 1 for the first token of each word, 0 elsewhere. `hf_distill.data.tokenize_words` adds it."
         )
 
 
@@ -141,21 +186,21 @@ def _check_labels(
         outputs = labels.reshape(len(labels), -1)
         if outputs.shape[1] != len(label_names) or not np.issubdtype(labels.dtype, np.floating):
             raise ValueError(
-                f"`{column}` of the {role} data set is {labels.dtype} of shape {labels.shape}; {problem_type.name} "
+                f"`{column}` of the {role} dataset is {labels.dtype} of shape {labels.shape}; {problem_type.name} "
                 f"with {len(label_names)} outputs needs floats of shape ({len(labels)}, {len(label_names)})."
             )
         partly = np.isnan(outputs)
         if (bad := partly.any(axis=1) & ~partly.all(axis=1)).any():
-            raise ValueError(f"Row {bad.argmax()} of the {role} data set has some targets and lacks others (NaN).")
+            raise ValueError(f"Row {bad.argmax()} of the {role} dataset has some targets and lacks others (NaN).")
         if problem_type.has_temperature and (bad := ((outputs < 0) | (outputs > 1)).any(axis=1)).any():
             raise ValueError(
-                f"Row {bad.argmax()} of the {role} data set has the labels {outputs[bad.argmax()].tolist()}; "
+                f"Row {bad.argmax()} of the {role} dataset has the labels {outputs[bad.argmax()].tolist()}; "
                 f"{problem_type.name} needs numbers from 0 to 1, one for every class."
             )
         return
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise ValueError(
-            f"`{column}` of the {role} data set is {labels.dtype} of shape {labels.shape}; {problem_type.name} needs "
+            f"`{column}` of the {role} dataset is {labels.dtype} of shape {labels.shape}; {problem_type.name} needs "
             "one integer per row. For targets that are numbers, set `problem_type='regression'` in the config; for "
             "several labels a row, 'multi_label_classification'."
         )
@@ -163,7 +208,7 @@ def _check_labels(
     if bad.any() and problem_type.has_label_names:
         row = int(bad.argmax())
         raise ValueError(
-            f"Label {labels[row]} in {'token' if problem_type.is_token_level else 'row'} {row} of the {role} data set "
+            f"Label {labels[row]} in {'token' if problem_type.is_token_level else 'row'} {row} of the {role} dataset "
             f"is out of range: the student has the classes 0 to {len(label_names) - 1} "
             f"({', '.join(list(label_names)[:10])}), and {IGNORE_INDEX} means no label."
             + (" The Hub's GLUE marks rows without a label by -1: replace it." if labels[row] == -1 else "")
@@ -173,13 +218,13 @@ def _check_labels(
 def _check_teacher_logits(logits: np.ndarray, role: str, num_labels: int) -> None:
     if logits.ndim != 2 or logits.shape[1] != num_labels:
         raise ValueError(
-            f"`{TEACHER_LOGITS}` of the {role} data set has the shape {logits.shape}; the student has {num_labels} "
+            f"`{TEACHER_LOGITS}` of the {role} dataset has the shape {logits.shape}; the student has {num_labels} "
             f"classes, so ({len(logits)}, {num_labels}) was expected."
         )
     bad = np.isnan(logits).any(axis=1) | np.isposinf(logits).any(axis=1) | np.isneginf(logits).all(axis=1)
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(
-            f"`{TEACHER_LOGITS}` has no usable value in row {row} of the {role} data set: {logits[row].tolist()}. "
+            f"`{TEACHER_LOGITS}` has no usable value in row {row} of the {role} dataset: {logits[row].tolist()}. "
             "Label this row again."
         )

@@ -1,4 +1,4 @@
-"""Launches that would silently run something else than what was asked for."""
+"""Launches that accelerate would silently turn into something else."""
 
 import os
 
@@ -8,14 +8,14 @@ from transformers import TrainingArguments
 
 
 def check_launch(args: TrainingArguments, has_teacher: bool) -> None:
-    """Refuse a launch of which accelerate makes another one, or that leaves the teacher without its weights.
+    """Refuse a launch that accelerate would silently change, or that leaves the teacher without weights.
 
     Args:
         args: The Trainer's.
-        has_teacher: Whether a teacher is loaded; with its outputs as a column there is none.
+        has_teacher: Whether a teacher is loaded, rather than read from columns.
 
     Raises:
-        ValueError: for processes that do not know of each other, sharding on a CPU, or weights that are not there.
+        ValueError: for processes that do not form a group, sharding on a CPU, or missing weights of the teacher.
     """
     _check_number_of_processes(args.world_size)
     fsdp = bool(args.fsdp) or _is_set("ACCELERATE_USE_FSDP")
@@ -24,14 +24,14 @@ def check_launch(args: TrainingArguments, has_teacher: bool) -> None:
     in_config = any(str_to_bool(str(fsdp_config.get(name, False))) for name in names)
     if has_teacher and fsdp and (in_config or _is_set("FSDP_CPU_RAM_EFFICIENT_LOADING")):
         raise ValueError(
-            "With FSDP's `cpu_ram_efficient_loading` only the first process loads weights, and nothing would give the "
-            "others the teacher's. Set it to false."
+            "With FSDP's `cpu_ram_efficient_loading` only the first process loads weights, and the other processes "
+            "would run a teacher without weights. Set it to false."
         )
     deepspeed = _is_set("ACCELERATE_USE_DEEPSPEED") and PartialState().distributed_type != DistributedType.DEEPSPEED
     if args.device.type == "cpu" and (fsdp or deepspeed):
         raise ValueError(
             f"{'FSDP' if fsdp else 'DeepSpeed'} needs GPUs: on a CPU accelerate would train with plain "
-            "DistributedDataParallel, without a word. Leave it out; `shard_teacher` works on CPUs too."
+            "DistributedDataParallel, without a message. Remove the setting; `shard_teacher` works on CPUs too."
         )
 
 
@@ -44,8 +44,8 @@ def _check_number_of_processes(world_size: int) -> None:
             f"WORLD_SIZE is {asked}, but this process would train alone, and so would every other one. On a machine "
             "without a GPU set `use_cpu=True`; to train in one process, unset WORLD_SIZE."
         )
-    # These come from `accelerate launch`, the address only if several processes were asked for; torchrun and MPI,
-    # through which it starts them, say how many there are.
+    # `accelerate launch` sets these, the address only if several processes are asked for. torchrun and MPI, which it
+    # uses to start them, set the number of processes.
     is_launched = {"ACCELERATE_DYNAMO_BACKEND", "MASTER_ADDR"} <= os.environ.keys()
     sizes = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"}
     if is_launched and not sizes & os.environ.keys():

@@ -1,4 +1,4 @@
-"""From what a user passes as a teacher to a teacher that reads columns, and what a data set needs to have these."""
+"""From what a user passes as `teacher_model` to a teacher that reads columns, and the columns that datasets need."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,14 @@ from hf_distill.training_args import DistillationTrainingArguments
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all teachers of a Trainer have in common.
+class TeacherContext:
+    """What all teachers of a Trainer share.
 
     Attributes:
         args: The Trainer's.
         student_tokenizer: The tokenizer of the student's token ids, `processing_class`.
-        text_columns: `teacher_text_columns`.
-        reads: What the objectives read of a teacher.
+        text_columns: The Trainer's `teacher_text_columns`.
+        reads: Names of the fields of [`ClassifierOutputs`] that the objectives read of a teacher.
     """
 
     args: DistillationTrainingArguments
@@ -38,15 +38,16 @@ class Setting:
 
 
 class Source:
-    """One teacher of a Trainer: what answers, and what a data set needs so that it can be asked.
+    """One teacher of a Trainer, and what a dataset needs before the teacher can be run on it.
 
     Attributes:
         teacher: From a batch to outputs.
-        id2label: Names of its classes; None for the student's.
-        problem_type: Of its outputs; None for the student's.
-        config: Of a model.
-        description: For the record.
-        caches: Where its outputs come from, one for each kind, if not from a forward pass in every step.
+        id2label: Names of the teacher's classes; None for the student's.
+        problem_type: The teacher's problem type; None for the student's.
+        config: The config of a model; None for a function.
+        description: The teacher's entry in the record.
+        caches: The stores of its outputs, one for each kind; empty for a teacher that runs in every step.
+        tokenizers: Prefix of columns -> the tokenizer whose token ids they hold; empty if no such columns are left.
     """
 
     teacher: BaseTeacher
@@ -58,29 +59,29 @@ class Source:
     tokenizers: Mapping[str, PreTrainedTokenizerBase] = {}
 
     @property
-    def adds(self) -> frozenset[str]:
-        """The columns that [`Source.prepare`] adds; empty if the teacher reads the student's."""
+    def added_columns(self) -> frozenset[str]:
+        """The columns that [`Source.prepare`] adds; empty if the teacher reads the student's columns."""
         return frozenset()
 
     def bind(self, problem_type: ProblemType, num_labels: int) -> None:
-        """Take note of the student's outputs."""
+        """Note the student's problem type and number of outputs."""
 
     def prepare(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Add what the teacher reads to a data set."""
+        """Add the columns that the teacher reads to a dataset."""
         return dataset
 
 
 class ModelSource(Source):
-    """A model: live or through a cache, on the student's token ids or on its own.
+    """A model that runs in every step or through a cache, on the student's token ids or on those of its tokenizer.
 
     Args:
         given: The model, or its path or Hub id.
-        tokenizer: Its tokenizer, if it does not read the student's token ids.
+        tokenizer: The teacher's tokenizer; None if the teacher reads the student's token ids.
         prefix: What the names of its columns start with.
-        setting: What all teachers have in common.
+        context: What all teachers share.
 
     Raises:
-        ValueError: for what cannot be cached, or a tokenizer that lacks something.
+        ValueError: for outputs that cannot be cached, or a tokenizer that lacks something.
     """
 
     def __init__(
@@ -88,52 +89,76 @@ class ModelSource(Source):
         given: PreTrainedModel | str | os.PathLike,
         tokenizer: PreTrainedTokenizerBase | None,
         prefix: str,
-        setting: Setting,
+        context: TeacherContext,
     ) -> None:
-        args, dtype = setting.args, setting.args.resolved_teacher_dtype()
         self.prefix = prefix
-        if args.cache_teacher_outputs:
-            if (reads := tokenizer or setting.student_tokenizer) is None:
-                raise ValueError("`cache_teacher_outputs` needs `processing_class`, the tokenizer of the rows.")
-            caches = [
-                TeacherCache(args.teacher_cache_dir, given, reads, dtype, args.device, outputs=name)
-                for name in sorted(setting.reads & COLUMNS.keys()) or ["logits"]
-            ]
-            self.caches, self.teacher = caches, CachedTeacher(prefix)
-            self.config, self.problem_type = caches[0].config, caches[0].problem_type
-            self.description = caches[0].description
+        self.problem_type: ProblemType
+        self.config: PreTrainedConfig
+        if context.args.cache_teacher_outputs:
+            self._read_through_caches(given, tokenizer or context.student_tokenizer, context)
         else:
-            model = given if isinstance(given, nn.Module) else load_teacher(given)
-            check_equal_everywhere(model)
-            is_sharded = args.shard_teacher and args.world_size > 1
-            self.teacher = Teacher(
-                model, args.device, dtype, prefix=prefix if tokenizer else "", is_sharded=is_sharded
-            )
-            self.config, self.problem_type = model.config, resolve_problem_type(model)
-            self.description = describe_model(model)
+            self._run_in_every_step(given, has_own_columns=tokenizer is not None, args=context.args)
         self.id2label = id2label_of(self.config)
         if not self.problem_type.has_label_names and (tokenizer or self.caches):
             raise ValueError(
                 "A language model's words are masked anew in every batch, so there is nothing to store, and its "
-                "outputs are its tokenizer's. Leave `cache_teacher_outputs` and `teacher_processing_class` out."
+                "outputs are the words of its tokenizer. Remove `cache_teacher_outputs` and "
+                "`teacher_processing_class`."
             )
         self.retokenizer = tokenizer and Retokenizer(
             tokenizer,
-            setting.student_tokenizer,
+            context.student_tokenizer,
             prefix,
             has_segments=getattr(self.config, "type_vocab_size", 0) > 1,
             is_token_level=self.problem_type.is_token_level,
-            text_columns=setting.text_columns,
+            text_columns=context.text_columns,
         )
         self.tokenizers = {prefix: tokenizer} if tokenizer and not self.caches else {}
 
+    def _read_through_caches(
+        self,
+        given: PreTrainedModel | str | os.PathLike,
+        tokenizer: PreTrainedTokenizerBase | None,
+        context: TeacherContext,
+    ) -> None:
+        args = context.args
+        if tokenizer is None:
+            raise ValueError("`cache_teacher_outputs` needs `processing_class`, the tokenizer of the rows.")
+        caches = [
+            TeacherCache(
+                args.teacher_cache_dir, given, tokenizer, args.resolved_teacher_dtype(), args.device, outputs=name
+            )
+            for name in sorted(context.reads & COLUMNS.keys()) or ["logits"]
+        ]
+        self.caches, self.teacher = caches, CachedTeacher(self.prefix)
+        self.config, self.problem_type = caches[0].config, caches[0].problem_type
+        self.description = caches[0].description
+
+    def _run_in_every_step(
+        self,
+        given: PreTrainedModel | str | os.PathLike,
+        has_own_columns: bool,
+        args: DistillationTrainingArguments,
+    ) -> None:
+        model = given if isinstance(given, nn.Module) else load_teacher(given)
+        check_equal_everywhere(model)
+        self.teacher = Teacher(
+            model,
+            args.device,
+            args.resolved_teacher_dtype(),
+            prefix=self.prefix if has_own_columns else "",
+            is_sharded=args.shard_teacher and args.world_size > 1,
+        )
+        self.config, self.problem_type = model.config, resolve_problem_type(model)
+        self.description = describe_model(model)
+
     @property
-    def adds(self) -> frozenset[str]:
+    def added_columns(self) -> frozenset[str]:
         """The columns that [`ModelSource.prepare`] adds."""
         return self.teacher.needs if self.caches or self.retokenizer else frozenset()
 
     def prepare(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Tokenise for the teacher if it reads tokens of its own, and label if there is a cache."""
+        """Tokenize for the teacher if it has its own tokenizer, and label the rows if there is a cache."""
         if self.retokenizer:
             dataset = self.retokenizer.add_to(dataset)
         for cache in self.caches:
@@ -141,7 +166,7 @@ class ModelSource(Source):
         return self.retokenizer.without(dataset) if self.retokenizer and self.caches else dataset
 
     def _label(self, cache: OutputCache, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Return the column of a cache alone, its tokens at the places of the student's."""
+        """Return only the column of a cache, with its tokens at the places of the student's tokens."""
         rows = self.retokenizer.alone(dataset) if self.retokenizer else dataset
         outputs = cache.label(rows).select_columns([cache.kept.column])
         if self.retokenizer and self.retokenizer.is_token_level:
@@ -155,19 +180,19 @@ class FunctionSource(Source):
     Args:
         given: The function.
         prefix: What the name of its column starts with.
-        setting: What all teachers have in common.
+        context: What all teachers share.
 
     Raises:
         ValueError: for `cache_teacher_outputs` and no name to store the outputs under.
     """
 
-    def __init__(self, given: FunctionTeacher, prefix: str, setting: Setting) -> None:
-        if setting.args.cache_teacher_outputs and given.name is None:
+    def __init__(self, given: FunctionTeacher, prefix: str, context: TeacherContext) -> None:
+        if context.args.cache_teacher_outputs and given.name is None:
             raise ValueError(
                 "`cache_teacher_outputs` needs a name to find a function's outputs by: pass "
                 "`FunctionTeacher(function, name=...)`."
             )
-        self.given, self.setting, self.column = given, setting, f"{prefix}logits"
+        self.given, self.context, self.column = given, context, f"{prefix}logits"
         self.teacher = CachedTeacher(prefix)
         self.description = {"name_or_path": given.name, "model_type": "function"}
         self.cache: FunctionCache | None = None
@@ -175,24 +200,24 @@ class FunctionSource(Source):
             self.id2label = dict(enumerate(given.labels))
 
     @property
-    def adds(self) -> frozenset[str]:
+    def added_columns(self) -> frozenset[str]:
         """The columns that [`FunctionSource.prepare`] adds."""
         return self.teacher.needs
 
     def bind(self, problem_type: ProblemType, num_labels: int) -> None:
-        """Take note of the student's outputs."""
+        """Note the student's problem type and number of outputs."""
         if problem_type.is_token_level:
-            raise ValueError("A function teaches texts, not words. Add its logits as a column `teacher_logits`.")
+            raise ValueError("A function cannot teach words. Add its logits as a column `teacher_logits`.")
         self.problem_type, self.num_labels = problem_type, num_labels
 
     def prepare(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Call the function on the texts that it has not seen."""
+        """Call the function on the texts that are not stored yet."""
         assert self.problem_type is not None
-        setting = self.setting
-        columns = find_text_columns(dataset, setting.text_columns, False, setting.student_tokenizer)
+        context = self.context
+        columns = find_text_columns(dataset, context.text_columns, False, context.student_tokenizer)
         if self.cache is None or self.cache.text_columns != columns:
             self.cache = FunctionCache(
-                setting.args.teacher_cache_dir, self.given, self.num_labels, self.problem_type, columns
+                context.args.teacher_cache_dir, self.given, self.num_labels, self.problem_type, columns
             )
             self.caches = [self.cache]
         outputs = self.cache.label(dataset).select_columns([TEACHER_LOGITS])
@@ -200,21 +225,21 @@ class FunctionSource(Source):
 
 
 def with_column(dataset: datasets.Dataset, column: datasets.Dataset, name: str) -> datasets.Dataset:
-    """Put a column beside others under a name, in the place of one that has it."""
+    """Add a column under a name; an existing column of that name is replaced."""
     if column.column_names != [name]:
         column = column.rename_column(column.column_names[0], name)
     others = dataset.remove_columns([name] if name in dataset.column_names else [])
     return datasets.concatenate_datasets([others, column], axis=1)
 
 
-def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: str, setting: Setting) -> Source:
+def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: str, context: TeacherContext) -> Source:
     """Make the source of one teacher.
 
     Args:
         given: A model, a path or Hub id, or a function.
-        tokenizer: A model's own; None or the student's if it reads the student's token ids.
+        tokenizer: The teacher's tokenizer; None, or the student's, if it reads the student's token ids.
         prefix: What the names of its columns start with.
-        setting: What all teachers have in common.
+        context: What all teachers share.
 
     Raises:
         TypeError: for anything else.
@@ -223,10 +248,10 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     if isinstance(given, str | os.PathLike) or (
         is_model and isinstance(getattr(given, "config", None), PreTrainedConfig)
     ):
-        return ModelSource(given, None if tokenizer is setting.student_tokenizer else tokenizer, prefix, setting)
+        return ModelSource(given, None if tokenizer is context.student_tokenizer else tokenizer, prefix, context)
     if isinstance(given, FunctionTeacher) or (callable(given) and not is_model):
         function = given if isinstance(given, FunctionTeacher) else FunctionTeacher(given)
-        return FunctionSource(function, prefix, setting)
+        return FunctionSource(function, prefix, context)
     raise TypeError(
         "`teacher_model` must be a transformers or PEFT model, a path or a Hub id, a function from texts to logits, a "
         f"list or `TeacherEnsemble` of these, or None with a column `{TEACHER_LOGITS}`; got {type(given).__name__}."
@@ -234,18 +259,21 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
 
 
 def make_sources(
-    given: Any, tokenizer: PreTrainedTokenizerBase | None, setting: Setting
+    given: Any, tokenizer: PreTrainedTokenizerBase | None, context: TeacherContext
 ) -> tuple[list[Source], TeacherEnsemble | None]:
     """Make the sources of all teachers, and return the ensemble that they form, if there are several.
 
     Args:
         given: What was passed as `teacher_model`, not None.
         tokenizer: What was passed as `teacher_processing_class`.
-        setting: What all teachers have in common.
+        context: What all teachers share.
     """
     if not isinstance(given, TeacherEnsemble | list | tuple):
-        return [make_source(given, tokenizer, "teacher_", setting)], None
+        return [make_source(given, tokenizer, "teacher_", context)], None
     ensemble = given if isinstance(given, TeacherEnsemble) else TeacherEnsemble(given)
-    own = ensemble.processing_classes or [tokenizer] * len(ensemble.teachers)
-    members = enumerate(zip(ensemble.teachers, own, strict=True))
-    return [make_source(member, its, f"teacher_{i}_", setting) for i, (member, its) in members], ensemble
+    tokenizers = ensemble.processing_classes or [tokenizer] * len(ensemble.teachers)
+    members = enumerate(zip(ensemble.teachers, tokenizers, strict=True))
+    sources = [
+        make_source(teacher, own_tokenizer, f"teacher_{i}_", context) for i, (teacher, own_tokenizer) in members
+    ]
+    return sources, ensemble

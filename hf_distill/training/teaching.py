@@ -1,6 +1,6 @@
-"""Who teaches: one or several, live or through a store, matched with the student by problem type and label names."""
+"""The teacher of a run: one or several, live or stored, matched with the student by problem type and label names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import datasets
@@ -8,77 +8,59 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
-from torch.utils.data import DataLoader
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.cache import OutputCache
 from hf_distill.classifiers.label_maps import align_labels, are_placeholders, id2label_of
-from hf_distill.classifiers.outputs import COLUMNS, IS_UNIT, TEACHER_CLS_STATES, Batch, ClassifierOutputs
+from hf_distill.classifiers.outputs import COLUMNS, IS_UNIT, TEACHER_CLS_STATES, TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.data.retokenize import TeacherCollator
-from hf_distill.objectives import DistillationLoss
-from hf_distill.teachers import BaseTeacher, CachedTeacher, EnsembleTeacher
+from hf_distill.teachers import BaseTeacher, CachedTeacher, EnsembleTeacher, TeacherEnsemble
 from hf_distill.teachers.calibration import HIGHEST, LOWEST, calibrate_temperature, negative_log_likelihood
-from hf_distill.training.sources import Setting, Source, make_sources
-from hf_distill.training_args import DistillationTrainingArguments
+from hf_distill.training.sources import Source, TeacherContext, make_sources
+from hf_distill.training.units import Units
 
 logger = logging.get_logger(__name__)
 
 
-class Teaching(Trainer):
-    """The part of [`DistillationTrainer`] that knows where the teacher's outputs come from.
+class Teaching:
+    """Resolves what a user passes as a teacher, prepares datasets for it, and matches it with the student.
+
+    Args:
+        teacher_model: What was passed as `teacher_model`.
+        tokenizer: What was passed as `teacher_processing_class`.
+        context: What all teachers share.
 
     Attributes:
         teacher: From a batch to the teacher's outputs; None if no objective needs one and none was given.
-        teacher_sources: What was given as a teacher, one or several; empty if the data sets carry its logits.
-        teacher_config: Of a single teacher that is a model.
-        teacher_description: What the record says of it.
+        sources: What was given as a teacher, one or several; empty if the datasets carry the teacher's outputs.
+        description: The teacher's entry in the record.
     """
 
-    model: PreTrainedModel
-    args: DistillationTrainingArguments
-    record: dict[str, Any]
-    problem_type: ProblemType
-    distillation_loss: DistillationLoss
-
-    def _counted_rows(self, inputs: Batch, remainder: int) -> Tensor:
-        raise NotImplementedError
-
-    def _at_units(
-        self, student: ClassifierOutputs, teacher: ClassifierOutputs | None, inputs: dict[str, Tensor]
-    ) -> tuple[ClassifierOutputs, ClassifierOutputs | None, dict[str, Tensor]]:
-        raise NotImplementedError
-
-    def _resolve_teacher(
-        self,
-        teacher_model: Any,
-        args: DistillationTrainingArguments,
-        processing_class: PreTrainedTokenizerBase | None,
-        teacher_processing_class: PreTrainedTokenizerBase | None,
-        teacher_text_columns: Sequence[str] | None,
-    ) -> None:
-        """Set `teacher`, its sources, and what the record needs to know of it."""
-        self.teacher: BaseTeacher | None = CachedTeacher() if self.distillation_loss.teacher_reads else None
-        self.teacher_sources: list[Source] = []
-        self.teacher_description: dict[str, Any] | None = None
-        self._has_own_temperatures = False
+    def __init__(self, teacher_model: Any, tokenizer: PreTrainedTokenizerBase | None, context: TeacherContext) -> None:
+        self.context, self.reads = context, context.reads
+        self.teacher: BaseTeacher | None = CachedTeacher() if context.reads else None
+        self.sources: list[Source] = []
+        self.description: dict[str, Any] | None = None
+        self._has_given_temperatures = False
         if teacher_model is None:
             return
-        columns = None if teacher_text_columns is None else list(teacher_text_columns)
-        setting = Setting(args, processing_class, columns, self.distillation_loss.teacher_reads)
-        self.teacher_sources, ensemble = make_sources(teacher_model, teacher_processing_class, setting)
+        self.sources, ensemble = make_sources(teacher_model, tokenizer, context)
         if ensemble is None:
-            (source,) = self.teacher_sources
-            self.teacher, self.teacher_description = source.teacher, source.description
-            return
-        self._has_own_temperatures = ensemble.temperatures is not None
-        members = [source.teacher for source in self.teacher_sources]
+            (source,) = self.sources
+            self.teacher, self.description = source.teacher, source.description
+        else:
+            self._form(ensemble)
+
+    def _form(self, ensemble: TeacherEnsemble) -> None:
+        members = [source.teacher for source in self.sources]
+        self._has_given_temperatures = ensemble.temperatures is not None
         for member, temperature in zip(members, ensemble.temperatures or [], strict=False):
             member.temperature = temperature
         self.teacher = EnsembleTeacher(members, ensemble)
-        descriptions = [source.description for source in self.teacher_sources]
-        self.teacher_description = {
+        descriptions = [source.description for source in self.sources]
+        self.description = {
             "name_or_path": None,
             "model_type": "ensemble",
             "num_parameters": sum(member.get("num_parameters", 0) for member in descriptions),
@@ -89,149 +71,216 @@ class Teaching(Trainer):
         }
 
     @property
-    def teacher_config(self) -> PreTrainedConfig | None:
+    def config(self) -> PreTrainedConfig | None:
         """The config of a single teacher that is a model."""
-        return self.teacher_sources[0].config if len(self.teacher_sources) == 1 else None
+        return self.sources[0].config if len(self.sources) == 1 else None
 
     @property
-    def teacher_caches(self) -> list[OutputCache]:
+    def caches(self) -> list[OutputCache]:
         """The stores of the teachers' outputs, one for each teacher and kind of output."""
-        return [cache for source in self.teacher_sources for cache in source.caches]
+        return [cache for source in self.sources for cache in source.caches]
 
-    def _compared_teacher_config(self) -> PreTrainedConfig | None:
-        """Return the teacher's config, or what the column of its [CLS] states says; None if there are only logits."""
-        if self.teacher_config is not None or "cls_states" not in self.distillation_loss.teacher_reads:
-            return self.teacher_config
-        evaluation = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval": self.eval_dataset}
-        datasets_given: list[Any] = [d for d in (self.train_dataset, *evaluation.values()) if d is not None]
-        first_rows: list[Any] = [next(iter(dataset), {}) for dataset in datasets_given]
+    def request(self, reads: frozenset[str]) -> None:
+        """Choose what the teacher returns: names of fields of [`ClassifierOutputs`].
+
+        Raises:
+            ValueError: if the teacher cannot return them.
+        """
+        self.reads = reads
+        if self.teacher is not None:
+            self.teacher.show(reads)
+
+    def compared_config(self, *datasets_given: Any) -> PreTrainedConfig | None:
+        """Return the config that layer objectives compare with; None if only logits are compared.
+
+        Args:
+            *datasets_given: Datasets or None. Without a teacher model, a column of [CLS] states gives the sizes.
+
+        Raises:
+            ValueError: if [CLS] states are read, and there is neither a teacher nor such a column.
+        """
+        if self.config is not None or "cls_states" not in self.reads:
+            return self.config
+        first_rows: list[Any] = [next(iter(dataset), {}) for dataset in datasets_given if dataset is not None]
         shapes = [np.shape(row[TEACHER_CLS_STATES]) for row in first_rows if TEACHER_CLS_STATES in row]
         if not shapes:
             raise ValueError(
-                f"There is no teacher: `teacher_model` is None and no data set has a column `{TEACHER_CLS_STATES}`. "
+                f"There is no teacher: `teacher_model` is None and no dataset has a column `{TEACHER_CLS_STATES}`. "
                 "Pass `teacher_model`, or data that `TeacherCache(outputs='cls_states')` has labelled."
             )
         return PreTrainedConfig.from_dict({"num_hidden_layers": shapes[0][0] - 1, "hidden_size": shapes[0][1]})
 
-    def _teacher_columns(self) -> list[str]:
-        """Return the columns that must be there for training, because nothing else knows the teacher's outputs."""
-        if self.teacher_sources:
+    # ---- Datasets ----
+
+    @property
+    def required_columns(self) -> list[str]:
+        """The columns that the training rows must have, because nothing else knows the teacher's outputs."""
+        if self.sources:
             return []
-        return [COLUMNS[name] for name in sorted(self.distillation_loss.teacher_reads & COLUMNS.keys())]
+        return [COLUMNS[name] for name in sorted(self.reads & COLUMNS.keys())]
 
-    # ---- Data sets ----
+    @property
+    def read_columns(self) -> frozenset[str]:
+        """The columns that the teacher reads if they are there."""
+        return self.teacher.columns if self.teacher is not None else frozenset()
 
-    def _with_teacher_columns(self, dataset: Any) -> Any:
-        """Add what the teachers read to a data set, if it is not there by itself."""
-        sources = [source for source in self.teacher_sources if source.adds]
+    def needs_columns(self, dataset: Any) -> bool:
+        """Whether a dataset lacks columns that [`Teaching.add_columns`] would add."""
+        added = frozenset[str]().union(*(source.added_columns for source in self.sources))
+        return isinstance(dataset, datasets.Dataset) and not added <= set(dataset.column_names)
+
+    def add_columns(self, dataset: Any) -> Any:
+        """Add the columns that the teachers read to a dataset, or to each of a dict of datasets.
+
+        Raises:
+            TypeError: if a teacher needs columns, and the dataset is not a `datasets.Dataset`.
+        """
+        if isinstance(dataset, dict):
+            return {name: self.add_columns(rows) for name, rows in dataset.items()}
+        sources = [source for source in self.sources if source.added_columns]
         if not sources or dataset is None:
             return dataset
         if not isinstance(dataset, datasets.Dataset):
-            why = "`cache_teacher_outputs`" if self.args.cache_teacher_outputs else "This teacher"
+            why = "`cache_teacher_outputs`" if self.context.args.cache_teacher_outputs else "This teacher"
             raise TypeError(f"{why} needs a `datasets.Dataset`, got {type(dataset).__name__}.")
         dataset = dataset.with_format(None)
         for source in sources:
             dataset = source.prepare(dataset)
         return dataset
 
-    def _prepare_datasets(self) -> None:
-        self.train_dataset = self._with_teacher_columns(self.train_dataset)
-        if isinstance(self.eval_dataset, dict):
-            self.eval_dataset = {name: self._with_teacher_columns(rows) for name, rows in self.eval_dataset.items()}
-        else:
-            self.eval_dataset = self._with_teacher_columns(self.eval_dataset)
-        tokenizers = {prefix: its for source in self.teacher_sources for prefix, its in source.tokenizers.items()}
-        if tokenizers:
-            self.data_collator = cast(Any, TeacherCollator(self.data_collator, tokenizers))
+    def wrap_collator(self, collator: Any) -> Any:
+        """Return a collator that also pads the token ids of teachers with their own tokenizers."""
+        tokenizers = {prefix: its for source in self.sources for prefix, its in source.tokenizers.items()}
+        return TeacherCollator(collator, tokenizers) if tokenizers else collator
 
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Return the loader of an evaluation set; one that the teachers have not seen gets their columns first."""
-        added = frozenset[str]().union(*(source.adds for source in self.teacher_sources))
-        is_new = isinstance(eval_dataset, datasets.Dataset) and not added <= set(eval_dataset.column_names)
-        return super().get_eval_dataloader(self._with_teacher_columns(eval_dataset) if is_new else eval_dataset)
+    def warn_about_unused_column(self, dataset: Any, role: str) -> None:
+        """Warn about a column of teacher logits beside a teacher that is run."""
+        if self.sources and isinstance(dataset, datasets.Dataset) and TEACHER_LOGITS in dataset.column_names:
+            logger.warning(
+                f"The {role} dataset has a column `{TEACHER_LOGITS}`, which is not used because `teacher_model` is "
+                "given. Remove `teacher_model` to train on the column."
+            )
+
+    @torch.no_grad()
+    def usable_rows(self, batch: dict[str, Tensor], units: Units) -> list[bool]:
+        """Return for each row of a batch whether the teacher's logits are usable; true if they are not known."""
+        num_rows = len(batch["input_ids"])
+        if self.teacher is None or not self.teacher.shows_logits or not self.teacher.covers(batch):
+            return [True] * num_rows
+        # Infinite for a row with +inf, -inf for a row without a finite logit; a forbidden class changes nothing.
+        is_bad = ~self.teacher(batch).logits.logsumexp(dim=-1).isfinite()
+        is_unit = units.problem_type.units(batch, torch.ones_like(batch["input_ids"][:, 0], dtype=torch.bool))
+        return (~(is_bad & is_unit).reshape(num_rows, -1).any(dim=1)).tolist()
 
     # ---- Label spaces ----
 
-    def _match_teacher_and_student(self, student: PreTrainedModel) -> None:
-        """Refuse different kinds of problem, and align the label spaces by name."""
-        self.problem_type = resolve_problem_type(student)
+    def match(self, student: PreTrainedModel) -> ProblemType:
+        """Align the label spaces by name, and return the student's problem type.
+
+        Raises:
+            ValueError: if the problem types or the label names differ.
+        """
+        problem_type = resolve_problem_type(student)
         if isinstance(self.teacher, EnsembleTeacher):
-            self.teacher.bind(self.problem_type)
-        for source in self.teacher_sources:
-            source.bind(self.problem_type, cast(int, student.config.num_labels))
-            if source.problem_type is not self.problem_type:
+            self.teacher.bind(problem_type)
+        for source in self.sources:
+            source.bind(problem_type, cast(int, student.config.num_labels))
+            if source.problem_type is not problem_type:
                 raise ValueError(
                     f"The teacher's problem type is {cast(ProblemType, source.problem_type).name}, the student's "
-                    f"{self.problem_type.name}. Set `problem_type` and `num_labels` of the student's config to the "
+                    f"{problem_type.name}. Set `problem_type` and `num_labels` of the student's config to the "
                     "teacher's."
                 )
-            if self.problem_type.has_label_names and source.id2label is not None:
+            if problem_type.has_label_names and source.id2label is not None:
                 source.teacher.label_order = _align(dict(source.id2label), student.config)
+        return problem_type
 
     # ---- Calibration ----
 
-    def _calibrate_teacher(self) -> None:
-        """Find each teacher's temperature on the labelled units of the evaluation set, and say what it changed."""
-        if self.teacher is None or self._has_own_temperatures or not self.problem_type.has_temperature:
-            reason = f"{self.problem_type.name} has none" if self.teacher is not None else "there is no teacher"
-            raise ValueError(
-                "`calibrate_teacher` finds the teacher's temperature, and "
-                f"{'`temperatures` of the ensemble are given' if self._has_own_temperatures else reason}. Leave one "
-                "out."
-            )
-        members = self.teacher.members if isinstance(self.teacher, EnsembleTeacher) else [self.teacher]
-        logits, labels = self._labelled_logits(members)
-        self.record["teacher_calibration"] = found = []
-        for i, (member, of_member) in enumerate(zip(members, logits, strict=True)):
-            member.temperature = calibrate_temperature(of_member, labels)
+    def check_calibratable(self, problem_type: ProblemType) -> None:
+        """Refuse `calibrate_teacher` if no temperature can be found.
+
+        Raises:
+            ValueError: without a teacher, with given temperatures, or if the outputs are not distributions.
+        """
+        if self.teacher is None:
+            reason = "there is no teacher"
+        elif self._has_given_temperatures:
+            reason = "`temperatures` of the ensemble are given"
+        elif not problem_type.has_temperature:
+            reason = f"{problem_type.name} has no temperature"
+        else:
+            return
+        raise ValueError(f"`calibrate_teacher` finds the teacher's temperature, and {reason}. Remove one of them.")
+
+    def calibrate(self, batches: Iterable[dict[str, Tensor]], units: Units) -> list[dict[str, Any]]:
+        """Find each teacher's temperature on labelled units, and divide its logits by it from now on.
+
+        Args:
+            batches: Marked batches of evaluation rows, on the device.
+            units: Selects the units of a batch.
+
+        Returns:
+            For each teacher `temperature`, `nll_before`, `nll_after` and `num_units`.
+
+        Raises:
+            ValueError: if no unit has a label.
+        """
+        members = self.teacher.members if isinstance(self.teacher, EnsembleTeacher) else [cast(Any, self.teacher)]
+        logits, labels = _labelled_logits(members, batches, units)
+        results: list[dict[str, Any]] = []
+        for member, member_logits in zip(members, logits, strict=True):
+            member.temperature = calibrate_temperature(member_logits, labels)
             if not 1.01 * LOWEST < member.temperature < 0.99 * HIGHEST:
                 logger.warning(
-                    f"The teacher's temperature is {member.temperature:.3g}, the end of what is searched: on the "
-                    "evaluation set it is always right, or knows nothing. Calibrate it on more rows, or not at all."
+                    f"The teacher's temperature is {member.temperature:.3g}, an end of the searched range: on the "
+                    "evaluation set the teacher is always right, or its logits say nothing about the labels. "
+                    "Calibrate it on more rows, or not at all."
                 )
-            numbers = {
-                "temperature": member.temperature,
-                "nll_before": negative_log_likelihood(of_member, labels),
-                "nll_after": negative_log_likelihood(of_member, labels, member.temperature),
-            }
-            found.append({**numbers, "num_units": len(labels)})
-            name = f"teacher_{i}" if len(members) > 1 else "teacher"
-            self.log({f"{name}_{key}": value for key, value in numbers.items()})
-
-    @torch.no_grad()
-    def _labelled_logits(self, members: Sequence[BaseTeacher]) -> tuple[list[Tensor], Tensor]:
-        """Return each teacher's logits on the labelled units of the first evaluation set, and the labels."""
-        eval_dataset: Any = self.eval_dataset
-        if isinstance(eval_dataset, dict):
-            eval_dataset = next(iter(eval_dataset.values()))
-        logits: list[list[Tensor]] = [[] for _ in members]
-        labels: list[Tensor] = []
-        for batch in self.get_eval_dataloader(eval_dataset) if eval_dataset is not None else []:
-            inputs = cast("dict[str, Tensor]", self._prepare_inputs(batch))
-            if "labels" not in inputs:
-                break
-            rows = self._counted_rows(inputs, self.accelerator.gradient_state.remainder)
-            inputs[IS_UNIT] = self.problem_type.units(inputs, rows)
-            for i, member in enumerate(members):
-                theirs, _, units = self._at_units(member(inputs), None, inputs)
-                keep = units[IS_UNIT] & self.problem_type.is_labelled(units["labels"])
-                logits[i].append(theirs.logits[keep].cpu())
-            labels.append(units["labels"][keep].cpu())
-        every = gather_object(labels)
-        if not sum(map(len, every)):
-            raise ValueError("`calibrate_teacher` needs labelled rows that no model saw: pass an `eval_dataset`.")
-        return [torch.cat(gather_object(of_member)) for of_member in logits], torch.cat(every)
+            results.append(
+                {
+                    "temperature": member.temperature,
+                    "nll_before": negative_log_likelihood(member_logits, labels),
+                    "nll_after": negative_log_likelihood(member_logits, labels, member.temperature),
+                    "num_units": len(labels),
+                }
+            )
+        return results
 
 
-def _align(theirs: dict[int, str], config: PreTrainedConfig) -> list[int] | None:
+@torch.no_grad()
+def _labelled_logits(
+    members: list[BaseTeacher], batches: Iterable[dict[str, Tensor]], units: Units
+) -> tuple[list[Tensor], Tensor]:
+    """Return each teacher's logits on the labelled units of all processes, and the labels."""
+    logits: list[list[Tensor]] = [[] for _ in members]
+    labels: list[Tensor] = []
+    for batch in batches:
+        if "labels" not in batch:
+            break
+        for i, member in enumerate(members):
+            outputs, _, selected = units.select(member(batch), None, batch)
+            keep = selected[IS_UNIT] & units.problem_type.is_labelled(selected["labels"])
+            logits[i].append(outputs.logits[keep].cpu())
+        labels.append(selected["labels"][keep].cpu())
+    all_labels = gather_object(labels)
+    if not sum(map(len, all_labels)):
+        raise ValueError("`calibrate_teacher` needs labelled rows that no model was trained on: pass `eval_dataset`.")
+    return [torch.cat(gather_object(member_logits)) for member_logits in logits], torch.cat(all_labels)
+
+
+def _align(teacher_labels: Mapping[int, str], config: PreTrainedConfig) -> list[int] | None:
     """Return a teacher's class for each of the student's, and name the student's classes if they have no names."""
-    ours = id2label_of(config)
-    order = align_labels(theirs, ours)
+    student_labels = id2label_of(config)
+    order = align_labels(dict(teacher_labels), student_labels)
     if order is not None:
-        logger.warning_once(f"The teacher's classes are reordered by name to the student's: {ours}.")
-    elif are_placeholders(ours) and not are_placeholders(theirs):
-        config.id2label, config.label2id = theirs, {name: i for i, name in theirs.items()}
-        logger.warning_once(f"The student's labels had no names and take the teacher's, in its order: {theirs}.")
-    elif are_placeholders(theirs) and not are_placeholders(ours):
-        logger.warning_once(f"The teacher's labels have no names; its order is taken for the student's: {ours}.")
+        logger.warning_once(f"The teacher's classes are reordered by name to the student's: {student_labels}.")
+    elif are_placeholders(student_labels) and not are_placeholders(teacher_labels):
+        config.id2label = dict(teacher_labels)
+        config.label2id = {name: i for i, name in teacher_labels.items()}
+        logger.warning_once(
+            f"The student's labels have no names and get the teacher's, in its order: {dict(teacher_labels)}."
+        )
+    elif are_placeholders(teacher_labels) and not are_placeholders(student_labels):
+        logger.warning_once(f"The teacher's labels have no names; the student's order is assumed: {student_labels}.")
     return order

@@ -244,7 +244,7 @@ def test_a_loss_that_is_no_number_on_one_process_stops_both_with_its_rows(result
     first, second = results["stops"]["said"]
     assert first == second
     assert "is nan after step" in first
-    assert " of the training data set" in first
+    assert " of the training dataset" in first
 
 
 def test_only_the_first_process_writes_beside_its_random_state(four):

@@ -70,7 +70,7 @@ def run_case(name: str, objectives: dict, folder: Path, **changes) -> dict:
         "logs": [entry for entry in trainer.state.log_history if "loss" in entry],
         "evaluation": trainer.evaluate(),
         "learnt": weights_of(trainer) - start,
-        "computed": gather_object([[cache.num_computed for cache in trainer.teacher_caches]]),  # by each process
+        "computed": gather_object([[cache.num_computed for cache in trainer.teaching.caches]]),  # by each process
     }
 
 

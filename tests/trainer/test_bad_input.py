@@ -23,7 +23,7 @@ def _change_labels(dataset, value):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda d: {"train_dataset": d.select([])}, "training data set is empty"),
+        (lambda d: {"train_dataset": d.select([])}, "training dataset is empty"),
         (lambda d: {"train_dataset": _change_labels(d, 3)}, "Label 3 in row 5 .* out of range.*negative"),
         (lambda d: {"eval_dataset": _change_labels(d, -1)}, "Label -1 in row 5 .*marks rows without a label by -1"),
         (lambda d: {"train_dataset": d.remove_columns("input_ids")}, "no column `input_ids`"),

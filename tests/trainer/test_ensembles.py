@@ -154,7 +154,7 @@ def test_other_weights_and_fewer_teachers_compute_nothing_again(student, dataset
             teacher_cache_dir=str(tmp_path / "cache"),
         )  # fmt: skip
         assert torch.isfinite(logits_of(trainer, dataset)).all()
-        return [cache.num_computed for cache in trainer.teacher_caches]
+        return [cache.num_computed for cache in trainer.teaching.caches]
 
     assert computed(models) == [32, 32, 32]
     assert computed(TeacherEnsemble(models, WEIGHTS)) == [0, 0, 0]

@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 import hf_distill.utils.atomic as files
 from hf_distill import TeacherCache
-from hf_distill.training.checkpoints import SIGTERM_STATUS, as_flag, damaged_file, find_checkpoint
+from hf_distill.training.checkpoints import SIGTERM_STATUS, damaged_file, find_checkpoint, resolve_resume_flag
 
 SETTINGS = {
     "per_device_train_batch_size": 8, "save_strategy": "steps", "save_steps": 1, "optim": "adamw_torch",
@@ -69,7 +69,9 @@ def test_a_damaged_file_of_a_checkpoint_is_named_with_the_checkpoint_before(run,
     cut(run / "checkpoint-3" / "optimizer.pt")
     assert damaged_file(run / "checkpoint-4") == run / "checkpoint-4" / name
     for given in (True, str(run / "checkpoint-4")):
-        with pytest.raises(ValueError, match=f"checkpoint-4 is damaged: {name} is cut off.*checkpoint-2 is whole"):
+        with pytest.raises(
+            ValueError, match=f"checkpoint-4 is damaged: {name} is truncated.*checkpoint-2, which is complete"
+        ):
             find_checkpoint(given, str(run))
 
 
@@ -102,10 +104,10 @@ def test_a_run_that_is_done_takes_no_step_more_when_it_is_resumed(whole, models,
 
 
 def test_the_flag_means_the_start_where_there_is_no_checkpoint_yet(run, tmp_path):
-    assert as_flag("True", str(tmp_path / "absent")) is None
-    assert as_flag("true", str(run)) == str(run / "checkpoint-4")
-    assert as_flag("some/folder", str(run)) == "some/folder"
-    with pytest.raises(ValueError, match="There is no whole checkpoint"):
+    assert resolve_resume_flag("True", str(tmp_path / "absent")) is None
+    assert resolve_resume_flag("true", str(run)) == str(run / "checkpoint-4")
+    assert resolve_resume_flag("some/folder", str(run)) == "some/folder"
+    with pytest.raises(ValueError, match="There is no complete checkpoint"):
         find_checkpoint(True, str(tmp_path / "absent"))
     with pytest.raises(ValueError, match="There is no checkpoint"):
         find_checkpoint(str(tmp_path / "absent"), str(tmp_path))
@@ -157,7 +159,7 @@ def test_a_student_that_cannot_be_saved_leaves_the_older_one_whole(full_disk, ru
     trainer = make_trainer(*models, dataset, tokenizer, run, **SETTINGS)
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     full_disk()
-    with pytest.raises(OSError, match="The student cannot be written.*What was there is as it was"):
+    with pytest.raises(OSError, match="The student cannot be written.*The older files there are unchanged"):
         trainer.save_model()
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
     assert not list(run.rglob("_writing-*"))

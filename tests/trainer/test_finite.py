@@ -10,7 +10,7 @@ from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 from torch.nn import functional as F
 from transformers import BertForSequenceClassification
 
-from hf_distill.training.running import NotFinite, RunningMeans
+from hf_distill.training.running_means import NotFinite, RunningMeans
 
 CPU = torch.device("cpu")
 
@@ -77,7 +77,7 @@ def test_tokens_are_found_by_their_row_and_rows_without_numbers_too():
 
 
 def test_what_is_kept_does_not_grow_and_the_first_is_never_lost(monkeypatch):
-    monkeypatch.setattr("hf_distill.training.running._MOST_KEPT", 30)
+    monkeypatch.setattr("hf_distill.training.running_means._MOST_KEPT", 30)
     means, ones = RunningMeans(["kl"], CPU), torch.ones(4)
     for step in range(1, 60):
         values = torch.where(torch.arange(4) == 2, math.inf, ones) if step in (17, 40) else ones
@@ -103,7 +103,7 @@ def test_a_row_that_the_teacher_cannot_score_is_named(models, rare, tmp_path, va
     student, teacher = models
     rows, token = rare
     message = stopped(student, overflowing(teacher, token, value=value), rows, tmp_path)
-    assert "The teacher gives NaN, +inf or no finite logit for row 5 of the training data set" in message
+    assert "The teacher gives NaN, +inf or no finite logit for row 5 of the training dataset" in message
     assert "after step 2" in message
     assert "`loss_kl`" in message
 
@@ -116,7 +116,7 @@ def test_a_row_without_a_finite_logit_of_the_teacher_is_named(models, rare, toke
     settings = {**unset, "objectives": objectives, "per_device_train_batch_size": 4}
     teacher = overflowing(teacher, token, value=-math.inf, columns=slice(None))
     trainer = make_trainer(student, teacher, rows, tokenizer, tmp_path, **settings)
-    message = f"{term}: class 0 of row 1 has the logit -inf for the teacher.* of this batch is row 5 of the data set"
+    message = f"{term}: class 0 of row 1 has the logit -inf for the teacher.* of this batch is row 5 of the dataset"
     with pytest.raises(ValueError, match=message):
         trainer.train()
 
@@ -125,8 +125,8 @@ def test_a_student_of_nan_is_told_by_all_rows_of_the_batch(models, rare, tmp_pat
     student, teacher = copy.deepcopy(models[0]), models[1]
     student.classifier.bias.data[0] = math.nan
     message = stopped(student, teacher, rare[0], tmp_path)
-    assert message.startswith("`loss_kl` is nan after step 1 for rows 0, 1, 2, 3 of the training data set, all 4")
-    assert "weights of the student" in message
+    assert message.startswith("`loss_kl` is nan after step 1 for rows 0, 1, 2, 3 of the training dataset, all 4")
+    assert "student's weights" in message
 
 
 def test_a_label_that_makes_the_loss_infinite_is_named(tokenizer, tmp_path):
@@ -135,7 +135,7 @@ def test_a_label_that_makes_the_loss_infinite_is_named(tokenizer, tmp_path):
     rows = tiny_dataset(tokenizer, 16).remove_columns("labels").add_column("labels", targets)
     student, teacher = (tiny_model(n, num_labels=1, seed=n, problem_type="regression") for n in (1, 2))
     message = stopped(student, teacher, rows, tmp_path, temperature=None)
-    assert message.startswith("`loss_ce` is inf after step 2 for row 6 of the training data set; the other rows")
+    assert message.startswith("`loss_ce` is inf after step 2 for row 6 of the training dataset; the other rows")
 
 
 def test_the_number_of_a_row_is_right_whatever_the_order(models, rare, tmp_path):
@@ -143,7 +143,7 @@ def test_the_number_of_a_row_is_right_whatever_the_order(models, rare, tmp_path)
     rows, token = rare
     changes = {"train_sampling_strategy": "random", "per_device_train_batch_size": 16}
     message = stopped(student, overflowing(teacher, token), rows, tmp_path, **changes)
-    assert "for rows 5, 12 of the training data set" in message
+    assert "for rows 5, 12 of the training dataset" in message
 
 
 def test_no_checkpoint_is_written_behind_a_loss_that_is_no_number(models, rare, tmp_path):
@@ -164,7 +164,7 @@ def test_an_evaluation_names_its_rows_too(models, rare, tokenizer, tmp_path):
     student, teacher = models
     rows, token = rare
     trainer = make_trainer(student, overflowing(teacher, token), rows, tokenizer, tmp_path)
-    with pytest.raises(FloatingPointError, match="no finite logit for row 5 of the evaluation data set"):
+    with pytest.raises(FloatingPointError, match="no finite logit for row 5 of the evaluation dataset"):
         trainer.evaluate()
 
 

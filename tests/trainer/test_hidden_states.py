@@ -180,7 +180,7 @@ def test_hidden_states_need_a_live_teacher(models, dataset, tokenizer, tmp_path)
 
 
 def test_a_missing_column_of_states_is_named(models, dataset, tokenizer, tmp_path):
-    with pytest.raises(ValueError, match="no data set has a column `teacher_cls_states`"):
+    with pytest.raises(ValueError, match="no dataset has a column `teacher_cls_states`"):
         make_trainer(models[0], None, dataset, tokenizer, tmp_path, objectives={"pkd": 1.0}, **UNSET)
 
 

@@ -261,7 +261,7 @@ def test_a_teacher_worse_than_the_student_is_reported_once(
         answers = better(**batch_of(dataset, tokenizer)).logits.argmax(-1).tolist()
     rows = dataset.remove_columns("labels").add_column("labels", answers)
     trainer = make_trainer(student, teacher, concatenate_datasets([rows] * 4), tokenizer, tmp_path)
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.running"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.guards"):
         trainer.evaluate()
         trainer.evaluate()
     assert caplog.text.count("THE TEACHER IS WORSE THAN THE STUDENT") == int(is_worse)

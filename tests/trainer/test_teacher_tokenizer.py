@@ -71,7 +71,7 @@ def test_live_and_cached_train_alike_and_the_cache_is_found_again(student, datas
                per_device_train_batch_size=8, cache_teacher_outputs=cached, teacher_cache_dir=str(tmp_path / "cache"))
         for cached in (False, True, True)
     )  # fmt: skip
-    assert (cached.teacher_caches[0].num_computed, again.teacher_caches[0].num_computed) == (32, 0)
+    assert (cached.teaching.caches[0].num_computed, again.teaching.caches[0].num_computed) == (32, 0)
     for trainer in (live, cached):
         trainer.train()
     for a, b in zip(live.state.log_history, cached.state.log_history, strict=True):

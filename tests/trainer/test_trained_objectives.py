@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from invariance import make_trainer, relative_difference
+from invariance import make_args, make_trainer, relative_difference
 from tiny import tiny_model
 from transformers import AutoModelForSequenceClassification, TrainerCallback
 
@@ -107,7 +107,7 @@ def test_projections_join_an_optimiser_that_is_passed_and_no_schedule(pair, rows
     for a, b in zip(before, trainer.distillation_loss.parameters(), strict=True):
         assert not torch.equal(a, b)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
-    with pytest.raises(ValueError, match=r"has a schedule already. Pass `optimizers=\(optimizer, None\)`"):
+    with pytest.raises(ValueError, match=r"already has a schedule. Pass `optimizers=\(optimizer, None\)`"):
         DistillationTrainer(student, pair[1], args, **common, optimizers=(optimizer, schedule))
 
 
@@ -164,7 +164,7 @@ def test_a_checkpoint_is_pushed_without_projections(pair, rows, tokenizer, tmp_p
     checkpoint, pushed = tmp_path / "checkpoint-1", tmp_path / "pushed"
     pushed.mkdir()
     trainer.args.output_dir = str(pushed)
-    trainer.push_in_progress, trainer._upload = None, lambda *args: None
+    trainer.push_in_progress, trainer.recorder.upload = None, lambda *args: None
     trainer._push_from_checkpoint(str(checkpoint))
     assert (checkpoint / OBJECTIVES_NAME).exists()
     assert "model.safetensors" in {path.name for path in pushed.iterdir()}
@@ -220,3 +220,31 @@ def test_mixed_precision_trains_projections_too(pair, rows, tokenizer, tmp_path)
     _, (plain,) = train(pair, rows, tokenizer, tmp_path)
     _, (mixed,) = train(pair, rows, tokenizer, tmp_path, bf16=True)
     assert relative_difference(mixed, plain) < 5e-2
+
+
+def test_a_search_with_model_init_trains_new_projections_in_every_trial(pair, rows, tokenizer, tmp_path):
+    student, teacher = pair
+    seen = []
+
+    class Spy(TrainerCallback):
+        def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
+            trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            projections = list(trainer.distillation_loss.parameters())
+            seen.append((args.learning_rate, trained >= set(map(id, projections)), projections[0].detach().clone()))
+
+        def on_train_end(self, args, state, control, **kwargs):
+            moved = not torch.equal(seen[-1][2], next(trainer.distillation_loss.parameters()))
+            seen[-1] = (*seen[-1], moved)
+
+    trainer = DistillationTrainer(
+        model_init=lambda trial=None: copy.deepcopy(student), teacher_model=teacher,
+        args=make_args(tmp_path, **UNSET, objectives={"kl": 1.0, "hidden_mse": 1.0}, max_steps=1),
+        train_dataset=rows, eval_dataset=rows, processing_class=tokenizer, callbacks=[Spy()],
+    )  # fmt: skip
+    trainer.hyperparameter_search(
+        hp_space=lambda trial: {"learning_rate": trial.suggest_float("learning_rate", 0.01, 0.1)},
+        compute_objective=lambda metrics: metrics["eval_loss"], n_trials=2, direction="minimize", backend="optuna",
+    )  # fmt: skip
+    assert len({rate for rate, *_ in seen}) == 2
+    assert all(is_trained and moved for _, is_trained, _, moved in seen)
+    assert torch.equal(seen[0][2], seen[1][2])  # each trial starts from the same projections

@@ -207,7 +207,7 @@ def test_a_teacher_at_chance_is_reported(dataset, tokenizer, tmp_path, caplog):
     with torch.no_grad():
         teacher.classifier.weight.zero_()
     trainer = make_trainer(tiny_model(), teacher, many, tokenizer, tmp_path)
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.running"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.guards"):
         trainer.evaluate()
     assert "THE TEACHER IS AT CHANCE" in caplog.text
 
@@ -235,7 +235,7 @@ def test_stored_logits_at_chance_are_reported_before_the_first_step(tokenizer, t
     )  # fmt: skip
     with (
         caplog.at_level("WARNING"),
-        visible_to_caplog("hf_distill.training.running"),
+        visible_to_caplog("hf_distill.training.guards"),
         pytest.raises(KeyboardInterrupt),
     ):
         trainer.train()
@@ -254,7 +254,7 @@ def test_a_live_teacher_at_chance_is_reported_once_a_thousand_rows_were_seen(tok
         tiny_model(), bad_teacher(), many, tokenizer, tmp_path, callbacks=[Note()], logging_steps=100, max_steps=19,
         per_device_train_batch_size=60,
     )  # fmt: skip
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.running"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.guards"):
         trainer.train()
     assert steps == [False] * 17 + [True] * 2  # 60 rows a step
 
@@ -265,7 +265,7 @@ def test_a_good_teacher_is_not_reported_as_at_chance(tokenizer, tmp_path, caplog
     trainer = make_trainer(tiny_model(), teacher, many, tokenizer, tmp_path)
     right = torch.eye(3)[torch.tensor(many["labels"][:])] * 5
     cached = make_trainer(tiny_model(), None, many.add_column("teacher_logits", right.tolist()), tokenizer, tmp_path)
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.running"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.guards"):
         cached.evaluate()
     assert "AT CHANCE" not in caplog.text
     del trainer

@@ -218,10 +218,10 @@ def test_training_through_the_cache_is_training_with_the_live_teacher(tmp_path, 
     for a, b in zip(live.state.log_history, cached.state.log_history, strict=True):
         for name in ("loss", "loss_kl", "loss_ce"):
             assert a.get(name, 0.0) == pytest.approx(b.get(name, 0.0), rel=1e-5)
-    assert cached.teacher_caches[0].num_computed == 32  # training and evaluation rows are the same
+    assert cached.teaching.caches[0].num_computed == 32  # training and evaluation rows are the same
     unseen = tiny_dataset(tokenizer, 9, seed=123)
     assert cached.evaluate(unseen)["eval_loss"] == pytest.approx(live.evaluate(unseen)["eval_loss"], rel=1e-5)
-    assert cached.teacher_caches[0].num_computed == 41
+    assert cached.teaching.caches[0].num_computed == 41
     assert cached.distillation_record()["teacher"]["num_hidden_layers"] == 4
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from hf_distill.training.running import ChanceGuard, RunningMeans
+from hf_distill.training.guards import ChanceGuard
+from hf_distill.training.running_means import RunningMeans
 
 CPU = torch.device("cpu")
 WARNING = "THE TEACHER IS AT CHANCE"
@@ -27,7 +28,7 @@ def warnings():
         def emit(self, record):
             messages.append(record.getMessage())
 
-    logger, handler = logging.getLogger("hf_distill.training.running"), Collect()
+    logger, handler = logging.getLogger("hf_distill.training.guards"), Collect()
     logger.addHandler(handler)
     yield messages
     logger.removeHandler(handler)
@@ -129,7 +130,7 @@ def test_the_warning_says_what_the_teacher_and_what_the_commonest_label_get(acce
     guard_after(accelerator, 40, [0] * 40 + [1] * 60)
     assert len(warnings) == 1
     assert WARNING in warnings[0]
-    assert "it gets 40.0% of 100 labelled rows right, and always answering 'yes' gets 60.0%" in warnings[0]
+    assert "it gets 40.0% of 100 labelled rows right, and always predicting 'yes' gets 60.0%" in warnings[0]
 
 
 @pytest.mark.parametrize(
