@@ -27,14 +27,14 @@ from hf_distill.hub.card.files import find_licence
 from hf_distill.hub.upload import explain
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.teachers import BaseTeacher, TeacherEnsemble
-from hf_distill.training.baseline import baseline_arguments
+from hf_distill.training.baseline import CallbackCopies, baseline_arguments, check_same_class
 from hf_distill.training.checkpoints import (
     complete_checkpoint,
     find_checkpoint,
     resolve_resume_flag,
     saving_on_sigterm,
 )
-from hf_distill.training.checks import check_arguments, check_dataset, check_searched, labelled_rows
+from hf_distill.training.checks import check_arguments, check_dataset, check_searched, check_student, labelled_rows
 from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
 from hf_distill.training.guards import EarlyTeacherCheck
 from hf_distill.training.launch import check_launch
@@ -118,9 +118,9 @@ class DistillationTrainer(Trainer):
         **trainer_kwargs: Any,
     ) -> None:
         args = args or DistillationTrainingArguments("tmp_trainer")
-        check_arguments(args, model, teacher_model, objectives, compute_loss_func)
+        check_arguments(args, objectives, compute_loss_func)
         check_launch(args, has_teacher=teacher_model is not None)
-        self._objectives = objectives
+        self._objectives, self._teacher_model = objectives, teacher_model
         loss, tokenizer = self._build_loss(args), trainer_kwargs.get("processing_class")
         text_columns = None if teacher_text_columns is None else list(teacher_text_columns)
         context = TeacherContext(args, tokenizer, text_columns, loss.teacher_reads)
@@ -129,6 +129,10 @@ class DistillationTrainer(Trainer):
         self.record: dict[str, Any] = {}
         self.search_objective = SearchObjective(has_metrics=compute_metrics is not None)
         self._is_constructed = self._has_default_objective = False
+        self._callback_copies = CallbackCopies(
+            trainer_kwargs.get("callbacks") or [], shared=[self, model, teacher_model, train_dataset, eval_dataset]
+        )
+        self._has_given_optimizer = any(trainer_kwargs.get("optimizers") or ())
         super().__init__(
             model=model,
             args=args,
@@ -145,8 +149,8 @@ class DistillationTrainer(Trainer):
             side = getattr(self.processing_class, "padding_side", "right")
             self.data_collator = TokenCollator(self.data_collator, side)
         self._check_datasets()
-        self.train_dataset = self.teaching.add_columns(self.train_dataset)
-        self.eval_dataset = self.teaching.add_columns(self.eval_dataset)
+        self.train_dataset = self.teaching.prepare(self.train_dataset)
+        self.eval_dataset = self.teaching.prepare(self.eval_dataset)
         self.data_collator = self.teaching.wrap_collator(self.data_collator)
         if args.calibrate_teacher:
             self._calibrate_teacher()
@@ -177,6 +181,7 @@ class DistillationTrainer(Trainer):
 
         Construction calls it, and so do `model_init` and the trials of a search, which make these anew.
         """
+        check_student(student, self._teacher_model, self.is_deepspeed_enabled or self.is_fsdp_enabled)
         problem_type = self.teaching.match(student)
         self.teaching.request(loss.teacher_reads)
         prepare_to_show(student, loss.student_reads, "student")
@@ -338,8 +343,8 @@ class DistillationTrainer(Trainer):
         """Train the same student without the teacher, which measures how much the teacher helped; call after `train`.
 
         The baseline minimizes the hard loss alone on the labelled rows, for as many optimizer steps as the distilled
-        student took, with the same seed and the same rule for its checkpoint, into `<output_dir>/baseline`. Its
-        metrics enter the record.
+        student took, with the same seed, optimizer settings, callbacks and rule for its checkpoint, into
+        `<output_dir>/baseline`. Its metrics enter the record.
 
         Args:
             student: A copy of the student as it was before `train`.
@@ -348,19 +353,29 @@ class DistillationTrainer(Trainer):
             The baseline's Trainer; its `model` is the baseline.
 
         Raises:
-            ValueError: if `train` has not run, or no row has a label.
+            ValueError: if `train` has not run, no row has a label, or optimizer, callbacks or class of this Trainer
+                cannot be used again.
         """
-        args = baseline_arguments(self.args, self.state)
-        baseline = DistillationTrainer(
-            student,
-            args=args,
-            train_dataset=labelled_rows(self.train_dataset, self.problem_type),
-            eval_dataset=self.eval_dataset,
-            processing_class=self.processing_class,
-            data_collator=self.data_collator,
-            compute_metrics=self.compute_metrics,
-            preprocess_logits_for_metrics=self.preprocess_logits_for_metrics,
-        )
+        args = baseline_arguments(self.args, self.state, self.distillation_loss)
+        if self._has_given_optimizer:
+            raise ValueError(
+                "The baseline needs an optimizer of its own, and `optimizers` was passed. Pass "
+                "`optimizer_cls_and_kwargs`, or set `optim` and `lr_scheduler_type`."
+            )
+        arguments: dict[str, Any] = {
+            "model": student,
+            "args": args,
+            "train_dataset": labelled_rows(self.train_dataset, self.problem_type),
+            "eval_dataset": self.eval_dataset,
+            "processing_class": self.processing_class,
+            "data_collator": self.data_collator,
+            "compute_metrics": self.compute_metrics,
+            "preprocess_logits_for_metrics": self.preprocess_logits_for_metrics,
+            "optimizer_cls_and_kwargs": self.optimizer_cls_and_kwargs,
+            "callbacks": self._callback_copies.take(),
+        }
+        check_same_class(type(self), list(arguments))
+        baseline = type(self)(**arguments)
         flag = self.args.resume_from_checkpoint
         resumes = flag in ("True", "true")
         baseline.train(resume_from_checkpoint=resolve_resume_flag(flag, str(args.output_dir)) if resumes else None)
@@ -407,9 +422,14 @@ class DistillationTrainer(Trainer):
         return loader
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Return the loader of an evaluation set; a set that is new to the teachers gets their columns first."""
-        is_new = self.teaching.needs_columns(eval_dataset)
-        return super().get_eval_dataloader(self.teaching.add_columns(eval_dataset) if is_new else eval_dataset)
+        """Return the loader of an evaluation set; a new set gets the columns that the teachers read first."""
+        is_new = isinstance(eval_dataset, datasets.Dataset)
+        return super().get_eval_dataloader(self.teaching.prepare(eval_dataset) if is_new else eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
+        """Return the loader of rows to predict; a new set gets the columns that the teachers read first."""
+        is_new = isinstance(test_dataset, datasets.Dataset)
+        return super().get_test_dataloader(self.teaching.prepare(test_dataset) if is_new else test_dataset)
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device

@@ -15,6 +15,9 @@ from hf_distill.cache.fingerprint import fingerprint
 from hf_distill.cache.kept import Kept
 from hf_distill.cache.output_cache import OutputCache, default_cache_dir, unusable_row
 from hf_distill.cache.rows import batches_by_length, hash_rows
+from hf_distill.classifiers.label_maps import id2label_of
+from hf_distill.classifiers.label_order import name_teacher_logits
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.placement import move
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.record import describe_model
@@ -90,6 +93,9 @@ class TeacherCache(OutputCache):
             ValueError: if the data set has no `input_ids`.
         """
         labelled = super().label(dataset)
+        if self.kept.column == TEACHER_LOGITS and self.problem_type.has_label_names:
+            id2label = id2label_of(self.config)
+            labelled = name_teacher_logits(labelled, [id2label[i] for i in range(len(id2label))])
         self._loaded = None  # what we loaded goes; it is loaded again if rows come that no run has computed
         return labelled
 

@@ -1,5 +1,6 @@
 """Data: the GLUE tasks, any data set with text and label columns, and the metrics to compare models by."""
 
+from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.data.files import load_text_dataset, load_transfer_text, unlabelled_task
 from hf_distill.data.glue import GLUE_TASKS, load_task
 from hf_distill.data.labelled import read_teacher, with_teacher_logits, write_labelled
@@ -31,6 +32,7 @@ __all__ = [
     "load_transfer_text",
     "mask_once",
     "mix_sources",
+    "name_teacher_logits",
     "out_of_domain_share",
     "read_teacher",
     "select_by_teacher",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from accelerate import PartialState
 from datasets import Dataset, List, Value, concatenate_datasets
 
@@ -258,6 +259,11 @@ class TeacherCollator:
         for prefix, names in own.items():
             if names:
                 theirs = [{name: row[prefix + name] for name in names} for row in rows]
-                padded = self.tokenizers[prefix].pad(theirs, return_tensors="pt")
+                tokenizer = self.tokenizers[prefix]
+                padded = tokenizer.pad(theirs, return_tensors="pt")
                 batch.update({prefix + name: values for name, values in padded.items()})
+                if tokenizer.padding_side == "left" and (positions := batch.get(f"{prefix}positions")) is not None:
+                    length = padded["input_ids"].shape[1]
+                    shift = torch.tensor([[length - len(row[f"{prefix}input_ids"])] for row in rows])
+                    batch[f"{prefix}positions"] = torch.where(positions >= 0, positions + shift, positions)
         return batch

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
+from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 
 KINDS = ("probabilities", "logits")
@@ -57,7 +58,7 @@ def soft_labels(
     others = [name for name in dataset.column_names if name not in (column, TEACHER_LOGITS)]
     features = Features({name: dataset.features[name] for name in others})
     features[TEACHER_LOGITS] = List(Value("float32"), length=len(label_names))
-    return dataset.with_format(None).map(
+    labelled = dataset.with_format(None).map(
         _to_logits,
         batched=True,
         with_indices=True,
@@ -73,6 +74,7 @@ def soft_labels(
         },
         desc="Reading soft labels",
     )
+    return name_teacher_logits(labelled, label_names)
 
 
 def _places(source: Sequence[str], target: Sequence[str]) -> list[int]:

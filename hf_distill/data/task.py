@@ -14,6 +14,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from hf_distill.classifiers.label_maps import match_labels
+from hf_distill.classifiers.label_order import name_teacher_logits, teacher_label_names
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type, without_adapter
 from hf_distill.data.metrics import logits_of
@@ -133,7 +134,7 @@ class Task:
             (words,), model_ids = self.text_columns, self._model_ids(label2id)
             return tokenize_words(dataset, tokenizer, words, labels_column, max_length, keep_text, model_ids)
         kept = {TEACHER_LOGITS, *(self.text_columns if keep_text else ())}
-        return dataset.map(
+        tokenized = dataset.map(
             _encode,
             batched=True,
             remove_columns=[name for name in dataset.column_names if name not in kept],
@@ -149,6 +150,9 @@ class Task:
             },
             desc="Tokenizing",
         )
+        if TEACHER_LOGITS in tokenized.column_names and teacher_label_names(tokenized) is None and self.label_names:
+            tokenized = name_teacher_logits(tokenized, self.label_names)
+        return tokenized
 
     def model_labels(self, dataset: Dataset, label2id: Mapping[str, int] | None) -> list[Any]:
         """Return what `dataset` has as `label`, in the model's order of classes: ids, or a number for every class.

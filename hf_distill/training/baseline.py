@@ -1,30 +1,106 @@
-"""The same student trained without its teacher: what its Trainer's arguments are."""
+"""The same student trained without its teacher: what its Trainer is given."""
 
+import copy
+import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerState
+from transformers import TrainerCallback, TrainerState
 
+from hf_distill.objectives import DistillationLoss
 from hf_distill.training_args import DistillationTrainingArguments
 
 
-def baseline_arguments(args: DistillationTrainingArguments, state: TrainerState) -> DistillationTrainingArguments:
+def baseline_arguments(
+    args: DistillationTrainingArguments, state: TrainerState, loss: DistillationLoss
+) -> DistillationTrainingArguments:
     """Return the arguments of a baseline that takes as many optimizer steps as the distilled student did.
 
     Args:
         args: The arguments of the distillation.
         state: The state of the Trainer after it.
+        loss: The loss of the distillation; label smoothing and class weights of its hard term are kept.
 
     Raises:
-        ValueError: if nothing was trained yet, or the loss has no hard term.
+        ValueError: if nothing was trained yet, or the best checkpoint is chosen by what needs a teacher.
     """
     if state.global_step == 0 or not state.epoch:
         raise ValueError("Call `train` first: the baseline takes as many optimizer steps as the student did.")
     args.check_baseline()
-    changes: dict[str, Any] = {"max_steps": state.global_step}
+    hard_term = {**loss.spec().get("ce", {"label_smoothing": args.label_smoothing_factor}), "weight": 1.0}
+    changes: dict[str, Any] = {"max_steps": state.global_step, "objectives": {"ce": hard_term}}
+    changes["label_smoothing_factor"] = 0.0  # the term has it
     steps_per_epoch = max(1, round(state.global_step / state.epoch))
     # The baseline's epochs are shorter. Evaluated as often as the student, it has as many checkpoints to choose from.
     for name, strategy in (("eval", args.eval_strategy), ("save", args.save_strategy)):
         if strategy == "epoch":
             changes |= {f"{name}_strategy": "steps", f"{name}_steps": steps_per_epoch}
     return args.without_teacher(str(Path(str(args.output_dir), "baseline")), **changes)
+
+
+def check_same_class(trainer_class: type, arguments: Sequence[str]) -> None:
+    """Refuse a subclass of the Trainer that a baseline cannot be made with.
+
+    Args:
+        trainer_class: The class of the distillation's Trainer.
+        arguments: Names of the arguments that the baseline's Trainer is given.
+
+    Raises:
+        ValueError: if the constructor does not take one of them, or needs others.
+    """
+    parameters = inspect.signature(trainer_class).parameters
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    required = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    ]
+    if missing := sorted(set(required) - set(arguments)):
+        raise ValueError(
+            f"A baseline cannot be made with {trainer_class.__name__}: its constructor needs {', '.join(missing)}. "
+            "Give these a default, or train the baseline with the class itself."
+        )
+    if not takes_any and (refused := sorted(set(arguments) - parameters.keys())):
+        raise ValueError(
+            f"A baseline cannot be made with {trainer_class.__name__}: its constructor does not take "
+            f"{', '.join(refused)}. Let it pass keyword arguments on to DistillationTrainer."
+        )
+
+
+class CallbackCopies:
+    """Copies of the user's callbacks as they were before training, for a baseline that starts as the student did.
+
+    Args:
+        callbacks: The user's callbacks; classes stand for instances.
+        shared: Models, datasets and the like, which a callback can hold and its copy shares.
+    """
+
+    def __init__(
+        self, callbacks: Sequence[TrainerCallback | type[TrainerCallback]], shared: Sequence[object] = ()
+    ) -> None:
+        self._shared = list(shared)
+        self._copies: list[Any] = []
+        self._uncopied: list[str] = []
+        for callback in callbacks:
+            try:
+                self._copies.append(self._copy(callback))
+            except Exception:  # of any kind: an open file or a connection, for instance
+                self._uncopied.append(type(callback).__name__)
+
+    def take(self) -> list[Any]:
+        """Return the copies.
+
+        Raises:
+            ValueError: if a callback cannot be copied.
+        """
+        if self._uncopied:
+            raise ValueError(
+                f"The baseline needs a copy of each callback, and {', '.join(self._uncopied)} cannot be copied. Give "
+                "it a `__deepcopy__` method."
+            )
+        return [self._copy(callback) for callback in self._copies]
+
+    def _copy(self, callback: Any) -> Any:
+        return copy.deepcopy(callback, {id(value): value for value in self._shared})

@@ -7,14 +7,16 @@ import datasets
 import numpy as np
 import pyarrow.compute as pc
 import torch
+from torch import nn
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS, WORD_STARTS
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.functional import IGNORE_INDEX
+from hf_distill.teachers import TeacherEnsemble
 from hf_distill.training_args import DistillationTrainingArguments
 
 
-def check_arguments(args: Any, model: Any, teacher_model: Any, objectives: Any, compute_loss_func: Any) -> None:
+def check_arguments(args: Any, objectives: Any, compute_loss_func: Any) -> None:
     """Refuse arguments of the Trainer that would be ignored or give wrong results.
 
     Raises:
@@ -32,10 +34,50 @@ def check_arguments(args: Any, model: Any, teacher_model: Any, objectives: Any, 
         raise ValueError(f"`label_names` is {args.label_names}; the labels must be in a column `labels`. Rename it.")
     if compute_loss_func is not None:
         raise ValueError("`compute_loss_func` would replace the distillation loss. Pass `objectives` instead.")
-    if model is not None and model is teacher_model:
-        raise ValueError("`model` and `teacher_model` are one object. Make a student with `create_student`.")
-    if objectives is not None:
-        args.check_no_loss_arguments("The Trainer's `objectives`")
+    if objectives is None:
+        return
+    args.check_no_loss_arguments("The Trainer's `objectives`")
+    if args.objectives is not None:
+        raise ValueError("`objectives` are given to the Trainer and in `args.objectives`. Remove one of them.")
+    if args.label_smoothing_factor:
+        raise ValueError(
+            "`label_smoothing_factor` is set, and the Trainer's `objectives` define the hard loss. Set it there: "
+            '`{"ce": {"label_smoothing": ...}}`.'
+        )
+
+
+def check_student(student: nn.Module, teacher_model: Any, is_sharded: bool) -> None:
+    """Refuse a student that shares parameters with a teacher, or that would train in 16-bit weights.
+
+    Args:
+        student: The student.
+        teacher_model: What was passed as `teacher_model`.
+        is_sharded: Whether DeepSpeed or FSDP trains the student; they keep 32-bit copies of 16-bit weights.
+
+    Raises:
+        ValueError: in either case.
+    """
+    names = {id(parameter): name for name, parameter in student.named_parameters()}
+    given = teacher_model.teachers if isinstance(teacher_model, TeacherEnsemble) else teacher_model
+    for teacher in given if isinstance(given, list | tuple) else [given]:
+        if not isinstance(teacher, nn.Module):
+            continue
+        if shared := [names[id(parameter)] for parameter in teacher.parameters() if id(parameter) in names]:
+            raise ValueError(
+                f"Student and teacher share {len(shared)} parameters, {shared[0]} for instance: training the student "
+                "would change the teacher, and freezing the teacher would freeze the student. Copy one of them "
+                "(`copy.deepcopy`), or make the student with `create_student`."
+            )
+    low = [name for name, parameter in student.named_parameters() if parameter.requires_grad and _is_16_bit(parameter)]
+    if low and not is_sharded:
+        raise ValueError(
+            f"{len(low)} trainable weights of the student are 16-bit, {low[0]} for instance: most updates would be "
+            "rounded away. Load the student with `dtype=torch.float32`, and set `bf16=True` for mixed precision."
+        )
+
+
+def _is_16_bit(parameter: nn.Parameter) -> bool:
+    return parameter.dtype in (torch.bfloat16, torch.float16)
 
 
 def check_searched(names: Iterable[str], objectives: Any, args: DistillationTrainingArguments) -> None:

@@ -13,12 +13,13 @@ from transformers.utils import logging
 
 from hf_distill.cache import OutputCache
 from hf_distill.classifiers.label_maps import align_labels, are_placeholders, id2label_of
+from hf_distill.classifiers.label_order import name_teacher_logits, teacher_label_names
 from hf_distill.classifiers.outputs import COLUMNS, IS_UNIT, TEACHER_CLS_STATES, TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.data.retokenize import TeacherCollator
 from hf_distill.teachers import BaseTeacher, CachedTeacher, EnsembleTeacher, TeacherEnsemble
 from hf_distill.teachers.calibration import HIGHEST, LOWEST, calibrate_temperature, negative_log_likelihood
-from hf_distill.training.sources import Source, TeacherContext, make_sources
+from hf_distill.training.sources import Source, TeacherContext, make_sources, with_column
 from hf_distill.training.units import Units
 
 logger = logging.get_logger(__name__)
@@ -44,6 +45,7 @@ class Teaching:
         self.sources: list[Source] = []
         self.description: dict[str, Any] | None = None
         self._has_given_temperatures = False
+        self._prepared: set[str] = set()  # fingerprints of datasets
         if teacher_model is None:
             return
         self.sources, ensemble = make_sources(teacher_model, tokenizer, context)
@@ -124,29 +126,57 @@ class Teaching:
         """The columns that the teacher reads if they are there."""
         return self.teacher.columns if self.teacher is not None else frozenset()
 
-    def needs_columns(self, dataset: Any) -> bool:
-        """Whether a dataset lacks columns that [`Teaching.add_columns`] would add."""
-        added = frozenset[str]().union(*(source.added_columns for source in self.sources))
-        return isinstance(dataset, datasets.Dataset) and not added <= set(dataset.column_names)
+    def prepare(self, dataset: Any) -> Any:
+        """Make the columns that the teachers read, whatever columns of these names a dataset has.
 
-    def add_columns(self, dataset: Any) -> Any:
-        """Add the columns that the teachers read to a dataset, or to each of a dict of datasets.
+        A column `teacher_logits` that is used as it is, because there is no other teacher, is put into the student's
+        order of the classes.
+
+        Args:
+            dataset: A dataset, a dict of datasets or None. A dataset that was prepared before is returned unchanged.
 
         Raises:
             TypeError: if a teacher needs columns, and the dataset is not a `datasets.Dataset`.
+            ValueError: if `teacher_logits` does not say its order of the classes, or has other classes.
         """
         if isinstance(dataset, dict):
-            return {name: self.add_columns(rows) for name, rows in dataset.items()}
+            return {name: self.prepare(rows) for name, rows in dataset.items()}
         sources = [source for source in self.sources if source.added_columns]
-        if not sources or dataset is None:
-            return dataset
         if not isinstance(dataset, datasets.Dataset):
-            why = "`cache_teacher_outputs`" if self.context.args.cache_teacher_outputs else "This teacher"
-            raise TypeError(f"{why} needs a `datasets.Dataset`, got {type(dataset).__name__}.")
-        dataset = dataset.with_format(None)
-        for source in sources:
-            dataset = source.prepare(dataset)
+            if sources and dataset is not None:
+                why = "`cache_teacher_outputs`" if self.context.args.cache_teacher_outputs else "This teacher"
+                raise TypeError(f"{why} needs a `datasets.Dataset`, got {type(dataset).__name__}.")
+            return dataset
+        if dataset._fingerprint in self._prepared:
+            return dataset
+        if sources:
+            dataset = dataset.with_format(None)
+            for source in sources:
+                dataset = source.prepare(dataset)
+        elif not self.sources and "logits" in self.reads and TEACHER_LOGITS in dataset.column_names:
+            dataset = self._in_student_order(dataset)
+        self._prepared.add(dataset._fingerprint)
         return dataset
+
+    def _in_student_order(self, dataset: datasets.Dataset) -> datasets.Dataset:
+        """Return the dataset with `teacher_logits` in the student's order of the classes."""
+        student_labels = id2label_of(self._student_config)
+        names = teacher_label_names(dataset)
+        if names is None and are_placeholders(student_labels):
+            return dataset
+        if names is None:
+            raise ValueError(
+                f"The column `{TEACHER_LOGITS}` does not say which class each of its numbers belongs to. If they are "
+                "in the student's order, pass `hf_distill.data.name_teacher_logits(dataset, "
+                f"{list(student_labels.values())})`; if not, the names in the order of the numbers."
+            )
+        order = _align(dict(enumerate(names)), self._student_config)
+        if order is None:
+            return dataset
+        logits = dataset.select_columns([TEACHER_LOGITS]).with_format("numpy")
+        reordered = logits.map(_reorder, batched=True, fn_kwargs={"order": order}).with_format(None)
+        dataset = with_column(dataset, reordered, TEACHER_LOGITS)
+        return name_teacher_logits(dataset, [names[i] for i in order])
 
     def wrap_collator(self, collator: Any) -> Any:
         """Return a collator that also pads the token ids of teachers with their own tokenizers."""
@@ -180,7 +210,7 @@ class Teaching:
         Raises:
             ValueError: if the problem types or the label names differ.
         """
-        problem_type = resolve_problem_type(student)
+        problem_type, self._student_config = resolve_problem_type(student), student.config
         if isinstance(self.teacher, EnsembleTeacher):
             self.teacher.bind(problem_type)
         for source in self.sources:
@@ -267,6 +297,10 @@ def _labelled_logits(
     if not sum(map(len, all_labels)):
         raise ValueError("`calibrate_teacher` needs labelled rows that no model was trained on: pass `eval_dataset`.")
     return [torch.cat(gather_object(member_logits)) for member_logits in logits], torch.cat(all_labels)
+
+
+def _reorder(rows: dict[str, Any], order: list[int]) -> dict[str, Any]:
+    return {TEACHER_LOGITS: [np.asarray(logits)[..., order] for logits in rows[TEACHER_LOGITS]]}
 
 
 def _align(teacher_labels: Mapping[int, str], config: PreTrainedConfig) -> list[int] | None:

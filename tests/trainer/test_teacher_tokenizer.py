@@ -181,10 +181,12 @@ def tagger():
     return BertForTokenClassification(config)
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize(("ours", "theirs"), [(64, 140), (9, 140), (64, 30)])
-def test_words_are_matched_whatever_their_tokens(tmp_path, cached, ours, theirs):
+def test_words_are_matched_whatever_their_tokens(tmp_path, cached, ours, theirs, side):
     teacher, own, rows = roberta(RobertaForTokenClassification), letters_tokenizer(theirs), sentences(max_length=ours)
+    own.padding_side = side
     trainer = distil(
         tagger(), teacher, rows, tiny_tokenizer(), tmp_path, own, cache_teacher_outputs=cached,
         teacher_cache_dir=str(tmp_path / "cache"), per_device_eval_batch_size=5,
