@@ -19,7 +19,7 @@ from hf_distill.cache.kept import Kept
 from hf_distill.cache.rows import CHUNK
 from hf_distill.cache.store import Store, checksum
 from hf_distill.record import describe_versions
-from hf_distill.utils.atomic import write_whole
+from hf_distill.utils.atomic import write_file_atomically
 
 logger = logging.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class OutputCache:
         self.num_computed = 0  # rows that this process has run the teacher on
         if not (folder / "teacher.json").exists():
             text = json.dumps({**said, "versions": describe_versions()}, indent=2, default=str) + "\n"
-            write_whole(folder, "teacher.json", lambda path: path.write_text(text, encoding="utf-8"))
+            write_file_atomically(folder, "teacher.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     def _keys(self, dataset: datasets.Dataset) -> np.ndarray:
         """Return what each row is found by, `(num_rows,)`, 16 bytes each."""
@@ -137,7 +137,7 @@ class OutputCache:
                     rows = self.store.rows(self.store.find(keys[start : start + size]))
                     writer.write_table(pa.table([self.kept.shaped(rows)], schema=schema))
 
-        return write_whole(folder, lambda written: f"{digest}-{checksum(written)}.arrow", write)
+        return write_file_atomically(folder, lambda written: f"{digest}-{checksum(written)}.arrow", write)
 
 
 def unusable_row(rows: list[np.ndarray]) -> int | None:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from transformers.utils import logging
 
-from hf_distill.utils.atomic import write_whole
+from hf_distill.utils.atomic import write_file_atomically
 
 logger = logging.get_logger(__name__)
 
@@ -106,7 +106,7 @@ class Store:
                 writer.write_batch(batch)
 
         try:
-            write_whole(self.folder, lambda written: checksum(written) + SUFFIX, write)
+            write_file_atomically(self.folder, lambda written: checksum(written) + SUFFIX, write)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise OSError(

@@ -29,7 +29,7 @@ from hf_distill.export.metrics import scorer
 from hf_distill.export.parity import check_parity, measure_parity
 from hf_distill.export.predictor import EXPORT_NAME, Predictor, Text
 from hf_distill.record import describe_versions
-from hf_distill.utils.atomic import write_folder
+from hf_distill.utils.atomic import write_folder_atomically
 from hf_distill.utils.redaction import publishable
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def export_model(
         check_parity(record["parity"], quantize, tolerance)
         _write_record(record, temporary)
 
-    write_folder(Path(folder), write, replaceable=EXPORT_NAME)
+    write_folder_atomically(Path(folder), write, marker=EXPORT_NAME)
     return record["parity"]
 
 
