@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from hf_distill.classifiers.placement import check_whole
+from hf_distill.classifiers.sharding import check_not_partitioned
 
 # These say nothing about the forward pass: names, bookkeeping, or (`problem_type`) what a labelled forward writes.
 _NOT_HASHED = frozenset(
@@ -28,7 +28,7 @@ def hash_weights(model: PreTrainedModel) -> str:
     Raises:
         ValueError: for weights that are not in memory, or in a form that cannot be read.
     """
-    check_whole(model, "`cache_teacher_outputs`")
+    check_not_partitioned(model, "`cache_teacher_outputs`")
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         _hash(digest, name, value)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from hf_distill.classifiers.outputs import COLUMNS, ClassifierOutputs
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, ClassifierOutputs
 from hf_distill.classifiers.problem_types import ProblemType
 
 
@@ -32,12 +32,12 @@ class Kept:
     """
 
     def __init__(self, name: str, config: PreTrainedConfig, problem_type: ProblemType, dtype: str) -> None:
-        if name not in COLUMNS or dtype not in ("float32", "float16"):
+        if name not in STORABLE_OUTPUTS or dtype not in ("float32", "float16"):
             raise ValueError(
-                f"`outputs` must be one of {', '.join(COLUMNS)} and `stored_dtype` float32 or float16; got {name!r} "
-                f"and {dtype!r}."
+                f"`outputs` must be one of {', '.join(STORABLE_OUTPUTS)} and `stored_dtype` float32 or float16; got "
+                f"{name!r} and {dtype!r}."
             )
-        self.name, self.dtype, self.column = name, dtype, COLUMNS[name]
+        self.name, self.dtype, self.column = name, dtype, STORABLE_OUTPUTS[name]
         self.reads = ["cls_states"] if name == "cls_states" else []
         self.row_shape: tuple[int, ...] = (cast(int, config.num_labels),)
         if name == "cls_states":

@@ -15,7 +15,7 @@ from hf_distill.cache.fingerprint import fingerprint
 from hf_distill.cache.kept import Kept
 from hf_distill.cache.output_cache import OutputCache, default_cache_dir, unusable_row
 from hf_distill.cache.rows import batches_by_length, hash_rows
-from hf_distill.classifiers.placement import move
+from hf_distill.classifiers.placement import move_to_device
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.record import describe_model
 from hf_distill.teachers import Teacher, load_teacher
@@ -120,4 +120,4 @@ class TeacherCache(OutputCache):
                     )
                 yield batch, found
         finally:
-            move(model, came_from)
+            move_to_device(model, came_from)

@@ -21,8 +21,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from hf_distill.classifiers.forward import float32_on_cpu
 from hf_distill.classifiers.label_maps import id2label_of
+from hf_distill.classifiers.placement import copy_to_cpu_in_float32
 from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head, resolve_problem_type
 from hf_distill.export.graph import OPSET, input_names_of, quantize_onnx, write_onnx
 from hf_distill.export.metrics import scorer
@@ -92,7 +92,7 @@ def export_model(
     _check_texts(texts, labels)
     _check_installed()
     tokenizer = _load_tokenizer(model, processing_class)
-    model = float32_on_cpu(load_classifier(model))
+    model = copy_to_cpu_in_float32(load_classifier(model))
     model.config.use_cache = False  # a cache of a decoder would be another output
     tolerance = DEFAULT_TOLERANCE[quantize] if tolerance is None else tolerance
     record = _describe(model, tokenizer, quantize, max_length)

@@ -105,6 +105,6 @@ def test_a_path_whose_head_is_missing_is_reported(tmp_path, models, caplog):
     from hf_distill.teachers import load_teacher
 
     models[0].bert.save_pretrained(tmp_path)
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.teachers.model"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.teachers.loading"):
         load_teacher(tmp_path)
     assert "NEVER FINE-TUNED" in caplog.text

@@ -169,9 +169,7 @@ def test_pkd_needs_nothing_but_the_column_of_the_states(models, dataset, tokeniz
 
 
 def test_hidden_states_need_a_live_teacher(models, dataset, tokenizer, tmp_path):
-    message = (
-        "read the teacher's hidden_states, and only its logits and cls_states can be stored. Pass `teacher_model`"
-    )
+    message = "read the teacher's hidden_states, but only logits and cls_states can be stored. Pass `teacher_model`"
     for name in ("hidden_mse", "hidden_cosine", "embedding_mse"):
         with pytest.raises(ValueError, match=message):
             make_trainer(models[0], None, dataset, tokenizer, tmp_path, objectives={name: 1.0}, **UNSET)

@@ -127,7 +127,7 @@ def test_a_model_that_must_stay_is_not_moved(student, teacher, dataset, tokenize
     fixed = copy.deepcopy(teacher)
     setattr(fixed, mark, {"bert": "cpu", "classifier": "disk"})
     fixed.__class__ = StaysWhereItIs
-    assert Teacher(fixed, torch.device("meta"))._home == CPU  # its inputs go where it is
+    assert Teacher(fixed, torch.device("meta"))._model_device == CPU  # its inputs go where it is
     fixed.__class__ = type(teacher)
     expected, _, _ = both_ways(student, teacher, dataset, tokenizer, tmp_path)
     fixed.__class__ = StaysWhereItIs
@@ -238,7 +238,7 @@ def test_what_a_function_may_not_answer(student, texts, tokenizer, tmp_path, fun
 
 
 def test_settings_of_a_function_that_make_no_sense_are_refused(student, texts, tokenizer, tmp_path):
-    with pytest.raises(ValueError, match="`name` must be letters"):
+    with pytest.raises(ValueError, match="`name` can only contain letters"):
         FunctionTeacher(Letters(), name="../elsewhere")
     with pytest.raises(ValueError, match="needs a name to find"):
         DistillationTrainer(

@@ -415,7 +415,7 @@ def test_a_class_is_never_used_twice(source, target):
 
 
 def test_different_numbers_of_classes_are_refused_with_both_maps():
-    message = r"2 classes cannot be aligned with 3: \{0: 'a', 1: 'b'\} against \{0: 'a', 1: 'b', 2: 'c'\}"
+    message = r"2 classes cannot be aligned with 3 classes: \{0: 'a', 1: 'b'\} and \{0: 'a', 1: 'b', 2: 'c'\}"
     with pytest.raises(ValueError, match=message):
         align_labels({0: "a", 1: "b"}, {0: "a", 1: "b", 2: "c"})
 
