@@ -110,7 +110,7 @@ class LossMonitor:
                 trackers store, have None for what was not set.)
         """
         terms = self._named(self.training.reduce(self.accelerator))
-        return terms | (self.loss.numbers if is_first else self.loss.scheduled)
+        return terms | (self.loss.current_values if is_first else self.loss.scheduled_values)
 
     def evaluation_metrics(self) -> dict[str, float]:
         """Return `loss`, every term and the agreement as exact means over the evaluated units; empty for none."""

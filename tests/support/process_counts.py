@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from inner import SPECS, UNSET
 from invariance import GradientRecorder, make_trainer
+from layer_references import SPECS, UNSET
 from problems import PROBLEMS, Problem, make_problem
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 from torch.distributed.device_mesh import init_device_mesh
