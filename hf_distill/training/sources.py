@@ -162,13 +162,13 @@ class ModelSource(Source):
         if self.retokenizer:
             dataset = self.retokenizer.add_to(dataset)
         for cache in self.caches:
-            dataset = with_column(dataset, self._label(cache, dataset), f"{self.prefix}{cache.kept.name}")
+            dataset = with_column(dataset, self._label(cache, dataset), f"{self.prefix}{cache.cached_output.name}")
         return self.retokenizer.without(dataset) if self.retokenizer and self.caches else dataset
 
     def _label(self, cache: OutputCache, dataset: datasets.Dataset) -> datasets.Dataset:
         """Return only the column of a cache, with its tokens at the places of the student's tokens."""
         rows = self.retokenizer.alone(dataset) if self.retokenizer else dataset
-        outputs = cache.label(rows).select_columns([cache.kept.column])
+        outputs = cache.label(rows).select_columns([cache.cached_output.column])
         if self.retokenizer and self.retokenizer.is_token_level:
             return at_positions(outputs, dataset.select_columns([f"{self.prefix}positions"]))
         return outputs

@@ -1,4 +1,4 @@
-"""Reference values of the layer objectives in float64, row by row (without padding), for models with 2 and 4 layers."""
+"""Reference values of the layer objectives in float64, row by row without padding, for models with 2 and 4 layers."""
 
 import copy
 from dataclasses import dataclass
