@@ -30,7 +30,7 @@ class TeacherCache(OutputCache):
     weights (including those of an adapter), config and precision. Stored outputs can therefore be reused after rows
     are shuffled, filtered, added or repeated, and with other splits, seeds and students; a changed teacher gets a new
     store. With several processes (`accelerate launch`), each process computes a part of the missing outputs. A killed
-    run loses at most [`ROWS_PER_SHARD`] rows per process. A damaged shard is reported, and its rows are computed again.
+    run loses at most [`ROWS_PER_SHARD`] rows per process. A damaged shard is reported and its rows are computed again.
 
     Args:
         cache_dir: Folder of all stores; None for a folder of this user under `HF_HOME`.
