@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hf_distill import TeacherCache
 from hf_distill.cache import output_cache, teacher_cache
-from hf_distill.cache.kept import Kept
+from hf_distill.cache.cached_output import CachedOutput
 from hf_distill.cache.store import KEY, Store
 from hf_distill.teachers import Teacher
 
@@ -143,7 +143,7 @@ def _label_once(folder: str, dataset: datasets.Dataset, seconds: dict[str, float
             "find": (Store, "find"),
             "teacher": (Teacher, "__call__"),
             "padding": (PreTrainedTokenizerFast, "pad"),
-            "to rows": (Kept, "flat_rows"),
+            "to rows": (CachedOutput, "flat_rows"),
             "append": (Store, "append"),
             "read": (Store, "rows"),
             "check column": (output_cache, "checksum"),

@@ -15,7 +15,7 @@ from huggingface_hub import metadata_load
 from transformers import PreTrainedModel
 
 from hf_distill.training_args import DistillationTrainingArguments
-from hf_distill.utils.atomic import write_whole
+from hf_distill.utils.atomic import write_file_atomically
 
 RECORD_NAME = "distillation.json"
 _TRAINING = ("learning_rate", "num_train_epochs", "seed", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim")
@@ -104,4 +104,4 @@ def new_record() -> dict[str, Any]:
 def write_record(record: dict[str, Any], folder: str | os.PathLike) -> None:
     """Write `distillation.json`, whole or not at all."""
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(Path(folder), RECORD_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+    write_file_atomically(Path(folder), RECORD_NAME, lambda path: path.write_text(text, encoding="utf-8"))

@@ -18,7 +18,7 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from transformers.trainer_utils import EvalLoopOutput, HubStrategy, TrainOutput
 from transformers.utils import PushInProgress, logging
 
-from hf_distill.classifiers.forward import prepare_to_show, read_outputs
+from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import ProblemType
@@ -184,7 +184,7 @@ class DistillationTrainer(Trainer):
         check_student(student, self._teacher_model, self.is_deepspeed_enabled or self.is_fsdp_enabled)
         problem_type = self.teaching.match(student)
         self.teaching.request(loss.teacher_reads)
-        prepare_to_show(student, loss.student_reads, "student")
+        prepare_outputs(student, loss.student_reads, "student")
         self.units = Units(problem_type, self.accelerator)
         self.loss_runner = LossRunner(loss, self.accelerator)
         compared = self.teaching.compared_config(self.train_dataset, *self._eval_datasets().values())
@@ -507,7 +507,7 @@ class DistillationTrainer(Trainer):
         self._set_signature_columns_if_needed()
         # Without the labels: the model would compute its own loss, and write `config.problem_type`.
         inputs = {name: value for name, value in inputs.items() if name in self._student_columns}
-        return read_outputs(model, inputs, self.distillation_loss.student_reads)
+        return compute_outputs(model, inputs, self.distillation_loss.student_reads)
 
     def _run_teacher(self, model: nn.Module, inputs: Batch) -> ClassifierOutputs | None:
         if self.teacher is None or (model.training and not self.distillation_loss.teacher_reads):
@@ -572,7 +572,7 @@ class DistillationTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         labels = inputs.get("labels")
         with torch.no_grad(), self.compute_loss_context_manager():
-            if self.teacher is not None and not self.teacher.covers(inputs):
+            if self.teacher is not None and not self.teacher.can_answer(inputs):
                 logger.warning_once(f"No column `{TEACHER_LOGITS}` and no live teacher: predictions only, no loss.")
                 loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
             else:

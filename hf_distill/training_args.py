@@ -134,7 +134,7 @@ class DistillationTrainingArguments(TrainingArguments):
             )
         loss = DistillationLoss(build_objectives(self.objective_spec()))  # which refuses what cannot be built
         if self.cache_teacher_outputs:
-            CachedTeacher().show(loss.teacher_reads)  # which refuses what cannot be stored
+            CachedTeacher().request(loss.teacher_reads)  # which refuses what cannot be stored
 
     def _check_exclusions(self) -> None:
         if self.label_smoothing_factor and "ce" not in (self.objectives or {"ce": None}):

@@ -1,6 +1,6 @@
 """The table in `docs/objectives.md`, from the registry: `python tools/objectives_table.py`."""
 
-from hf_distill.classifiers.outputs import COLUMNS
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.objectives import OBJECTIVES
 
@@ -12,7 +12,12 @@ def objectives_table() -> str:
     lines.append("| --- " * (4 + len(PROBLEM_TYPES)) + "|")
     for name, objective in OBJECTIVES.items():
         reads = ", ".join(sorted(objective.teacher_reads)) or "nothing"
-        cells = [f"`{name}`", reads, _yes(objective.teacher_reads <= COLUMNS.keys()), _yes(objective.is_per_unit)]
+        cells = [
+            f"`{name}`",
+            reads,
+            _yes(objective.teacher_reads <= STORABLE_OUTPUTS.keys()),
+            _yes(objective.is_per_unit),
+        ]
         cells += [_yes(problem_type in objective.problem_types) for problem_type in PROBLEM_TYPES]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The teacher runs once per distinct text: a content-addressed store of its outputs on disk."""
+"""A store of teacher outputs on disk, addressed by content, so that the teacher runs once for each distinct text."""
 
 from hf_distill.cache.function_cache import FunctionCache
 from hf_distill.cache.output_cache import OutputCache

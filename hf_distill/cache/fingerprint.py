@@ -1,4 +1,4 @@
-"""What names a teacher's store: everything that its outputs depend on, and nothing else."""
+"""The fingerprint of a teacher: a hash of everything that its outputs depend on. It names the teacher's store."""
 
 import hashlib
 import json
@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from hf_distill.classifiers.placement import check_whole
+from hf_distill.classifiers.sharding import check_not_partitioned
 
-# These say nothing about the forward pass: names, bookkeeping, or (`problem_type`) what a labelled forward writes.
+# Config fields that do not affect the forward pass: names, bookkeeping, and `problem_type`, which a forward pass with
+# labels changes.
 _NOT_HASHED = frozenset(
     "_name_or_path _commit_hash transformers_version problem_type id2label label2id architectures dtype torch_dtype "
     "use_cache task_specific_params finetuning_task base_model_name_or_path revision inference_mode auto_mapping "
@@ -18,27 +19,29 @@ _NOT_HASHED = frozenset(
 
 
 def forward_config(model: PreTrainedModel) -> dict[str, Any]:
-    """Return the part of a model's config that its forward pass uses."""
+    """Return the config fields that affect the forward pass of a model."""
     return {name: value for name, value in model.config.to_dict().items() if name not in _NOT_HASHED}
 
 
 def hash_weights(model: PreTrainedModel) -> str:
-    """Return the SHA-256 of all weights and buffers by name, an adapter's too; equal for two loads of one model.
+    """Return the SHA-256 of all weights and buffers by name, including those of an adapter.
+
+    Loading the same model twice gives the same hash.
 
     Raises:
-        ValueError: for weights that are not in memory, or in a form that cannot be read.
+        ValueError: if weights are not in memory, or have a type that cannot be read.
     """
-    check_whole(model, "`cache_teacher_outputs`")
+    check_not_partitioned(model, "`cache_teacher_outputs`")
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
-        _hash(digest, name, value)
+        _update(digest, name, value)
     return digest.hexdigest()
 
 
-def _hash(digest: Any, name: str, value: Any) -> None:
-    if isinstance(value, tuple):  # of a dynamically quantised layer: its weight and its bias
+def _update(digest: Any, name: str, value: Any) -> None:
+    if isinstance(value, tuple):  # weight and bias of a dynamically quantized layer
         for i, part in enumerate(value):
-            _hash(digest, f"{name}.{i}", part)
+            _update(digest, f"{name}.{i}", part)
     elif isinstance(value, torch.Tensor) and not value.is_meta:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         value = value.dequantize() if value.is_quantized else value
@@ -47,36 +50,36 @@ def _hash(digest: Any, name: str, value: Any) -> None:
         digest.update(f"{name} {value}".encode())
     else:
         raise ValueError(
-            f"The teacher cannot be named by its weights: `{name}` is "
-            f"{'not in memory' if isinstance(value, torch.Tensor) else type(value).__name__}. Leave "
-            "`cache_teacher_outputs` out, or load the teacher whole."
+            f"The weights of the teacher cannot be hashed: `{name}` is "
+            f"{'not in memory' if isinstance(value, torch.Tensor) else type(value).__name__}. Do not set "
+            "`cache_teacher_outputs`, or load the whole teacher into memory."
         )
 
 
 def adapter_config(model: PreTrainedModel) -> dict[str, Any]:
-    """Return what a PEFT adapter's forward pass depends on beside its weights, e.g. its scale; {} without one."""
-    adapters = getattr(model, "peft_config", None) or {}
-    found: dict[str, Any] = {
-        name: {key: _in_order(value) for key, value in config.to_dict().items() if key not in _NOT_HASHED}
-        for name, config in adapters.items()
+    """Return the PEFT settings that affect the forward pass, for instance the scale; {} without an adapter."""
+    peft_configs = getattr(model, "peft_config", None) or {}
+    settings: dict[str, Any] = {
+        name: {key: _sort_sets(value) for key, value in config.to_dict().items() if key not in _NOT_HASHED}
+        for name, config in peft_configs.items()
     }
-    if found:
+    if settings:
         active = model.active_adapters
-        found["active"] = active() if callable(active) else active
-    return found
+        settings["active"] = active() if callable(active) else active
+    return settings
 
 
-def _in_order(value: Any) -> Any:
+def _sort_sets(value: Any) -> Any:
     return sorted(value) if isinstance(value, set) else value
 
 
 def fingerprint(model: PreTrainedModel, dtype: str, outputs: str = "logits") -> tuple[str, dict[str, Any]]:
-    """Name a teacher.
+    """Compute the fingerprint of a teacher.
 
     Args:
         model: The teacher.
-        dtype: Precision of its forward pass.
-        outputs: What is kept of it.
+        dtype: Precision of the forward pass.
+        outputs: The outputs that are stored.
 
     Returns:
         32 hexadecimal digits, and what was hashed: weights, class, config, precision and outputs.

@@ -1,4 +1,4 @@
-"""What every store of a teacher's outputs does: label data sets, computing only what is missing."""
+"""`OutputCache`: the base class of the stores of teacher outputs. It labels datasets and computes missing outputs."""
 
 import hashlib
 import json
@@ -15,56 +15,56 @@ from accelerate import PartialState
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from hf_distill.cache.kept import Kept
-from hf_distill.cache.rows import CHUNK
+from hf_distill.cache.cached_output import CachedOutput
+from hf_distill.cache.rows import ROWS_PER_CHUNK
 from hf_distill.cache.store import Store, checksum
 from hf_distill.record import describe_versions
-from hf_distill.utils.atomic import write_whole
+from hf_distill.utils.atomic import write_file_atomically
 
 logger = logging.get_logger(__name__)
 
-ROWS_PER_SHARD, BYTES_PER_SHARD = 4096, 1 << 26  # whichever is reached first
+ROWS_PER_SHARD, BYTES_PER_SHARD = 4096, 1 << 26  # a shard is written when either is reached
 
 
 def default_cache_dir() -> Path:
-    """Return the folder for this user: `hf_distill/teachers` in HF_HOME."""
+    """Return the default folder of this user: `hf_distill/teachers` in HF_HOME."""
     home = os.environ.get("HF_HOME", os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface"))
     return Path(home).expanduser() / "hf_distill" / "teachers"
 
 
 class OutputCache:
-    """A store of a teacher's outputs, and how it labels data sets: what is found is read, what is missing computed.
+    """A store of the outputs of a teacher that labels datasets: stored outputs are read, missing outputs are computed.
 
-    Under several processes (`accelerate launch`) each computes its share. A killed run loses at most
-    [`ROWS_PER_SHARD`] rows a process; a damaged shard is named and its rows are computed again. A subclass says by
-    what a row is found, and computes.
+    With several processes (`accelerate launch`), each process computes a part of the missing outputs. A killed run
+    loses at most [`ROWS_PER_SHARD`] rows per process. A damaged shard is reported, and its rows are computed again. A
+    subclass implements `_row_keys` and `_compute_outputs`.
 
     Args:
-        folder: Of this teacher.
-        kept: What is kept of it.
-        said: What `teacher.json` says of it.
+        folder: Folder of this teacher's store.
+        cached_output: The output that is stored.
+        metadata: Content of `teacher.json`.
     """
 
-    def __init__(self, folder: Path, kept: Kept, said: dict[str, Any]) -> None:
-        self.folder, self.kept = folder, kept
+    def __init__(self, folder: Path, cached_output: CachedOutput, metadata: dict[str, Any]) -> None:
+        self.folder, self.cached_output = folder, cached_output
         self.processes = PartialState()
-        self.store = Store(folder, kept.dtype)
-        self.num_computed = 0  # rows that this process has run the teacher on
+        self.store = Store(folder, cached_output.dtype)
+        self.num_computed = 0  # number of rows on which this process has run the teacher
         if not (folder / "teacher.json").exists():
-            text = json.dumps({**said, "versions": describe_versions()}, indent=2, default=str) + "\n"
-            write_whole(folder, "teacher.json", lambda path: path.write_text(text, encoding="utf-8"))
+            text = json.dumps({**metadata, "versions": describe_versions()}, indent=2, default=str) + "\n"
+            write_file_atomically(folder, "teacher.json", lambda path: path.write_text(text, encoding="utf-8"))
 
-    def _keys(self, dataset: datasets.Dataset) -> np.ndarray:
-        """Return what each row is found by, `(num_rows,)`, 16 bytes each."""
+    def _row_keys(self, dataset: datasets.Dataset) -> np.ndarray:
+        """Return the key of each row, `(num_rows,)`, 16 bytes each."""
         raise NotImplementedError
 
-    def _outputs(self, rows: datasets.Dataset) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
-        """Yield, batch by batch, the places of rows and the numbers of each."""
+    def _compute_outputs(self, rows: datasets.Dataset) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Yield for each batch the indices of its rows and the flat outputs of each row."""
         raise NotImplementedError
 
     def label(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Add the teacher's outputs as a column, memory-mapped; only what no run has computed before is computed."""
-        keys = self._keys(dataset)
+        """Add the teacher's outputs as a memory-mapped column. Only outputs that are not stored yet are computed."""
+        keys = self._row_keys(dataset)
         self.processes.wait_for_everyone()
         self.store.refresh()
         self._compute_missing(dataset, keys)
@@ -72,77 +72,82 @@ class OutputCache:
         self.store.refresh()
         if len(keys) and self.store.find(keys).min() < 0:
             raise RuntimeError(
-                f"Rows that other processes have computed are not in {self.folder}. Choose a `teacher_cache_dir` that "
-                "all machines share."
+                f"{self.folder} does not contain all rows that the other processes have computed. Choose a "
+                "`teacher_cache_dir` that all machines share."
             )
         column = datasets.Dataset.from_file(str(self._write_column(keys)))
-        without = dataset.remove_columns([self.kept.column] if self.kept.column in dataset.column_names else [])
-        return datasets.concatenate_datasets([without, column], axis=1)
+        name = self.cached_output.column
+        other_columns = dataset.remove_columns([name] if name in dataset.column_names else [])
+        return datasets.concatenate_datasets([other_columns, column], axis=1)
 
     def _compute_missing(self, dataset: datasets.Dataset, keys: np.ndarray) -> None:
         missing = np.flatnonzero(self.store.find(keys)[:, 0] < 0)
         missing = missing[np.unique(keys[missing], return_index=True)[1]]
-        # By key, so that processes agree on whose a row is even if another run adds rows meanwhile.
+        # The key decides which process computes a row: all processes agree, even if another run adds rows meanwhile.
         owners = np.frombuffer(keys[missing].tobytes(), np.uint64)[::2] % np.uint64(self.processes.num_processes)
-        mine = missing[owners == self.processes.process_index]
-        hits = len(keys) - len(missing)
+        assigned = missing[owners == self.processes.process_index]
+        num_stored = len(keys) - len(missing)
         logger.info(
-            f"Teacher's {self.kept.name}: {hits:,} of {len(keys):,} rows are stored, {len(missing):,} are computed."
+            f"Teacher's {self.cached_output.name}: {num_stored:,} of {len(keys):,} rows are stored, {len(missing):,} "
+            "are computed."
         )
-        if len(mine):
-            self._run(dataset.select(mine), keys[mine], hit_rate=hits / len(keys))
+        if len(assigned):
+            self._compute_and_store(dataset.select(assigned), keys[assigned], stored_share=num_stored / len(keys))
 
-    def _run(self, rows: datasets.Dataset, keys: np.ndarray, hit_rate: float) -> None:
+    def _compute_and_store(self, rows: datasets.Dataset, keys: np.ndarray, stored_share: float) -> None:
         pending: list[tuple[np.ndarray, list[np.ndarray]]] = []
         num_pending = num_bytes = 0
         bar = tqdm(total=len(rows), unit="row", desc="Teacher", disable=not self.processes.is_local_main_process)
-        bar.set_postfix_str(f"{hit_rate:.0%} stored before")
+        bar.set_postfix_str(f"{stored_share:.0%} stored before")
         try:
-            with closing(self._outputs(rows)) as outputs:
-                for batch, found in outputs:
-                    pending.append((keys[batch], found))
-                    self.num_computed += len(batch)
-                    bar.update(len(batch))
-                    num_pending += len(batch)
-                    num_bytes += sum(row.nbytes for row in found)
+            with closing(self._compute_outputs(rows)) as batches:
+                for indices, flat_rows in batches:
+                    pending.append((keys[indices], flat_rows))
+                    self.num_computed += len(indices)
+                    bar.update(len(indices))
+                    num_pending += len(indices)
+                    num_bytes += sum(row.nbytes for row in flat_rows)
                     if num_pending >= ROWS_PER_SHARD or num_bytes >= BYTES_PER_SHARD:
-                        self._flush(pending)
+                        self._write_shard(pending)
                         num_pending = num_bytes = 0
-        finally:  # an interrupt or a bad row costs nothing that was computed
+        finally:  # store everything that was computed before an interrupt or an invalid row
             bar.close()
-            self._flush(pending)
+            self._write_shard(pending)
 
-    def _flush(self, pending: list[tuple[np.ndarray, list[np.ndarray]]]) -> None:
-        keys, rows = [k for k, _ in pending], [row for _, found in pending for row in found]
+    def _write_shard(self, pending: list[tuple[np.ndarray, list[np.ndarray]]]) -> None:
+        keys, rows = [k for k, _ in pending], [row for _, flat_rows in pending for row in flat_rows]
         pending.clear()
         if keys:
             self.store.append(np.concatenate(keys), rows)
 
     def _write_column(self, keys: np.ndarray) -> Path:
-        """Write the outputs of these rows in this order, for memory-mapping, unless an earlier call has."""
+        """Write the outputs of the rows in this order to a file for memory-mapping, or return an existing file."""
         digest = hashlib.blake2b(keys.tobytes(), digest_size=16).hexdigest()
         folder = self.folder / "columns"
-        folder.mkdir(parents=True, exist_ok=True)  # the store may have been deleted meanwhile
+        folder.mkdir(parents=True, exist_ok=True)  # the store may have been deleted since it was opened
         with self.processes.local_main_process_first():
-            written = (path for path in folder.glob(f"{digest}-*.arrow") if path.stem == f"{digest}-{checksum(path)}")
-            return next(written, None) or self._write_chunks(keys, folder, digest)
+            existing = (path for path in folder.glob(f"{digest}-*.arrow") if path.stem == f"{digest}-{checksum(path)}")
+            return next(existing, None) or self._write_chunks(keys, folder, digest)
 
     def _write_chunks(self, keys: np.ndarray, folder: Path, digest: str) -> Path:
-        schema = self.kept.features().arrow_schema
-        size = max(1, min(CHUNK, BYTES_PER_SHARD // self.kept.bytes_per_row))
+        schema = self.cached_output.features().arrow_schema
+        size = max(1, min(ROWS_PER_CHUNK, BYTES_PER_SHARD // self.cached_output.bytes_per_row))
 
         def write(path: Path) -> None:
             with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
                 for start in range(0, len(keys), size):
-                    rows = self.store.rows(self.store.find(keys[start : start + size]))
-                    writer.write_table(pa.table([self.kept.shaped(rows)], schema=schema))
+                    flat_rows = self.store.rows(self.store.find(keys[start : start + size]))
+                    writer.write_table(pa.table([self.cached_output.to_column(flat_rows)], schema=schema))
 
-        return write_whole(folder, lambda written: f"{digest}-{checksum(written)}.arrow", write)
+        return write_file_atomically(folder, lambda written: f"{digest}-{checksum(written)}.arrow", write)
 
 
-def unusable_row(rows: list[np.ndarray]) -> int | None:
-    """Return the first row that nothing can be learnt from; -inf forbids a class, which a teacher may do."""
+def find_unusable_row(rows: list[np.ndarray]) -> int | None:
+    """Return the index of the first row that contains NaN or +inf, or no finite number; None if there is none.
+
+    A row can contain -inf next to finite numbers: a teacher can forbid classes.
+    """
     if np.isfinite(np.concatenate(rows)).all():
         return None
-    bad = (i for i, row in enumerate(rows) if np.isnan(row).any() or row.max() in (np.inf, -np.inf))
-    return next(bad, None)
+    unusable = (i for i, row in enumerate(rows) if np.isnan(row).any() or row.max() in (np.inf, -np.inf))
+    return next(unusable, None)

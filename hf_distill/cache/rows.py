@@ -1,4 +1,4 @@
-"""What the teacher sees of a data set: a key for every row, and batches of rows of like length."""
+"""The rows of a dataset as a teacher reads them: a key for every row, and batches of rows with similar lengths."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -10,18 +10,18 @@ import pyarrow.compute as pc
 
 from hf_distill.cache.store import KEY
 
-CHUNK = 10_000  # rows that are in memory at a time
+ROWS_PER_CHUNK = 10_000  # number of rows that are in memory at the same time
 
 
 def hash_rows(dataset: datasets.Dataset) -> np.ndarray:
-    """Hash the token ids and segment ids of every row: `(num_rows,)`, 16 bytes each."""
+    """Return a hash of the token ids and segment ids of every row, `(num_rows,)`, 16 bytes each."""
     chunks = []
-    for rows in _chunks(dataset, ("input_ids", "token_type_ids")):
+    for rows in _read_chunks(dataset, ("input_ids", "token_type_ids")):
         digests = []
-        for ids, *segments in zip(*(_lists(column) for column in rows.columns), strict=True):
-            # The length first: token ids followed by segment ids must not look like a longer text.
+        for ids, *segments in zip(*(_to_arrays(column) for column in rows.columns), strict=True):
+            # The length is hashed first, so that token ids with segment ids and a longer text have different keys.
             digest = hashlib.blake2b(len(ids).to_bytes(8, "little") + ids.tobytes(), digest_size=16)
-            # All-zero segment ids are what a model takes when it is given none.
+            # A model uses zeros if it gets no segment ids, so zeros are not hashed.
             if segments and segments[0].any():
                 digest.update(segments[0].tobytes())
             digests.append(digest.digest())
@@ -30,8 +30,12 @@ def hash_rows(dataset: datasets.Dataset) -> np.ndarray:
 
 
 def batches_by_length(rows: datasets.Dataset, max_tokens: int) -> Iterator[np.ndarray]:
-    """Group rows of like length, the longest first, so that no batch pads to more than `max_tokens` tokens."""
-    lengths = np.concatenate([pc.list_value_length(table["input_ids"]) for table in _chunks(rows, ("input_ids",))])
+    """Yield the row indices of batches of similar lengths, the longest rows first.
+
+    A batch has at most `max_tokens` tokens, including padding, unless a single row is longer.
+    """
+    chunks = _read_chunks(rows, ("input_ids",))
+    lengths = np.concatenate([pc.list_value_length(table["input_ids"]) for table in chunks])
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
@@ -40,14 +44,14 @@ def batches_by_length(rows: datasets.Dataset, max_tokens: int) -> Iterator[np.nd
         start = stop
 
 
-def _chunks(dataset: datasets.Dataset, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Read columns, those that are there, some rows at a time."""
+def _read_chunks(dataset: datasets.Dataset, names: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the existing columns among `names`, `ROWS_PER_CHUNK` rows at a time."""
     rows = dataset.select_columns([name for name in names if name in dataset.column_names]).with_format("arrow")
-    for start in range(0, len(rows), CHUNK):
-        yield rows[start : start + CHUNK]
+    for start in range(0, len(rows), ROWS_PER_CHUNK):
+        yield rows[start : start + ROWS_PER_CHUNK]
 
 
-def _lists(column: pa.ChunkedArray) -> list[np.ndarray]:
+def _to_arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
     lists = pa.concat_arrays(column.chunks)
     values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
     return np.split(values, np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))[:-1])

@@ -1,10 +1,11 @@
-"""An append-only store on disk: 128-bit keys to rows of numbers, in immutable shards that are checked when opened.
+"""An append-only store on disk that maps 128-bit keys to rows of numbers.
 
-A shard is an Arrow file of one batch with the columns `key` (16 bytes) and `values` (a list of floats of any length: a
-row of outputs). Its name is the start of the SHA-256 of its bytes, so a damaged shard is one whose name is wrong. It
-is written under another name, flushed and renamed: readers see whole shards only, writers never share one, and a kill
-costs what was not yet written. Nothing is ever changed, so any number of readers and writers may work on one folder
-at once. Memory holds 24 bytes a row, its key and its place; the values stay on disk.
+A store is a folder of immutable shards. A shard is an Arrow file with one batch and the columns `key` (16 bytes) and
+`values` (a list of floats of any length). Its name is the start of the SHA-256 of its bytes, so a shard whose name is
+wrong is damaged. Shards are written atomically: readers only see complete shards, writers never write to the same
+shard, and a killed process loses only rows that it has not yet written. Shards never change, so any number of
+processes can read and write one folder at the same time. Keys and locations take 24 bytes of memory per row; values
+stay on disk.
 """
 
 import errno
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from transformers.utils import logging
 
-from hf_distill.utils.atomic import write_whole
+from hf_distill.utils.atomic import write_file_atomically
 
 logger = logging.get_logger(__name__)
 
@@ -25,75 +26,91 @@ KEY = np.dtype("V16")
 
 
 class Store:
-    """Rows by key; the first of equal keys wins.
+    """Rows of numbers by key. If a key occurs twice, the row that was read first is kept.
 
     Args:
-        folder: Made if it is not there.
-        dtype: "float32" or "float16", of the rows that this object writes.
+        folder: Folder of the store; it is created if needed.
+        dtype: Precision of the rows that this object writes, "float32" or "float16".
     """
 
     def __init__(self, folder: Path, dtype: str = "float32") -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self._value_type = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
-        self._shards: dict[str, pa.Array] = {}  # the values by file name
-        self._keys = np.empty((2, 0), np.uint64)  # the distinct ones as two halves, sorted, with where each is
-        self._places = np.empty((0, 2), np.int32)
+        self._shards: dict[str, pa.Array] = {}  # file name -> values
+        self._keys = np.empty((2, 0), np.uint64)  # the distinct keys, sorted, as two halves
+        self._locations = np.empty((0, 2), np.int32)  # (shard, row) of each key
         self.refresh()
 
     def refresh(self) -> None:
-        """Open the shards that others have added."""
-        keys, places = [self._keys], [self._places]
+        """Open the shards that were added since the last call."""
+        keys, locations = [self._keys], [self._locations]
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-            if path.name not in self._shards and (batch := _open(path)) is not None:
-                keys.append(_halves(_keys_of(batch)))
+            if path.name not in self._shards and (batch := _open_shard(path)) is not None:
+                keys.append(_split_keys(_read_keys(batch)))
                 shard = np.full(len(batch), len(self._shards), np.int32)
-                places.append(np.stack([shard, np.arange(len(batch), dtype=np.int32)], axis=1))
+                locations.append(np.stack([shard, np.arange(len(batch), dtype=np.int32)], axis=1))
                 self._shards[path.name] = batch["values"]
         if len(keys) > 1:
-            self._index(np.concatenate(keys, axis=1), np.concatenate(places))
+            self._index(np.concatenate(keys, axis=1), np.concatenate(locations))
 
-    def _index(self, keys: np.ndarray, places: np.ndarray) -> None:
-        order = np.lexsort(keys[::-1])  # stable: of equal keys, the one that was known first comes first
+    def _index(self, keys: np.ndarray, locations: np.ndarray) -> None:
+        order = np.lexsort(keys[::-1])  # stable: among equal keys, the key that was read first comes first
         keys = keys[:, order]
         is_first = np.ones(len(order), bool)
         is_first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
-        self._keys, self._places = keys[:, is_first], places[order[is_first]]
+        self._keys, self._locations = keys[:, is_first], locations[order[is_first]]
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._locations)
 
     def find(self, keys: np.ndarray) -> np.ndarray:
-        """Return where each key is, `(len(keys), 2)` shard and row, -1 where it is not; `keys` are 16 bytes each."""
+        """Find the location of each key.
+
+        Args:
+            keys: `(num_keys,)`, 16 bytes each.
+
+        Returns:
+            `(num_keys, 2)`, the shard and the row of each key, or -1 if the store does not have the key.
+        """
         if len(self) == 0:
             return np.full((len(keys), 2), -1, np.int32)
-        wanted, last = _halves(keys), len(self) - 1
-        order = np.argsort(wanted[0])  # one search then reads where the one before has: several times faster
-        at = np.empty(len(keys), np.int64)
-        at[order] = np.minimum(np.searchsorted(self._keys[0], wanted[0, order]), last)
-        # Keys that share their first half are next to each other.
-        while (later := (self._keys[0, at] == wanted[0]) & (self._keys[1, at] < wanted[1]) & (at < last)).any():
-            at += later
-        return np.where((self._keys[:, at] == wanted).all(axis=0)[:, None], self._places[at], np.int32(-1))
+        query, last = _split_keys(keys), len(self) - 1
+        order = np.argsort(query[0])  # several times faster: consecutive searches read the same memory
+        index = np.empty(len(keys), np.int64)
+        index[order] = np.minimum(np.searchsorted(self._keys[0], query[0, order]), last)
+        # Keys with the same first half are neighbors: step forward until the second half is reached.
+        while (
+            is_before := (self._keys[0, index] == query[0]) & (self._keys[1, index] < query[1]) & (index < last)
+        ).any():
+            index += is_before
+        return np.where((self._keys[:, index] == query).all(axis=0)[:, None], self._locations[index], np.int32(-1))
 
-    def rows(self, places: np.ndarray) -> pa.Array:
-        """Read rows by their places, in that order: a list array of `len(places)`."""
-        order = np.argsort(places[:, 0], kind="stable")
-        shards, starts = np.unique(places[order, 0], return_index=True)
+    def rows(self, locations: np.ndarray) -> pa.Array:
+        """Read the rows at these locations.
+
+        Args:
+            locations: `(num_rows, 2)`, as [`Store.find`] returns them.
+
+        Returns:
+            A list array of `num_rows` rows in the same order.
+        """
+        order = np.argsort(locations[:, 0], kind="stable")
+        shards, starts = np.unique(locations[order, 0], return_index=True)
         values = list(self._shards.values())
-        parts = zip(shards, np.split(places[order, 1], starts[1:]), strict=True)
-        together = pa.concat_arrays([values[shard].take(pa.array(rows)) for shard, rows in parts])
-        return together.take(pa.array(np.argsort(order)))
+        rows_by_shard = zip(shards, np.split(locations[order, 1], starts[1:]), strict=True)
+        sorted_rows = pa.concat_arrays([values[shard].take(pa.array(rows)) for shard, rows in rows_by_shard])
+        return sorted_rows.take(pa.array(np.argsort(order)))
 
     def append(self, keys: np.ndarray, rows: Sequence[np.ndarray]) -> None:
-        """Write one shard; [`Store.refresh`] makes its rows known.
+        """Write one shard. [`Store.refresh`] makes its rows available.
 
         Args:
             keys: `(num_rows,)`, 16 bytes each.
-            rows: For each key its numbers, `(any length,)`.
+            rows: The numbers of each row, one-dimensional, of any length.
 
         Raises:
-            OSError: if the disk is full or the folder cannot be written; the store is as it was before.
+            OSError: if the disk is full or the folder is not writable. The store is then unchanged.
         """
         numbers = np.concatenate(rows).astype(self._value_type.to_pandas_dtype())
         ends = np.cumsum([0, *map(len, rows)])
@@ -106,19 +123,19 @@ class Store:
                 writer.write_batch(batch)
 
         try:
-            write_whole(self.folder, lambda written: checksum(written) + SUFFIX, write)
+            write_file_atomically(self.folder, lambda written: checksum(written) + SUFFIX, write)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise OSError(
                     error.errno,
-                    f"The disk is full; {len(self):,} rows of the teacher's outputs are safe in {self.folder}. Free "
-                    "some space, or choose another `teacher_cache_dir`, and run again",
+                    f"The disk is full. {len(self):,} rows of the teacher's outputs are stored in {self.folder}. Free "
+                    "disk space, or choose another `teacher_cache_dir`, and run again",
                 ) from error
             raise
 
 
 def checksum(path: Path) -> str:
-    """Return the start of the SHA-256 of a file, 32 hexadecimal digits."""
+    """Return the first 32 hexadecimal digits of the SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -126,15 +143,15 @@ def checksum(path: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def _open(path: Path) -> pa.RecordBatch | None:
-    """Map a shard into memory; one that is damaged is named, set aside and None."""
+def _open_shard(path: Path) -> pa.RecordBatch | None:
+    """Map a shard into memory. Rename a damaged shard, warn, and return None."""
     try:
         if checksum(path) == path.stem:
             return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-    except FileNotFoundError:  # another process has just set it aside
+    except FileNotFoundError:  # another process has just renamed the damaged shard
         return None
     damaged = path.with_suffix(".damaged")
-    logger.warning(f"The shard {path} is damaged; its rows are computed again, and it is kept as {damaged.name}.")
+    logger.warning(f"The shard {path} is damaged and was renamed to {damaged.name}. Its rows are computed again.")
     try:
         path.rename(damaged)
     except FileNotFoundError:
@@ -142,11 +159,11 @@ def _open(path: Path) -> pa.RecordBatch | None:
     return None
 
 
-def _keys_of(batch: pa.RecordBatch) -> np.ndarray:
+def _read_keys(batch: pa.RecordBatch) -> np.ndarray:
     column = batch["key"]
     return np.frombuffer(column.buffers()[1], KEY)[column.offset : column.offset + len(column)]
 
 
-def _halves(keys: np.ndarray) -> np.ndarray:
-    """Return 16-byte keys as `(2, num_keys)` integers, which compare many times faster."""
+def _split_keys(keys: np.ndarray) -> np.ndarray:
+    """Return 16-byte keys as `(2, num_keys)` integers, which are much faster to compare."""
     return np.ascontiguousarray(keys).view(np.uint64).reshape(-1, 2).T.copy()

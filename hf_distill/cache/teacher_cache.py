@@ -1,4 +1,4 @@
-"""`TeacherCache`: the teacher runs once per distinct text, ever."""
+"""`TeacherCache`: a teacher model runs once for each distinct text."""
 
 import os
 from collections.abc import Generator
@@ -11,43 +11,44 @@ from accelerate import PartialState
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.cache.cached_output import CachedOutput
 from hf_distill.cache.fingerprint import fingerprint
-from hf_distill.cache.kept import Kept
-from hf_distill.cache.output_cache import OutputCache, default_cache_dir, unusable_row
+from hf_distill.cache.output_cache import OutputCache, default_cache_dir, find_unusable_row
 from hf_distill.cache.rows import batches_by_length, hash_rows
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
-from hf_distill.classifiers.placement import move
+from hf_distill.classifiers.placement import move_to_device
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.record import describe_model
 from hf_distill.teachers import Teacher, load_teacher
 
-MAX_TOKENS = 4096  # of a batch, padding included
+MAX_TOKENS = 4096  # maximum number of tokens of a batch, including padding
 
 
 class TeacherCache(OutputCache):
-    """A durable store of a teacher's outputs, found by what the teacher sees.
+    """A persistent store of the outputs of a teacher model.
 
-    A row's key is a hash of its token ids and segment ids; the store's name is a hash of the teacher's weights, those
-    of an adapter among them, its config and precision. So the logits survive shuffling, filtering, added rows,
-    duplicates, other splits, seeds and students, and a changed teacher never finds those of another. Under several
-    processes (`accelerate launch`) each computes its share. A killed run loses at most [`ROWS_PER_SHARD`] rows a
-    process; a damaged shard is named and its rows are computed again.
+    The key of a row is a hash of its token ids and segment ids. The name of the store is a hash of the teacher's
+    weights (including those of an adapter), config and precision. Stored outputs can therefore be reused after rows
+    are shuffled, filtered, added or repeated, and with other splits, seeds and students; a changed teacher gets a new
+    store. With several processes (`accelerate launch`), each process computes a part of the missing outputs. A killed
+    run loses at most [`ROWS_PER_SHARD`] rows per process. A damaged shard is reported and its rows are computed again.
 
     Args:
-        cache_dir: Folder for all teachers; None for a folder per user under `HF_HOME`.
-        teacher: The teacher, or its path or Hub id. A model is moved to `device` while it labels, and back.
-        processing_class: The tokenizer that made the token ids, for padding.
+        cache_dir: Folder of all stores; None for a folder of this user under `HF_HOME`.
+        teacher: The teacher, or its path or Hub id. A model is moved to `device` while it labels a dataset, and then
+            moved back.
+        processing_class: The tokenizer that created the token ids; it pads batches.
         dtype: Precision of the forward pass: "float32", "bfloat16" or "float16".
-        device: Where it runs; None for what accelerate chooses.
-        stored_dtype: "float32" or "float16", of the outputs on disk.
-        outputs: "logits"; or "cls_states", the hidden states of the first token after every layer, the embeddings
-            first, which make a store of their own.
+        device: Device of the forward pass; None for the device that accelerate chooses.
+        stored_dtype: Precision of the outputs on disk, "float32" or "float16".
+        outputs: "logits"; or "cls_states", the hidden states of the first token: the embeddings and then every layer.
+            Each of the two has its own store.
 
     Raises:
-        OSError: if the teacher cannot be loaded or the folder not be written.
-        ValueError: for weights of lower precision than `dtype` or that cannot be read, or unknown `outputs` or
+        OSError: if the teacher cannot be loaded, or the folder is not writable.
+        ValueError: if the weights have a lower precision than `dtype` or cannot be read, or for unknown `outputs` or
             `stored_dtype`.
     """
 
@@ -69,10 +70,10 @@ class TeacherCache(OutputCache):
         model = self._model()
         self.config, self.problem_type = model.config, resolve_problem_type(model)
         self.description = describe_model(model)
-        kept = Kept(outputs, model.config, self.problem_type, stored_dtype)
+        cached_output = CachedOutput(outputs, model.config, self.problem_type, stored_dtype)
         name, hashed = fingerprint(model, dtype, f"{outputs} in {stored_dtype}")
-        said = {"fingerprint": name, **hashed, "teacher": self.description}
-        super().__init__(Path(cache_dir or default_cache_dir()) / name, kept, said)
+        metadata = {"fingerprint": name, **hashed, "teacher": self.description}
+        super().__init__(Path(cache_dir or default_cache_dir()) / name, cached_output, metadata)
 
     def _model(self) -> PreTrainedModel:
         if isinstance(self._source, nn.Module):
@@ -81,49 +82,52 @@ class TeacherCache(OutputCache):
         return self._loaded
 
     def label(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Add the teacher's outputs as a column, memory-mapped; only what no run has computed before is computed.
+        """Add the teacher's outputs as a memory-mapped column. Only outputs that are not stored yet are computed.
 
-        The column is `teacher_logits`: `(num_labels,)` a row, in the teacher's label order, or `(length, num_labels)`
-        for a token classifier; or `teacher_cls_states`: `(num_hidden_layers + 1, hidden_size)`.
+        The column is `teacher_logits`: for each row `(num_labels,)` in the teacher's label order, or
+        `(length, num_labels)` for a token classifier; or `teacher_cls_states`: for each row
+        `(num_hidden_layers + 1, hidden_size)`.
 
         Args:
-            dataset: Tokenised by the teacher's tokenizer: `input_ids`, and `token_type_ids` if it has segments.
+            dataset: Rows tokenized by the teacher's tokenizer: `input_ids`, and `token_type_ids` if the teacher has
+                segments.
 
         Raises:
-            ValueError: if the data set has no `input_ids`.
+            ValueError: if the dataset has no `input_ids`.
+            FloatingPointError: if the teacher returns outputs that cannot be learned from; the message shows the text.
         """
         labelled = super().label(dataset)
-        if self.kept.column == TEACHER_LOGITS and self.problem_type.has_label_names:
+        if self.cached_output.column == TEACHER_LOGITS and self.problem_type.has_label_names:
             id2label = id2label_of(self.config)
             labelled = name_teacher_logits(labelled, [id2label[i] for i in range(len(id2label))])
-        self._loaded = None  # what we loaded goes; it is loaded again if rows come that no run has computed
+        self._loaded = None  # free the memory; the teacher is loaded again if more outputs are missing
         return labelled
 
-    def _keys(self, dataset: datasets.Dataset) -> np.ndarray:
+    def _row_keys(self, dataset: datasets.Dataset) -> np.ndarray:
         if "input_ids" not in dataset.column_names:
             raise ValueError(
-                f"The data set has no column `input_ids`, only {', '.join(dataset.column_names)}. Tokenise it by the "
+                f"The dataset has no column `input_ids`, only {', '.join(dataset.column_names)}. Tokenize it with the "
                 "teacher's tokenizer first."
             )
         return hash_rows(dataset)
 
-    def _outputs(self, rows: datasets.Dataset) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
-        read = {"token_type_ids", *self.processing_class.model_input_names} & set(rows.column_names)
-        rows = rows.select_columns(sorted(read))
+    def _compute_outputs(self, rows: datasets.Dataset) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
+        input_columns = {"token_type_ids", *self.processing_class.model_input_names} & set(rows.column_names)
+        rows = rows.select_columns(sorted(input_columns))
         model = self._model()
-        came_from = model.device
-        teacher = Teacher(model, self.device, self.dtype, self.kept.reads)
+        original_device = model.device
+        teacher = Teacher(model, self.device, self.dtype, self.cached_output.requested)
         try:
-            for batch in batches_by_length(rows, MAX_TOKENS):
-                inputs = self.processing_class.pad(rows[batch.tolist()], return_tensors="pt").to(self.device)
-                found = self.kept.flat_rows(teacher(inputs), inputs["attention_mask"].bool())
-                if (bad := unusable_row(found)) is not None:
-                    text = self.processing_class.decode(inputs["input_ids"][bad], skip_special_tokens=True)
+            for indices in batches_by_length(rows, MAX_TOKENS):
+                inputs = self.processing_class.pad(rows[indices.tolist()], return_tensors="pt").to(self.device)
+                flat_rows = self.cached_output.flat_rows(teacher(inputs), inputs["attention_mask"].bool())
+                if (bad_row := find_unusable_row(flat_rows)) is not None:
+                    text = self.processing_class.decode(inputs["input_ids"][bad_row], skip_special_tokens=True)
                     raise FloatingPointError(
-                        f"The teacher gives NaN, +inf or no finite number for the text {text!r}. Look for damaged "
-                        "weights, or for an overflow that float32 (`teacher_dtype`) would avoid; what was computed "
-                        "before is stored."
+                        f"The teacher returned NaN, +inf or no finite number for the text {text!r}. Check the "
+                        "weights, or use `teacher_dtype='float32'` if a lower precision overflows. All outputs "
+                        "computed before this text are stored."
                     )
-                yield batch, found
+                yield indices, flat_rows
         finally:
-            move(model, came_from)
+            move_to_device(model, original_device)

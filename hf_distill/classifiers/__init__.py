@@ -1,1 +1,1 @@
-"""What a classifier is here: its outputs, its problem type, its labels, how it runs and where its weights are."""
+"""Classifiers: their outputs, label names, problem types and placement, and how the library runs them."""

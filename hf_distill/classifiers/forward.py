@@ -1,9 +1,7 @@
-"""Running a model so that it shows what objectives read: logits, hidden states, attention maps, queries and keys."""
+"""Running a model so that it returns the outputs that objectives read."""
 
-import copy
 import inspect
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -11,123 +9,106 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from hf_distill.classifiers.attention_projections import PROJECTION_NAMES, find_projections, recorded_projections
 from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
 
 logger = logging.get_logger(__name__)
 
-# How self-attention names its three projections: BERT, RoBERTa, ELECTRA, ALBERT; DistilBERT; MPNet.
-_PROJECTIONS = (("query", "key", "value"), ("q_lin", "k_lin", "v_lin"), ("q", "k", "v"))
+# Flags of a model's forward, with the requested outputs that need them.
+_FLAGS = {"output_hidden_states": {"hidden_states", "cls_states"}, "output_attentions": {"attentions"}}
 
 
-def read_outputs(model: nn.Module, inputs: Batch, reads: Collection[str]) -> ClassifierOutputs:
-    """Run a model on `inputs` and return its logits and what else is read.
+def compute_outputs(model: nn.Module, inputs: Batch, requested: Collection[str]) -> ClassifierOutputs:
+    """Run a model and return its logits and the requested outputs.
 
     Args:
         model: A classifier, wrapped or not.
-        inputs: What its forward takes; `attention_mask` says where the first token is.
-        reads: Names of fields of [`ClassifierOutputs`].
+        inputs: Arguments of the model's forward. `attention_mask` says where the first token is.
+        requested: Names of fields of [`ClassifierOutputs`].
 
     Raises:
-        RuntimeError: if attention is read of a model in training and has no gradient.
+        RuntimeError: if attention is requested and has no gradient although the logits have one.
     """
-    flags = {"output_hidden_states": {"hidden_states", "cls_states"}, "output_attentions": {"attentions"}}
-    asked = {flag: True for flag, names in flags.items() if names & set(reads)}
-    with _recorded_projections(model, "qkv" in reads) as calls:
-        outputs = model(**inputs, **asked)
-    hidden_states, attentions = outputs.get("hidden_states"), outputs.get("attentions") if asked else None
-    qkv = tuple(zip(*calls, strict=True)) if calls else None
+    flags = {flag: True for flag, names in _FLAGS.items() if names & set(requested)}
+    with recorded_projections(model, "qkv" in requested) as recorded:
+        outputs = model(**inputs, **flags)
+    hidden_states, attentions = outputs.get("hidden_states"), outputs.get("attentions") if flags else None
+    qkv = tuple(zip(*recorded, strict=True)) if recorded else None
     _check_gradients(outputs.logits, attentions, qkv)
     return ClassifierOutputs(
         logits=outputs.logits,
-        hidden_states=hidden_states if "hidden_states" in reads else None,
-        cls_states=_first_tokens(hidden_states, inputs) if "cls_states" in reads else None,
+        hidden_states=hidden_states if "hidden_states" in requested else None,
+        cls_states=_first_token_states(hidden_states, inputs) if "cls_states" in requested else None,
         attentions=attentions,
         qkv=qkv,
     )
 
 
-def _first_tokens(hidden_states: tuple[Tensor, ...], inputs: Batch) -> Tensor:
+def _first_token_states(hidden_states: tuple[Tensor, ...], inputs: Batch) -> Tensor:
     if "attention_mask" not in inputs:
         return torch.stack([states[:, 0] for states in hidden_states], dim=1)
-    first = inputs["attention_mask"].int().argmax(dim=1)  # padding may be on the left
+    first = inputs["attention_mask"].int().argmax(dim=1)  # not always 0: padding can be on the left
     rows = torch.arange(len(first), device=first.device)
     return torch.stack([states[rows, first] for states in hidden_states], dim=1)
 
 
-@contextmanager
-def _recorded_projections(model: nn.Module, is_wanted: bool) -> Iterator[list[list[Tensor]]]:
-    """Collect queries, keys and values in the order of the layers, which need not be modules of their own (ALBERT)."""
-    calls: list[list[Tensor]] = [[], [], []] if is_wanted else []
-    handles = [
-        projection.register_forward_hook(lambda module, args, output, found=found: found.append(output))
-        for attention in (_find_projections(model) if is_wanted else [])
-        for projection, found in zip(attention, calls, strict=True)
-    ]
-    try:
-        yield calls
-    finally:  # gradient checkpointing runs layers again in the backward pass, which is not to be recorded
-        for handle in handles:
-            handle.remove()
-
-
-def _find_projections(model: nn.Module) -> list[tuple[nn.Module, ...]]:
-    children = [dict(module.named_children()) for module in model.modules()]
-    return [
-        tuple(of_module[name] for name in names)
-        for of_module in children
-        for names in _PROJECTIONS
-        if of_module.keys() >= set(names)
-    ]
-
-
 def _check_gradients(logits: Tensor, attentions: Any, qkv: Any) -> None:
-    inner = [*(attentions or ()), *(part for layer in qkv or () for part in layer)]
-    if logits.requires_grad and inner and not any(part.requires_grad for part in inner):
+    tensors = [*(attentions or ()), *(part for layer in qkv or () for part in layer)]
+    if logits.requires_grad and tensors and not any(tensor.requires_grad for tensor in tensors):
         raise RuntimeError(
             "The student's attention has no gradient: reentrant gradient checkpointing drops it. Set "
-            "`gradient_checkpointing_kwargs={'use_reentrant': False}`; or let the layers train, if they are frozen."
+            "`gradient_checkpointing_kwargs={'use_reentrant': False}`. If the attention layers are frozen, unfreeze "
+            "them."
         )
 
 
-def prepare_to_show(model: PreTrainedModel, reads: Collection[str], role: str) -> None:
-    """Check that a model can show what is read of it, and switch it to eager attention if maps are.
+def prepare_outputs(model: PreTrainedModel, requested: Collection[str], role: str) -> None:
+    """Check that a model can return the requested outputs, and switch to eager attention if attention maps are needed.
 
     Args:
         model: The model, not wrapped.
-        reads: Names of fields of [`ClassifierOutputs`].
-        role: "student" or "teacher", for the messages.
+        requested: Names of fields of [`ClassifierOutputs`].
+        role: "student" or "teacher", for messages.
 
     Raises:
-        ValueError: if it cannot.
+        ValueError: if the model cannot return them.
     """
-    name = type(model).__name__
-    # More of them than layers are those of an encoder and a decoder; fewer share their weights.
-    if "qkv" in reads and not 0 < len(_find_projections(model)) <= model.config.num_hidden_layers:
-        looked_for = ", ".join("/".join(names) for names in _PROJECTIONS)
+    if "qkv" in requested:
+        _check_projections(model, role)
+    if "attentions" in requested:
+        _check_attention_maps(model, role)
+        _use_eager_attention(model, role)
+
+
+def _check_projections(model: PreTrainedModel, role: str) -> None:
+    # There are more than layers if the model has an encoder and a decoder, and fewer if layers share their weights.
+    if not 0 < len(find_projections(model)) <= model.config.num_hidden_layers:
+        names = ", ".join("/".join(names) for names in PROJECTION_NAMES)
         raise ValueError(
-            f"Relations of self-attention need its queries, keys and values, and the {role}, a {name}, does not have "
-            f"them once a layer as modules named {looked_for}. Use `hidden_mse` or `attention_mse`."
+            "The objectives read the queries, keys and values of self-attention, but the "
+            f"{role}, a {type(model).__name__}, does not have one set of modules named {names} in each layer. Use "
+            "`hidden_mse` or `attention_mse`."
         )
-    if "attentions" not in reads:
-        return
+
+
+def _check_attention_maps(model: PreTrainedModel, role: str) -> None:
     base: Any = model.base_model
-    records: Mapping[str, Any] = getattr(base, "_can_record_outputs", None) or {}
-    if "attentions" not in records and "output_attentions" not in inspect.signature(base.forward).parameters:
-        raise ValueError(f"The {role}, a {name}, shows no attention maps. Use `hidden_mse` or `pkd`.")
-    chosen = model.config._attn_implementation
-    if chosen != "eager":
-        model.set_attn_implementation("eager")
-        maps = model.config.num_hidden_layers * model.config.num_attention_heads
-        logger.warning(
-            f"Attention maps are read of the {role}, which {chosen} attention does not show: it runs with eager "
-            f"attention now. That stores {maps} maps a text ({maps * 128**2 * 4 / 2**20:.1f} MiB for 128 tokens in "
-            f"float32, four times as much for twice as many) and is slower than {chosen} for long texts."
+    recordable: Mapping[str, Any] = getattr(base, "_can_record_outputs", None) or {}
+    if "attentions" not in recordable and "output_attentions" not in inspect.signature(base.forward).parameters:
+        raise ValueError(
+            f"The {role}, a {type(model).__name__}, does not return attention maps. Use `hidden_mse` or `pkd`."
         )
 
 
-def float32_on_cpu(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy of a model in float32, on the CPU, in evaluation mode."""
-    model = copy.deepcopy(model)
-    # accelerate leaves a `forward` on a model trained in mixed precision: it autocasts, and runs the original model.
-    model.__dict__.pop("forward", None)
-    return model.float().cpu().eval()
+def _use_eager_attention(model: PreTrainedModel, role: str) -> None:
+    implementation = model.config._attn_implementation
+    if implementation == "eager":
+        return
+    model.set_attn_implementation("eager")
+    num_maps = model.config.num_hidden_layers * model.config.num_attention_heads
+    logger.warning(
+        f"The {role} now runs with eager attention: the objectives read its attention maps, which {implementation} "
+        f"attention does not return. Eager attention stores {num_maps} maps per text "
+        f"({num_maps * 128**2 * 4 / 2**20:.1f} MiB for 128 tokens in float32, four times as much for twice as many "
+        f"tokens) and is slower than {implementation} for long texts."
+    )

@@ -1,4 +1,4 @@
-"""Label spaces of models and data, aligned by name."""
+"""The label names of models and datasets, and how two label spaces are aligned by name."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ def id2label_of(config: PreTrainedConfig) -> dict[int, str]:
     """Return the label names of a model by class id.
 
     Raises:
-        ValueError: if the ids are not 0, 1, ..., the places of the logits.
+        ValueError: if the ids are not 0, 1, ..., the positions of the logits.
     """
-    id2label = cast("dict[int, str]", config.id2label)  # JSON has them as text, a loaded config as numbers
+    id2label = cast("dict[int, str]", config.id2label)  # a loaded config has integer keys, JSON has strings
     _check_ids(id2label)
     return id2label
 
@@ -23,8 +23,8 @@ def id2label_of(config: PreTrainedConfig) -> dict[int, str]:
 def _check_ids(id2label: Mapping[int, str]) -> None:
     if sorted(id2label) != list(range(len(id2label))):
         raise ValueError(
-            f"`id2label` is {dict(id2label)}; its ids are the places of the logits, so 0 to {len(id2label) - 1} are "
-            "wanted, each once. Set it so in the model's config."
+            f"The ids in `id2label` must be the positions of the logits, 0 to {len(id2label) - 1}, each once; got "
+            f"{dict(id2label)}. Correct `id2label` in the model's config."
         )
 
 
@@ -34,62 +34,65 @@ def label2id_of(config: PreTrainedConfig) -> dict[str, int]:
 
 
 def are_placeholders(id2label: Mapping[int, str]) -> bool:
-    """Whether the names are those that transformers invents for a model that was given none."""
+    """Return whether all names are the placeholders that transformers sets for a model without label names."""
     return all(_PLACEHOLDER.fullmatch(name) for name in id2label.values())
 
 
 def match_labels(names: Sequence[str], label2id: Mapping[str, int]) -> list[int]:
-    """Find the id of every name, upper or lower case.
+    """Find the class id of each label name; if a name differs in case only, the case is ignored.
 
     Args:
-        names: Label names, e.g. those of a data set.
-        label2id: A model's ids by name; it may know further labels.
+        names: Label names, for instance of a dataset.
+        label2id: The class ids of a model by label name. It can contain more names.
 
     Returns:
-        `(len(names),)`, ids; 0, 1, ... if either side's names are placeholders, which say nothing about the order.
+        The `len(names)` ids. They are 0, 1, ... if the names on one side are placeholders, which do not define an
+        order.
 
     Raises:
-        ValueError: if a name is not there, or only without regard to case and more than once.
+        ValueError: if a name is missing, or is ambiguous when the case is ignored.
     """
     if all(name in label2id for name in names):
         return [label2id[name] for name in names]
-    are_open = are_placeholders(dict(enumerate(names))) or are_placeholders({i: name for name, i in label2id.items()})
-    if are_open and sorted(label2id.values()) == list(range(len(names))):
+    has_placeholders = are_placeholders(dict(enumerate(names))) or are_placeholders(
+        {i: name for name, i in label2id.items()}
+    )
+    if has_placeholders and sorted(label2id.values()) == list(range(len(names))):
         return list(range(len(names)))
     ids = {name.casefold(): i for name, i in label2id.items()}
-    folded = [name.casefold() for name in names]
-    is_ambiguous = len(ids) < len(label2id) or len(set(folded)) < len(folded)
-    if is_ambiguous or not ids.keys() >= set(folded):
+    folded_names = [name.casefold() for name in names]
+    is_ambiguous = len(ids) < len(label2id) or len(set(folded_names)) < len(folded_names)
+    if is_ambiguous or not ids.keys() >= set(folded_names):
         raise ValueError(
-            f"The label names differ: {dict(enumerate(names))} against {dict(label2id)}. Set `id2label` and "
-            "`label2id` of a model's config to the other names, each at the id of the class that it means."
+            f"The label names differ: {dict(enumerate(names))} and {dict(label2id)}. Set `id2label` and `label2id` in "
+            "the config of a model to the other label names, each name at the id of its class."
         )
-    return [ids[name] for name in folded]
+    return [ids[name] for name in folded_names]
 
 
 def align_labels(source: Mapping[int, str], target: Mapping[int, str]) -> list[int] | None:
-    """Find for every class of `target` the class of `source` with the same name, upper or lower case.
+    """Find the class of `source` that has the name of each class of `target`.
 
     Args:
-        source: `id2label` of the model whose outputs are to be reordered, e.g. the teacher's.
-        target: `id2label` of the order that is wanted, e.g. the student's.
+        source: `id2label` of the model whose outputs are reordered, for instance the teacher.
+        target: `id2label` of the model whose order is kept, for instance the student.
 
     Returns:
-        `order`, so that `logits[:, order]` are in the order of `target`; None if they are already. Placeholder names
-        (`LABEL_0`, ...) on either side say nothing about the order: it is then taken to be the same.
+        `order`, such that `logits[:, order]` are in the order of `target`, or None if the order is the same. If the
+        names on one side are placeholders (`LABEL_0`, ...), the order is assumed to be the same.
 
     Raises:
-        ValueError: if the numbers of classes differ, or the names do, or ids are not 0, 1, ...
+        ValueError: if the numbers of classes or the names differ, or the ids are not 0, 1, ...
     """
     _check_ids(source)
     _check_ids(target)
     if len(source) != len(target):
         raise ValueError(
-            f"{len(source)} classes cannot be aligned with {len(target)}: {dict(source)} against {dict(target)}."
+            f"{len(source)} classes cannot be aligned with {len(target)} classes: {dict(source)} and {dict(target)}."
         )
     if are_placeholders(source) or are_placeholders(target):
         return None
     order = match_labels([target[i] for i in range(len(target))], {name: i for i, name in source.items()})
     if len(set(order)) < len(order):
-        raise ValueError(f"The label names differ: {dict(source)} against {dict(target)}. A name occurs twice.")
+        raise ValueError(f"The label names differ: {dict(source)} and {dict(target)}. A name occurs twice.")
     return None if order == sorted(order) else order

@@ -1,4 +1,4 @@
-"""Kinds of text classification: what each means by a unit, a hard loss, a soft loss, and a unit without a label."""
+"""The kinds of text classification: for each, its units, its hard and soft loss, and how a missing label is marked."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ if TYPE_CHECKING:  # slow to import
 
 @dataclass(frozen=True)
 class ProblemType:
-    """How one kind of problem reads logits and labels.
+    """How one kind of problem interprets logits and labels.
 
-    A unit is what has a logit row of its own: an example, or a token.
+    A unit is an example, or a token in a token-level problem: the model returns one row of logits for each unit.
 
     Attributes:
-        name: `config.problem_type` in transformers' words, or the head's task.
-        soft_loss: (student logits, teacher logits, temperature) -> `(units,)`, the `kl` objective.
-        hard_loss: (logits, labels, label smoothing) -> `(units,)`, the `ce` objective; 0 where there is no label.
-        is_labelled: labels of units -> `(units,)` bool.
-        unlabelled: The value that says that there is no label.
-        mean_of_teachers: (logits of all teachers, `(num_teachers, units, num_labels)`; their weights, of sum 1) ->
-            `(units, num_labels)`: the logits of the mean of what they predict.
-        agreement: (student logits, teacher logits) -> `(units,)`, from 0 to 1; None where nothing is decided.
-        has_temperature: Whether the outputs are distributions that a temperature softens.
-        is_exclusive: Whether exactly one class is right, so that label smoothing and "at chance" mean anything.
-        is_token_level: Whether tokens are the units.
-        has_label_names: Whether the outputs are named by `config.id2label`; those of a language model are its words.
+        name: The value of `config.problem_type` in transformers, or the task of the head.
+        soft_loss: (student logits, teacher logits, temperature) -> `(units,)`. The `kl` objective uses it.
+        hard_loss: (logits, labels, label smoothing) -> `(units,)`, 0 for a unit without a label. The `ce` objective
+            uses it.
+        is_labelled: (labels of units) -> `(units,)` bool.
+        unlabelled: The label value that marks a missing label.
+        ensemble_mean: (teacher logits `(num_teachers, units, num_labels)`, teacher weights with the sum 1) ->
+            `(units, num_labels)`, the logits of the mean prediction.
+        agreement: (student logits, teacher logits) -> `(units,)`, from 0 to 1; None if the outputs are not decisions.
+        has_temperature: Whether the outputs define a probability distribution that a temperature softens.
+        is_exclusive: Whether exactly one class is correct. Label smoothing and chance level need this.
+        is_token_level: Whether the units are tokens.
+        has_label_names: Whether `config.id2label` names the outputs. It does not for language models.
     """
 
     name: str
@@ -43,7 +44,7 @@ class ProblemType:
     hard_loss: Callable[[Tensor, Tensor, float], Tensor]
     is_labelled: Callable[[Tensor], Tensor]
     unlabelled: float
-    mean_of_teachers: Callable[[Tensor, Tensor], Tensor]
+    ensemble_mean: Callable[[Tensor, Tensor], Tensor]
     agreement: Callable[[Tensor, Tensor], Tensor] | None = None
     has_temperature: bool = True
     is_exclusive: bool = False
@@ -51,26 +52,27 @@ class ProblemType:
     has_label_names: bool = True
 
     def units(self, batch: Batch, rows: Tensor) -> Tensor:
-        """Return what counts in a batch.
+        """Return a mask of the units that count in a batch.
 
         Args:
-            batch: `labels`, and `word_starts` if sentences without a label are to count.
+            batch: A batch with `labels`, and with `word_starts` if sentences without labels count.
             rows: `(batch,)` bool, the rows that count.
 
         Returns:
-            `rows`; for tokens `(batch, length)` bool: where a label is, and in a sentence without any, the first
-            token of each word.
+            `rows`; for a token-level problem `(batch, length)` bool: the labelled tokens, and in sentences without
+            labels the first token of each word.
         """
         if not self.is_token_level:
             return rows
-        labels, starts = batch.get("labels"), batch.get(WORD_STARTS)
-        none = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
-        has_label = none if labels is None else self.is_labelled(labels)
-        of_unlabelled = none if starts is None else starts.bool() & ~has_label.any(dim=1, keepdim=True)
-        return (has_label | of_unlabelled) & rows[:, None]
+        labels, word_starts = batch.get("labels"), batch.get(WORD_STARTS)
+        no_token = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
+        has_label = no_token if labels is None else self.is_labelled(labels)
+        is_unlabelled_sentence = ~has_label.any(dim=1, keepdim=True)
+        is_unlabelled_word = no_token if word_starts is None else word_starts.bool() & is_unlabelled_sentence
+        return (has_label | is_unlabelled_word) & rows[:, None]
 
     def has_labelled_unit(self, labels: Tensor) -> Tensor:
-        """Return which rows have a label, `(batch,)` bool, from the labels of whole rows."""
+        """Return which rows have a label, `(batch,)` bool; a token-level row needs at least one labelled token."""
         is_labelled = self.is_labelled(labels)
         return is_labelled.any(dim=1) if self.is_token_level else is_labelled
 
@@ -91,51 +93,51 @@ def _same_decisions(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     return ((student_logits > 0) == (teacher_logits > 0)).to(torch.float32).mean(dim=-1)
 
 
-def _one_class(name: str, **changes: bool) -> ProblemType:
+def _exclusive_classes(name: str, **flags: bool) -> ProblemType:
     return ProblemType(
         name=name,
         soft_loss=functional.kl_divergence,
         hard_loss=functional.cross_entropy,
         is_labelled=_has_class,
         unlabelled=functional.IGNORE_INDEX,
-        mean_of_teachers=functional.mean_of_softmax,
+        ensemble_mean=functional.mean_of_softmax,
         agreement=_same_class,
         is_exclusive=True,
-        **changes,
+        **flags,
     )
 
 
 PROBLEM_TYPES = {
-    "single_label_classification": _one_class("single_label_classification"),
+    "single_label_classification": _exclusive_classes("single_label_classification"),
     "multi_label_classification": ProblemType(
         name="multi_label_classification",
         soft_loss=functional.bernoulli_kl_divergence,
         hard_loss=lambda logits, labels, _: functional.binary_cross_entropy(logits, labels),
         is_labelled=_has_target,
         unlabelled=float("nan"),
-        mean_of_teachers=functional.mean_of_sigmoid,
+        ensemble_mean=functional.mean_of_sigmoid,
         agreement=_same_decisions,
     ),
     "regression": ProblemType(
         name="regression",
-        # Neither a temperature nor label smoothing exists here; both are refused where they are set.
+        # Regression has no temperature and no label smoothing; the objectives raise an error if one is set.
         soft_loss=lambda student_logits, teacher_logits, _: functional.squared_error(student_logits, teacher_logits),
         hard_loss=lambda logits, labels, _: functional.squared_error(logits, labels),
         is_labelled=_has_target,
         unlabelled=float("nan"),
-        mean_of_teachers=functional.weighted_mean,
+        ensemble_mean=functional.weighted_mean,
         has_temperature=False,
     ),
-    "token_classification": _one_class("token_classification", is_token_level=True),
-    "masked_lm": _one_class("masked_lm", is_token_level=True, has_label_names=False),
+    "token_classification": _exclusive_classes("token_classification", is_token_level=True),
+    "masked_lm": _exclusive_classes("masked_lm", is_token_level=True, has_label_names=False),
 }
 
-# What the head alone says; the heads for sequences leave it to `config.problem_type`.
+# Heads that define the problem type. For sequence classification heads, `config.problem_type` defines it.
 _HEADS = {"ForTokenClassification": "token_classification", "ForMaskedLM": "masked_lm"}
 
 
 def auto_model(problem_type: str) -> Any:
-    """Return the class of transformers that loads a model with the head of a problem type."""
+    """Return the auto class of transformers that loads models with the head of a problem type."""
     import transformers
 
     suffix = next((suffix for suffix, name in _HEADS.items() if name == problem_type), "ForSequenceClassification")
@@ -143,12 +145,12 @@ def auto_model(problem_type: str) -> Any:
 
 
 def problem_type_of_head(class_name: str) -> str | None:
-    """Return the problem type that the name of a model's class decides; None for a head for sequences, or none."""
+    """Return the problem type that the head of a model class defines, or None if the config has to define it."""
     return next((name for suffix, name in _HEADS.items() if class_name.endswith(suffix)), None)
 
 
 def without_adapter(model: nn.Module) -> nn.Module:
-    """Return the model inside of a PEFT model, which takes any argument and names none; others as they are."""
+    """Return the base model of a PEFT model, whose `forward` names no arguments; return other models unchanged."""
     get_base_model = getattr(model, "get_base_model", None)
     return get_base_model() if get_base_model else model
 
@@ -156,29 +158,31 @@ def without_adapter(model: nn.Module) -> nn.Module:
 def resolve_problem_type(model: PreTrainedModel) -> ProblemType:
     """Find the problem type of a model.
 
-    The head says it; if it classifies sequences, `config.problem_type` does; if that is unset, one output is a
-    regression and several are single-label classification.
+    A token classification or masked language model head defines the problem type. For a sequence classification head,
+    `config.problem_type` defines it; if that is unset, one output means regression and several outputs mean
+    single-label classification.
 
     Raises:
-        ValueError: for a problem type that is not supported, or that the head contradicts.
+        ValueError: if the problem type is not supported, contradicts the head, or needs more classes.
     """
-    config, head = model.config, type(without_adapter(model)).__name__
-    of_head = problem_type_of_head(head)
-    name = config.problem_type or of_head
+    config, class_name = model.config, type(without_adapter(model)).__name__
+    head_problem_type = problem_type_of_head(class_name)
+    name = config.problem_type or head_problem_type
     name = name or ("regression" if config.num_labels == 1 else "single_label_classification")
     if name not in PROBLEM_TYPES:
         raise ValueError(
-            f"`config.problem_type` is {name!r}; hf_distill knows {', '.join(PROBLEM_TYPES)}. A softmax loss on "
+            f"`config.problem_type` must be one of {', '.join(PROBLEM_TYPES)}; got {name!r}. A softmax loss on "
             "another head would train on the wrong target."
         )
-    is_right = name == of_head if of_head else not PROBLEM_TYPES[name].is_token_level
-    if not is_right:
+    fits_head = name == head_problem_type if head_problem_type else not PROBLEM_TYPES[name].is_token_level
+    if not fits_head:
         raise ValueError(
-            f"`config.problem_type` is {name!r}, and the model is a {head}. Leave it unset, or load another head."
+            f"`config.problem_type` is {name!r}, but the model is a {class_name}. Leave `problem_type` unset, or load "
+            "the model with another head."
         )
     if name == "single_label_classification" and len(id2label_of(config)) < 2:
         raise ValueError(
             f"Single-label classification needs at least 2 classes, got num_labels={config.num_labels}. Set "
-            "`num_labels` of the config, or its `problem_type` to 'regression'."
+            "`num_labels` in the config, or set `problem_type` to 'regression'."
         )
     return PROBLEM_TYPES[name]

@@ -18,7 +18,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from hf_distill.classifiers.label_maps import match_labels
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.task import Task
-from hf_distill.utils.atomic import write_whole
+from hf_distill.utils.atomic import write_file_atomically
 from hf_distill.utils.redaction import publishable
 
 TEACHER_FILE = "teacher.json"
@@ -84,9 +84,9 @@ def write_labelled(splits: Mapping[str, Dataset], folder: str | os.PathLike, tea
     if odd := [name for name in splits if not name.replace("_", "").replace(".", "").replace("-", "").isalnum()]:
         raise ValueError(f"A split is named {odd[0]!r}, which is no name for a file. Rename it.")
     for name, dataset in splits.items():
-        write_whole(Path(folder), f"{name}.parquet", dataset.to_parquet)
+        write_file_atomically(Path(folder), f"{name}.parquet", dataset.to_parquet)
     text = json.dumps(publishable(dict(teacher)), indent=2, ensure_ascii=False) + "\n"
-    write_whole(Path(folder), TEACHER_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    write_file_atomically(Path(folder), TEACHER_FILE, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_teacher(dataset_name: str) -> dict[str, Any] | None:

@@ -21,15 +21,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from hf_distill.classifiers.forward import float32_on_cpu
 from hf_distill.classifiers.label_maps import id2label_of
+from hf_distill.classifiers.placement import copy_to_cpu_in_float32
 from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head, resolve_problem_type
 from hf_distill.export.graph import OPSET, input_names_of, quantize_onnx, write_onnx
 from hf_distill.export.metrics import scorer
 from hf_distill.export.parity import check_parity, measure_parity
 from hf_distill.export.predictor import EXPORT_NAME, Predictor, Text
 from hf_distill.record import describe_versions
-from hf_distill.utils.atomic import write_folder
+from hf_distill.utils.atomic import write_folder_atomically
 from hf_distill.utils.redaction import publishable
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def export_model(
     _check_texts(texts, labels)
     _check_installed()
     tokenizer = _load_tokenizer(model, processing_class)
-    model = float32_on_cpu(load_classifier(model))
+    model = copy_to_cpu_in_float32(load_classifier(model))
     model.config.use_cache = False  # a cache of a decoder would be another output
     tolerance = DEFAULT_TOLERANCE[quantize] if tolerance is None else tolerance
     record = _describe(model, tokenizer, quantize, max_length)
@@ -109,7 +109,7 @@ def export_model(
         check_parity(record["parity"], quantize, tolerance)
         _write_record(record, temporary)
 
-    write_folder(Path(folder), write, replaceable=EXPORT_NAME)
+    write_folder_atomically(Path(folder), write, marker=EXPORT_NAME)
     return record["parity"]
 
 

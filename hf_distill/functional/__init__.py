@@ -1,6 +1,7 @@
-"""The mathematics of distillation: pure functions of tensors that return one value per unit and need only torch."""
+"""Loss functions of distillation: pure functions of tensors that return one value per unit. They only need torch."""
 
 from hf_distill.functional.ensembles import mean_of_sigmoid, mean_of_softmax, weighted_mean
+from hf_distill.functional.forbidden_classes import ForbiddenClassError
 from hf_distill.functional.hidden_states import (
     attention_mse,
     hidden_cosine,
@@ -9,7 +10,6 @@ from hf_distill.functional.hidden_states import (
     relation_divergence,
 )
 from hf_distill.functional.logits import (
-    ForbiddenClassError,
     bernoulli_kl_divergence,
     decoupled_kl_divergence,
     dist_loss,

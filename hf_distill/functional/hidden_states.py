@@ -1,7 +1,7 @@
-r"""The mathematics of distillation inside the network: pure functions of tensors, one value per example.
+r"""Losses between the hidden states and attentions of student and teacher: pure functions, one value per example.
 
-Every loss computes in float32 and returns `(batch,)`. Student and teacher read the same tokens; `is_token` says which
-positions are no padding, and padded ones count for nothing, so a value does not depend on the rows beside it.
+Every loss computes in float32 and returns `(batch,)`. Student and teacher read the same tokens. `is_token` is False
+for padding, which every loss ignores, so the value of a row does not depend on the other rows of the batch.
 
 Suffixes of local names: B examples, L positions, D dimensions, H heads, K layers.
 """
@@ -16,7 +16,7 @@ def _mean_over_tokens(values_BL: Tensor, is_token_BL: Tensor) -> Tensor:
 
 
 def hidden_mse(student_states: Tensor, teacher_states: Tensor, is_token: Tensor) -> Tensor:
-    r"""Squared error between hidden states, mean over the dimensions and the real tokens.
+    r"""Squared error between hidden states, mean over the dimensions and the tokens, without padding.
 
     $$\ell_b = \frac{1}{|x_b|} \sum_{l \in x_b} \frac{1}{D} \| h^S_{bl} - h^T_{bl} \|^2$$
 
@@ -35,7 +35,7 @@ def hidden_mse(student_states: Tensor, teacher_states: Tensor, is_token: Tensor)
 
 
 def hidden_cosine(student_states: Tensor, teacher_states: Tensor, is_token: Tensor) -> Tensor:
-    r"""One minus the cosine between hidden states, mean over the real tokens; 0 for equal directions, at most 2.
+    r"""One minus the cosine between hidden states, mean over the tokens, without padding; from 0 to 2.
 
     $$\ell_b = \frac{1}{|x_b|} \sum_{l \in x_b} \left(1 - \cos(h^S_{bl}, h^T_{bl})\right)$$
 
@@ -54,12 +54,12 @@ def hidden_cosine(student_states: Tensor, teacher_states: Tensor, is_token: Tens
 
 
 def normalised_distance(student_states: Tensor, teacher_states: Tensor) -> Tensor:
-    r"""Squared distance between [CLS] states of unit length, mean over the layers; at most 4.
+    r"""Squared distance between normalized [CLS] states, mean over the layers; from 0 to 4.
 
     $$\ell_b = \frac{1}{K} \sum_k \left\| \frac{h^S_{bk}}{\|h^S_{bk}\|} - \frac{h^T_{bk}}{\|h^T_{bk}\|} \right\|^2$$
 
-    Sun et al. (2019), Patient Knowledge Distillation, equation 7, https://huggingface.co/papers/1908.09355; there the
-    sum over the layers, here their mean, so that a weight means the same for every number of layers.
+    Sun et al. (2019), Patient Knowledge Distillation, equation 7, https://huggingface.co/papers/1908.09355. The
+    paper sums over the layers; the mean gives a weight the same meaning for every number of layers.
 
     Args:
         student_states: `(batch, layers, size)`, any float dtype.
@@ -73,12 +73,12 @@ def normalised_distance(student_states: Tensor, teacher_states: Tensor) -> Tenso
 
 
 def attention_mse(student_attention: Tensor, teacher_attention: Tensor, is_token: Tensor) -> Tensor:
-    r"""Squared error between attention maps, mean over the heads and the pairs of real tokens.
+    r"""Squared error between attention maps, mean over the heads and the pairs of tokens, without padding.
 
     $$\ell_b = \frac{1}{H} \sum_h \frac{1}{|x_b|^2} \sum_{l, m \in x_b} (A^S_{bhlm} - A^T_{bhlm})^2$$
 
-    Jiao et al. (2020), TinyBERT, equation 7, https://huggingface.co/papers/1909.10351; there on scores before the
-    softmax, here on probabilities, which are what a model of any architecture shows.
+    Jiao et al. (2020), TinyBERT, equation 7, https://huggingface.co/papers/1909.10351. The paper compares the scores
+    before the softmax; this function compares probabilities, which models of all architectures return.
 
     Args:
         student_attention: `(batch, heads, length, length)`, any float dtype.
@@ -94,20 +94,20 @@ def attention_mse(student_attention: Tensor, teacher_attention: Tensor, is_token
 
 
 def relation_divergence(student_vectors: Tensor, teacher_vectors: Tensor, is_token: Tensor, num_heads: int) -> Tensor:
-    r"""KL divergence between self-attention relations, mean over relation heads and real tokens.
+    r"""KL divergence between self-attention relations, mean over relation heads and tokens, without padding.
 
     $$R_{bh} = \mathrm{softmax}\left(\frac{A_{bh} A_{bh}^\top}{\sqrt{D / H}}\right), \qquad
     \ell_b = \frac{1}{H\,|x_b|} \sum_h \sum_{l \in x_b} \mathrm{KL}(R^T_{bhl} \,\|\, R^S_{bhl})$$
 
-    The vectors $A$ are queries, keys or values of all attention heads, split anew into `num_heads` relation heads, so
-    that neither widths nor attention heads of the models need be equal. Wang et al. (2021), MiniLMv2, equations 6 to
-    10, https://huggingface.co/papers/2012.15828.
+    The vectors $A$ are the queries, keys or values of all attention heads, joined and split again into `num_heads`
+    relation heads. Student and teacher can therefore have different widths and numbers of attention heads. Wang et al.
+    (2021), MiniLMv2, equations 6 to 10, https://huggingface.co/papers/2012.15828.
 
     Args:
         student_vectors: `(batch, length, student_size)`, any float dtype.
         teacher_vectors: `(batch, length, teacher_size)`.
         is_token: `(batch, length)` bool.
-        num_heads: Relation heads; a divisor of both sizes.
+        num_heads: Number of relation heads; it must divide both sizes.
 
     Returns:
         `(batch,)`, in nats.
@@ -122,7 +122,7 @@ def _log_relations(vectors: Tensor, is_token: Tensor, num_heads: int) -> Tensor:
     vectors_BHLD = vectors.float().unflatten(-1, (num_heads, -1)).transpose(1, 2)
     scores_BHLL = vectors_BHLD @ vectors_BHLD.transpose(-1, -2) / vectors_BHLD.shape[-1] ** 0.5
     is_key_B11L = is_token[:, None, None, :]
-    # The smallest number, not -inf, with which a row of padding alone would be NaN in the backward pass.
+    # The smallest finite number: with -inf, a row that is all padding would be NaN in the backward pass.
     scores_BHLL = scores_BHLL.masked_fill(~is_key_B11L, torch.finfo(torch.float32).min)
-    # Padding gets 0 on both sides: it contributes nothing.
+    # Student and teacher both get 0 for padding, so padding contributes nothing.
     return F.log_softmax(scores_BHLL, dim=-1).masked_fill(~is_key_B11L, 0.0)

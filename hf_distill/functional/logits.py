@@ -1,13 +1,14 @@
-r"""Losses between the logits of student and teacher: pure functions, one value per unit (an example or a token).
+r"""Losses between student and teacher logits: pure functions, one value per unit (an example or a token).
 
-Every loss computes in float32, takes `student_logits` and `teacher_logits` of shape `(batch, num_labels)` and returns
-`(batch,)`. Nothing is averaged over the batch, so that one place, the Trainer, normalises all terms alike.
+Every loss takes `student_logits` and `teacher_logits` of shape `(batch, num_labels)`, computes in float32 and returns
+`(batch,)`. No loss averages over the batch: only the Trainer normalizes, in the same way for all terms.
 
-A class whose logit is -inf is forbidden. If both sides forbid it, it contributes 0 to the divergences between whole
-distributions ([`kl_divergence`], [`reverse_kl_divergence`], [`jensen_shannon_divergence`]), and the other losses
-refuse it. If only one side does, every loss raises a [`ForbiddenClassError`] that names the class.
+A class whose logit is -inf is forbidden. If both student and teacher forbid a class, it contributes 0 to
+[`kl_divergence`], [`reverse_kl_divergence`], [`jensen_shannon_divergence`] and [`bernoulli_kl_divergence`]; the other
+losses raise a [`ForbiddenClassError`]. If only one side forbids a class, every loss raises it. The error names the
+class.
 
-Suffixes of local names: B units, C classes, O outputs of a regression.
+Suffixes of local names: B units, C classes, R classes except the label.
 """
 
 import math
@@ -16,65 +17,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hf_distill.functional.forbidden_classes import find_forbidden_classes
 from hf_distill.functional.supervised import IGNORE_INDEX
-
-
-class ForbiddenClassError(ValueError):
-    """A class has the logit -inf where a loss cannot have it; `unit` says in which unit of the batch."""
-
-    def __init__(self, message: str, unit: int) -> None:
-        super().__init__(message)
-        self.unit = unit
 
 
 def _check_temperature(temperature: float) -> None:
     if not 0 < temperature < math.inf:
-        raise ValueError(f"`temperature` must be a finite number > 0, got {temperature}. Use 1.0 to soften nothing.")
-
-
-def _forbidden(loss: str, student_logits: Tensor, teacher_logits: Tensor, *, allowed: bool) -> Tensor | None:
-    """Return which classes both sides forbid, `(batch, num_labels)` bool; None if, as nearly always, none is.
-
-    Raises where this loss cannot have them.
-    """
-    if student_logits.shape != teacher_logits.shape:
         raise ValueError(
-            f"{loss} compares logits of one shape, got {tuple(student_logits.shape)} from the student and "
-            f"{tuple(teacher_logits.shape)} from the teacher. Both need the same classes."
+            f"`temperature` must be a finite number > 0, got {temperature}. Use 1.0 for unsoftened distributions."
         )
-    student_BC, teacher_BC = torch.isneginf(student_logits), torch.isneginf(teacher_logits)
-    if not (student_BC | teacher_BC).any():
-        return None
-    refused_BC = student_BC ^ teacher_BC if allowed else student_BC | teacher_BC
-    if refused_BC.any():
-        unit, label = (int(i) for i in refused_BC.nonzero()[0])
-        sides = [name for name, side in (("student", student_BC), ("teacher", teacher_BC)) if side[unit, label]]
-        raise ForbiddenClassError(
-            f"{loss}: class {label} of row {unit} has the logit -inf for the {' and the '.join(sides)}. "
-            + ("Forbid a class on both sides or on neither." if allowed else "This loss needs finite logits."),
-            unit,
-        )
-    return student_BC & teacher_BC
 
 
-def _below_maximum(logits: Tensor) -> Tensor:
-    """Subtract each row's maximum, in float32; no loss here is changed by it."""
+def _subtract_maximum(logits: Tensor) -> Tensor:
+    """Subtract the maximum of each row, in float32. The losses do not depend on such an offset."""
     return logits.float() - logits.float().amax(dim=-1, keepdim=True).detach()
 
 
 def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
-    # The maximum goes first: dividing logits of 1e4 by the temperature would round away differences of 1e-3.
-    return F.log_softmax(_below_maximum(logits) / temperature, dim=-1)
+    # Subtract before dividing: dividing logits of 1e4 by the temperature would round away differences of 1e-3.
+    return F.log_softmax(_subtract_maximum(logits) / temperature, dim=-1)
 
 
 def _log_probs(loss: str, student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Return tempered log-probabilities of student and teacher, with 0 on both sides of a forbidden class."""
+    """Return the tempered log-probabilities of student and teacher; both are set to 0 for a forbidden class."""
     _check_temperature(temperature)
-    forbidden_BC = _forbidden(loss, student_logits, teacher_logits, allowed=True)
-    # Equal values contribute 0, and their difference has a gradient of 0; -inf - -inf would be NaN.
+    forbidden_BC = find_forbidden_classes(loss, student_logits, teacher_logits, allowed=True)
     student_BC, teacher_BC = _log_softmax(student_logits, temperature), _log_softmax(teacher_logits, temperature)
     if forbidden_BC is None:
         return student_BC, teacher_BC
+    # Equal values contribute 0, and their difference has a gradient of 0; -inf - -inf would be NaN.
     return student_BC.masked_fill(forbidden_BC, 0.0), teacher_BC.masked_fill(forbidden_BC, 0.0)
 
 
@@ -83,7 +54,7 @@ def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: f
 
     $$\ell_b = \tau^2 \sum_c p^T_{bc} \log \frac{p^T_{bc}}{p^S_{bc}}, \qquad p = \mathrm{softmax}(z / \tau)$$
 
-    The factor keeps the gradient's size when $\tau$ changes: Hinton et al. (2015), section 2.1,
+    The factor keeps the size of the gradient when $\tau$ changes: Hinton et al. (2015), section 2.1,
     https://huggingface.co/papers/1503.02531.
 
     Args:
@@ -102,12 +73,22 @@ def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: f
 
 
 def reverse_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
-    r"""Reverse KL divergence, which seeks the teacher's mode, times the squared temperature.
+    r"""Reverse KL divergence, which is mode-seeking, times the squared temperature.
 
-    $$\ell_b = \tau^2 \sum_c p^S_{bc} \log \frac{p^S_{bc}}{p^T_{bc}}$$
+    $$\ell_b = \tau^2 \sum_c p^S_{bc} \log \frac{p^S_{bc}}{p^T_{bc}}, \qquad p = \mathrm{softmax}(z / \tau)$$
 
-    Gu et al. (2024), MiniLLM, https://huggingface.co/papers/2306.08543. Arguments, result and errors are those of
-    [`kl_divergence`].
+    Gu et al. (2024), MiniLLM, https://huggingface.co/papers/2306.08543.
+
+    Args:
+        student_logits: `(batch, num_labels)`, any float dtype.
+        teacher_logits: `(batch, num_labels)`.
+        temperature: Softmax temperature of both distributions, > 0.
+
+    Returns:
+        `(batch,)`, in nats.
+
+    Raises:
+        ValueError: for a temperature that is not > 0, unequal shapes, or a class that only one side forbids.
     """
     student_BC, teacher_BC = _log_probs("reverse_kl", student_logits, teacher_logits, temperature)
     return temperature**2 * (student_BC.exp() * (student_BC - teacher_BC)).sum(dim=-1)
@@ -116,24 +97,26 @@ def reverse_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temper
 def jensen_shannon_divergence(
     student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, beta: float = 0.5
 ) -> Tensor:
-    r"""Generalised Jensen-Shannon divergence, bounded, times the squared temperature.
+    r"""Generalized Jensen-Shannon divergence, which is bounded, times the squared temperature.
 
     $$\ell_b = \tau^2 \big(\beta\, \mathrm{KL}(p^T \| m) + (1 - \beta)\, \mathrm{KL}(p^S \| m)\big), \qquad
     m = \beta p^T + (1 - \beta) p^S$$
 
-    Agarwal et al. (2024), equation 1, https://huggingface.co/papers/2306.13649; $\beta = 1/2$ is Lin's symmetric form.
+    Agarwal et al. (2024), equation 1, https://huggingface.co/papers/2306.13649. $\beta = 1/2$ gives Lin's symmetric
+    form.
 
     Args:
         student_logits: `(batch, num_labels)`, any float dtype.
         teacher_logits: `(batch, num_labels)`.
         temperature: Softmax temperature of both distributions, > 0.
-        beta: The teacher's share of the mixture, between 0 and 1, both excluded.
+        beta: Share of the teacher in the mixture, > 0 and < 1.
 
     Returns:
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: as [`kl_divergence`], and for `beta` outside of its range.
+        ValueError: for a `beta` out of range, a temperature that is not > 0, unequal shapes, or a class that only one
+            side forbids.
     """
     if not 0 < beta < 1:
         raise ValueError(f"`beta` must be > 0 and < 1, got {beta}. Use `kl` or `reverse_kl` for the limits.")
@@ -145,12 +128,12 @@ def jensen_shannon_divergence(
 
 
 def logit_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    r"""Half the mean over the classes of the squared difference of logits that are centred over the classes.
+    r"""Half the mean squared difference between logits that are centered over the classes.
 
     $$\ell_b = \frac{1}{2C} \sum_c (d_{bc} - \bar d_b)^2, \qquad d = z^S - z^T$$
 
-    This is the limit of [`kl_divergence`] for $\tau \to \infty$ (Hinton et al., 2015, section 2.1, whose derivation
-    needs the centring). Matching logits is due to Ba & Caruana (2014), https://huggingface.co/papers/1312.6184.
+    This is the limit of [`kl_divergence`] for $\tau \to \infty$ (Hinton et al., 2015, section 2.1; their derivation
+    needs centered logits). Ba & Caruana (2014), https://huggingface.co/papers/1312.6184, introduced matching logits.
 
     Args:
         student_logits: `(batch, num_labels)`, any float dtype.
@@ -162,9 +145,9 @@ def logit_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     Raises:
         ValueError: for unequal shapes or a forbidden class.
     """
-    _forbidden("logit_mse", student_logits, teacher_logits, allowed=False)
-    # Each side's maximum goes first: an offset of 1e4 of one side alone would round away the difference.
-    difference_BC = _below_maximum(student_logits) - _below_maximum(teacher_logits)
+    find_forbidden_classes("logit_mse", student_logits, teacher_logits, allowed=False)
+    # Subtract each side's maximum first: an offset of 1e4 on one side would round away the difference.
+    difference_BC = _subtract_maximum(student_logits) - _subtract_maximum(teacher_logits)
     return 0.5 * (difference_BC - difference_BC.mean(dim=-1, keepdim=True)).square().mean(dim=-1)
 
 
@@ -180,44 +163,44 @@ def decoupled_kl_divergence(
 
     $$\ell_b = \tau^2 \big(\alpha\, \mathrm{KL}(b^T \| b^S) + \beta\, \mathrm{KL}(\hat p^T \| \hat p^S)\big)$$
 
-    with $b = (p_y, 1 - p_y)$, the label against the rest, and $\hat p$ the distribution over the rest alone. The KL
-    divergence is the case $\alpha = 1$, $\beta = 1 - p^T_y$. Zhao et al. (2022), equation 7,
-    https://huggingface.co/papers/2203.08679.
+    where $b = (p_y, 1 - p_y)$ is the binary distribution of the label against all other classes, and $\hat p$ is the
+    distribution over the other classes. The KL divergence is the case $\alpha = 1$, $\beta = 1 - p^T_y$. Zhao et al.
+    (2022), equation 7, https://huggingface.co/papers/2203.08679.
 
     Args:
         student_logits: `(batch, num_labels)`, any float dtype.
         teacher_logits: `(batch, num_labels)`.
-        labels: `(batch,)`, class ids; every row needs one.
+        labels: `(batch,)`, class ids; every row needs a label.
         temperature: Softmax temperature of both distributions, > 0.
-        alpha: Weight of the label against the rest.
-        beta: Weight of the distribution over the rest.
+        alpha: Weight of the label against the other classes.
+        beta: Weight of the distribution over the other classes.
 
     Returns:
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: as [`kl_divergence`], for any forbidden class, and for a row without a label.
+        ValueError: for a temperature that is not > 0, unequal shapes, a forbidden class, or a row without a label.
     """
     _check_temperature(temperature)
-    _forbidden("dkd", student_logits, teacher_logits, allowed=False)
+    find_forbidden_classes("dkd", student_logits, teacher_logits, allowed=False)
     if (labels == IGNORE_INDEX).any():
-        raise ValueError("dkd needs the label of every row, and some rows have none (-100). Use `kl` for these.")
-
-    def split(logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of (label, rest), `(batch, 2)`, and of the rest alone, `(batch, num_labels - 1)`."""
-        log_probs_BC = _log_softmax(logits, temperature)
-        is_label_BC = F.one_hot(labels, log_probs_BC.shape[-1]).bool()
-        # logsumexp of the rest, not log(1 - p): the latter is -inf as soon as p rounds to 1.
-        rest_mass_B1 = log_probs_BC[~is_label_BC].view(len(labels), -1).logsumexp(dim=-1, keepdim=True)
-        # From the logits: far behind the label, log_probs_BC have lost the digits that tell the rest apart.
-        rest_BR = _log_softmax(logits[~is_label_BC].view(len(labels), -1), temperature)
-        return torch.cat([log_probs_BC[is_label_BC][:, None], rest_mass_B1], dim=-1), rest_BR
-
-    student_binary_B2, student_rest_BR = split(student_logits)
-    teacher_binary_B2, teacher_rest_BR = split(teacher_logits)
+        raise ValueError("dkd needs the label of every row, and some rows have no label (-100). Use `kl` instead.")
+    student_binary_B2, student_rest_BR = _split_off_label(student_logits, labels, temperature)
+    teacher_binary_B2, teacher_rest_BR = _split_off_label(teacher_logits, labels, temperature)
     label_part_B = (teacher_binary_B2.exp() * (teacher_binary_B2 - student_binary_B2)).sum(dim=-1)
     rest_part_B = (teacher_rest_BR.exp() * (teacher_rest_BR - student_rest_BR)).sum(dim=-1)
     return temperature**2 * (alpha * label_part_B + beta * rest_part_B)
+
+
+def _split_off_label(logits: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities of (label, rest), `(batch, 2)`, and within the rest, `(batch, num_labels - 1)`."""
+    log_probs_BC = _log_softmax(logits, temperature)
+    is_label_BC = F.one_hot(labels, log_probs_BC.shape[-1]).bool()
+    # logsumexp of the rest instead of log(1 - p), which is -inf as soon as p rounds to 1.
+    rest_mass_B1 = log_probs_BC[~is_label_BC].view(len(labels), -1).logsumexp(dim=-1, keepdim=True)
+    # Computed from the logits: if the label dominates, log_probs_BC have lost the digits that distinguish the rest.
+    rest_BR = _log_softmax(logits[~is_label_BC].view(len(labels), -1), temperature)
+    return torch.cat([log_probs_BC[is_label_BC][:, None], rest_mass_B1], dim=-1), rest_BR
 
 
 def dist_loss(
@@ -228,10 +211,10 @@ def dist_loss(
     $$\ell_b = \tau^2 \Big(\beta\, \big(1 - \rho(p^S_{b\cdot}, p^T_{b\cdot})\big)
     + \frac{\gamma}{C} \sum_c \big(1 - \rho(p^S_{\cdot c}, p^T_{\cdot c})\big)\Big)$$
 
-    The second term correlates over the rows of the batch: it is the same for all of them, it changes with how rows are
-    split into batches, and it is 0 for a batch of one row. A constant row or column correlates with nothing
-    ($\rho = 0$). Huang et al. (2022), equations 8 to 10, https://huggingface.co/papers/2205.10536. The squared
-    temperature follows the authors' program; a correlation has no scale, so the loss grows with it.
+    The second term correlates over the rows of the batch: it has the same value for all rows, it depends on how rows
+    are split into batches, and it is 0 for a batch of one row. The correlation $\rho$ with a constant row or column is
+    defined as 0. Huang et al. (2022), equations 8 to 10, https://huggingface.co/papers/2205.10536. The squared
+    temperature follows the authors' code; a correlation has no scale, so the loss grows with the temperature.
 
     Args:
         student_logits: `(batch, num_labels)`, any float dtype.
@@ -247,34 +230,34 @@ def dist_loss(
         ValueError: for a temperature that is not > 0, unequal shapes, or a forbidden class.
     """
     _check_temperature(temperature)
-    _forbidden("dist", student_logits, teacher_logits, allowed=False)
+    find_forbidden_classes("dist", student_logits, teacher_logits, allowed=False)
     student_BC = _log_softmax(student_logits, temperature).exp()
     teacher_BC = _log_softmax(teacher_logits, temperature).exp()
-
-    def one_minus_correlation(dim: int) -> Tensor:
-        student = student_BC - student_BC.mean(dim=dim, keepdim=True)
-        teacher = teacher_BC - teacher_BC.mean(dim=dim, keepdim=True)
-        # What is left of a constant is rounding: its direction is noise, and its gradient would be 1 / its norm.
-        is_constant = torch.minimum(student.norm(dim=dim, keepdim=True), teacher.norm(dim=dim, keepdim=True)) < 1e-6
-        return 1.0 - F.cosine_similarity(student.masked_fill(is_constant, 0.0), teacher, dim=dim)
-
-    within_rows_B = one_minus_correlation(dim=-1)
-    within_classes = one_minus_correlation(dim=0).mean() if len(student_BC) > 1 else 0.0
+    within_rows_B = _one_minus_correlation(student_BC, teacher_BC, dim=-1)
+    within_classes = _one_minus_correlation(student_BC, teacher_BC, dim=0).mean() if len(student_BC) > 1 else 0.0
     return temperature**2 * (beta * within_rows_B + gamma * within_classes)
 
 
+def _one_minus_correlation(student_BC: Tensor, teacher_BC: Tensor, dim: int) -> Tensor:
+    student = student_BC - student_BC.mean(dim=dim, keepdim=True)
+    teacher = teacher_BC - teacher_BC.mean(dim=dim, keepdim=True)
+    # A centered constant is only rounding error: its direction is noise, and its gradient would be 1 / its norm.
+    is_constant = torch.minimum(student.norm(dim=dim, keepdim=True), teacher.norm(dim=dim, keepdim=True)) < 1e-6
+    return 1.0 - F.cosine_similarity(student.masked_fill(is_constant, 0.0), teacher, dim=dim)
+
+
 def bernoulli_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
-    r"""Forward KL divergence of independent yes-or-no labels, mean over the labels, times the squared temperature.
+    r"""Forward KL divergence of independent binary labels, mean over the labels, times the squared temperature.
 
     $$\ell_b = \frac{\tau^2}{C} \sum_c \mathrm{KL}\big(\mathrm{Bernoulli}(\sigma(z^T_{bc} / \tau))
     \,\|\, \mathrm{Bernoulli}(\sigma(z^S_{bc} / \tau))\big)$$
 
-    The mean over the labels is that of [`binary_cross_entropy`].
+    The mean over the labels matches [`binary_cross_entropy`].
 
     Args:
         student_logits: `(batch, num_labels)`, any float dtype.
         teacher_logits: `(batch, num_labels)`.
-        temperature: Of both distributions, > 0.
+        temperature: Temperature of both distributions, > 0.
 
     Returns:
         `(batch,)`, in nats.
@@ -282,20 +265,20 @@ def bernoulli_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temp
     Raises:
         ValueError: for a temperature that is not > 0, unequal shapes, or a label that only one side forbids.
     """
-    _forbidden("bernoulli_kl", student_logits, teacher_logits, allowed=True)
-
-    def yes_and_no(logits: Tensor) -> Tensor:
-        """A sigmoid is the softmax over (logit, 0): `(batch * num_labels, 2)`."""
-        return torch.stack([logits, torch.zeros_like(logits)], dim=-1).flatten(0, -2)
-
-    values = kl_divergence(yes_and_no(student_logits), yes_and_no(teacher_logits), temperature)
+    find_forbidden_classes("bernoulli_kl", student_logits, teacher_logits, allowed=True)
+    values = kl_divergence(_binary_logits(student_logits), _binary_logits(teacher_logits), temperature)
     return values.view(student_logits.shape).mean(dim=-1)
 
 
-def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
-    r"""The textbook's soft loss: the tempered KL divergence, mean over the batch, without the factor $\tau^2$.
+def _binary_logits(logits: Tensor) -> Tensor:
+    """Return `(batch * num_labels, 2)`: a sigmoid is the softmax over (logit, 0)."""
+    return torch.stack([logits, torch.zeros_like(logits)], dim=-1).flatten(0, -2)
 
-    For reading and for checks; training uses [`kl_divergence`]. The whole of Hinton et al.'s objective is
+
+def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    r"""The textbook soft loss: the tempered KL divergence, mean over the batch, without the factor $\tau^2$.
+
+    This function is for reading and for checks; training uses [`kl_divergence`]. Hinton et al.'s full objective is
     `temperature**2 * soft_loss(student, teacher, temperature) + hard_label_weight * cross_entropy`.
 
     Args:
@@ -305,5 +288,8 @@ def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float
 
     Returns:
         A scalar, in nats.
+
+    Raises:
+        ValueError: for a temperature that is not > 0, unequal shapes, or a class that only one side forbids.
     """
     return kl_divergence(student_logits, teacher_logits, temperature).mean() / temperature**2

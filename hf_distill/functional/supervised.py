@@ -1,4 +1,4 @@
-"""Losses on labels: pure functions in float32, `(batch,)` values, 0 where there is no label."""
+"""Losses on labels: pure functions that compute in float32 and return `(batch,)`, with 0 for a row without a label."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,12 +7,12 @@ IGNORE_INDEX = -100  # the label of a row without a label, as in torch's cross-e
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    r"""Cross-entropy with hard labels, 0 where there is no label.
+    r"""Cross-entropy with hard labels; 0 for a row without a label.
 
     Args:
         logits: `(batch, num_labels)`, any float dtype.
-        labels: `(batch,)`, class ids or -100 for none.
-        label_smoothing: Share of the target that is spread evenly over all classes, between 0 and 1.
+        labels: `(batch,)`, class ids; -100 marks a row without a label.
+        label_smoothing: Share of the target that is spread evenly over all classes, from 0 to 1.
 
     Returns:
         `(batch,)`, in nats.
@@ -23,12 +23,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    r"""Cross-entropy of independent yes-or-no labels, mean over the labels, as transformers averages.
+    r"""Cross-entropy of independent binary labels, mean over the labels, as in transformers.
 
     Args:
         logits: `(batch, num_labels)`, any float dtype.
-        labels: `(batch, num_labels)`, each from 0 to 1. A row of NaN only has no label and gives 0; one that is partly
-            NaN gives NaN.
+        labels: `(batch, num_labels)`, each from 0 to 1. A row in which all labels are NaN has no label and gives 0; a
+            row in which some labels are NaN gives NaN.
 
     Returns:
         `(batch,)`, in nats.
@@ -41,21 +41,21 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
             f"binary_cross_entropy: logits of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)}. "
             "Multi-label classification needs a 0 or 1 for every label of every row."
         )
-    missing_B = labels.isnan().all(dim=-1)
-    filled_BC = labels.float().masked_fill(missing_B[:, None], 0.0)
+    unlabelled_B = labels.isnan().all(dim=-1)
+    filled_BC = labels.float().masked_fill(unlabelled_B[:, None], 0.0)
     values_B = F.binary_cross_entropy_with_logits(logits.float(), filled_BC, reduction="none").mean(dim=-1)
-    return values_B.masked_fill(missing_B, 0.0)
+    return values_B.masked_fill(unlabelled_B, 0.0)
 
 
 def squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
-    r"""Squared error, mean over the outputs, for regression; no half and no centring.
+    r"""Squared error of a regression, mean over the outputs.
 
     $$\ell_b = \frac{1}{O} \sum_o (y_{bo} - t_{bo})^2$$
 
     Args:
         predictions: `(batch, num_outputs)`, any float dtype.
-        targets: `(batch, num_outputs)`, or `(batch,)` for a single output. A row of NaN only has no target and gives
-            0; one that is partly NaN gives NaN.
+        targets: `(batch, num_outputs)`, or `(batch,)` for a single output. A row in which all targets are NaN has no
+            target and gives 0; a row in which some targets are NaN gives NaN.
 
     Returns:
         `(batch,)`, in squared units of the target.
@@ -69,6 +69,6 @@ def squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
             f"squared_error: {tuple(predictions.shape)} predictions and {tuple(targets_BO.shape)} targets differ in "
             "shape. Regression needs one target per output of the model."
         )
-    # Filled before the square: the gradient of a masked NaN would still be NaN.
-    missing_B1 = targets_BO.isnan().all(dim=-1, keepdim=True)
-    return (predictions.float() - targets_BO).masked_fill(missing_B1, 0.0).square().mean(dim=-1)
+    # Filled before squaring: the gradient of a masked NaN would still be NaN.
+    unlabelled_B1 = targets_BO.isnan().all(dim=-1, keepdim=True)
+    return (predictions.float() - targets_BO).masked_fill(unlabelled_B1, 0.0).square().mean(dim=-1)

@@ -1,4 +1,4 @@
-"""Objectives by name, and how a spec (a dict, JSON or YAML) becomes a list of them."""
+"""Objectives by name, and building a list of objectives from a spec (a dict, JSON or YAML)."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,8 @@ from typing import Any
 
 from hf_distill.objectives.attentions import AttentionMSE, MiniLMRelation
 from hf_distill.objectives.base import DistillationLoss, Objective
+from hf_distill.objectives.hard_labels import HardLabels
 from hf_distill.objectives.hidden_states import EmbeddingMSE, HiddenCosine, HiddenMSE, PatientDistillation
-from hf_distill.objectives.labels import HardLabels
 from hf_distill.objectives.layer_maps import LayerMapping
 from hf_distill.objectives.logits import (
     DIST,
@@ -35,12 +35,12 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "minilm_relation": MiniLMRelation,
 }
 
-# The soft losses: all they read of the teacher is its logits.
+# The soft losses: objectives that only read logits of the teacher.
 LOGIT_OBJECTIVES = tuple(name for name, cls in OBJECTIVES.items() if cls.teacher_reads == {"logits"})
 
 
 def accepted_arguments(name: str) -> list[str]:
-    """Return the hyper-parameters of an objective, `weight` among them.
+    """Return the names of the hyperparameters of an objective, including `weight`.
 
     Raises:
         ValueError: for an unknown name.
@@ -60,11 +60,11 @@ def build_objectives(spec: Mapping[str, Any] | Sequence[Objective]) -> list[Obje
     """Build objectives from a spec.
 
     Args:
-        spec: Name -> weight, or name -> dict of hyper-parameters, for instance
-            `{"ce": 0.1, "kl": {"weight": 0.9, "temperature": 4.0}}`; or objectives, which are returned as they are.
+        spec: A mapping from names to weights or to dicts of hyperparameters, for instance
+            `{"ce": 0.1, "kl": {"weight": 0.9, "temperature": 4.0}}`. A list of objectives is returned unchanged.
 
     Raises:
-        ValueError: for an unknown name, hyper-parameter or value.
+        ValueError: for an unknown name or hyperparameter, or an invalid value.
         TypeError: for a spec of another type.
     """
     if not isinstance(spec, Mapping):
@@ -75,29 +75,33 @@ def build_objectives(spec: Mapping[str, Any] | Sequence[Objective]) -> list[Obje
 
 
 def _build(name: str, value: Any) -> Objective:
-    known = _parameters(name)
+    parameters = _parameters(name)
     arguments = dict(value) if isinstance(value, Mapping) else {"weight": value}
-    if unknown := sorted(arguments.keys() - set(known)):
-        raise ValueError(f"Objective `{name}` has no hyper-parameter {unknown[0]!r}; it has {', '.join(known)}.")
-    for argument, given in arguments.items():
-        if given is not None or known[argument].default is not None:  # None: unset, resolved by `bind`
-            _check_type(name, argument, given, known[argument].annotation)
+    if unknown := sorted(arguments.keys() - set(parameters)):
+        raise ValueError(
+            f"Objective `{name}` has no hyperparameter {unknown[0]!r}; its hyperparameters are "
+            f"{', '.join(parameters)}."
+        )
+    for argument, argument_value in arguments.items():
+        # None means unset, if it is the default; `bind` resolves it.
+        if argument_value is not None or parameters[argument].default is not None:
+            _check_type(name, argument, argument_value, parameters[argument].annotation)
     return OBJECTIVES[name](**arguments)
 
 
 def _check_type(name: str, argument: str, value: Any, expected: Any) -> None:
-    """Check what comes from JSON or YAML against an annotation; what is in a mapping is checked by who takes it."""
+    """Check a value from JSON or YAML against a type annotation; the objective checks the content of mappings."""
     if expected == LayerMapping:
         return
     if expected is bool:
-        what, is_right = "true or false", isinstance(value, bool)
+        description, is_valid = "true or false", isinstance(value, bool)
     else:
-        may_change = expected in (Scheduled, Scheduled | None)
-        what = "a number or a schedule" if may_change else "a number"
-        is_right = isinstance(value, int | float) and not isinstance(value, bool)
-        is_right = is_right or (may_change and isinstance(value, Mapping))
-    if not is_right:
-        raise ValueError(f"`{argument}` of objective `{name}` must be {what}, got {value!r}.")
+        accepts_schedule = expected in (Scheduled, Scheduled | None)
+        description = "a number or a schedule" if accepts_schedule else "a number"
+        is_valid = isinstance(value, int | float) and not isinstance(value, bool)
+        is_valid = is_valid or (accepts_schedule and isinstance(value, Mapping))
+    if not is_valid:
+        raise ValueError(f"`{argument}` of objective `{name}` must be {description}, got {value!r}.")
 
 
 __all__ = [

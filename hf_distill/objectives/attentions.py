@@ -1,4 +1,4 @@
-"""Terms on self-attention: its maps, and the relations of its queries, keys and values."""
+"""Terms on self-attention: attention maps, and relations between queries, keys and values."""
 
 from typing import Any, ClassVar, cast
 
@@ -8,18 +8,20 @@ from transformers import PreTrainedConfig
 
 from hf_distill import functional
 from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
-from hf_distill.objectives.inner import LayerObjective, is_token
 from hf_distill.objectives.layer_maps import LayerMapping
+from hf_distill.objectives.layer_objectives import LayerObjective, token_mask
 from hf_distill.objectives.schedules import Scheduled
 
-MAX_RELATION_HEADS = 48  # the paper's best for models of width 768, on which more or fewer make little difference
+# The paper's best number for models of width 768; other numbers make little difference there.
+MAX_RELATION_HEADS = 48
 
 
 class AttentionMSE(LayerObjective):
     """Squared error between attention maps, mean over pairs of layers; see [`functional.attention_mse`].
 
-    Both models need equally many heads, and eager attention, to which they are switched: others show no maps. The
-    student's maps are those after its attention dropout, as transformers returns them.
+    Both models need the same number of attention heads. They are switched to eager attention, because other
+    implementations do not return attention maps. The student's maps include its attention dropout, as transformers
+    returns them.
     """
 
     name = "attention_mse"
@@ -30,22 +32,24 @@ class AttentionMSE(LayerObjective):
     def __init__(self, layer_mapping: LayerMapping = "uniform", weight: Scheduled = 1.0) -> None:
         super().__init__(layer_mapping, weight)
 
-    def connect(self, student_config: PreTrainedConfig, teacher_config: PreTrainedConfig) -> None:
-        super().connect(student_config, teacher_config)
-        heads = [config.num_attention_heads for config in (student_config, teacher_config)]
-        if heads[0] != heads[1]:
+    def bind_models(self, student_config: PreTrainedConfig, teacher_config: PreTrainedConfig) -> None:
+        super().bind_models(student_config, teacher_config)
+        num_student_heads, num_teacher_heads = student_config.num_attention_heads, teacher_config.num_attention_heads
+        if num_student_heads != num_teacher_heads:
             raise ValueError(
-                f"`attention_mse` compares heads one by one, and the student has {heads[0]}, the teacher {heads[1]}. "
-                "Use `minilm_relation`, which takes any numbers of heads."
+                f"`attention_mse` compares attention heads one by one, but the student has {num_student_heads} heads "
+                f"and the teacher has {num_teacher_heads}. Use `minilm_relation`, which accepts different numbers."
             )
 
-    def of_examples(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
+    def example_values(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
         assert student.attentions is not None
         assert teacher.attentions is not None
-        mask = is_token(batch)
+        mask = token_mask(batch)
         values = [
-            functional.attention_mse(student.attentions[ours - 1], teacher.attentions[theirs - 1], mask)
-            for ours, theirs in self.pairs
+            functional.attention_mse(
+                student.attentions[student_layer - 1], teacher.attentions[teacher_layer - 1], mask
+            )
+            for student_layer, teacher_layer in self.pairs
         ]
         return torch.stack(values).mean(dim=0)
 
@@ -53,14 +57,15 @@ class AttentionMSE(LayerObjective):
 class MiniLMRelation(LayerObjective):
     """Relations between queries, between keys and between values; see [`functional.relation_divergence`].
 
-    The sum of the three, mean over pairs of layers. Widths, heads and attention implementations may differ. For deep
-    teachers an upper-middle layer teaches better than the last, for instance {6: 21} of 24.
+    The value is the sum of the three relations, mean over pairs of layers. Student and teacher can have different
+    widths, numbers of heads and attention implementations. For deep teachers, an upper-middle layer is a better choice
+    than the last layer, for instance {6: 21} for a teacher with 24 layers.
 
     Args:
-        num_relation_heads: Into how many relation heads the vectors are split, a divisor of both hidden sizes; unset,
-            the largest up to 48.
+        num_relation_heads: Number of relation heads into which the vectors are split. It must divide both hidden
+            sizes. If unset, the largest divisor up to 48 is used.
         layer_mapping: See [`layer_pairs`].
-        weight: Of the term.
+        weight: Weight of the term.
     """
 
     name = "minilm_relation"
@@ -77,10 +82,10 @@ class MiniLMRelation(LayerObjective):
         super().__init__(layer_mapping, weight)
         if num_relation_heads is not None and (type(num_relation_heads) is not int or num_relation_heads < 1):
             raise ValueError(f"`num_relation_heads` must be a whole number > 0, got {num_relation_heads}.")
-        self.num_relation_heads = cast(int, num_relation_heads)  # None only until `connect`
+        self.num_relation_heads = cast(int, num_relation_heads)  # None only until `bind_models`
 
-    def connect(self, student_config: PreTrainedConfig, teacher_config: PreTrainedConfig) -> None:
-        super().connect(student_config, teacher_config)
+    def bind_models(self, student_config: PreTrainedConfig, teacher_config: PreTrainedConfig) -> None:
+        super().bind_models(student_config, teacher_config)
         sizes: list[Any] = [config.hidden_size for config in (student_config, teacher_config)]
         divisors = [n for n in range(1, min(sizes) + 1) if all(size % n == 0 for size in sizes)]
         if self.num_relation_heads is None:
@@ -91,13 +96,15 @@ class MiniLMRelation(LayerObjective):
                 f"{sizes[0]} (student) and {sizes[1]} (teacher). Choose one of {', '.join(map(str, divisors))}."
             )
 
-    def of_examples(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
+    def example_values(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
         assert student.qkv is not None
         assert teacher.qkv is not None
-        mask, heads = is_token(batch), self.num_relation_heads
+        mask, heads = token_mask(batch), self.num_relation_heads
         values = [
-            functional.relation_divergence(ours, theirs, mask, heads)
+            functional.relation_divergence(student_vectors, teacher_vectors, mask, heads)
             for student_layer, teacher_layer in self.pairs
-            for ours, theirs in zip(student.qkv[student_layer - 1], teacher.qkv[teacher_layer - 1], strict=True)
+            for student_vectors, teacher_vectors in zip(
+                student.qkv[student_layer - 1], teacher.qkv[teacher_layer - 1], strict=True
+            )
         ]
         return torch.stack(values).sum(dim=0) / len(self.pairs)

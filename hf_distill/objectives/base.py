@@ -1,4 +1,4 @@
-"""What an objective is, and the weighted sum of several."""
+"""The base class of objectives, and the loss that combines several of them."""
 
 import inspect
 import math
@@ -14,20 +14,21 @@ from hf_distill.objectives.schedules import Schedule, Scheduled, read_schedule
 
 
 class Objective(nn.Module):
-    """One weighted term of the loss: a name, what it reads, its hyper-parameters and one line of `forward`.
+    """One weighted term of the loss: a name, the outputs that it reads, its hyperparameters, and `forward`.
 
-    A subclass keeps each argument of its constructor under the argument's name, so that [`Objective.spec`] can write
-    it down, and returns one value per unit from `forward`; the Trainer alone normalises.
+    A subclass stores each constructor argument in an attribute with the same name, so that [`Objective.spec`] can
+    return it. `forward` returns one value per unit; only the Trainer normalizes.
 
     Attributes:
-        name: Key in specs, and in logs as `loss_<name>`.
-        paper: Where it comes from.
-        student_reads: What it reads of the student: names of fields of [`ClassifierOutputs`].
-        teacher_reads: The same of the teacher; the teacher need not run for objectives that read nothing of it.
-        reads_labels: Whether every row must have a label.
-        problem_types: The problem types that it is defined for; unless said otherwise those with a softmax.
-        is_per_unit: Whether a unit's value depends on this unit alone. The loss of an objective for which it does not
-            changes with how rows are split over batches, accumulation steps and processes.
+        name: Key in specs; logs contain the term as `loss_<name>`.
+        paper: Source of the objective.
+        student_reads: The outputs of the student that the objective reads: names of fields of [`ClassifierOutputs`].
+        teacher_reads: The outputs of the teacher that the objective reads. The teacher does not run if no objective
+            reads any of its outputs.
+        reads_labels: Whether every row needs a label.
+        problem_types: The problem types for which the objective is defined; by default those with a softmax.
+        is_per_unit: Whether the value of a unit depends only on this unit. If not, the loss depends on how rows are
+            split over batches, accumulation steps and processes.
     """
 
     name: ClassVar[str]
@@ -41,10 +42,10 @@ class Objective(nn.Module):
     def __init__(self, weight: Scheduled = 1.0) -> None:
         super().__init__()
         self.schedules: dict[str, Schedule] = {}
-        self.weight = self._number("weight", weight)
+        self.weight = self._read_number("weight", weight)
 
-    def _number(self, name: str, value: Scheduled, *, above_zero: bool = False) -> float:
-        """Return a number, or where a schedule starts, which is kept."""
+    def _read_number(self, name: str, value: Scheduled, *, above_zero: bool = False) -> float:
+        """Return a number, or register a schedule and return its start."""
         numbers = [value]
         if isinstance(value, Mapping):
             schedule = self.schedules[name] = read_schedule(value, f"`{name}` of objective `{self.name}`")
@@ -56,55 +57,56 @@ class Objective(nn.Module):
         return cast("list[float]", numbers)[0]
 
     def set_progress(self, progress: float) -> None:
-        """Give every number that has a schedule its value after a share of the optimiser steps, from 0 to 1."""
+        """Set every scheduled number to its value after a share of the optimizer steps, from 0 to 1."""
         for name, schedule in self.schedules.items():
             setattr(self, name, schedule.at(progress))
 
     @property
     def is_used(self) -> bool:
-        """Whether its weight is ever above 0."""
+        """Whether the weight is > 0 at some point of the training."""
         schedule = self.schedules.get("weight")
         return (self.weight if schedule is None else max(schedule.start, schedule.end)) > 0
 
     def bind(self, problem_type: ProblemType) -> None:
-        """Fix the problem type, and with it what is left to defaults.
+        """Set the problem type and the defaults that depend on it.
 
         Raises:
-            ValueError: if the objective is not defined for it.
+            ValueError: if the objective is not defined for the problem type.
         """
         if problem_type.name not in self.problem_types:
             raise ValueError(
-                f"`{self.name}` is defined for {', '.join(sorted(self.problem_types))}, and the student's problem "
-                f"type is {problem_type.name}. Use `kl`, which has a form for every problem type."
+                f"`{self.name}` is only defined for {', '.join(sorted(self.problem_types))}, but the problem type of "
+                f"the student is {problem_type.name}. Use `kl`, which is defined for every problem type."
             )
         self.problem_type = problem_type
 
-    def connect(self, student_config: PreTrainedConfig, teacher_config: PreTrainedConfig) -> None:
-        """Fix what depends on the depths and widths of the models; only for objectives that look inside of them.
+    def bind_models(self, student_config: PreTrainedConfig, teacher_config: PreTrainedConfig) -> None:
+        """Set everything that depends on the depths and widths of the models. Does nothing for logit objectives.
 
         Raises:
             ValueError: if the models cannot be compared.
         """
 
     def forward(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
-        """Return `(batch,)`; an objective that reads nothing of the teacher may be given None for it."""
+        """Return `(units,)`. `teacher` can be None if `teacher_reads` is empty."""
         raise NotImplementedError
 
     def spec(self) -> dict[str, Any]:
-        """Return the arguments that would build the same objective again."""
+        """Return the constructor arguments that build the same objective."""
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
-        numbers = {name: schedule.spec() for name, schedule in self.schedules.items()}
-        return {name: numbers.get(name, getattr(self, name)) for name in names}
+        schedules = {name: schedule.spec() for name, schedule in self.schedules.items()}
+        return {name: schedules.get(name, getattr(self, name)) for name in names}
 
 
 class TemperedObjective(Objective):
-    """An objective that softens both distributions; an unset temperature becomes 2.0 where there are classes."""
+    """An objective with a temperature that softens both distributions; the default is 2.0, or None for regression."""
 
     def __init__(self, temperature: Scheduled | None = None, weight: Scheduled = 1.0) -> None:
         super().__init__(weight)
-        # None only until `bind`, and for problems without classes
+        # None only until `bind`, and for problem types without a temperature.
         self.temperature = cast(
-            float, temperature if temperature is None else self._number("temperature", temperature, above_zero=True)
+            float,
+            temperature if temperature is None else self._read_number("temperature", temperature, above_zero=True),
         )
 
     def bind(self, problem_type: ProblemType) -> None:
@@ -119,27 +121,31 @@ class TemperedObjective(Objective):
 
 
 class DistillationLoss(nn.Module):
-    """Several objectives and what they read together; to be bound before it is called.
+    """Several objectives, and the outputs that they read together. Call `bind` before `forward`.
 
     Args:
-        objectives: At least one, each name once.
+        objectives: One or more objectives with different names.
 
     Attributes:
-        terms: Those with a weight; one whose weight stays 0 would only cost time, a teacher's forward pass perhaps.
-        student_reads: What they read of the student.
-        teacher_reads: What they read of the teacher.
-        reads_labels: Names of those that need the label of every row.
+        terms: The objectives that are used. An objective whose weight is always 0 is dropped, because it would only
+            cost time, for instance for the forward pass of a teacher.
+        student_reads: The outputs of the student that the terms read.
+        teacher_reads: The outputs of the teacher that the terms read.
+        reads_labels: Names of the terms that need a label for every row.
+
+    Raises:
+        ValueError: if two objectives have the same name, or no weight is > 0.
     """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         super().__init__()
         names = [objective.name for objective in objectives]
         if len(set(names)) != len(names):
-            raise ValueError(f"Each objective may occur once, got {names}.")
+            raise ValueError(f"Each objective can be used only once, got {names}.")
         self.terms = [objective for objective in objectives if objective.is_used]
         if not self.terms:
             raise ValueError(f"At least one objective needs a weight > 0, got {names or 'no objective'}.")
-        self.objectives = nn.ModuleList(self.terms)  # so that what they learn is moved, saved and trained
+        self.objectives = nn.ModuleList(self.terms)  # registers their parameters, so that they are trained and saved
         self.student_reads = frozenset[str]().union(*(o.student_reads for o in self.terms))
         self.teacher_reads = frozenset[str]().union(*(o.teacher_reads for o in self.terms))
         self.reads_labels = [o.name for o in self.terms if o.reads_labels]
@@ -150,46 +156,46 @@ class DistillationLoss(nn.Module):
         student_config: PreTrainedConfig | None = None,
         teacher_config: PreTrainedConfig | None = None,
     ) -> "DistillationLoss":
-        """Fix the problem type and the models of every objective.
+        """Bind every objective to the problem type and the models.
 
         Args:
-            problem_type: Of the student.
-            student_config: None, as the next, if there are only logits to compare.
-            teacher_config: Of the teacher.
+            problem_type: Problem type of the student.
+            student_config: Config of the student. Not needed if all objectives only read logits.
+            teacher_config: Config of the teacher. Not needed if all objectives only read logits.
         """
         for objective in self.terms:
             objective.bind(problem_type)
             if student_config is not None and teacher_config is not None:
-                objective.connect(student_config, teacher_config)
+                objective.bind_models(student_config, teacher_config)
         return self
 
     def set_progress(self, progress: float) -> None:
-        """Move all schedules to a share of the optimiser steps, from 0 to 1."""
+        """Set all scheduled numbers to their values after a share of the optimizer steps, from 0 to 1."""
         for objective in self.terms:
             objective.set_progress(progress)
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of each term, now."""
+        """The current weight of each term."""
         return {objective.name: objective.weight for objective in self.terms}
 
     @property
-    def scheduled(self) -> dict[str, float]:
-        """The numbers that change over the run, now, as `<objective>_<number>`."""
-        return {f"{o.name}_{number}": getattr(o, number) for o in self.terms for number in o.schedules}
+    def scheduled_values(self) -> dict[str, float]:
+        """The current values of the numbers that have a schedule, as `<objective>_<hyperparameter>`."""
+        return {f"{o.name}_{name}": getattr(o, name) for o in self.terms for name in o.schedules}
 
     @property
-    def numbers(self) -> dict[str, float]:
-        """All weights, temperatures and other numbers of the terms, now, by the same names."""
-        named = {f"{o.name}_{argument}": getattr(o, argument) for o in self.terms for argument in o.spec()}
-        return {name: value for name, value in named.items() if type(value) in (int, float)}
+    def current_values(self) -> dict[str, float]:
+        """The current values of all numeric hyperparameters, as `<objective>_<hyperparameter>`."""
+        values = {f"{o.name}_{name}": getattr(o, name) for o in self.terms for name in o.spec()}
+        return {name: value for name, value in values.items() if type(value) in (int, float)}
 
     def forward(
         self, student: ClassifierOutputs, teacher: ClassifierOutputs | None, batch: Batch
     ) -> dict[str, Tensor]:
-        """Return the unweighted value of each term per unit, `(batch,)` each."""
+        """Return the unweighted values of each term by name, `(units,)` each."""
         return {objective.name: objective(student, teacher, batch) for objective in self.terms}
 
     def spec(self) -> dict[str, dict[str, Any]]:
-        """Return the spec that builds the same loss again; see [`build_objectives`]."""
+        """Return the spec from which [`build_objectives`] builds the same objectives."""
         return {objective.name: objective.spec() for objective in self.terms}

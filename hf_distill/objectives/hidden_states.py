@@ -1,39 +1,41 @@
-"""Terms on hidden states: of every token, of the embeddings, of [CLS]."""
+"""Terms on hidden states: of all tokens, of the embeddings, and of [CLS]."""
 
 import torch
 from torch import Tensor
 
 from hf_distill import functional
 from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
-from hf_distill.objectives.inner import ProjectedObjective, is_token
 from hf_distill.objectives.layer_maps import LayerMapping
+from hf_distill.objectives.layer_objectives import ProjectedObjective, token_mask
 from hf_distill.objectives.schedules import Scheduled
 
 
-class _HiddenStates(ProjectedObjective):
+class _HiddenStatesObjective(ProjectedObjective):
     student_reads = teacher_reads = frozenset({"hidden_states"})
 
     @staticmethod
     def compare(student_states: Tensor, teacher_states: Tensor, is_token: Tensor) -> Tensor:
-        """Return `(batch,)` for the states of one layer."""
+        """Return the loss between the states of one pair of layers, `(batch,)`."""
         raise NotImplementedError
 
-    def of_examples(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
+    def example_values(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
         assert student.hidden_states is not None
         assert teacher.hidden_states is not None
-        mask = is_token(batch)
+        mask = token_mask(batch)
         values = [
-            self.compare(self.project(student.hidden_states[ours].float()), teacher.hidden_states[theirs], mask)
-            for ours, theirs in self.pairs
+            self.compare(
+                self.project(student.hidden_states[student_layer].float()), teacher.hidden_states[teacher_layer], mask
+            )
+            for student_layer, teacher_layer in self.pairs
         ]
         return torch.stack(values).mean(dim=0)
 
 
-class HiddenMSE(_HiddenStates):
+class HiddenMSE(_HiddenStatesObjective):
     """Squared error between hidden states, mean over pairs of layers; see [`functional.hidden_mse`].
 
-    Needs a live teacher with the student's tokenizer, as do the next two. Padding counts for nothing. Widths that
-    differ are bridged by a learned projection; see [`ProjectedObjective`] and [`layer_pairs`] for the arguments.
+    Needs a live teacher that uses the student's tokenizer. Padding is ignored. If the widths differ, a projection is
+    learned; see [`ProjectedObjective`] and [`layer_pairs`] for the arguments.
     """
 
     name = "hidden_mse"
@@ -46,10 +48,11 @@ class HiddenMSE(_HiddenStates):
         super().__init__(layer_mapping, projection, weight)
 
 
-class HiddenCosine(_HiddenStates):
+class HiddenCosine(_HiddenStatesObjective):
     """One minus the cosine between hidden states, mean over pairs of layers; see [`functional.hidden_cosine`].
 
-    DistilBERT's third term, on the last layers.
+    This is the third term of DistilBERT's loss, on the last layers by default. Needs a live teacher that uses the
+    student's tokenizer.
     """
 
     name = "hidden_cosine"
@@ -60,8 +63,11 @@ class HiddenCosine(_HiddenStates):
         super().__init__(layer_mapping, projection, weight)
 
 
-class EmbeddingMSE(_HiddenStates):
-    """Squared error between the outputs of the embeddings; see [`functional.hidden_mse`]."""
+class EmbeddingMSE(_HiddenStatesObjective):
+    """Squared error between the outputs of the embeddings; see [`functional.hidden_mse`].
+
+    Needs a live teacher that uses the student's tokenizer.
+    """
 
     name = "embedding_mse"
     paper = "Jiao et al. (2020), equation 9, https://huggingface.co/papers/1909.10351"
@@ -72,10 +78,10 @@ class EmbeddingMSE(_HiddenStates):
 
 
 class PatientDistillation(ProjectedObjective):
-    """Squared distance between [CLS] states of unit length; see [`functional.normalised_distance`].
+    """Squared distance between normalized [CLS] states; see [`functional.normalised_distance`].
 
-    [CLS] is the first token that is no padding. Instead of a live teacher, the column `teacher_cls_states` that
-    `TeacherCache(outputs="cls_states")` writes will do.
+    [CLS] is the first token that is not padding. The column `teacher_cls_states` of
+    `TeacherCache(outputs="cls_states")` can replace a live teacher.
     """
 
     name = "pkd"
@@ -85,9 +91,9 @@ class PatientDistillation(ProjectedObjective):
     def __init__(self, layer_mapping: LayerMapping = "skip", projection: bool = True, weight: Scheduled = 1.0) -> None:
         super().__init__(layer_mapping, projection, weight)
 
-    def of_examples(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
+    def example_values(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
         assert student.cls_states is not None
         assert teacher.cls_states is not None
-        ours, theirs = ([pair[side] for pair in self.pairs] for side in (0, 1))
-        projected = self.project(student.cls_states[:, ours].float())
-        return functional.normalised_distance(projected, teacher.cls_states[:, theirs])
+        student_layers, teacher_layers = (list(layers) for layers in zip(*self.pairs, strict=True))
+        projected = self.project(student.cls_states[:, student_layers].float())
+        return functional.normalised_distance(projected, teacher.cls_states[:, teacher_layers])

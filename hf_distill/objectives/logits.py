@@ -1,4 +1,4 @@
-"""Soft-target terms on the logits."""
+"""Terms on logits: the soft losses."""
 
 import math
 from typing import ClassVar
@@ -13,8 +13,10 @@ from hf_distill.objectives.schedules import Scheduled
 
 
 class KLDivergence(TemperedObjective):
-    """Soft-target distillation; see [`functional.kl_divergence`] and, for multi-label,
-    [`functional.bernoulli_kl_divergence`]. For regression the squared error to the teacher.
+    """KL divergence from the teacher's soft targets; see [`functional.kl_divergence`].
+
+    For multi-label classification it is [`functional.bernoulli_kl_divergence`], and for regression the squared error
+    between student and teacher, [`functional.squared_error`].
     """
 
     name = "kl"
@@ -27,7 +29,7 @@ class KLDivergence(TemperedObjective):
 
 
 class ReverseKLDivergence(TemperedObjective):
-    """Mode-seeking divergence; see [`functional.reverse_kl_divergence`]."""
+    """Reverse KL divergence, which is mode-seeking; see [`functional.reverse_kl_divergence`]."""
 
     name = "reverse_kl"
     paper = "Gu et al. (2024), https://huggingface.co/papers/2306.08543"
@@ -38,7 +40,7 @@ class ReverseKLDivergence(TemperedObjective):
 
 
 class JensenShannonDivergence(TemperedObjective):
-    """Bounded divergence; see [`functional.jensen_shannon_divergence`]."""
+    """Jensen-Shannon divergence, which is bounded; see [`functional.jensen_shannon_divergence`]."""
 
     name = "jsd"
     paper = "Agarwal et al. (2024), https://huggingface.co/papers/2306.13649"
@@ -55,7 +57,7 @@ class JensenShannonDivergence(TemperedObjective):
 
 
 class LogitMSE(Objective):
-    """The limit of KL for high temperatures; see [`functional.logit_mse`]."""
+    """Squared error between centered logits, the limit of `kl` for high temperatures; see [`functional.logit_mse`]."""
 
     name = "logit_mse"
     paper = "Ba & Caruana (2014), https://huggingface.co/papers/1312.6184"
@@ -66,7 +68,7 @@ class LogitMSE(Objective):
 
 
 class DecoupledKLDivergence(TemperedObjective):
-    """DKD; needs the label of every row; see [`functional.decoupled_kl_divergence`]."""
+    """Decoupled knowledge distillation (DKD); every row needs a label; see [`functional.decoupled_kl_divergence`]."""
 
     name = "dkd"
     paper = "Zhao et al. (2022), https://huggingface.co/papers/2203.08679"
@@ -88,7 +90,7 @@ class DecoupledKLDivergence(TemperedObjective):
 
 
 class DIST(TemperedObjective):
-    """Correlation instead of equality; depends on the split into batches; see [`functional.dist_loss`]."""
+    """Correlation of the probabilities; the value depends on the rows of the batch; see [`functional.dist_loss`]."""
 
     name = "dist"
     paper = "Huang et al. (2022), https://huggingface.co/papers/2205.10536"

@@ -1,14 +1,14 @@
-"""Numbers that change over a run: weights and temperatures."""
+"""Schedules: weights and temperatures that change during training."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What may stand for a number: itself, or for instance {"schedule": "linear", "start": 4.0, "end": 1.0}.
+# A number, or a schedule such as {"schedule": "linear", "start": 4.0, "end": 1.0}.
 Scheduled = float | Mapping[str, Any]
 
-_SHARES = {
+_CURVES = {
     "constant": lambda progress: 0.0,
     "linear": lambda progress: progress,
     "cosine": lambda progress: (1 - math.cos(math.pi * progress)) / 2,
@@ -17,7 +17,7 @@ _SHARES = {
 
 @dataclass(frozen=True)
 class Schedule:
-    r"""A number on its way from `start` to `end`, by the share $p$ of optimiser steps that are done.
+    r"""A number that changes from `start` to `end`, where $p$ is the share of optimizer steps done.
 
     $$v(p) = \mathrm{start} + (\mathrm{end} - \mathrm{start})\, s(p), \qquad
     s_\mathrm{constant} = 0, \quad s_\mathrm{linear} = p, \quad s_\mathrm{cosine} = \frac{1 - \cos \pi p}{2}$$
@@ -28,31 +28,31 @@ class Schedule:
     end: float
 
     def at(self, progress: float) -> float:
-        """Return the number after a share of the steps, from 0 to 1."""
-        share = _SHARES[self.schedule](progress)
+        """Return the number after a share of the optimizer steps, from 0 to 1."""
+        share = _CURVES[self.schedule](progress)
         return (1 - share) * self.start + share * self.end
 
     def spec(self) -> dict[str, Any]:
-        """Return what [`read_schedule`] reads."""
+        """Return the mapping from which [`read_schedule`] builds the same schedule."""
         return {"schedule": self.schedule, "start": self.start, "end": self.end}
 
 
-def read_schedule(value: Mapping[str, Any], what: str) -> Schedule:
-    """Read a schedule; one that is constant needs no `end`.
+def read_schedule(value: Mapping[str, Any], name: str) -> Schedule:
+    """Read a schedule; a constant schedule does not need `end`.
 
     Args:
         value: `{"schedule": "constant" | "linear" | "cosine", "start": number, "end": number}`.
-        what: Whose schedule it is, for the message.
+        name: Name of the scheduled number, for error messages.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for any other value.
     """
-    given = {"end": value.get("start"), **value} if value.get("schedule") == "constant" else dict(value)
-    numbers = [given.get("start"), given.get("end")]
-    is_right = given.keys() == {"schedule", "start", "end"} and given["schedule"] in _SHARES
-    if not is_right or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+    fields = {"end": value.get("start"), **value} if value.get("schedule") == "constant" else dict(value)
+    numbers = [fields.get("start"), fields.get("end")]
+    is_schedule = fields.keys() == {"schedule", "start", "end"} and fields["schedule"] in _CURVES
+    if not is_schedule or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
         raise ValueError(
-            f"{what} is {dict(value)!r}, which is no schedule. Give a number, or for instance "
-            f'{{"schedule": "linear", "start": 4.0, "end": 1.0}}; the schedules are {", ".join(_SHARES)}.'
+            f"{name} is {dict(value)!r}, which is not a valid schedule. Use a number, or for instance "
+            f'{{"schedule": "linear", "start": 4.0, "end": 1.0}}; the schedules are {", ".join(_CURVES)}.'
         )
-    return Schedule(**given)
+    return Schedule(**fields)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hf_distill.classifiers.forward import float32_on_cpu
+from hf_distill.classifiers.placement import copy_to_cpu_in_float32
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def measure_latency(
     """
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1, got {rounds}. 30 give a steady median.")
-    copies = {name: float32_on_cpu(model) for name, model in models.items()}
+    copies = {name: copy_to_cpu_in_float32(model) for name, model in models.items()}
     is_by_model = models.keys() <= inputs.keys()
     arguments = {name: _arguments(model, inputs[name] if is_by_model else inputs) for name, model in copies.items()}
     seconds: dict[str, list[float]] = {name: [] for name in copies}

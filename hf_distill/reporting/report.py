@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hf_distill.reporting.report_table import render_markdown
-from hf_distill.utils.atomic import write_whole
+from hf_distill.utils.atomic import write_file_atomically
 
 REPORT_NAME = "report"
 
@@ -43,7 +43,7 @@ class Report:
         from hf_distill.reporting.page.html import render_html
 
         page, path = render_html(self.to_dict()), Path(path)
-        write_whole(path.parent, path.name, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+        write_file_atomically(path.parent, path.name, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write `report.json`, `report.html` and `plots/*.png`, each whole or not at all; needs matplotlib.
@@ -52,7 +52,9 @@ class Report:
             OSError: if a file cannot be written.
         """
         folder = Path(folder)
-        write_whole(folder, f"{REPORT_NAME}.json", lambda path: path.write_text(self.to_json(), encoding="utf-8"))
+        write_file_atomically(
+            folder, f"{REPORT_NAME}.json", lambda path: path.write_text(self.to_json(), encoding="utf-8")
+        )
         self.to_html(folder / f"{REPORT_NAME}.html")
         from hf_distill.reporting.page.plots import save_plots
 

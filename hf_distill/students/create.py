@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
-from hf_distill.classifiers.placement import check_whole
+from hf_distill.classifiers.sharding import check_not_partitioned
 from hf_distill.students.distilbert import bert_to_distilbert
 from hf_distill.students.layers import keep_layers, select_layers
 
@@ -73,7 +73,7 @@ def create_student(
         teacher = AutoModelForSequenceClassification.from_pretrained(
             teacher, config=config, dtype=torch.float32, trust_remote_code=False
         )
-    check_whole(cast(PreTrainedModel, teacher), "`create_student`")
+    check_not_partitioned(cast(PreTrainedModel, teacher), "`create_student`")
     student = copy_layers(cast(PreTrainedModel, teacher), kept)
     if freeze_embeddings:
         student.get_input_embeddings().requires_grad_(False)

@@ -1,9 +1,10 @@
-"""Teachers: they answer a batch with `ClassifierOutputs`."""
+"""Teachers: models, stored outputs and ensembles that return `ClassifierOutputs` for a batch."""
 
 from hf_distill.teachers.base import BaseTeacher, CachedTeacher
 from hf_distill.teachers.ensemble import EnsembleTeacher, TeacherEnsemble
 from hf_distill.teachers.function import FunctionTeacher
-from hf_distill.teachers.model import Teacher, load_teacher
+from hf_distill.teachers.loading import load_teacher
+from hf_distill.teachers.model import Teacher
 
 __all__ = [
     "BaseTeacher",

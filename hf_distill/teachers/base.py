@@ -1,4 +1,4 @@
-"""What a teacher is to the Trainer: columns of a batch in, `ClassifierOutputs` out, frozen and without a graph."""
+"""The base class of teachers, and the teacher whose outputs are stored in columns of the dataset."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -6,115 +6,123 @@ from typing import Any
 
 import torch
 
-from hf_distill.classifiers.outputs import COLUMNS, TEACHER_LOGITS, Batch, ClassifierOutputs
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS, Batch, ClassifierOutputs
 
 
 class BaseTeacher:
-    """What a teacher is to the Trainer: some columns of a batch go in, outputs in the student's order come out.
+    """A teacher: it reads columns of a batch and returns outputs in the student's label order, without gradients.
 
-    Whatever else it takes (other token ids, a store, a function to call) is done to the data set beforehand and is
-    one of the columns. A subclass says which columns it reads, and how outputs are made of them.
+    Everything else that a teacher needs (its own token ids, stored outputs, the answers of a function) is added to the
+    dataset as columns before training. A subclass sets `columns` and `required_columns`, and implements `_outputs`.
 
     Attributes:
-        columns: What it reads of a batch, if it is there.
-        needs: Those without which it can say nothing.
-        reads: What is read of it: names of fields of [`ClassifierOutputs`].
-        label_order: Its class for each of the student's; None for the same order.
-        temperature: What its logits are divided by, its calibration. The objective's temperature comes on top.
-        is_stored: Whether its outputs are columns of the data set.
+        columns: The columns of a batch that the teacher reads if they are present.
+        required_columns: The columns without which the teacher cannot return its outputs.
+        requested: Names of the fields of [`ClassifierOutputs`] that the teacher returns.
+        label_order: The teacher's class id for each class of the student; None if the order is the same.
+        temperature: Calibration temperature; the logits are divided by it. The temperature of an objective is applied
+            in addition.
+        is_stored: Whether the outputs are columns of the dataset.
     """
 
     columns: frozenset[str]
-    needs: frozenset[str]
+    required_columns: frozenset[str]
     is_stored: bool = False
-    reads: frozenset[str] = frozenset({"logits"})
+    requested: frozenset[str] = frozenset({"logits"})
     label_order: list[int] | None = None
     temperature: float = 1.0
 
-    def show(self, reads: Collection[str]) -> None:
-        """Choose what it shows: names of fields of [`ClassifierOutputs`], the logits if there are none.
+    def request(self, outputs: Collection[str]) -> None:
+        """Choose the outputs that the teacher returns.
+
+        Args:
+            outputs: Names of fields of [`ClassifierOutputs`]; if empty, the logits.
 
         Raises:
-            ValueError: for what it cannot show.
+            ValueError: if the teacher cannot return them.
         """
-        if missing := sorted(set(reads) - {"logits"}):
+        if unavailable := sorted(set(outputs) - {"logits"}):
             raise ValueError(
-                f"The objectives read the teacher's {' and '.join(missing)}, and {type(self).__name__} shows logits "
-                "alone. Pass one model as `teacher_model`, or choose objectives on the logits."
+                f"The objectives read the teacher's {' and '.join(unavailable)}, but {type(self).__name__} only "
+                "returns logits. Pass one model as `teacher_model`, or choose objectives that only read logits."
             )
 
     @property
-    def shows_logits(self) -> bool:
-        """Whether its logits are known."""
+    def returns_logits(self) -> bool:
+        """Whether the teacher returns logits."""
         return True
 
-    def covers(self, batch: Batch) -> bool:
-        """Whether this batch is enough to know the teacher's outputs."""
-        return self.needs <= batch.keys()
+    def can_answer(self, batch: Batch) -> bool:
+        """Return whether the batch has all required columns."""
+        return self.required_columns <= batch.keys()
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> ClassifierOutputs:
-        """Return the teacher's outputs: calibrated logits in float32, in the student's label order.
+        """Return the teacher's outputs; the logits are calibrated, in float32 and in the student's label order.
 
         Raises:
-            ValueError: if a column is missing that it needs.
+            ValueError: if a required column is missing.
         """
-        if not self.covers(batch):
-            missing = ", ".join(f"`{name}`" for name in sorted(self.needs - batch.keys()))
+        if not self.can_answer(batch):
+            missing = ", ".join(f"`{name}`" for name in sorted(self.required_columns - batch.keys()))
             raise ValueError(
-                f"The teacher cannot be asked: the data set has no column {missing}. Pass `teacher_model`, or add its "
-                f"logits as a column `{TEACHER_LOGITS}`."
+                f"The teacher's outputs are not available: the dataset has no column {missing}. Pass `teacher_model`, "
+                f"or add the teacher's logits as a column `{TEACHER_LOGITS}`."
             )
         outputs = self._outputs(batch)
         if outputs.logits is None:
             return outputs
         logits = outputs.logits.float()
-        if self.temperature != 1.0:  # of a language model they are half a gigabyte: no copy without need
+        if self.temperature != 1.0:  # do not copy without need: the logits of a language model can take 0.5 GB
             logits = logits / self.temperature
         return replace(outputs, logits=logits if self.label_order is None else logits[..., self.label_order])
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
-        """Return what the teacher says, in its own order of the classes."""
+        """Return the outputs in the teacher's own label order, not calibrated."""
         raise NotImplementedError
 
 
 class CachedTeacher(BaseTeacher):
-    """A teacher whose outputs are columns of the data set; in the student's label order if `label_order` is unset.
+    """A teacher whose outputs are columns of the dataset.
 
     Args:
-        prefix: What the names of its columns start with: `teacher_logits`, `teacher_cls_states`.
+        prefix: Prefix of the column names, for instance `teacher_` in `teacher_logits` and `teacher_cls_states`.
     """
 
     is_stored = True
 
     def __init__(self, prefix: str = "teacher_") -> None:
-        self._columns = {name: prefix + name for name in COLUMNS}
+        self._columns = {name: prefix + name for name in STORABLE_OUTPUTS}
         self.columns = frozenset(self._columns.values())
 
     @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
-        """The columns of what is read."""
-        return frozenset(self._columns[name] for name in self.reads)
+    def required_columns(self) -> frozenset[str]:  # type: ignore[override]
+        """The columns of the requested outputs."""
+        return frozenset(self._columns[name] for name in self.requested)
 
     @property
-    def shows_logits(self) -> bool:
-        """Whether its logits are known; of some teachers only the hidden states are stored."""
-        return "logits" in self.reads
+    def returns_logits(self) -> bool:
+        """Whether logits are requested; if not, the dataset need not store them."""
+        return "logits" in self.requested
 
-    def show(self, reads: Collection[str]) -> None:
-        """Choose what it shows: names of fields of [`ClassifierOutputs`].
+    def request(self, outputs: Collection[str]) -> None:
+        """Choose the outputs that the teacher returns.
+
+        Args:
+            outputs: Names of fields of [`ClassifierOutputs`]; if empty, the logits.
 
         Raises:
-            ValueError: for what no column holds.
+            ValueError: if an output cannot be stored.
         """
-        if missing := sorted(set(reads) - COLUMNS.keys()):
+        if unavailable := sorted(set(outputs) - STORABLE_OUTPUTS.keys()):
             raise ValueError(
-                f"The objectives read the teacher's {' and '.join(missing)}, and only its {' and '.join(COLUMNS)} can "
-                "be stored. Pass `teacher_model` and leave `cache_teacher_outputs` out, or choose objectives that "
-                "read only these, `kl` and `pkd` for instance."
+                f"The objectives read the teacher's {' and '.join(unavailable)}, but only "
+                f"{' and '.join(STORABLE_OUTPUTS)} can be stored. Pass `teacher_model` and do not set "
+                "`cache_teacher_outputs`, or choose objectives that only read stored outputs, for instance `kl` and "
+                "`pkd`."
             )
-        self.reads = frozenset(reads) or frozenset({"logits"})  # for evaluation, if training reads nothing
+        self.requested = frozenset(outputs) or frozenset({"logits"})  # evaluation reads the logits in any case
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
-        known: dict[str, Any] = {name: batch[self._columns[name]] for name in self.reads}
-        return ClassifierOutputs(**{"logits": None, **known})
+        stored: dict[str, Any] = {name: batch[self._columns[name]] for name in self.requested}
+        return ClassifierOutputs(**{"logits": None, **stored})

@@ -1,21 +1,22 @@
-"""The temperature at which a classifier's probabilities fit held-out labels."""
+"""Temperature scaling: the temperature at which the probabilities of a classifier fit held-out labels best."""
 
 import math
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor
 
-LOWEST, HIGHEST = 0.05, 20.0
-_GOLDEN = (math.sqrt(5) - 1) / 2
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+_INVERSE_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float = 1.0) -> float:
-    """Return the mean negative log-likelihood of labels at a temperature, in nats, in float64.
+    """Return the mean negative log-likelihood of labels at a temperature, in nats, computed in float64.
 
     Args:
         logits: `(num_rows, num_labels)`.
-        labels: Class ids, `(num_rows,)`; or of multi-label problems 0 or 1 for each class, `(num_rows, num_labels)`.
-        temperature: What the logits are divided by.
+        labels: Class ids, `(num_rows,)`; in multi-label problems 0 or 1 for each class, `(num_rows, num_labels)`.
+        temperature: The logits are divided by it.
     """
     scaled = logits.double() / temperature
     if labels.is_floating_point():
@@ -28,41 +29,47 @@ def calibrate_temperature(logits: Tensor, labels: Tensor) -> float:
 
     $$\tau^* = \arg\min_\tau \; -\frac{1}{N} \sum_i \log \mathrm{softmax}(z_i / \tau)_{y_i}$$
 
-    A single number that changes no decision: Guo et al. (2017), section 4.2,
-    https://huggingface.co/papers/1706.04599. The likelihood has one optimum in $1/\tau$, since it is concave in it;
-    it is found by golden-section search in float64.
+    The temperature does not change which class is predicted: Guo et al. (2017), section 4.2,
+    https://huggingface.co/papers/1706.04599. The log-likelihood is concave in $1/\tau$, so it has one optimum, which
+    golden-section search finds in float64.
 
     Args:
-        logits: `(num_rows, num_labels)` of rows that the classifier was not trained on.
-        labels: Class ids, `(num_rows,)`; or of multi-label problems 0 or 1 for each class, `(num_rows, num_labels)`.
+        logits: `(num_rows, num_labels)`, for rows that the classifier was not trained on.
+        labels: Class ids, `(num_rows,)`; in multi-label problems 0 or 1 for each class, `(num_rows, num_labels)`.
 
     Returns:
-        The temperature, from 0.05 to 20. It is at one of these ends where the likelihood has no optimum between them:
-        where every row is right, or the logits say nothing of the labels.
+        The temperature, from 0.05 to 20. It is one of these limits if the likelihood has no optimum between them: if
+        every prediction is correct, or if the logits contain no information about the labels.
 
     Raises:
-        ValueError: for no rows, or shapes that do not match.
+        ValueError: if there are no rows, or the shapes do not match.
     """
-    wanted = logits.shape if labels.is_floating_point() else logits.shape[:1]
-    if len(logits) == 0 or logits.ndim != 2 or labels.shape != wanted:
+    expected_shape = logits.shape if labels.is_floating_point() else logits.shape[:1]
+    if len(logits) == 0 or logits.ndim != 2 or labels.shape != expected_shape:
         raise ValueError(
             f"Logits of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)} cannot be calibrated: "
-            "at least one row of `(num_rows, num_labels)` is needed, and one class id, or one 0 or 1 for each class."
+            "the logits must be `(num_rows, num_labels)` with at least one row, and the labels one class id per row, "
+            "or 0 or 1 for each class."
         )
 
     def loss(log_temperature: float) -> float:
         return negative_log_likelihood(logits, labels, math.exp(log_temperature))
 
-    low, high = math.log(LOWEST), math.log(HIGHEST)
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    of_left, of_right = loss(left), loss(right)
-    while high - low > 1e-6:
-        if of_left <= of_right:
-            high, right, of_right = right, left, of_left
-            left = high - _GOLDEN * (high - low)
-            of_left = loss(left)
+    return math.exp(_minimize(loss, math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)))
+
+
+def _minimize(function: Callable[[float], float], low: float, high: float, tolerance: float = 1e-6) -> float:
+    """Find the minimum of a function with one minimum between two limits, by golden-section search."""
+    left = high - _INVERSE_GOLDEN_RATIO * (high - low)
+    right = low + _INVERSE_GOLDEN_RATIO * (high - low)
+    left_value, right_value = function(left), function(right)
+    while high - low > tolerance:
+        if left_value <= right_value:
+            high, right, right_value = right, left, left_value
+            left = high - _INVERSE_GOLDEN_RATIO * (high - low)
+            left_value = function(left)
         else:
-            low, left, of_left = left, right, of_right
-            right = low + _GOLDEN * (high - low)
-            of_right = loss(right)
-    return math.exp((low + high) / 2)
+            low, left, left_value = left, right, right_value
+            right = low + _INVERSE_GOLDEN_RATIO * (high - low)
+            right_value = function(right)
+    return (low + high) / 2

@@ -1,4 +1,4 @@
-"""Several teachers that teach as one."""
+"""Ensembles of teachers."""
 
 import math
 from collections.abc import Sequence
@@ -16,32 +16,34 @@ from hf_distill.teachers.base import BaseTeacher
 
 @dataclass(frozen=True)
 class TeacherEnsemble:
-    r"""Several teachers that teach as one, by the weighted mean of what they predict.
+    r"""Several teachers whose weighted mean prediction is the teacher of the student.
 
-    With $z_k$ the logits of teacher $k$ in the student's order of the classes, $T_k$ its own temperature and $w_k$ its
-    weight (their sum is made 1), the logits of the ensemble are
+    Let $z_k$ be the logits of teacher $k$ in the student's label order, $T_k$ its temperature and $w_k$ its weight,
+    normalized so that the weights sum to 1. The logits of the ensemble are
 
     $$z = \log \sum_k w_k\, \mathrm{softmax}(z_k / T_k) \quad \text{(probabilities)}, \qquad
-    z = \sum_k w_k\, z_k / T_k \quad \text{(logits)},$$
+    z = \sum_k w_k\, z_k / T_k \quad \text{(logits)}.$$
 
-    and every objective takes them as those of one teacher; its temperature softens the mean. The arithmetic mean of
-    the probabilities is the default; the mean of the logits is the geometric one, normalised. Both are named by
-    Hinton et al. (2015), section 2, https://huggingface.co/papers/1503.02531. Multi-label, the mean of the
-    probabilities is taken class by class; of regressions the outputs themselves are averaged either way.
+    Every objective treats them like the logits of a single teacher, and the temperature of an objective softens the
+    mean. The default is the arithmetic mean of the probabilities; the mean of the logits is the normalized geometric
+    mean. Hinton et al. (2015), section 2, https://huggingface.co/papers/1503.02531, name both. In multi-label
+    problems, the mean of the probabilities is computed for each class separately. In regression, both options average
+    the outputs.
 
-    Teachers may differ in architecture, tokenizer and order of the classes. With `cache_teacher_outputs` each has a
-    store of its own, so that other weights, temperatures or subsets compute nothing again.
+    The teachers can have different architectures, tokenizers and label orders. With `cache_teacher_outputs`, the
+    outputs of each teacher are stored separately, so a change of the weights or temperatures, or a subset of the
+    teachers, does not run a teacher again.
 
     Args:
-        teachers: Whatever `teacher_model` takes for one teacher: models, paths, functions.
-        weights: One a teacher, > 0; None for equal ones.
+        teachers: Everything that `teacher_model` accepts as a single teacher: models, paths, functions.
+        weights: One weight per teacher, > 0. None for equal weights.
         mean_of: "probabilities" or "logits".
-        temperatures: One a teacher, > 0; None for 1. `calibrate_teacher` finds them.
-        processing_classes: One a teacher, its tokenizer, or None where it reads the student's token ids; None if the
-            Trainer's `teacher_processing_class` is that of all.
+        temperatures: One temperature per teacher, > 0. None for 1.0. `calibrate_teacher` computes them.
+        processing_classes: One tokenizer per teacher, or None for a teacher that reads the student's token ids. None
+            if the Trainer's `teacher_processing_class` is the tokenizer of all teachers.
 
     Raises:
-        ValueError: for no teachers, or numbers that are out of range or too many.
+        ValueError: if there are no teachers, a number is out of range, or a list does not have one entry per teacher.
     """
 
     teachers: Sequence[Any]
@@ -58,36 +60,37 @@ class TeacherEnsemble:
         for name in ("weights", "temperatures", "processing_classes"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.teachers):
-                raise ValueError(f"{len(self.teachers)} teachers and {len(values)} `{name}`: give one a teacher.")
+                raise ValueError(
+                    f"`{name}` must have one entry per teacher, got {len(values)} for {len(self.teachers)} teachers."
+                )
         for name in ("weights", "temperatures"):
             if not all(0 < value < math.inf for value in getattr(self, name) or ()):
                 raise ValueError(f"`{name}` must be finite numbers > 0, got {list(getattr(self, name))}.")
 
     def normalised_weights(self) -> list[float]:
-        """Return the weights, scaled to the sum 1."""
+        """Return the weights, normalized to the sum 1."""
         weights = self.weights or [1.0] * len(self.teachers)
         return [weight / sum(weights) for weight in weights]
 
 
 class EnsembleTeacher(BaseTeacher):
-    """The teachers of a [`TeacherEnsemble`], as one.
+    """A teacher that returns the mean prediction of several teachers.
 
     Args:
-        members: One a teacher, each with its own columns.
-        ensemble: How their outputs are averaged.
+        members: The teachers, each with its own columns.
+        ensemble: How the outputs of the teachers are averaged.
     """
 
     def __init__(self, members: Sequence[BaseTeacher], ensemble: TeacherEnsemble) -> None:
         self.members, self.mean_of = list(members), ensemble.mean_of
         self.columns = frozenset[str]().union(*(member.columns for member in members))
-        self.needs = frozenset[str]().union(*(member.needs for member in members))
+        self.required_columns = frozenset[str]().union(*(member.required_columns for member in members))
         self.is_stored = all(member.is_stored for member in members)
         self.weights = torch.tensor(ensemble.normalised_weights())
 
     def bind(self, problem_type: ProblemType) -> None:
-        """Fix the problem type, which says what a mean of predictions is."""
-        takes_logits = self.mean_of == "logits"
-        self._mean = functional.weighted_mean if takes_logits else problem_type.mean_of_teachers
+        """Set the problem type, which defines the mean of the probabilities."""
+        self._mean = functional.weighted_mean if self.mean_of == "logits" else problem_type.ensemble_mean
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
         logits = torch.stack([member(batch).logits for member in self.members])

@@ -4,22 +4,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# ---- What a user may pass as `teacher_model` beside a model ----
-
 
 @dataclass(frozen=True)
 class FunctionTeacher:
-    """A teacher that is a function of texts: an API, a pipeline, rules. It is called once per distinct text.
+    """A teacher that is a function of texts, for instance an API, a pipeline or a set of rules.
 
-    A function that is passed as it is, without this class, has the student's classes and no name.
+    The function is called once for each distinct text. Pass a plain function as `teacher_model` if it returns logits
+    in the student's label order and its outputs need not be stored for later runs.
 
     Args:
-        function: From a list of texts (of pairs of texts, if the data set has two text columns) to their logits,
-            `(len(texts), num_labels)`, as an array, a tensor or lists; for probabilities return their logarithms.
-        labels: Names of the classes in its order; None for the student's.
-        name: What its outputs are stored under in `teacher_cache_dir`, to be found by later runs. Choose another name
-            when anything about the function changes. None to keep them for this Trainer only.
-        batch_size: Texts of a call.
+        function: Takes a list of texts (or of pairs of texts, if the dataset has two text columns) and returns their
+            logits, `(len(texts), num_labels)`, as an array, a tensor or lists. If you have probabilities, return their
+            logarithms.
+        labels: Names of the classes in the function's order. None for the student's order.
+        name: Name under which the outputs are stored in `teacher_cache_dir`, so that later runs can use them. Choose
+            another name whenever the function changes. None to keep the outputs only for this Trainer.
+        batch_size: Number of texts per call.
+
+    Raises:
+        ValueError: for a `name` with other characters than letters, digits, '-', '_' and '.', or a `batch_size` < 1.
     """
 
     function: Callable[[list[Any]], Any]
@@ -29,6 +32,6 @@ class FunctionTeacher:
 
     def __post_init__(self) -> None:
         if self.name is not None and not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise ValueError(f"`name` must be letters, digits, '-', '_' and '.'; got {self.name!r}.")
+            raise ValueError(f"`name` can only contain letters, digits, '-', '_' and '.'; got {self.name!r}.")
         if self.batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {self.batch_size}.")

@@ -1,49 +1,43 @@
-"""A live model as a teacher, and how one is loaded."""
+"""A live model as a teacher."""
 
-import contextlib
 import inspect
-import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel
-from transformers.utils import logging
+from transformers import PreTrainedModel
 
-from hf_distill.classifiers.forward import prepare_to_show, read_outputs
-from hf_distill.classifiers.outputs import COLUMNS, Batch, ClassifierOutputs
-from hf_distill.classifiers.placement import gather_in_forward, is_partitioned, is_placed, move, shard
-from hf_distill.classifiers.problem_types import (
-    PROBLEM_TYPES,
-    auto_model,
-    problem_type_of_head,
-    without_adapter,
-)
+from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, Batch, ClassifierOutputs
+from hf_distill.classifiers.placement import has_fixed_placement, move_to_device
+from hf_distill.classifiers.problem_types import without_adapter
+from hf_distill.classifiers.sharding import gather_in_forward, is_partitioned, shard
 from hf_distill.teachers.base import BaseTeacher
-
-logger = logging.get_logger(__name__)
 
 
 class Teacher(BaseTeacher):
-    """A live teacher.
+    """A live teacher: a model that runs on every batch.
+
+    The model is set to evaluation mode and its parameters no longer require gradients. It is not part of the
+    optimizer, of checkpoints, or of the autograd graph.
 
     Args:
-        model: A classifier, with or without a PEFT adapter. It is put into evaluation mode, its parameters stop
-            requiring gradients, and it moves to `device` unless it must stay where it is (see
-            [`~hf_distill.classifiers.placement.is_placed`]), in which case its inputs go there. It stays outside every
-            optimizer, checkpoint and autograd graph.
-        device: Where the outputs are wanted.
-        dtype: Precision of the forward pass: "float32", or "bfloat16" or "float16" by autocast.
-        reads: What is read of its outputs beside the logits; see [`Teacher.show`].
-        prefix: What the names of its columns start with, if it does not read the student's: its own tokens. The
-            column `<prefix>positions` then says for each token of the student which of its own has the same word.
-        is_sharded: Whether the processes share out its weights; all of them must then run it together.
+        model: A classifier, with or without a PEFT adapter. It is moved to `device`, unless its placement is fixed
+            (see [`~hf_distill.classifiers.placement.has_fixed_placement`]); then its inputs are moved to the model.
+        device: Device of the returned outputs.
+        dtype: Precision of the forward pass: "float32", or "bfloat16" or "float16" with autocast.
+        requested: Outputs to return in addition to the logits; see [`Teacher.request`].
+        prefix: Prefix of the columns with the teacher's own token ids; empty if the teacher reads the student's
+            columns. With a prefix, the column `<prefix>positions` contains for each token of the student the position
+            of the teacher's token in the same word.
+        is_sharded: Whether the processes share the weights. All processes must then run the teacher together.
 
     Raises:
-        ValueError: if the weights are of lower precision than `dtype`, not finite, or cannot be shared out.
+        ValueError: if the weights have a lower precision than `dtype`, are not finite, or cannot be sharded, or if the
+            model cannot return the requested outputs.
     """
 
     def __init__(
@@ -51,19 +45,13 @@ class Teacher(BaseTeacher):
         model: PreTrainedModel,
         device: torch.device,
         dtype: str = "float32",
-        reads: Collection[str] = (),
+        requested: Collection[str] = (),
         prefix: str = "",
         is_sharded: bool = False,
     ) -> None:
-        if dtype == "float32" and model.dtype != torch.float32:
-            raise ValueError(
-                f"The teacher's weights are {model.dtype}, but it is to run in float32. Load it with "
-                "`dtype=torch.float32`, or set `teacher_dtype` to 'bfloat16' or 'float16'."
-            )
-        here = [getattr(weight, "ds_tensor", weight) for weight in model.parameters() if not weight.is_meta]
-        if not all(parameter.isfinite().all() for parameter in here):
-            raise ValueError("The teacher has weights that are NaN or infinite. Load a checkpoint that is whole.")
-        # A model that was trained in mixed precision keeps an autocast in its forward; here `dtype` alone decides.
+        local_weights = [getattr(weight, "ds_tensor", weight) for weight in model.parameters() if not weight.is_meta]
+        _check_weights(model, local_weights, dtype)
+        # A model that was trained in mixed precision keeps autocast in its forward; only `dtype` decides here.
         model = extract_model_from_parallel(model, keep_fp32_wrapper=False)
         self.model = model.eval().requires_grad_(False)
         self.device = device
@@ -72,92 +60,66 @@ class Teacher(BaseTeacher):
         elif is_partitioned(self.model):
             gather_in_forward(self.model)
         else:
-            move(self.model, device)
-        self._home = here[0].device if is_placed(model) else device
+            move_to_device(self.model, device)
+        self._model_device = local_weights[0].device if has_fixed_placement(model) else device
         self.dtype: torch.dtype = getattr(torch, dtype)
         inputs = frozenset(inspect.signature(without_adapter(model).forward).parameters) - {"labels"}
-        self._inputs = {prefix + name: name for name in inputs}
-        self._positions = f"{prefix}positions"
-        self.columns = frozenset(self._inputs) | ({self._positions} if prefix else set())
-        self.needs = frozenset({f"{prefix}input_ids"})
-        self.show(reads)
+        self._input_names = {prefix + name: name for name in inputs}
+        self._positions_column = f"{prefix}positions" if prefix else None
+        self.columns = frozenset(self._input_names) | ({self._positions_column} if self._positions_column else set())
+        self.required_columns = frozenset({f"{prefix}input_ids"})
+        self.request(requested)
 
-    def show(self, reads: Collection[str]) -> None:
-        """Choose what it shows: names of fields of [`ClassifierOutputs`].
+    def request(self, outputs: Collection[str]) -> None:
+        """Choose the outputs that the teacher returns in addition to the logits.
+
+        Args:
+            outputs: Names of fields of [`ClassifierOutputs`].
 
         Raises:
-            ValueError: if the model cannot show them, or they are of tokens that are not the student's.
+            ValueError: if the model cannot return them, or if they belong to tokens that are not the student's.
         """
-        if self._positions in self.columns and (missing := sorted(set(reads) - COLUMNS.keys())):
+        if self._positions_column and (unavailable := sorted(set(outputs) - STORABLE_OUTPUTS.keys())):
             raise ValueError(
-                f"The objectives read the teacher's {' and '.join(missing)}, which are of its own tokens, not of the "
-                f"student's. With a tokenizer of its own a teacher shows its {' and '.join(COLUMNS)}."
+                f"The objectives read the teacher's {' and '.join(unavailable)}, which belong to the teacher's tokens "
+                "and not to the student's. A teacher with a different tokenizer only returns "
+                f"{' and '.join(STORABLE_OUTPUTS)}."
             )
-        prepare_to_show(self.model, reads, "teacher")
-        self.reads = frozenset(reads)
+        prepare_outputs(self.model, outputs, "teacher")
+        self.requested = frozenset(outputs)
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
-        inputs = {self._inputs[name]: value.to(self._home) for name, value in batch.items() if name in self._inputs}
-        with torch.autocast(self._home.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            outputs = read_outputs(self.model, inputs, self.reads)
-        if self._home != self.device:
-            found = {field.name: getattr(outputs, field.name) for field in fields(outputs)}
-            outputs = ClassifierOutputs(**{name: _moved(value, self.device) for name, value in found.items()})
-        if self._positions in self.columns and self._positions in batch:
-            outputs = replace(outputs, logits=_at(batch[self._positions], outputs.logits))
+        inputs = {
+            self._input_names[column]: value.to(self._model_device)
+            for column, value in batch.items()
+            if column in self._input_names
+        }
+        with torch.autocast(self._model_device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            outputs = compute_outputs(self.model, inputs, self.requested)
+        if self._model_device != self.device:
+            values = {field.name: getattr(outputs, field.name) for field in fields(outputs)}
+            outputs = ClassifierOutputs(**{name: _to_device(value, self.device) for name, value in values.items()})
+        if self._positions_column and self._positions_column in batch:
+            outputs = replace(outputs, logits=_gather_tokens(outputs.logits, batch[self._positions_column]))
         return outputs
 
 
-def _moved(value: Any, device: torch.device) -> Any:
+def _check_weights(model: PreTrainedModel, local_weights: Sequence[Tensor], dtype: str) -> None:
+    if dtype == "float32" and model.dtype != torch.float32:
+        raise ValueError(
+            f"The teacher's weights are {model.dtype}, but it must run in float32. Load it with "
+            "`dtype=torch.float32`, or set `teacher_dtype` to 'bfloat16' or 'float16'."
+        )
+    if not all(weight.isfinite().all() for weight in local_weights):
+        raise ValueError("The teacher has weights that are NaN or infinite. Load another checkpoint.")
+
+
+def _to_device(value: Any, device: torch.device) -> Any:
     if isinstance(value, tuple):
-        return tuple(_moved(part, device) for part in value)
+        return tuple(_to_device(part, device) for part in value)
     return None if value is None else value.to(device)
 
 
-def _at(positions: Tensor, logits: Tensor) -> Tensor:
-    """Pick the logits of tokens by their positions, `(batch, length)`; -1 where there is none, whatever that gives."""
+def _gather_tokens(logits: Tensor, positions: Tensor) -> Tensor:
+    """Return the logits at `positions`, `(batch, length)`. For the position -1 (no token) the result is arbitrary."""
     return logits.gather(1, positions.clamp(min=0)[..., None].expand(-1, -1, logits.shape[-1]))
-
-
-def load_teacher(
-    name_or_path: str | os.PathLike,
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-    problem_type: str | None = None,
-) -> PreTrainedModel:
-    """Load a model in float32 with the head that it was saved with, and warn loudly if that is not there.
-
-    Without a head for words among its weights it becomes a sequence classifier.
-
-    Args:
-        name_or_path: A folder, or an id on the Hub.
-        revision: Branch, tag or commit; a commit alone says which weights these are.
-        trust_remote_code: Whether Python files that come with the model are run.
-        problem_type: What the classifier is for, if its config leaves it open.
-
-    Raises:
-        OSError: if there is no such model.
-        ValueError: if the model needs code that comes with it, and that is not trusted.
-    """
-    revision = revision or "main"
-    architectures: list[str] = []
-    with contextlib.suppress(OSError):  # an adapter has no config of its own
-        config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
-        architectures = config.architectures or []
-    of_head = next(filter(None, map(problem_type_of_head, architectures)), "")
-    model, info = auto_model(of_head).from_pretrained(
-        name_or_path,
-        revision=revision,
-        trust_remote_code=trust_remote_code,
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
-    if info["missing_keys"]:
-        logger.warning(
-            f"THE TEACHER WAS NEVER FINE-TUNED: {name_or_path} has no weights for {sorted(info['missing_keys'])}, so "
-            "its head is random and a student would learn noise. Fine-tune it on the task first."
-        )
-    is_open = model.config.problem_type is None and not of_head
-    if is_open and problem_type is not None and not PROBLEM_TYPES[problem_type].is_token_level:
-        model.config.problem_type = problem_type
-    return model

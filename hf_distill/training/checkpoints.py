@@ -19,7 +19,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import CallbackHandler
 from transformers.utils import logging
 
-from hf_distill.utils.atomic import why_not_written
+from hf_distill.utils.atomic import describe_write_failure
 
 logger = logging.get_logger(__name__)
 
@@ -120,7 +120,7 @@ def complete_checkpoint(folder: Path, step: int, should_save: bool) -> Iterator[
             (checkpoint / TRAINER_STATE_NAME).unlink(missing_ok=True)
         yield
     except Exception as error:
-        if (why := why_not_written(error, folder)) is None:
+        if (why := describe_write_failure(error, folder)) is None:
             raise
         shutil.rmtree(checkpoint, ignore_errors=True)
         last = _last_complete(folder)

@@ -75,7 +75,7 @@ class LossMonitor:
         has_most_frequent = is_exclusive and self.problem_type.has_label_names
         self.chance_guard = ChanceGuard(self.class_names, device) if has_most_frequent else None
         self.student_guard = StudentGuard(device) if is_exclusive else None
-        knows_teacher = self.teacher is not None and self.teacher.shows_logits
+        knows_teacher = self.teacher is not None and self.teacher.returns_logits
         compared = ["agreement"] if knows_teacher and self.problem_type.agreement is not None else []
         terms = list(self.loss.weights)
         self.training = RunningMeans([*terms, "labelled"], device)
@@ -110,7 +110,7 @@ class LossMonitor:
                 trackers store, have None for what was not set.)
         """
         terms = self._named(self.training.reduce(self.accelerator))
-        return terms | (self.loss.numbers if is_first else self.loss.scheduled)
+        return terms | (self.loss.current_values if is_first else self.loss.scheduled_values)
 
     def evaluation_metrics(self) -> dict[str, float]:
         """Return `loss`, every term and the agreement as exact means over the evaluated units; empty for none."""
@@ -142,7 +142,7 @@ class LossMonitor:
     def check_stored_outputs(self, dataset: Any) -> None:
         """Warn about a teacher at chance before the first step, if the rows carry its logits."""
         guard, teacher = self.chance_guard, self.teacher
-        if guard is None or guard.is_done or teacher is None or not (teacher.is_stored and teacher.shows_logits):
+        if guard is None or guard.is_done or teacher is None or not (teacher.is_stored and teacher.returns_logits):
             return
         if not isinstance(dataset, datasets.Dataset) or (label_column := label_column_of(dataset)) is None:
             return
@@ -153,7 +153,7 @@ class LossMonitor:
             join = np.concatenate if self.problem_type.is_token_level else np.array
             columns = {
                 name: torch.tensor(join(sample[name][:])).to(self.accelerator.device)
-                for name in (label_column, *teacher.needs)
+                for name in (label_column, *teacher.required_columns)
             }
             labels = columns.pop(label_column)
             guard.add(teacher(columns).logits, labels, torch.ones_like(labels, dtype=torch.bool))

@@ -18,7 +18,7 @@ from hf_distill.objectives import DistillationLoss
 from hf_distill.record import describe_model, describe_training, new_record, write_record
 from hf_distill.training.loss import OBJECTIVES_NAME
 from hf_distill.training_args import DistillationTrainingArguments
-from hf_distill.utils.atomic import whole_files, why_not_written
+from hf_distill.utils.atomic import describe_write_failure, replace_files_atomically
 from hf_distill.utils.redaction import publishable
 
 _TIMING = ("runtime", "per_second", "preparation_time")
@@ -119,13 +119,13 @@ class RunRecorder:
         """
         folder = self.folder if output_dir is None else Path(output_dir)
         try:
-            with whole_files(folder) as temporary:
+            with replace_files_atomically(folder) as temporary:
                 yield str(temporary)
                 # Trainer's copy of its arguments is a pickle that nothing reads; the record has them.
                 (temporary / TRAINING_ARGS_NAME).unlink(missing_ok=True)
                 write_record(dict(record), temporary)
         except Exception as error:
-            if (why := why_not_written(error, folder)) is None:
+            if (why := describe_write_failure(error, folder)) is None:
                 raise
             raise OSError(
                 f"The student cannot be written into {folder} ({why}). The older files there are unchanged. Free some "

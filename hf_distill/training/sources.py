@@ -11,9 +11,9 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from hf_distill.cache import FunctionCache, OutputCache, TeacherCache
 from hf_distill.classifiers.label_maps import id2label_of
-from hf_distill.classifiers.outputs import COLUMNS, TEACHER_LOGITS
-from hf_distill.classifiers.placement import check_equal_everywhere
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
+from hf_distill.classifiers.sharding import check_equal_on_all_processes
 from hf_distill.data.retokenize import Retokenizer, at_positions, find_text_columns
 from hf_distill.record import describe_model
 from hf_distill.teachers import BaseTeacher, CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
@@ -128,7 +128,7 @@ class ModelSource(Source):
             TeacherCache(
                 args.teacher_cache_dir, given, tokenizer, args.resolved_teacher_dtype(), args.device, outputs=name
             )
-            for name in sorted(context.reads & COLUMNS.keys()) or ["logits"]
+            for name in sorted(context.reads & STORABLE_OUTPUTS.keys()) or ["logits"]
         ]
         self.caches, self.teacher = caches, CachedTeacher(self.prefix)
         self.config, self.problem_type = caches[0].config, caches[0].problem_type
@@ -141,7 +141,7 @@ class ModelSource(Source):
         args: DistillationTrainingArguments,
     ) -> None:
         model = given if isinstance(given, nn.Module) else load_teacher(given)
-        check_equal_everywhere(model)
+        check_equal_on_all_processes(model)
         self.teacher = Teacher(
             model,
             args.device,
@@ -155,20 +155,20 @@ class ModelSource(Source):
     @property
     def added_columns(self) -> frozenset[str]:
         """The columns that [`ModelSource.prepare`] adds."""
-        return self.teacher.needs if self.caches or self.retokenizer else frozenset()
+        return self.teacher.required_columns if self.caches or self.retokenizer else frozenset()
 
     def prepare(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Tokenize for the teacher if it has its own tokenizer, and label the rows if there is a cache."""
         if self.retokenizer:
             dataset = self.retokenizer.add_to(dataset)
         for cache in self.caches:
-            dataset = with_column(dataset, self._label(cache, dataset), f"{self.prefix}{cache.kept.name}")
+            dataset = with_column(dataset, self._label(cache, dataset), f"{self.prefix}{cache.cached_output.name}")
         return self.retokenizer.without(dataset) if self.retokenizer and self.caches else dataset
 
     def _label(self, cache: OutputCache, dataset: datasets.Dataset) -> datasets.Dataset:
         """Return only the column of a cache, with its tokens at the places of the student's tokens."""
         rows = self.retokenizer.alone(dataset) if self.retokenizer else dataset
-        outputs = cache.label(rows).select_columns([cache.kept.column])
+        outputs = cache.label(rows).select_columns([cache.cached_output.column])
         if self.retokenizer and self.retokenizer.is_token_level:
             return at_positions(outputs, dataset.select_columns([f"{self.prefix}positions"]))
         return outputs
@@ -202,7 +202,7 @@ class FunctionSource(Source):
     @property
     def added_columns(self) -> frozenset[str]:
         """The columns that [`FunctionSource.prepare`] adds."""
-        return self.teacher.needs
+        return self.teacher.required_columns
 
     def bind(self, problem_type: ProblemType, num_labels: int) -> None:
         """Note the student's problem type and number of outputs."""

@@ -14,11 +14,16 @@ from transformers.utils import logging
 from hf_distill.cache import OutputCache
 from hf_distill.classifiers.label_maps import align_labels, are_placeholders, id2label_of
 from hf_distill.classifiers.label_order import name_teacher_logits, teacher_label_names
-from hf_distill.classifiers.outputs import COLUMNS, IS_UNIT, TEACHER_CLS_STATES, TEACHER_LOGITS
+from hf_distill.classifiers.outputs import IS_UNIT, STORABLE_OUTPUTS, TEACHER_CLS_STATES, TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.data.retokenize import TeacherCollator
 from hf_distill.teachers import BaseTeacher, CachedTeacher, EnsembleTeacher, TeacherEnsemble
-from hf_distill.teachers.calibration import HIGHEST, LOWEST, calibrate_temperature, negative_log_likelihood
+from hf_distill.teachers.calibration import (
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
+    calibrate_temperature,
+    negative_log_likelihood,
+)
 from hf_distill.training.sources import Source, TeacherContext, make_sources, with_column
 from hf_distill.training.units import Units
 
@@ -90,7 +95,7 @@ class Teaching:
         """
         self.reads = reads
         if self.teacher is not None:
-            self.teacher.show(reads)
+            self.teacher.request(reads)
 
     def compared_config(self, *datasets_given: Any) -> PreTrainedConfig | None:
         """Return the config that layer objectives compare with; None if only logits are compared.
@@ -119,7 +124,7 @@ class Teaching:
         """The columns that the training rows must have, because nothing else knows the teacher's outputs."""
         if self.sources:
             return []
-        return [COLUMNS[name] for name in sorted(self.reads & COLUMNS.keys())]
+        return [STORABLE_OUTPUTS[name] for name in sorted(self.reads & STORABLE_OUTPUTS.keys())]
 
     @property
     def read_columns(self) -> frozenset[str]:
@@ -195,7 +200,7 @@ class Teaching:
     def usable_rows(self, batch: dict[str, Tensor], units: Units) -> list[bool]:
         """Return for each row of a batch whether the teacher's logits are usable; true if they are not known."""
         num_rows = len(batch["input_ids"])
-        if self.teacher is None or not self.teacher.shows_logits or not self.teacher.covers(batch):
+        if self.teacher is None or not self.teacher.returns_logits or not self.teacher.can_answer(batch):
             return [True] * num_rows
         # Infinite for a row with +inf, -inf for a row without a finite logit; a forbidden class changes nothing.
         is_bad = ~self.teacher(batch).logits.logsumexp(dim=-1).isfinite()
@@ -261,7 +266,7 @@ class Teaching:
         results: list[dict[str, Any]] = []
         for member, member_logits in zip(members, logits, strict=True):
             member.temperature = calibrate_temperature(member_logits, labels)
-            if not 1.01 * LOWEST < member.temperature < 0.99 * HIGHEST:
+            if not 1.01 * MIN_TEMPERATURE < member.temperature < 0.99 * MAX_TEMPERATURE:
                 logger.warning(
                     f"The teacher's temperature is {member.temperature:.3g}, an end of the searched range: on the "
                     "evaluation set the teacher is always right, or its logits say nothing about the labels. "

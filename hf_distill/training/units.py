@@ -109,4 +109,8 @@ class Units:
         selected = {IS_UNIT: is_unit[is_unit], ROW_OF_UNIT: is_unit.nonzero()[:, 0]}
         if "labels" in batch:
             selected["labels"] = batch["labels"][is_unit]
-        return student.at(is_unit), None if teacher is None else teacher.at(is_unit), {**batch, **selected}
+        return (
+            student.select_units(is_unit),
+            None if teacher is None else teacher.select_units(is_unit),
+            {**batch, **selected},
+        )

@@ -1,1 +1,1 @@
-"""Files that are written atomically, and what must not leave this machine."""
+"""Helpers that do not depend on the rest of the library: atomic writes and redaction."""

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all."""
+"""Atomic writes: after a failure or a kill, a file or folder is either complete or unchanged."""
 
 import os
 import shutil
@@ -10,32 +10,41 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-_WRITING = "_writing-"  # names with this start are not pushed
+_TEMPORARY_PREFIX = "_writing-"  # names that start with "_" are not pushed to the Hub
 
 
-def why_not_written(error: BaseException, folder: Path) -> str | None:
-    """Say why a file could not be written, and how much room there is; None if the error is about something else."""
-    error = error.__cause__ or error
-    of_torch = isinstance(error, RuntimeError) and "inline_container" in str(error)  # torch and safetensors have
-    if not (of_torch or isinstance(error, OSError | SafetensorError)):  # errors of their own for a full disk
-        return None
-    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return f"{error}; {shutil.disk_usage(place).free / 2**20:,.1f} MiB are free"
-
-
-def write_whole(folder: Path, name: str | Callable[[Path], str], write: Callable[[Path], object]) -> Path:
-    """Write a file under another name, flush it to the disk, and rename it.
+def describe_write_failure(error: BaseException, folder: Path) -> str | None:
+    """Describe why a file could not be written and how much disk space is free.
 
     Args:
-        folder: Made if it is not there.
-        name: Of the file, or a function of what was written, for a name that says what is in it.
-        write: Writes the path that it is given.
+        error: The exception that was raised.
+        folder: Folder of the file; it need not exist.
 
     Returns:
-        The file's path.
+        The description, or None if the error has another reason than a failed write.
+    """
+    error = error.__cause__ or error
+    # For a full disk, torch raises a RuntimeError and safetensors a SafetensorError instead of an OSError.
+    is_torch_error = isinstance(error, RuntimeError) and "inline_container" in str(error)
+    if not (is_torch_error or isinstance(error, OSError | SafetensorError)):
+        return None
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return f"{error}; {shutil.disk_usage(existing).free / 2**20:,.1f} MiB are free"
+
+
+def write_file_atomically(folder: Path, name: str | Callable[[Path], str], write: Callable[[Path], object]) -> Path:
+    """Write a file under a temporary name, flush it to the disk, and rename it.
+
+    Args:
+        folder: Folder of the file; it is created if needed.
+        name: Name of the file, or a function that returns the name from the path of the written file.
+        write: Function that writes to the path that it is given.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        OSError: if it cannot be written; nothing is left of it then, and an older file of the name is as it was.
+        OSError: if the file cannot be written; an older file with the same name is then unchanged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{uuid.uuid4().hex}.tmp"
@@ -51,53 +60,54 @@ def write_whole(folder: Path, name: str | Callable[[Path], str], write: Callable
     return path
 
 
-def write_folder(folder: Path, write: Callable[[Path], object], replaceable: str) -> None:
-    """Write a folder under another name beside, and rename it.
+def write_folder_atomically(folder: Path, write: Callable[[Path], object], marker: str) -> None:
+    """Write a folder under a temporary name next to its destination, and rename it.
 
     Args:
-        folder: If it is there and not empty, it is replaced.
-        write: Writes into the folder that it is given.
-        replaceable: Name of the file by which a folder of the same kind is known: no other one is replaced.
+        folder: The destination. A folder that has the marker file is replaced.
+        write: Function that writes into the folder that it is given.
+        marker: Name of the file that identifies a folder of this kind. Any other folder that is not empty is an error.
 
     Raises:
-        FileExistsError: if something else is there.
-        OSError: if it cannot be written; nothing is left of it then, and an older folder is as it was.
+        FileExistsError: if the destination is not empty and has no marker file.
+        OSError: if the folder cannot be written; an older folder is then unchanged.
     """
     folder = folder.absolute()
-    if folder.exists() and any(folder.iterdir()) and not (folder / replaceable).is_file():
-        raise FileExistsError(f"{folder} is not empty, and has no {replaceable}. Name another folder.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / marker).is_file():
+        raise FileExistsError(f"{folder} is not empty and has no {marker}. Choose another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = (folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.{end}") for end in ("tmp", "old"))
+    temporary, replaced = (folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.{end}") for end in ("tmp", "old"))
     temporary.mkdir()
     try:
         write(temporary)
         if folder.exists():
-            folder.replace(old)
+            folder.replace(replaced)
         temporary.replace(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
-        if old.exists() and not folder.exists():
-            old.replace(folder)
+        if replaced.exists() and not folder.exists():
+            replaced.replace(folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 @contextmanager
-def whole_files(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into, whose files then take the places of those of the same names, each whole.
+def replace_files_atomically(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder, then move each of its files into `folder` in place of the file with the same name.
 
-    Weights come last: where they are, the rest is. What a killed process left half-written is removed.
+    Files with weights are moved last, so a folder that has new weights has all other new files. Temporary folders of
+    processes that were killed are removed.
 
     Args:
-        folder: Where the files go; made if it is not there. One process at a time writes to it.
+        folder: Destination of the files; it is created if needed. Only one process at a time can write to it.
 
     Raises:
-        OSError: if they cannot be written or moved; the older files are as they were then.
+        OSError: if the files cannot be written or moved; files that were not yet replaced are then unchanged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f"{_WRITING}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=_WRITING, dir=folder))
+    for abandoned in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=folder))
     try:
         yield temporary
         written = [path for path in temporary.rglob("*") if path.is_file()]
@@ -105,8 +115,8 @@ def whole_files(folder: Path) -> Iterator[Path]:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         for path in sorted(written, key=lambda path: path.suffix == ".safetensors"):
-            place = folder / path.relative_to(temporary)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
+            destination = folder / path.relative_to(temporary)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(destination)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

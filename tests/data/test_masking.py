@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from inner import UNSET
 from invariance import make_args
+from layer_references import UNSET
 from problems import make_problem
 from tiny import tiny_rows
 

@@ -230,7 +230,7 @@ def test_a_placed_teacher_teaches_a_data_parallel_student(results):
 
 
 def test_teachers_that_differ_between_the_processes_are_refused(results):
-    assert "The teacher of process 1 is not that of process 0" in results["unequal"]
+    assert "The teacher of process 1 differs from the teacher of process 0" in results["unequal"]
 
 
 def test_sigterm_to_one_process_stops_both_at_one_step_and_the_run_goes_on_bit_for_bit(results):

@@ -11,7 +11,7 @@ from invariance import make_args, make_trainer
 from tiny import tiny_dataset
 
 from hf_distill import DistillationTrainer, TeacherCache, create_student
-from hf_distill.classifiers.placement import check_equal_everywhere, shard
+from hf_distill.classifiers.sharding import check_equal_on_all_processes, shard
 from hf_distill.training.launch import check_launch
 
 
@@ -78,13 +78,15 @@ def partitioned(model):
     return model
 
 
-def test_a_teacher_that_zero_3_shared_out_is_refused_where_its_weights_are_read(teacher, tokenizer, tmp_path):
+def test_a_teacher_that_zero_3_partitioned_is_rejected_where_complete_weights_are_needed(teacher, tokenizer, tmp_path):
     partitioned(teacher)
-    with pytest.raises(ValueError, match="shared the teacher's weights out .* and `cache_teacher_outputs` reads them"):
+    with pytest.raises(
+        ValueError, match="partitioned the teacher's weights .* but `cache_teacher_outputs` needs the complete weights"
+    ):
         TeacherCache(tmp_path, teacher, tokenizer)
-    with pytest.raises(ValueError, match="`create_student` reads them whole"):
+    with pytest.raises(ValueError, match="`create_student` needs the complete weights"):
         create_student(teacher, 2)
-    with pytest.raises(ValueError, match="`shard_teacher` reads them whole"):
+    with pytest.raises(ValueError, match="`shard_teacher` needs the complete weights"):
         shard(teacher, torch.device("cpu"))
 
 
@@ -96,7 +98,7 @@ def test_a_sharded_teacher_cannot_be_cached(tmp_path):
 def test_one_process_has_the_whole_teacher(student, teacher, tokenizer, tmp_path):
     trainer = make_trainer(student, teacher, tiny_dataset(tokenizer, 4), tokenizer, tmp_path, shard_teacher=True)
     assert trainer.teacher.model.classifier.weight.shape == teacher.classifier.weight.shape
-    check_equal_everywhere(teacher)
+    check_equal_on_all_processes(teacher)
 
 
 # ---- examples/accelerate_configs ----

@@ -29,7 +29,7 @@ from hf_distill.cli import main
 from hf_distill.export import ParityError
 from hf_distill.export.metrics import scorer
 from hf_distill.export.parity import check_parity, measure_parity
-from hf_distill.utils.atomic import write_folder
+from hf_distill.utils.atomic import write_folder_atomically
 
 TEXTS = [row["text"] for row in tiny_rows(24, seed=5)]
 PAIRS = [(row["text"], row["text_pair"]) for row in tiny_rows(8, seed=6)]
@@ -320,7 +320,7 @@ def test_labels_of_another_kind_are_refused(problem_type, labels, message):
         ({"text_column_names": "text"}, "of --text_file, which is not set"),
         ({"text_file": "absent.txt"}, "absent.txt"),
         ({"model_name_or_path": "absent"}, "absent"),
-        ({"output_dir": "model"}, "is not empty, and has no export.json"),
+        ({"output_dir": "model"}, "is not empty and has no export.json"),
     ],
 )
 def test_what_is_wrong_is_one_message(saved, monkeypatch, capsys, changes, message):
@@ -341,20 +341,20 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
+def test_a_folder_is_written_atomically(tmp_path):
     def fail(temporary):
         (temporary / "mark").write_text("half")
         raise ValueError("no more")
 
-    write_folder(tmp_path / "new", lambda temporary: (temporary / "mark").write_text("old"), "mark")
+    write_folder_atomically(tmp_path / "new", lambda temporary: (temporary / "mark").write_text("old"), "mark")
     assert contents(tmp_path) == {"new/mark": "old"}
     with pytest.raises(ValueError, match="no more"):
-        write_folder(tmp_path / "new", fail, "mark")
+        write_folder_atomically(tmp_path / "new", fail, "mark")
     assert contents(tmp_path) == {"new/mark": "old"}
-    write_folder(tmp_path / "new", lambda temporary: (temporary / "other").write_text("newer"), "mark")
+    write_folder_atomically(tmp_path / "new", lambda temporary: (temporary / "other").write_text("newer"), "mark")
     assert contents(tmp_path) == {"new/other": "newer"}
-    with pytest.raises(FileExistsError, match="is not empty, and has no mark"):
-        write_folder(tmp_path / "new", fail, "mark")
+    with pytest.raises(FileExistsError, match="is not empty and has no mark"):
+        write_folder_atomically(tmp_path / "new", fail, "mark")
     assert contents(tmp_path) == {"new/other": "newer"}
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 

@@ -10,7 +10,7 @@ from tiny import tiny_dataset, tiny_tokenizer
 from transformers import BertForSequenceClassification
 
 from hf_distill import DistillationTrainer
-from hf_distill.classifiers.placement import is_partitioned
+from hf_distill.classifiers.sharding import is_partitioned
 
 GLOBAL_BATCH = 8
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from inner import SPECS, UNSET
 from invariance import GradientRecorder, make_trainer
+from layer_references import SPECS, UNSET
 from problems import PROBLEMS, Problem, make_problem
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 from torch.distributed.device_mesh import init_device_mesh
@@ -19,7 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.utils.data import Dataset
 
 from hf_distill import DistillationTrainer
-from hf_distill.classifiers.outputs import COLUMNS
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS
 from hf_distill.objectives import OBJECTIVES
 
 GLOBAL_BATCH, NUM_ROWS = 8, 10  # one full step, one of two rows, of which four processes have repeated ones alone
@@ -45,7 +45,7 @@ def objectives_of(name: str, is_cached: bool) -> dict:
         if cls.is_per_unit
         and problem_type in cls.problem_types
         and (not cls.reads_labels or objective == "ce" or name == LABELLED)
-        and (not is_cached or cls.teacher_reads <= COLUMNS.keys())
+        and (not is_cached or cls.teacher_reads <= STORABLE_OUTPUTS.keys())
     }
 
 

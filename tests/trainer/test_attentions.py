@@ -1,14 +1,14 @@
-"""Attention maps and relations: any attention implementation, heads and widths, and models that cannot show them.
+"""Attention maps and relations: all attention implementations, heads and widths, and models that cannot return them.
 
-Their values and gradients are checked against float64 in `test_hidden_states.py`, with those of the other objectives.
+Their values and gradients are checked against float64 in `test_hidden_states.py`, together with the other objectives.
 """
 
 import copy
 
 import pytest
 import torch
-from inner import SPECS, UNSET
 from invariance import make_trainer, relative_difference, trained_gradients
+from layer_references import SPECS, UNSET
 from tiny import LABEL_NAMES, TINY, tiny_model, visible_to_caplog
 from transformers import (
     AlbertConfig,
@@ -24,7 +24,7 @@ from transformers import (
     MPNetForSequenceClassification,
 )
 
-from hf_distill.classifiers.forward import prepare_to_show, read_outputs
+from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
 from hf_distill.functional import attention_mse, relation_divergence
 
 NAMES = {"id2label": dict(enumerate(LABEL_NAMES)), "label2id": {name: i for i, name in enumerate(LABEL_NAMES)}}
@@ -46,7 +46,7 @@ def test_equal_maps_and_relations_are_at_distance_zero():
         assert relation_divergence(vectors, vectors, mask, heads).tolist() == [0.0, 0.0]
 
 
-def test_padding_counts_for_nothing():
+def test_padding_is_ignored():
     mask = torch.tensor([[True, True, False]])
     maps, vectors = torch.rand(2, 1, 4, 3, 3), torch.randn(2, 1, 3, 8)
     short = attention_mse(maps[0][..., :2, :2], maps[1][..., :2, :2], mask[:, :2])
@@ -55,7 +55,7 @@ def test_padding_counts_for_nothing():
     assert torch.allclose(relation_divergence(*vectors, mask, 2), short)
 
 
-def test_a_row_of_padding_alone_has_a_finite_gradient():
+def test_a_row_that_is_all_padding_has_a_finite_gradient():
     vectors = torch.randn(1, 3, 8, requires_grad=True)
     relation_divergence(vectors, torch.randn(1, 3, 8), torch.zeros(1, 3, dtype=torch.bool), 2).sum().backward()
     assert vectors.grad.isfinite().all()
@@ -64,24 +64,27 @@ def test_a_row_of_padding_alone_has_a_finite_gradient():
 # ---- Attention implementations ----
 
 
-def test_a_model_whose_maps_are_read_is_switched_to_eager_with_the_cost(models, rows, tokenizer, tmp_path, caplog):
+def test_a_model_whose_maps_are_read_is_switched_to_eager_and_the_cost_is_logged(
+    models, rows, tokenizer, tmp_path, caplog
+):
     with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.classifiers.forward"):
         trainer = make_trainer(*models, rows, tokenizer, tmp_path, objectives={"attention_mse": 1.0}, **UNSET)
     for role, model, maps in (("student", trainer.model, 4), ("teacher", trainer.teacher.model, 8)):
         assert model.config._attn_implementation == "eager"
-        text = next(m for m in caplog.messages if f"read of the {role}, which sdpa attention does not show" in m)
-        assert f"stores {maps} maps a text ({maps * 128 * 128 * 4 / 2**20:.1f} MiB for 128 tokens" in text
+        text = next(m for m in caplog.messages if f"The {role} now runs with eager attention" in m)
+        assert "which sdpa attention does not return" in text
+        assert f"stores {maps} maps per text ({maps * 128 * 128 * 4 / 2**20:.1f} MiB for 128 tokens" in text
         assert "slower than sdpa" in text
-    trainer.save_model()  # which leaves the choice to whoever loads it
+    trainer.save_model()  # the saved config must not force eager attention
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert loaded.config._attn_implementation == "sdpa"
     caplog.clear()
     with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.classifiers.forward"):
-        prepare_to_show(trainer.model, {"attentions"}, "student")
-    assert not caplog.messages  # it was the user's choice
+        prepare_outputs(trainer.model, {"attentions"}, "student")
+    assert not caplog.messages  # the model already runs with eager attention
 
 
-def test_relations_need_no_eager_attention_and_do_not_depend_on_it(models, rows, tokenizer, tmp_path):
+def test_relations_do_not_need_eager_attention_or_depend_on_it(models, rows, tokenizer, tmp_path):
     eager = copy.deepcopy(models)
     for model in eager:
         model.set_attn_implementation("eager")
@@ -103,7 +106,7 @@ def test_gradient_checkpointing_does_not_change_the_gradient(models, rows, token
 
 
 @pytest.mark.parametrize("name", ["attention_mse", "minilm_relation"])
-def test_checkpointing_that_drops_the_gradient_of_attention_is_refused(models, rows, tokenizer, tmp_path, name):
+def test_checkpointing_that_drops_the_gradient_of_attention_is_rejected(models, rows, tokenizer, tmp_path, name):
     reentrant = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}
     trainer = make_trainer(*models, rows, tokenizer, tmp_path, objectives={name: 1.0}, **UNSET, **reentrant)
     with pytest.raises(RuntimeError, match="no gradient: reentrant gradient checkpointing drops it. Set"):
@@ -127,7 +130,7 @@ def test_relations_train_under_torch_compile(models, rows, tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("architecture", ["distilbert", "mpnet", "albert", "electra", "bert"])
-def test_queries_keys_and_values_are_those_of_every_layer(architecture):
+def test_queries_keys_and_values_are_recorded_in_every_layer(architecture):
     sizes = {**TINY, **NAMES, "num_hidden_layers": 3}
     model = {
         "distilbert": lambda: DistilBertForSequenceClassification(
@@ -145,14 +148,14 @@ def test_queries_keys_and_values_are_those_of_every_layer(architecture):
         "electra": lambda: model.electra.encoder.layer[0].attention.self.key,
         "bert": lambda: model.bert.encoder.layer[0].attention.self.key,
     }[architecture]()
-    prepare_to_show(model, {"qkv"}, "student")
-    outputs = read_outputs(model, {"input_ids": torch.tensor([[5, 6, 7, 8]])}, {"qkv", "hidden_states"})
+    prepare_outputs(model, {"qkv"}, "student")
+    outputs = compute_outputs(model, {"input_ids": torch.tensor([[5, 6, 7, 8]])}, {"qkv", "hidden_states"})
     assert [[tuple(part.shape) for part in layer] for layer in outputs.qkv] == [[(1, 4, 16)] * 3] * 3
     assert torch.equal(outputs.qkv[0][1], first(outputs.hidden_states[0]))
     assert not any(module._forward_hooks for module in model.modules() if module is first)
 
 
-def test_relations_of_models_with_other_widths_and_heads_train(models, rows, tokenizer, tmp_path):
+def test_relations_train_between_models_with_different_widths_and_heads(models, rows, tokenizer, tmp_path):
     student = tiny_model(2, hidden_size=24, num_attention_heads=3, seed=2)
     spec = {"minilm_relation": {"layer_mapping": {1: 2, 2: 3}}}
     trainer = make_trainer(
@@ -164,10 +167,10 @@ def test_relations_of_models_with_other_widths_and_heads_train(models, rows, tok
     assert losses[-1] < losses[0]
 
 
-# ---- What is refused ----
+# ---- Errors ----
 
 
-def test_relation_heads_that_do_not_divide_the_widths_are_refused_with_those_that_do(
+def test_relation_heads_that_do_not_divide_the_widths_are_rejected_and_the_divisors_are_listed(
     models, rows, tokenizer, tmp_path
 ):
     spec = {"minilm_relation": {"num_relation_heads": 3}}
@@ -175,17 +178,19 @@ def test_relation_heads_that_do_not_divide_the_widths_are_refused_with_those_tha
         make_trainer(*models, rows, tokenizer, tmp_path, objectives=spec, **UNSET)
 
 
-def test_maps_of_different_numbers_of_heads_are_refused(models, rows, tokenizer, tmp_path):
+def test_maps_with_different_numbers_of_heads_are_rejected(models, rows, tokenizer, tmp_path):
     student = tiny_model(2, num_attention_heads=4, seed=2)
-    with pytest.raises(ValueError, match="the student has 4, the teacher 2. Use `minilm_relation`"):
+    with pytest.raises(ValueError, match="the student has 4 heads and the teacher has 2. Use `minilm_relation`"):
         make_trainer(student, models[1], rows, tokenizer, tmp_path, objectives={"attention_mse": 1.0}, **UNSET)
 
 
-def test_models_without_attention_are_refused(models, rows, tokenizer, tmp_path):
-    with pytest.raises(ValueError, match="The student, a FNetForSequenceClassification, shows no attention maps"):
+def test_models_without_attention_are_rejected(models, rows, tokenizer, tmp_path):
+    with pytest.raises(
+        ValueError, match="The student, a FNetForSequenceClassification, does not return attention maps"
+    ):
         make_trainer(fnet(), models[1], rows, tokenizer, tmp_path, objectives={"attention_mse": 1.0}, **UNSET)
     message = (
-        "the teacher, a FNetForSequenceClassification, does not have them once a layer as modules named query/key"
+        "the teacher, a FNetForSequenceClassification, does not have one set of modules named query/key/value, q_lin"
     )
     with pytest.raises(ValueError, match=message):
         make_trainer(models[0], fnet(), rows, tokenizer, tmp_path, objectives={"minilm_relation": 1.0}, **UNSET)
@@ -193,11 +198,13 @@ def test_models_without_attention_are_refused(models, rows, tokenizer, tmp_path)
 
 def test_attention_needs_a_live_teacher(models, rows, tokenizer, tmp_path):
     for name, read in (("attention_mse", "attentions"), ("minilm_relation", "qkv")):
-        with pytest.raises(ValueError, match=f"read the teacher's {read}, and only its logits and cls_states"):
+        with pytest.raises(
+            ValueError, match=f"read the teacher's {read}, but only logits and cls_states can be stored"
+        ):
             make_trainer(models[0], None, rows, tokenizer, tmp_path, objectives={name: 1.0}, **UNSET)
 
 
 def test_embeddings_have_no_attention(models, rows, tokenizer, tmp_path):
     spec = {"attention_mse": {"layer_mapping": {0: 0}}}
-    with pytest.raises(ValueError, match="names layer 0 of the student, .* Name layers from 1"):
+    with pytest.raises(ValueError, match="names layer 0 of the student, but only layers 1 to 2"):
         make_trainer(*models, rows, tokenizer, tmp_path, objectives=spec, **UNSET)

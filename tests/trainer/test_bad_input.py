@@ -39,7 +39,7 @@ def _change_labels(dataset, value):
         (lambda d: {"train_dataset": d.add_column("label", d["labels"][:])}, "both `label` and `labels`"),
         (lambda d: {"objectives": {"kl": 0.0}}, "weight > 0"),
         (lambda d: {"objectives": {"nll": 1.0}}, "no objective 'nll'"),
-        (lambda d: {"objectives": {"kl": {"temprature": 1.0}}}, "no hyper-parameter 'temprature'"),
+        (lambda d: {"objectives": {"kl": {"temprature": 1.0}}}, "no hyperparameter 'temprature'"),
         (lambda d: {"compute_loss_func": accuracy}, "compute_loss_func"),
         (lambda d: {"teacher_model": tiny_model(num_labels=4)}, "4 classes cannot be aligned with 3.*class 3"),
         (lambda d: {"teacher_model": tiny_model(num_labels=1)}, "problem type is regression"),
@@ -105,6 +105,6 @@ def test_a_path_whose_head_is_missing_is_reported(tmp_path, models, caplog):
     from hf_distill.teachers import load_teacher
 
     models[0].bert.save_pretrained(tmp_path)
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.teachers.model"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.teachers.loading"):
         load_teacher(tmp_path)
     assert "NEVER FINE-TUNED" in caplog.text

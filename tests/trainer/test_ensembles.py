@@ -1,4 +1,4 @@
-"""Several teachers teach as one: the mean of what they predict, whatever their order, their store and their weight."""
+"""Ensembles: their mean prediction, with different label orders, caches and weights."""
 
 import copy
 
@@ -38,7 +38,7 @@ def logits_by_hand(models, rows, tokenizer):
 
 
 def logits_of(trainer, rows):
-    """What the Trainer's teacher says of rows."""
+    """The logits of the Trainer's teacher."""
     loader = trainer.get_eval_dataloader(rows)
     return torch.cat([trainer.teacher(batch).logits for batch in loader])
 
@@ -48,7 +48,7 @@ def kl(p_logits, q_logits, temperature):
     return temperature**2 * (p.exp() * (p - q)).sum(-1).mean().item()
 
 
-# ---- The mathematics ----
+# ---- Values ----
 
 
 def test_the_mean_of_probabilities_by_hand():
@@ -188,24 +188,24 @@ def test_the_record_names_every_teacher_and_the_card_can_be_written(student, dat
     ("arguments", "message"),
     [
         ({"teachers": []}, "at least one teacher"),
-        ({"weights": [1.0]}, "2 teachers and 1 `weights`"),
+        ({"weights": [1.0]}, "`weights` must have one entry per teacher, got 1 for 2 teachers"),
         ({"weights": [1.0, 0.0]}, "`weights` must be finite numbers > 0"),
         ({"temperatures": [1.0, -1.0]}, "`temperatures` must be finite numbers > 0"),
         ({"mean_of": "votes"}, "`mean_of` must be"),
-        ({"processing_classes": [None]}, "2 teachers and 1 `processing_classes`"),
+        ({"processing_classes": [None]}, "`processing_classes` must have one entry per teacher"),
     ],
 )
-def test_an_ensemble_that_makes_no_sense_is_refused(arguments, message):
+def test_invalid_arguments_of_an_ensemble_are_rejected(arguments, message):
     with pytest.raises(ValueError, match=message):
         TeacherEnsemble(**{"teachers": ["a", "b"], **arguments})
 
 
-def test_a_teacher_of_another_problem_is_refused(student, teacher, dataset, tokenizer, tmp_path):
+def test_a_teacher_of_another_problem_type_is_rejected(student, teacher, dataset, tokenizer, tmp_path):
     with pytest.raises(ValueError, match="problem type is regression"):
         make_trainer(student, [teacher, tiny_model(num_labels=1)], dataset, tokenizer, tmp_path)
 
 
-def test_what_is_no_teacher_is_refused_with_its_type(student, dataset, tokenizer, tmp_path):
+def test_an_object_that_is_not_a_teacher_is_rejected_with_its_type(student, dataset, tokenizer, tmp_path):
     for given in (3, torch.nn.Linear(2, 2)):
         with pytest.raises(TypeError, match=f"got {type(given).__name__}"):
             DistillationTrainer(student, [given], make_args(tmp_path), train_dataset=dataset)

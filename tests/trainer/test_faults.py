@@ -167,7 +167,7 @@ def test_a_student_that_cannot_be_saved_leaves_the_older_one_whole(full_disk, ru
 
 def test_weights_come_last_when_files_are_moved(tmp_path):
     def write(folder, in_the_way):
-        with files.whole_files(folder) as temporary:
+        with files.replace_files_atomically(folder) as temporary:
             (temporary / "model.safetensors").write_text("weights")
             (temporary / "z").mkdir()
             (temporary / "z" / "config.json").write_text("{}")

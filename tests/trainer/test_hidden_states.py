@@ -1,11 +1,11 @@
-"""Objectives inside the network against float64 by hand, however rows are split, in several kinds of problem."""
+"""Hidden-state objectives against a float64 reference, for several splits of the rows and problem types."""
 
 import copy
 
 import pytest
 import torch
-from inner import SPECS, UNSET, VALUES, reference
 from invariance import make_args, make_trainer, relative_difference, trained_gradients
+from layer_references import SPECS, UNSET, VALUES, reference
 from problems import make_problem
 from tiny import TINY, tiny_model
 from transformers import DistilBertConfig, DistilBertForMaskedLM
@@ -27,13 +27,13 @@ def references(problem):
     return {name: reference(problem, {name: SPECS[name]}) for name in SPECS}
 
 
-def test_every_objective_inside_the_network_has_a_reference():
-    inner = {name for name, cls in OBJECTIVES.items() if "logits" not in cls.student_reads}
-    assert inner == SPECS.keys() == VALUES.keys()
+def test_every_layer_objective_has_a_reference():
+    layer_objectives = {name for name, cls in OBJECTIVES.items() if "logits" not in cls.student_reads}
+    assert layer_objectives == SPECS.keys() == VALUES.keys()
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_the_gradient_of_uneven_micro_batches_is_the_references(problem, references, tokenizer, tmp_path, name):
+def test_the_gradient_of_uneven_micro_batches_equals_the_reference(problem, references, tokenizer, tmp_path, name):
     (gradient,) = trained_gradients(
         problem.student, problem.teacher, problem.rows, tokenizer, tmp_path, objectives={name: SPECS[name]}, **UNSET,
         per_device_train_batch_size=6, gradient_accumulation_steps=3,
@@ -43,7 +43,9 @@ def test_the_gradient_of_uneven_micro_batches_is_the_references(problem, referen
 
 
 @pytest.mark.parametrize(("batch_size", "accumulation"), [(16, 1), (4, 4)], ids=["1x16", "4x4"])
-def test_the_sum_of_all_is_the_references_sum(problem, references, tokenizer, tmp_path, batch_size, accumulation):
+def test_the_gradient_of_all_objectives_is_the_sum_of_the_references(
+    problem, references, tokenizer, tmp_path, batch_size, accumulation
+):
     (gradient,) = trained_gradients(
         problem.student, problem.teacher, problem.rows, tokenizer, tmp_path, objectives=SPECS, **UNSET,
         per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation,
@@ -66,7 +68,7 @@ def test_evaluation_reports_every_term_under_its_name(problem, references, token
 # ---- Values ----
 
 
-def test_equal_states_are_at_distance_zero_and_opposite_ones_at_the_largest():
+def test_equal_states_have_distance_zero_and_opposite_states_the_largest_distance():
     states, mask = torch.randn(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
     assert hidden_mse(states, states, mask).tolist() == [0.0, 0.0]
     assert hidden_cosine(states, 3 * states, mask).tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
@@ -75,7 +77,7 @@ def test_equal_states_are_at_distance_zero_and_opposite_ones_at_the_largest():
     assert normalised_distance(states, -states).tolist() == pytest.approx([4.0, 4.0])
 
 
-def test_padding_counts_for_nothing_even_if_it_is_not_finite():
+def test_padding_is_ignored_even_if_it_is_not_finite():
     states, mask = torch.randn(2, 1, 3, 4), torch.tensor([[True, True, False]])
     for function in (hidden_mse, hidden_cosine):
         expected = function(states[0][:, :2], states[1][:, :2], mask[:, :2])
@@ -87,16 +89,16 @@ def test_padding_on_the_left_does_not_move_the_first_token(models, dataset, toke
     spec = {name: SPECS[name] for name in ("pkd", "hidden_cosine", "minilm_relation")}
     left = copy.deepcopy(tokenizer)
     left.padding_side = "left"
-    # Position ids start at the padding, which is BERT's affair: without position embeddings both sides agree.
+    # BERT counts position ids from the padding, so both sides only agree without position embeddings.
     models = copy.deepcopy(models)
     for model in models:
         torch.nn.init.zeros_(model.bert.embeddings.position_embeddings.weight)
-    right, moved = (
+    right_padded, left_padded = (
         make_trainer(*models, dataset, side, tmp_path, objectives=spec, **UNSET).evaluate()
         for side in (tokenizer, left)
     )
     for name in spec:
-        assert moved[f"eval_loss_{name}"] == pytest.approx(right[f"eval_loss_{name}"], rel=1e-4)
+        assert left_padded[f"eval_loss_{name}"] == pytest.approx(right_padded[f"eval_loss_{name}"], rel=1e-4)
 
 
 # ---- DistilBERT's triple loss ----
@@ -124,14 +126,14 @@ def test_the_triple_loss_of_distilbert_is_one_spec(tokenizer, tmp_path):
     assert first["loss"] == pytest.approx(
         5 * first["loss_kl"] + 2 * first["loss_ce"] + first["loss_hidden_cosine"], rel=1e-5
     )
-    moved = [name for name, p in trainer.model.named_parameters() if not torch.equal(p, before.get_parameter(name))]
-    assert len(moved) == len(list(before.parameters()))
+    changed = [name for name, p in trainer.model.named_parameters() if not torch.equal(p, before.get_parameter(name))]
+    assert len(changed) == len(list(before.parameters()))
 
 
-# ---- [CLS] states from a store ----
+# ---- Stored [CLS] states ----
 
 
-def test_pkd_through_the_cache_is_pkd_with_the_live_teacher(models, dataset, tokenizer, tmp_path):
+def test_pkd_with_the_cache_equals_pkd_with_the_live_teacher(models, dataset, tokenizer, tmp_path):
     live, cached = (
         make_trainer(
             *models, dataset, tokenizer, tmp_path / "out", objectives={"pkd": 1.0, "kl": 1.0}, **UNSET,
@@ -148,30 +150,28 @@ def test_pkd_through_the_cache_is_pkd_with_the_live_teacher(models, dataset, tok
     assert cached.evaluate()["eval_agreement"] == live.evaluate()["eval_agreement"]
 
 
-def test_pkd_needs_nothing_but_the_column_of_the_states(models, dataset, tokenizer, tmp_path):
+def test_pkd_only_needs_the_column_of_the_states(models, dataset, tokenizer, tmp_path):
     student, teacher = models
     labelled = TeacherCache(tmp_path / "cache", teacher, tokenizer, outputs="cls_states").label(dataset)
     spec = {"pkd": {"layer_mapping": "uniform"}, "ce": 0.5}
-    alone = make_trainer(student, None, labelled, tokenizer, tmp_path, objectives=spec, **UNSET)
+    from_column = make_trainer(student, None, labelled, tokenizer, tmp_path, objectives=spec, **UNSET)
     live = make_trainer(student, teacher, dataset, tokenizer, tmp_path, objectives=spec, **UNSET)
-    assert alone.evaluate()["eval_loss_pkd"] == pytest.approx(live.evaluate()["eval_loss_pkd"], rel=1e-4)
-    assert "eval_agreement" not in alone.evaluate()  # without its logits
-    alone.train()
+    assert from_column.evaluate()["eval_loss_pkd"] == pytest.approx(live.evaluate()["eval_loss_pkd"], rel=1e-4)
+    assert "eval_agreement" not in from_column.evaluate()  # without its logits
+    from_column.train()
     with pytest.raises(
-        ValueError, match="names layer 5 of the teacher, and the student has 2 layers and the teacher 4"
+        ValueError, match="names layer 5 of the teacher, but only layers 0 to 4 of the teacher can be compared"
     ):
         make_trainer(
             student, None, labelled, tokenizer, tmp_path, objectives={"pkd": {"layer_mapping": {1: 5}}}, **UNSET
         )
 
 
-# ---- What is refused, before training starts ----
+# ---- Errors before training starts ----
 
 
 def test_hidden_states_need_a_live_teacher(models, dataset, tokenizer, tmp_path):
-    message = (
-        "read the teacher's hidden_states, and only its logits and cls_states can be stored. Pass `teacher_model`"
-    )
+    message = "read the teacher's hidden_states, but only logits and cls_states can be stored. Pass `teacher_model`"
     for name in ("hidden_mse", "hidden_cosine", "embedding_mse"):
         with pytest.raises(ValueError, match=message):
             make_trainer(models[0], None, dataset, tokenizer, tmp_path, objectives={name: 1.0}, **UNSET)
@@ -184,10 +184,10 @@ def test_a_missing_column_of_states_is_named(models, dataset, tokenizer, tmp_pat
         make_trainer(models[0], None, dataset, tokenizer, tmp_path, objectives={"pkd": 1.0}, **UNSET)
 
 
-def test_widths_that_differ_without_a_projection_are_refused(models, dataset, tokenizer, tmp_path):
+def test_different_widths_without_a_projection_are_rejected(models, dataset, tokenizer, tmp_path):
     narrow = tiny_model(hidden_size=8, seed=2)
     spec = {"hidden_mse": {"projection": False}}
-    with pytest.raises(ValueError, match=r"of size 8 \(student\) and 16 \(teacher\), and its `projection` is off"):
+    with pytest.raises(ValueError, match=r"of size 8 \(student\) and 16 \(teacher\), but `projection` is false"):
         make_trainer(narrow, models[1], dataset, tokenizer, tmp_path, objectives=spec, **UNSET)
 
 
@@ -197,7 +197,7 @@ def test_the_depths_of_the_models_are_checked_at_construction(models, dataset, t
         make_trainer(*models, dataset, tokenizer, tmp_path, objectives=spec, **UNSET)
 
 
-def test_objects_work_like_a_spec(models, dataset, tokenizer, tmp_path):
+def test_objective_instances_work_like_a_spec(models, dataset, tokenizer, tmp_path):
     objectives = [OBJECTIVES["hidden_mse"](layer_mapping="last", weight=2.0), OBJECTIVES["kl"](temperature=3.0)]
     args = make_trainer(*models, dataset, tokenizer, tmp_path, **UNSET).args
     trainer = DistillationTrainer(
@@ -213,7 +213,7 @@ def test_objects_work_like_a_spec(models, dataset, tokenizer, tmp_path):
     assert trainer.evaluate()["eval_loss"] == same.evaluate()["eval_loss"]
 
 
-def test_models_show_only_what_is_read(models, dataset, tokenizer, tmp_path):
+def test_models_return_only_the_requested_outputs(models, dataset, tokenizer, tmp_path):
     trainer = make_trainer(*models, dataset, tokenizer, tmp_path)
     batch = next(iter(trainer.get_train_dataloader()))
     for outputs in (trainer._run_student(trainer.model, batch), trainer.teacher(batch)):

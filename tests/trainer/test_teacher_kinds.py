@@ -1,4 +1,4 @@
-"""What can be a teacher: adapters, quantised models, models that must stay where they are, functions."""
+"""Kinds of teachers: adapters, quantized models, models with a fixed placement, and functions."""
 
 import copy
 
@@ -41,12 +41,12 @@ def with_adapter(model, **changes):
     config = peft.LoraConfig(task_type="SEQ_CLS", **{"r": 2, "target_modules": ["query", "value"], **changes})
     adapted = peft.get_peft_model(copy.deepcopy(model), config)
     for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:  # zeros at first, so that an adapter changes nothing
+        if "lora_B" in name:  # peft initializes it with zeros, so a new adapter would have no effect
             torch.nn.init.normal_(parameter)
     return adapted.eval()
 
 
-def test_a_peft_teacher_teaches_what_its_merged_model_does(student, teacher, dataset, tokenizer, tmp_path):
+def test_a_peft_teacher_returns_the_logits_of_its_merged_model(student, teacher, dataset, tokenizer, tmp_path):
     adapted = with_adapter(teacher)
     with torch.no_grad():
         expected = copy.deepcopy(adapted).merge_and_unload()(**batch_of(dataset, tokenizer)).logits
@@ -56,7 +56,7 @@ def test_a_peft_teacher_teaches_what_its_merged_model_does(student, teacher, dat
     assert torch.allclose(cached, expected, atol=1e-4)
 
 
-def test_segment_ids_reach_the_model_inside_of_an_adapter(teacher):
+def test_segment_ids_reach_the_base_model_of_an_adapter(teacher):
     assert "token_type_ids" in Teacher(with_adapter(teacher), CPU).columns
 
 
@@ -82,38 +82,38 @@ def test_a_peft_student_learns_from_a_peft_teacher(student, teacher, dataset, to
     assert all(torch.equal(before[name], value) for name, value in trainer.teacher.model.state_dict().items())
 
 
-# ---- Quantised, and where it must stay ----
+# ---- Quantized models and fixed placement ----
 
 
-def quantised(model):
+def quantize(model):
     if not torch.backends.quantized.supported_engines or "fbgemm" not in torch.backends.quantized.supported_engines:
         pytest.skip("this CPU has no int8 kernels")
     with pytest.warns(DeprecationWarning, match="torch.ao.quantization"):
         return torch.ao.quantization.quantize_dynamic(copy.deepcopy(model), {torch.nn.Linear}, torch.qint8)
 
 
-def test_a_dynamically_quantised_teacher_teaches_live_and_cached(student, teacher, dataset, tokenizer, tmp_path):
-    small = quantised(teacher)
+def test_a_dynamically_quantized_teacher_works_live_and_cached(student, teacher, dataset, tokenizer, tmp_path):
+    quantized = quantize(teacher)
     with torch.no_grad():
         inputs = [batch_of([row], tokenizer) for row in dataset]
-        expected = torch.cat([small(**row).logits for row in inputs])
+        expected = torch.cat([quantized(**row).logits for row in inputs])
         assert not torch.allclose(expected, torch.cat([teacher(**row).logits for row in inputs]), atol=1e-3)
-    live, cached, _ = both_ways(student, small, dataset, tokenizer, tmp_path)
-    # The scale of the activations is that of the batch, padding included.
+    live, cached, _ = both_ways(student, quantized, dataset, tokenizer, tmp_path)
+    # The scale of the activations depends on the batch, including its padding.
     assert (live - expected).abs().max() < 0.2 * expected.std()
     assert (cached - expected).abs().max() < 0.2 * expected.std()
 
 
-def test_the_weights_of_a_quantised_teacher_name_it(teacher):
+def test_the_weights_of_a_quantized_teacher_are_part_of_the_fingerprint(teacher):
     other = copy.deepcopy(teacher)
     other.classifier.weight.data.neg_()
-    names = [fingerprint(quantised(model), "float32")[0] for model in (teacher, teacher, other)]
+    names = [fingerprint(quantize(model), "float32")[0] for model in (teacher, teacher, other)]
     assert names[0] == names[1] != names[2]
     assert fingerprint(teacher, "float32")[0] not in names
 
 
-class StaysWhereItIs(type(tiny_model())):
-    """A model that `device_map` has put somewhere, or that bitsandbytes has quantised: it must not be moved."""
+class ImmovableModel(type(tiny_model())):
+    """Like a model that `device_map` placed or bitsandbytes quantized: moving it is an error."""
 
     def to(self, *args, **kwargs):
         raise AssertionError("it was moved")
@@ -123,21 +123,21 @@ class StaysWhereItIs(type(tiny_model())):
 
 
 @pytest.mark.parametrize("mark", ["hf_device_map", "hf_quantizer"])
-def test_a_model_that_must_stay_is_not_moved(student, teacher, dataset, tokenizer, tmp_path, mark):
+def test_a_model_with_a_fixed_placement_is_not_moved(student, teacher, dataset, tokenizer, tmp_path, mark):
     fixed = copy.deepcopy(teacher)
     setattr(fixed, mark, {"bert": "cpu", "classifier": "disk"})
-    fixed.__class__ = StaysWhereItIs
-    assert Teacher(fixed, torch.device("meta"))._home == CPU  # its inputs go where it is
+    fixed.__class__ = ImmovableModel
+    assert Teacher(fixed, torch.device("meta"))._model_device == CPU  # the inputs are moved to the model
     fixed.__class__ = type(teacher)
     expected, _, _ = both_ways(student, teacher, dataset, tokenizer, tmp_path)
-    fixed.__class__ = StaysWhereItIs
+    fixed.__class__ = ImmovableModel
     trainer = DistillationTrainer(
         student, fixed, make_args(tmp_path), train_dataset=dataset, processing_class=tokenizer
     )
     assert torch.allclose(logits_of(trainer, dataset), expected)
 
 
-def test_a_teacher_spread_by_accelerate_teaches(student, teacher, dataset, tokenizer, tmp_path):
+def test_a_teacher_spread_over_devices_by_accelerate_works(student, teacher, dataset, tokenizer, tmp_path):
     from accelerate import dispatch_model
 
     spread = dispatch_model(
@@ -159,7 +159,7 @@ def test_a_teacher_spread_by_accelerate_teaches(student, teacher, dataset, token
 
 
 class Letters:
-    """A teacher that counts letters, and how often it is asked."""
+    """A teacher that counts letters, and records the texts that it gets."""
 
     def __init__(self):
         self.seen = []
@@ -174,7 +174,7 @@ def texts(dataset, tokenizer):
     return dataset.select_columns(["text", "labels"]).map(lambda row: tokenizer(row["text"]), batched=True)
 
 
-def test_a_function_teaches_and_is_called_once_per_distinct_text(student, texts, tokenizer, tmp_path):
+def test_a_function_is_called_once_for_each_distinct_text(student, texts, tokenizer, tmp_path):
     function = Letters()
     trainer = DistillationTrainer(
         student, function, make_args(tmp_path, num_train_epochs=2), train_dataset=texts.select([*range(20), 3, 3]),
@@ -193,7 +193,7 @@ def test_a_function_of_pairs_gets_pairs(student, dataset, tokenizer, tmp_path):
     assert set(function.seen) == set(zip(dataset["text"], dataset["text_pair"], strict=True))
 
 
-def test_a_functions_own_label_names_are_aligned(student, texts, tokenizer, tmp_path):
+def test_the_label_names_of_a_function_are_aligned(student, texts, tokenizer, tmp_path):
     teacher = FunctionTeacher(Letters(), labels=["positive", "negative", "neutral"], batch_size=5)
     trainer = DistillationTrainer(
         student, teacher, make_args(tmp_path), train_dataset=texts, eval_dataset=texts, processing_class=tokenizer
@@ -203,7 +203,7 @@ def test_a_functions_own_label_names_are_aligned(student, texts, tokenizer, tmp_
     assert torch.equal(logits_of(trainer, trainer.eval_dataset), expected)
 
 
-def test_a_function_with_a_name_is_found_by_later_runs(student, texts, tokenizer, tmp_path):
+def test_later_runs_use_the_stored_outputs_of_a_named_function(student, texts, tokenizer, tmp_path):
     functions = [Letters(), Letters(), Letters()]
     for function, name in zip(functions, ("letters-1", "letters-1", "letters-2"), strict=True):
         args = make_args(tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path / "cache"))
@@ -214,31 +214,31 @@ def test_a_function_with_a_name_is_found_by_later_runs(student, texts, tokenizer
     assert [len(function.seen) for function in functions] == [distinct, 0, distinct]
 
 
-def test_a_function_and_a_model_teach_together(student, teacher, texts, tokenizer, tmp_path):
+def test_a_function_and_a_model_form_an_ensemble(student, teacher, texts, tokenizer, tmp_path):
     trainer = DistillationTrainer(
         student, [teacher, Letters()], make_args(tmp_path), train_dataset=texts, eval_dataset=texts,
         processing_class=tokenizer,
     )  # fmt: skip
-    alone = logits_of(make_trainer(student, teacher, texts, tokenizer, tmp_path), texts)
-    parts = [alone.softmax(-1), torch.tensor(Letters()(texts["text"])).softmax(-1)]
+    model_logits = logits_of(make_trainer(student, teacher, texts, tokenizer, tmp_path), texts)
+    parts = [model_logits.softmax(-1), torch.tensor(Letters()(texts["text"])).softmax(-1)]
     assert torch.allclose(logits_of(trainer, trainer.eval_dataset).softmax(-1), sum(parts) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("function", "error", "message"),
     [
-        (lambda texts: [[0.0, 1.0]] * len(texts), ValueError, r"shape \(32, 2\) for 32 texts; \(32, 3\) was expected"),
+        (lambda texts: [[0.0, 1.0]] * len(texts), ValueError, r"shape \(32, 2\) for 32 texts; expected \(32, 3\)"),
         (lambda texts: [[0.0, 1.0, float("nan")]] * len(texts), FloatingPointError, "NaN, .inf or no finite number"),
         (FunctionTeacher(Letters(), labels=["a", "b"]), ValueError, "2 classes cannot be aligned with 3"),
     ],
 )  # fmt: skip
-def test_what_a_function_may_not_answer(student, texts, tokenizer, tmp_path, function, error, message):
+def test_invalid_outputs_of_a_function_are_rejected(student, texts, tokenizer, tmp_path, function, error, message):
     with pytest.raises(error, match=message):
         DistillationTrainer(student, function, make_args(tmp_path), train_dataset=texts, processing_class=tokenizer)
 
 
-def test_settings_of_a_function_that_make_no_sense_are_refused(student, texts, tokenizer, tmp_path):
-    with pytest.raises(ValueError, match="`name` must be letters"):
+def test_invalid_settings_of_a_function_are_rejected(student, texts, tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="`name` can only contain letters"):
         FunctionTeacher(Letters(), name="../elsewhere")
     with pytest.raises(ValueError, match="needs a name to find"):
         DistillationTrainer(

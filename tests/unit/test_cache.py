@@ -1,4 +1,4 @@
-"""The teacher runs once per distinct text, whatever happens to the rows, the process or the disk."""
+"""The teacher runs once for each distinct text, after changes of the rows, a killed process and a damaged disk."""
 
 import copy
 import json
@@ -39,7 +39,7 @@ def logits_of(dataset):
     return np.array(dataset.with_format("numpy")["teacher_logits"][:])
 
 
-def test_labelled_rows_carry_what_the_live_teacher_says(cache, teacher, tokenizer, dataset):
+def test_labelled_rows_contain_the_logits_of_the_live_teacher(cache, teacher, tokenizer, dataset):
     labelled = cache.label(dataset)
     assert np.allclose(logits_of(labelled), live_logits(teacher, tokenizer, dataset), atol=1e-5)
     assert labelled.features["teacher_logits"] == datasets.List(datasets.Value("float32"), length=3)
@@ -58,12 +58,12 @@ def test_shuffled_filtered_repeated_and_added_rows_are_found(cache, teacher, tok
     assert cache.num_computed == before + 7
 
 
-def test_a_text_that_occurs_often_is_computed_once(cache, dataset):
+def test_a_repeated_text_is_computed_once(cache, dataset):
     cache.label(datasets.concatenate_datasets([dataset.select([3])] * 10))
     assert cache.num_computed == 1
 
 
-def test_another_run_finds_what_an_earlier_one_stored(cache, tmp_path, teacher, tokenizer, dataset):
+def test_a_later_run_uses_the_stored_outputs(cache, tmp_path, teacher, tokenizer, dataset):
     cache.label(dataset)
     teacher.config.name_or_path, teacher.config.problem_type = "elsewhere", "single_label_classification"
     teacher.train()
@@ -72,12 +72,12 @@ def test_another_run_finds_what_an_earlier_one_stored(cache, tmp_path, teacher, 
     assert again.num_computed == 0
 
 
-def test_segment_ids_are_part_of_what_the_teacher_sees(cache, dataset):
+def test_segment_ids_are_part_of_the_key(cache, dataset):
     single = dataset.map(lambda row: {"token_type_ids": [0] * len(row["input_ids"])})
     cache.label(dataset)
     cache.label(single)
     assert cache.num_computed == 64
-    cache.label(single.remove_columns("token_type_ids"))  # none are zeros
+    cache.label(single.remove_columns("token_type_ids"))  # missing segment ids mean zeros
     assert cache.num_computed == 64
 
 
@@ -89,7 +89,7 @@ def test_segment_ids_are_part_of_what_the_teacher_sees(cache, dataset):
     ],
     ids=["weights", "config"],
 )
-def test_a_changed_teacher_never_finds_the_others_rows(teacher, change):
+def test_a_changed_teacher_has_another_fingerprint(teacher, change):
     before, _ = fingerprint(teacher, "float32")
     assert fingerprint(copy.deepcopy(teacher), "float32")[0] == before
     change(teacher)
@@ -100,29 +100,29 @@ def test_the_precision_is_part_of_the_fingerprint(teacher):
     assert fingerprint(teacher, "float32")[0] != fingerprint(teacher, "bfloat16")[0]
 
 
-def test_teacher_json_says_what_made_the_rows(cache):
-    said = json.loads((cache.folder / "teacher.json").read_text())
-    assert said["dtype"] == "float32"
-    assert said["teacher"]["num_hidden_layers"] == 4
-    assert len(said["weights_sha256"]) == 64
+def test_teacher_json_describes_the_teacher(cache):
+    metadata = json.loads((cache.folder / "teacher.json").read_text())
+    assert metadata["dtype"] == "float32"
+    assert metadata["teacher"]["num_hidden_layers"] == 4
+    assert len(metadata["weights_sha256"]) == 64
 
 
-def test_the_callers_model_stays_where_it_was_and_whole(cache, teacher, dataset):
+def test_the_callers_model_is_unchanged_and_on_its_device(cache, teacher, dataset):
     weights = copy.deepcopy(teacher.state_dict())
     cache.label(dataset)
     assert all(torch.equal(weights[name], value) for name, value in teacher.state_dict().items())
     assert teacher.device.type == "cpu"
 
 
-@pytest.mark.parametrize("harm", ["truncate", "flip a bit"])
-def test_a_damaged_shard_is_named_and_its_rows_computed_again(
-    cache, tmp_path, teacher, tokenizer, dataset, caplog, harm
+@pytest.mark.parametrize("damage", ["truncate", "flip a bit"])
+def test_a_damaged_shard_is_reported_and_its_rows_are_computed_again(
+    cache, tmp_path, teacher, tokenizer, dataset, caplog, damage
 ):
     expected = logits_of(cache.label(dataset))
     (shard,) = cache.folder.glob("*.arrow")
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 4
-    shard.write_bytes(content[:-100] if harm == "truncate" else content)
+    shard.write_bytes(content[:-100] if damage == "truncate" else content)
     for column in (cache.folder / "columns").iterdir():
         column.unlink()
     with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.cache.store"):
@@ -133,7 +133,7 @@ def test_a_damaged_shard_is_named_and_its_rows_computed_again(
     assert again.num_computed == 32
 
 
-def test_float16_on_disk_halves_the_precision_and_not_the_rows(tmp_path, teacher, tokenizer, dataset):
+def test_float16_on_disk_only_reduces_the_precision(tmp_path, teacher, tokenizer, dataset):
     cache = TeacherCache(tmp_path, teacher, tokenizer, stored_dtype="float16")
     labelled = cache.label(dataset)
     assert labelled.features["teacher_logits"].feature.dtype == "float16"
@@ -154,7 +154,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_a_valid_store(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode != 0
-    assert "The disk is full; 4 rows of the teacher's outputs are safe" in done.stderr
+    assert "The disk is full. 4 rows of the teacher's outputs are stored" in done.stderr
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".arrow"]
     store = Store(tmp_path)
     assert len(store) == 4
@@ -182,7 +182,7 @@ TeacherCache(sys.argv[1], tiny_model(4, seed=1), tokenizer).label(tiny_dataset(t
 """
 
 
-def test_a_killed_run_loses_at_most_the_shard_in_flight(tmp_path, tokenizer, monkeypatch):
+def test_a_killed_run_loses_at_most_the_shard_that_is_being_filled(tmp_path, tokenizer, monkeypatch):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support")}
     running = subprocess.Popen(
         [sys.executable, "-c", SLOW_RUN, str(tmp_path)], env=environment, stderr=subprocess.DEVNULL
@@ -205,7 +205,7 @@ def test_a_killed_run_loses_at_most_the_shard_in_flight(tmp_path, tokenizer, mon
     assert np.allclose(logits_of(labelled.select(range(0, 4000, 400))), expected, atol=1e-4)
 
 
-def test_training_through_the_cache_is_training_with_the_live_teacher(tmp_path, student, teacher, dataset, tokenizer):
+def test_training_with_the_cache_equals_training_with_the_live_teacher(tmp_path, student, teacher, dataset, tokenizer):
     live, cached = (
         make_trainer(
             student, teacher, dataset, tokenizer, tmp_path / "out", per_device_train_batch_size=8, num_train_epochs=2,
@@ -248,12 +248,12 @@ def test_a_cache_needs_a_tokenizer(tmp_path, student, teacher, dataset):
         DistillationTrainer(student, teacher, args, train_dataset=dataset)
 
 
-def test_rows_without_token_ids_are_refused(cache, dataset):
+def test_rows_without_token_ids_are_rejected(cache, dataset):
     with pytest.raises(ValueError, match="no column `input_ids`"):
         cache.label(dataset.remove_columns("input_ids"))
 
 
-def test_the_teachers_path_is_enough(tmp_path, teacher, dataset):
+def test_a_teacher_can_be_given_as_a_path(tmp_path, teacher, dataset):
     teacher.save_pretrained(tmp_path / "teacher")
     cache = TeacherCache(tmp_path / "cache", tmp_path / "teacher", tiny_tokenizer())
     from_model = TeacherCache(tmp_path / "cache", teacher, tiny_tokenizer())
@@ -271,7 +271,7 @@ def tiny_tagger():
     return BertForTokenClassification(config).eval()
 
 
-def test_token_logits_are_rows_of_varying_length(tmp_path, tokenizer, dataset):
+def test_token_logits_have_one_row_per_token(tmp_path, tokenizer, dataset):
     tagger = tiny_tagger()
     rows = dataset.select([3, 1, 3, 20])
     labelled = TeacherCache(tmp_path, tagger, tokenizer).label(rows)
@@ -285,7 +285,7 @@ def test_token_logits_are_rows_of_varying_length(tmp_path, tokenizer, dataset):
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_cls_states_are_those_of_the_first_token_after_every_layer(tmp_path, teacher, dataset, side):
+def test_cls_states_are_the_states_of_the_first_token_in_every_layer(tmp_path, teacher, dataset, side):
     tokenizer = tiny_tokenizer()
     tokenizer.padding_side = side
     teacher.bert.embeddings.position_embeddings.weight.data.zero_()  # padding on the left moves the positions
@@ -301,7 +301,7 @@ def test_cls_states_are_those_of_the_first_token_after_every_layer(tmp_path, tea
         assert torch.allclose(row["teacher_cls_states"], expected, atol=1e-5)
 
 
-def test_a_teacher_that_gives_nan_stops_with_the_text(tmp_path, teacher, tokenizer, dataset):
+def test_the_error_for_a_nan_output_shows_the_text(tmp_path, teacher, tokenizer, dataset):
     broken = int(dataset[7]["input_ids"][1])
     cache = TeacherCache(tmp_path, teacher, tokenizer)
     cache._model().bert.embeddings.word_embeddings.register_forward_hook(
@@ -312,6 +312,6 @@ def test_a_teacher_that_gives_nan_stops_with_the_text(tmp_path, teacher, tokeniz
 
 
 @pytest.mark.parametrize("changes", [{"outputs": "attentions"}, {"stored_dtype": "int8"}])
-def test_what_cannot_be_stored_is_refused(tmp_path, teacher, tokenizer, changes):
+def test_outputs_that_cannot_be_stored_are_rejected(tmp_path, teacher, tokenizer, changes):
     with pytest.raises(ValueError, match="must be one of logits, cls_states"):
         TeacherCache(tmp_path, teacher, tokenizer, **changes)

@@ -1,6 +1,6 @@
-"""The mathematics against values worked out by hand, a float64 reference and finite differences.
+"""Loss functions against values computed by hand, a float64 reference and finite differences.
 
-The reference below is plain formulas in float64 and shares nothing with the library. Suffixes as in `functional.py`.
+The reference below is plain formulas in float64 and shares no code with the library.
 """
 
 import math
@@ -146,7 +146,7 @@ def test_jsd_weighs_the_teacher_by_beta():
     assert value == pytest.approx(0.25 * teacher_part + 0.75 * student_part, rel=1e-5)
 
 
-def test_jsd_with_nothing_in_common_is_the_entropy_of_beta():
+def test_jsd_of_disjoint_distributions_is_the_entropy_of_beta():
     student, teacher = torch.tensor([[1e4, 0.0]]), torch.tensor([[0.0, 1e4]])
     value = functional.jensen_shannon_divergence(student, teacher, beta=0.25).item()
     assert value == pytest.approx(-0.25 * math.log(0.25) - 0.75 * math.log(0.75), rel=1e-6)
@@ -202,7 +202,7 @@ def test_value_and_gradient_match_the_float64_reference(name, case, temperature)
 
 
 @pytest.mark.parametrize("lead", [30.0, 1e3, 1e4])
-def test_dkd_keeps_the_digits_of_the_rest_when_the_label_is_far_ahead(lead):
+def test_dkd_keeps_the_digits_of_the_other_classes_when_the_label_dominates(lead):
     student, teacher, labels = draw(scale=1.0)
     is_label = F.one_hot(labels, 5).bool()
     student, teacher = (x.masked_fill(is_label, lead) for x in (student, teacher))
@@ -215,7 +215,7 @@ def test_dkd_keeps_the_digits_of_the_rest_when_the_label_is_far_ahead(lead):
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("case", EXTREMES)
-def test_loss_is_never_negative_by_more_than_rounding(name, case, temperature):
+def test_loss_is_not_negative_beyond_rounding(name, case, temperature):
     *logits, labels = draw(num_rows=64)
     value = LOSSES[name](*EXTREMES[case](*logits), labels, temperature)
     assert value.min() >= -EPS * temperature**2 * {"dkd": 16, "dist": 4}.get(name, 2)
@@ -223,7 +223,7 @@ def test_loss_is_never_negative_by_more_than_rounding(name, case, temperature):
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("name", LOSSES)
-def test_loss_and_gradient_are_zero_where_student_and_teacher_are_equal(name, temperature):
+def test_loss_and_gradient_are_zero_when_student_equals_teacher(name, temperature):
     teacher, _, labels = draw()
     value, gradient = value_and_gradient(LOSSES[name], teacher, teacher, labels, temperature)
     assert value.abs().max() <= 4 * EPS * temperature**2
@@ -231,14 +231,14 @@ def test_loss_and_gradient_are_zero_where_student_and_teacher_are_equal(name, te
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_loss_differs_where_student_and_teacher_do(name):
+def test_loss_is_positive_when_student_differs_from_teacher(name):
     student, teacher, labels = draw()
     assert LOSSES[name](student, teacher, labels, 2.0).min() > 0.01
 
 
 @pytest.mark.parametrize("side", ["student", "teacher", "both"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_constant_added_to_all_logits_of_one_side_changes_nothing(name, side):
+def test_a_constant_added_to_all_logits_of_one_side_does_not_change_the_loss(name, side):
     student, teacher, labels = draw()
     offsets = 8192.0 * torch.randint(-1, 2, (len(student), 1))
     shifted = {"student": student, "teacher": teacher}
@@ -274,7 +274,7 @@ def test_gradient_matches_finite_differences(name, temperature):
 
 
 @pytest.mark.parametrize("name", [*DIVERGENCES, "dkd"])
-def test_the_squared_temperature_makes_the_gradients_size_independent_of_large_temperatures(name):
+def test_the_squared_temperature_keeps_the_gradient_size_at_large_temperatures(name):
     student, teacher, labels = draw(scale=1.0)
     norms = {
         tau: value_and_gradient(LOSSES[name], student, teacher, labels, tau)[1].norm().item() for tau in (50.0, 100.0)
@@ -290,7 +290,7 @@ def test_the_squared_temperature_of_dist_makes_its_gradient_grow():
     assert (norms[1] / norms[0]).item() == pytest.approx(4.0, rel=0.1)
 
 
-def test_the_gradient_of_kl_tends_to_that_of_logit_mse():
+def test_the_gradient_of_kl_converges_to_the_gradient_of_logit_mse():
     student, teacher, labels = draw(scale=1.0)
     _, limit = value_and_gradient(LOSSES["logit_mse"], student, teacher, labels, 1.0)
     distances = []
@@ -302,7 +302,7 @@ def test_the_gradient_of_kl_tends_to_that_of_logit_mse():
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_kl_is_the_label_part_plus_the_rest_weighted_by_its_probability(temperature):
+def test_kl_is_the_dkd_label_part_plus_the_rest_weighted_by_its_probability(temperature):
     student, teacher, labels = draw()
 
     def decoupled(s):
@@ -318,7 +318,7 @@ def test_kl_is_the_label_part_plus_the_rest_weighted_by_its_probability(temperat
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_no_gradient_reaches_a_teacher_without_one(name):
+def test_no_gradient_reaches_a_teacher_that_does_not_require_one(name):
     student, teacher, labels = draw()
     assert not LOSSES[name](student, teacher, labels, 2.0).requires_grad
     assert LOSSES[name](student.requires_grad_(), teacher, labels, 2.0).requires_grad
@@ -329,7 +329,7 @@ def test_no_gradient_reaches_a_teacher_without_one(name):
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("name", DIVERGENCES)
-def test_a_class_that_both_sides_forbid_counts_as_if_it_were_not_there(name, temperature):
+def test_a_class_that_both_sides_forbid_is_ignored(name, temperature):
     student, teacher, labels = draw()
     rest = value_and_gradient(LOSSES[name], student[:, 1:], teacher[:, 1:], labels, temperature)
     student[:, 0] = teacher[:, 0] = -math.inf
@@ -340,7 +340,7 @@ def test_a_class_that_both_sides_forbid_counts_as_if_it_were_not_there(name, tem
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
-def test_rows_may_forbid_different_classes_and_all_but_one(name):
+def test_rows_can_forbid_different_classes_and_all_but_one(name):
     student, teacher, labels = draw(num_rows=2, num_labels=3)
     forbidden = torch.tensor([[True, True, False], [False, True, False]])
     student, teacher = (x.masked_fill(forbidden, -math.inf) for x in (student, teacher))
@@ -352,7 +352,7 @@ def test_rows_may_forbid_different_classes_and_all_but_one(name):
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name not in DIVERGENCES])
-def test_losses_that_need_every_class_refuse_forbidden_ones_by_name(name):
+def test_losses_that_need_every_class_name_the_forbidden_class(name):
     student, teacher, labels = draw()
     student[2, 3] = teacher[2, 3] = -math.inf
     message = f"{name}: class 3 of row 2 .* -inf for the student and the teacher.*needs finite logits"
@@ -362,7 +362,7 @@ def test_losses_that_need_every_class_refuse_forbidden_ones_by_name(name):
 
 @pytest.mark.parametrize("side", ["student", "teacher"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_class_that_one_side_alone_forbids_is_refused_by_name(name, side):
+def test_a_class_that_only_one_side_forbids_is_rejected_by_name(name, side):
     student, teacher, labels = draw()
     {"student": student, "teacher": teacher}[side][4, 1] = -math.inf
     with pytest.raises(ValueError, match=f"{name}: class 1 of row 4 has the logit -inf for the {side}\\."):
@@ -373,7 +373,7 @@ def test_a_class_that_one_side_alone_forbids_is_refused_by_name(name, side):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_unequal_shapes_are_refused_with_both(name):
+def test_unequal_shapes_are_rejected_and_both_are_named(name):
     student, teacher, labels = draw()
     with pytest.raises(ValueError, match=rf"{name} .*\(16, 5\) from the student and \(16, 4\) from the teacher"):
         LOSSES[name](student, teacher[:, :4], labels, 1.0)
@@ -383,18 +383,18 @@ def test_unequal_shapes_are_refused_with_both(name):
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan])
 @pytest.mark.parametrize("name", TEMPERED)
-def test_a_temperature_that_is_no_finite_positive_number_is_refused(name, temperature):
+def test_a_temperature_that_is_not_finite_and_positive_is_rejected(name, temperature):
     with pytest.raises(ValueError, match=rf"`temperature` must be a finite number > 0, got {temperature}\."):
         LOSSES[name](*draw(), temperature)
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, -0.1, math.nan])
-def test_jsd_refuses_a_beta_outside_of_its_range(beta):
+def test_jsd_rejects_a_beta_out_of_range(beta):
     with pytest.raises(ValueError, match=f"`beta` must be > 0 and < 1, got {beta}"):
         functional.jensen_shannon_divergence(torch.zeros(1, 2), torch.zeros(1, 2), beta=beta)
 
 
-def test_dkd_refuses_rows_without_a_label():
+def test_dkd_rejects_rows_without_a_label():
     student, teacher, labels = draw()
     labels[3] = functional.IGNORE_INDEX
     with pytest.raises(ValueError, match="dkd needs the label of every row"):
@@ -427,14 +427,14 @@ def test_the_order_of_rows_and_of_classes_does_not_matter(name):
 
 
 @pytest.mark.parametrize("name", PER_ROW)
-def test_a_row_does_not_depend_on_the_others(name):
+def test_a_row_does_not_depend_on_the_other_rows(name):
     student, teacher, labels = draw()
     value = LOSSES[name](student, teacher, labels, 2.0)
-    alone = [LOSSES[name](student[i : i + 1], teacher[i : i + 1], labels[i : i + 1], 2.0) for i in range(16)]
-    torch.testing.assert_close(torch.cat(alone), value)
+    row_by_row = [LOSSES[name](student[i : i + 1], teacher[i : i + 1], labels[i : i + 1], 2.0) for i in range(16)]
+    torch.testing.assert_close(torch.cat(row_by_row), value)
 
 
-def test_a_row_of_dist_depends_on_the_others_by_the_term_within_classes_alone():
+def test_a_row_of_dist_depends_on_the_other_rows_only_through_the_term_within_classes():
     student, teacher, _ = draw()
     within_rows = functional.dist_loss(student, teacher, 2.0, gamma=0.0)
     torch.testing.assert_close(functional.dist_loss(student[:4], teacher[:4], 2.0, gamma=0.0), within_rows[:4])
@@ -450,7 +450,7 @@ def test_dist_within_classes_is_zero_for_a_batch_of_one_row():
 
 
 @pytest.mark.parametrize("num_labels", [2, 3, 6, 10, 77])
-def test_a_uniform_student_correlates_with_nothing_and_its_gradient_is_bounded(num_labels):
+def test_a_uniform_student_has_correlation_zero_and_a_bounded_gradient(num_labels):
     teacher = 3 * torch.randn(4, num_labels)
     loss = lambda s: functional.dist_loss(s, teacher, gamma=0.0)  # noqa: E731
     value, gradient = value_and_gradient(loss, torch.zeros(4, num_labels))
@@ -459,13 +459,13 @@ def test_a_uniform_student_correlates_with_nothing_and_its_gradient_is_bounded(n
 
 
 @pytest.mark.parametrize("num_labels", [2, 3, 6, 10, 77])
-def test_two_uniform_rows_correlate_with_nothing(num_labels):
+def test_two_uniform_rows_have_correlation_zero(num_labels):
     value = functional.dist_loss(torch.zeros(4, num_labels), torch.zeros(4, num_labels), gamma=0.0)
     torch.testing.assert_close(value, torch.ones(4), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_rows", [2, 7, 8, 32])
-def test_classes_that_are_constant_over_the_batch_correlate_with_nothing(num_rows):
+def test_classes_that_are_constant_over_the_batch_have_correlation_zero(num_rows):
     student, teacher, _ = draw(num_rows=1)
     student, teacher = (x.repeat(num_rows, 1) for x in (student, teacher))
     loss = lambda s: functional.dist_loss(s, teacher, beta=0.0)  # noqa: E731
@@ -474,7 +474,7 @@ def test_classes_that_are_constant_over_the_batch_correlate_with_nothing(num_row
     assert gradient.abs().max() < 1e-3
 
 
-# ---- Hard labels and the textbook's loss ----
+# ---- Hard labels and the textbook loss ----
 
 
 def test_cross_entropy_is_the_negative_log_probability_of_the_label():
@@ -525,7 +525,7 @@ def test_a_row_of_nan_has_no_squared_error_and_a_partly_nan_row_gives_nan():
     assert functional.squared_error(torch.ones(3, 2), targets)[1].isnan()
 
 
-def test_squared_error_refuses_another_number_of_targets():
+def test_squared_error_rejects_a_different_number_of_targets():
     with pytest.raises(ValueError, match=r"\(4, 2\) predictions and \(4, 1\) targets"):
         functional.squared_error(torch.zeros(4, 2), torch.zeros(4))
 

@@ -1,4 +1,4 @@
-"""One contract for every objective of `OBJECTIVES`; how specs are read; how label spaces are aligned."""
+"""The contract of every objective in `OBJECTIVES`, reading specs, and aligning label spaces."""
 
 import inspect
 import math
@@ -17,7 +17,7 @@ from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES, DistillationLoss
 from hf_distill.objectives.logits import KLDivergence, LogitMSE
 
 CLASSES, REGRESSION = PROBLEM_TYPES["single_label_classification"], PROBLEM_TYPES["regression"]
-# Every hyper-parameter away from its default, so that a round trip which dropped one would be seen.
+# No hyperparameter has its default value, so a round trip that drops one fails.
 UNUSUAL = {
     "ce": {"label_smoothing": 0.2, "weight": 0.3},
     "kl": {"temperature": 3.0, "weight": 0.3},
@@ -41,7 +41,7 @@ FIELDS = [field.name for field in fields(ClassifierOutputs)]
 
 
 def side(logits, num_layers):
-    """Outputs of a model, all fields filled."""
+    """Random outputs of a model in all fields."""
     num_rows = len(logits)
 
     def states():
@@ -64,7 +64,7 @@ def outputs(num_rows=6, num_labels=3):
 
 
 def mapped(value, function):
-    """Outputs with every tensor replaced."""
+    """Outputs with a function applied to every tensor."""
     if isinstance(value, torch.Tensor):
         return function(value)
     if isinstance(value, tuple):
@@ -96,10 +96,11 @@ def test_an_objective_gives_one_finite_float32_value_per_row(name):
     assert loss_of({name: 1.0})(*half, batch)[name].dtype == torch.float32
 
 
-def test_an_objective_is_its_function_with_its_hyper_parameters(name):
+def test_an_objective_calls_its_function_with_its_hyperparameters(name):
     student, teacher, batch = outputs()
     s, t, y = student.logits, teacher.logits, batch["labels"]
-    ours, theirs, mask = student.hidden_states, teacher.hidden_states, batch["attention_mask"].bool()
+    student_states, teacher_states = student.hidden_states, teacher.hidden_states
+    mask = batch["attention_mask"].bool()
     relations = [
         functional.relation_divergence(a, b, mask, num_heads=2)
         for i, j in ((1, 3), (2, 4))
@@ -113,9 +114,10 @@ def test_an_objective_is_its_function_with_its_hyper_parameters(name):
         "logit_mse": functional.logit_mse(s, t),
         "dkd": functional.decoupled_kl_divergence(s, t, y, temperature=3.0, alpha=2.0, beta=3.0),
         "dist": functional.dist_loss(s, t, temperature=3.0, beta=2.0, gamma=3.0),
-        "hidden_mse": functional.hidden_mse(ours[1], theirs[2], mask),
-        "hidden_cosine": sum(functional.hidden_cosine(ours[i], theirs[2 * i], mask) for i in (1, 2)) / 2,
-        "embedding_mse": functional.hidden_mse(ours[0], theirs[0], mask),
+        "hidden_mse": functional.hidden_mse(student_states[1], teacher_states[2], mask),
+        "hidden_cosine": sum(functional.hidden_cosine(student_states[i], teacher_states[2 * i], mask) for i in (1, 2))
+        / 2,
+        "embedding_mse": functional.hidden_mse(student_states[0], teacher_states[0], mask),
         "pkd": functional.normalised_distance(student.cls_states[:, [2]], teacher.cls_states[:, [4]]),
         "attention_mse": functional.attention_mse(student.attentions[-1], teacher.attentions[-1], mask),
         "minilm_relation": sum(relations) / 2,
@@ -123,40 +125,40 @@ def test_an_objective_is_its_function_with_its_hyper_parameters(name):
     assert torch.allclose(loss_of({name: UNUSUAL[name]})(student, teacher, batch)[name], expected[name], rtol=1e-6)
 
 
-def test_the_weight_is_left_to_the_trainer(name):
+def test_the_value_does_not_contain_the_weight(name):
     student, teacher, batch = outputs()
     one, half = (loss_of({name: weight})(student, teacher, batch)[name] for weight in (1.0, 0.5))
     assert torch.equal(one, half)
 
 
-def test_gradients_reach_the_student_alone(name):
+def test_gradients_reach_only_the_student(name):
     student, teacher, batch = outputs()
-    found = []
-    student = mapped(student, lambda tensor: found.append(tensor.requires_grad_()) or tensor)
+    leaves = []
+    student = mapped(student, lambda tensor: leaves.append(tensor.requires_grad_()) or tensor)
     value = loss_of({name: 1.0})(student, teacher, batch)[name]
     value.sum().backward()
-    gradients = [tensor.grad.abs().flatten(1).sum(dim=1) for tensor in found if tensor.grad is not None]
+    gradients = [tensor.grad.abs().flatten(1).sum(dim=1) for tensor in leaves if tensor.grad is not None]
     assert (torch.stack(gradients).sum(dim=0) > 0).all()
     detached = mapped(student, torch.Tensor.detach)
     assert not loss_of({name: 1.0})(detached, teacher, batch)[name].requires_grad
 
 
-def test_an_objective_reads_of_both_models_what_it_declares(name):
+def test_an_objective_reads_exactly_the_outputs_that_it_declares(name):
     student, teacher, batch = outputs()
     loss = loss_of({name: 1.0})
     value = loss(student, teacher, batch)[name]
     for field in FIELDS:
-        ours, theirs = (
+        changed_student, changed_teacher = (
             replace(side, **{field: mapped(getattr(side, field), lambda tensor: tensor + torch.rand_like(tensor))})
             for side in (student, teacher)
         )
-        assert (not torch.equal(value, loss(student, theirs, batch)[name])) == (field in loss.teacher_reads)
-        assert (not torch.equal(value, loss(ours, teacher, batch)[name])) == (field in loss.student_reads)
+        assert (not torch.equal(value, loss(student, changed_teacher, batch)[name])) == (field in loss.teacher_reads)
+        assert (not torch.equal(value, loss(changed_student, teacher, batch)[name])) == (field in loss.student_reads)
     if not loss.teacher_reads:
         assert torch.equal(loss(student, None, batch)[name], loss(student, teacher, batch)[name])
 
 
-def test_rows_depend_on_each_other_only_where_it_is_declared(name):
+def test_rows_depend_on_each_other_only_if_the_objective_declares_it(name):
     student, teacher, batch = outputs()
     loss = loss_of({name: 1.0})
     value = loss(student, teacher, batch)[name]
@@ -179,7 +181,7 @@ def test_the_spec_builds_the_same_objective_again(name):
 
 
 @pytest.mark.parametrize(("name", "argument"), [pair for pair in HYPER_PARAMETERS if pair[1] != "projection"])
-def test_every_hyper_parameter_changes_the_value(name, argument):
+def test_every_hyperparameter_changes_the_value(name, argument):
     student, teacher, batch = outputs()
     default = loss_of({name: 1.0})(student, teacher, batch)[name]
     changed = loss_of({name: {argument: UNUSUAL[name][argument]}})(student, teacher, batch)[name]
@@ -203,20 +205,20 @@ def test_an_objective_is_documented(name):
         assert callable(getattr(functional, function))
 
 
-def test_an_unknown_hyper_parameter_is_refused_with_those_that_exist(name):
-    message = f"`{name}` has no hyper-parameter 'temprature'; it has .*weight"
+def test_an_unknown_hyperparameter_is_rejected_and_the_known_ones_are_listed(name):
+    message = f"`{name}` has no hyperparameter 'temprature'; its hyperparameters are .*weight"
     with pytest.raises(ValueError, match=message):
         build_objectives({name: {"temprature": 1.0}})
 
 
 @pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])
-def test_a_weight_that_is_negative_or_not_finite_is_refused(name, weight):
+def test_a_weight_that_is_negative_or_not_finite_is_rejected(name, weight):
     with pytest.raises(ValueError, match=rf"`weight` of `{name}` must be a finite number >= 0, got {weight}\."):
         build_objectives({name: weight})
 
 
 @pytest.mark.parametrize("value", ["1", True, [1.0]], ids=repr)
-def test_a_weight_that_is_no_number_is_refused(name, value):
+def test_a_weight_that_is_not_a_number_is_rejected(name, value):
     with pytest.raises(
         ValueError,
         match=rf"`weight` of objective `{name}` must be a number or a schedule, got {re.escape(repr(value))}",
@@ -229,15 +231,15 @@ def test_a_weight_that_is_no_number_is_refused(name, value):
     [pair for pair in HYPER_PARAMETERS if pair[1] not in ("temperature", "num_relation_heads")]
     + [(name, "weight") for name in OBJECTIVES],
 )
-def test_null_is_refused_by_name_wherever_there_is_no_default_to_resolve(name, argument):
-    # An empty value in YAML (`kl:`) and null in JSON arrive as None.
+def test_null_is_rejected_by_name_if_the_default_is_not_null(name, argument):
+    # An empty value in YAML (`kl:`) and null in JSON become None.
     with pytest.raises(ValueError, match=argument):
         build_objectives({name: {argument: None}})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
 @pytest.mark.parametrize(("name", "argument"), HYPER_PARAMETERS)
-def test_a_hyper_parameter_out_of_range_is_refused_by_name(name, argument, value):
+def test_a_hyperparameter_out_of_range_is_rejected_by_name(name, argument, value):
     with pytest.raises(ValueError, match=f"`{argument}`.*{value}"):
         build_objectives({name: {argument: value}})
 
@@ -245,16 +247,16 @@ def test_a_hyper_parameter_out_of_range_is_refused_by_name(name, argument, value
 # ---- Specs ----
 
 
-def test_the_soft_losses_are_those_that_read_the_teachers_logits():
+def test_the_soft_losses_are_the_objectives_that_read_the_teachers_logits():
     assert LOGIT_OBJECTIVES == ("kl", "reverse_kl", "jsd", "logit_mse", "dkd", "dist")
 
 
-def test_an_unknown_objective_is_refused_with_those_that_exist():
+def test_an_unknown_objective_is_rejected_and_the_known_ones_are_listed():
     with pytest.raises(ValueError, match="no objective 'nll'; the objectives are ce, kl, reverse_kl, jsd, logit_mse"):
         build_objectives({"kl": 1.0, "nll": 1.0})
 
 
-def test_a_spec_gives_weights_or_hyper_parameters_in_its_order():
+def test_a_spec_gives_weights_or_hyperparameters_in_its_order():
     loss = loss_of({"ce": 0.1, "kl": {"weight": 0.9, "temperature": 4.0}})
     assert loss.weights == {"ce": 0.1, "kl": 0.9}
     assert loss.spec() == {
@@ -268,7 +270,7 @@ def test_a_spec_gives_weights_or_hyper_parameters_in_its_order():
     assert torch.equal(terms["ce"], functional.cross_entropy(student.logits, batch["labels"]))
 
 
-def test_objectives_of_weight_zero_are_dropped_with_all_that_they_would_read():
+def test_objectives_with_weight_zero_are_dropped_and_their_outputs_are_not_read():
     loss = loss_of({"ce": 1.0, "kl": 0.0, "dkd": 0})
     assert loss.weights == {"ce": 1.0}
     assert list(loss.spec()) == ["ce"]
@@ -278,25 +280,25 @@ def test_objectives_of_weight_zero_are_dropped_with_all_that_they_would_read():
     assert loss_of({"ce": 1.0, "kl": 1.0}).teacher_reads == {"logits"}
 
 
-@pytest.mark.parametrize(("spec", "found"), [({"kl": 0.0, "ce": 0}, r"\['kl', 'ce'\]"), ({}, "no objective")])
-def test_a_loss_without_any_weight_is_refused(spec, found):
-    with pytest.raises(ValueError, match=f"At least one objective needs a weight > 0, got {found}"):
+@pytest.mark.parametrize(("spec", "names"), [({"kl": 0.0, "ce": 0}, r"\['kl', 'ce'\]"), ({}, "no objective")])
+def test_a_loss_without_any_weight_is_rejected(spec, names):
+    with pytest.raises(ValueError, match=f"At least one objective needs a weight > 0, got {names}"):
         loss_of(spec)
 
 
-def test_an_objective_may_occur_once():
-    with pytest.raises(ValueError, match=r"may occur once, got \['kl', 'kl'\]"):
+def test_an_objective_can_be_used_only_once():
+    with pytest.raises(ValueError, match=r"can be used only once, got \['kl', 'kl'\]"):
         loss_of([KLDivergence(1.0), KLDivergence(2.0)])
 
 
-def test_objectives_may_be_given_as_instances():
+def test_objectives_can_be_given_as_instances():
     objectives = [KLDivergence(4.0, weight=0.5), LogitMSE()]
     assert build_objectives(objectives) == objectives
     assert loss_of(objectives).spec() == {"kl": {"temperature": 4.0, "weight": 0.5}, "logit_mse": {"weight": 1.0}}
 
 
 @pytest.mark.parametrize("spec", ["kl", ["kl"], [KLDivergence(), "ce"], [KLDivergence], 5, None], ids=repr)
-def test_a_spec_of_another_type_is_refused(spec):
+def test_a_spec_of_another_type_is_rejected(spec):
     with pytest.raises(TypeError, match="`objectives` must map names to weights, or list `Objective`s; got"):
         build_objectives(spec)
 
@@ -304,11 +306,13 @@ def test_a_spec_of_another_type_is_refused(spec):
 # ---- Problem types and rows without labels ----
 
 
-def test_regression_is_defined_for_the_hard_and_the_plain_soft_loss_and_inside_the_network(name):
+def test_regression_accepts_ce_kl_and_the_layer_objectives(name):
     if name in ("ce", "kl") or not OBJECTIVES[name].student_reads & {"logits"}:
         assert name in loss_of({name: 1.0}, REGRESSION).weights
         return
-    with pytest.raises(ValueError, match=f"`{name}` is defined for .*single_label_classification, .* is regression"):
+    with pytest.raises(
+        ValueError, match=f"`{name}` is only defined for .*single_label_classification, .* is regression"
+    ):
         loss_of({name: 1.0}, REGRESSION)
 
 
@@ -320,7 +324,7 @@ def test_regression_terms_are_squared_errors_to_teacher_and_target():
     assert terms["kl"].tolist() == [4.0, 0.25]
 
 
-def test_temperature_and_label_smoothing_are_refused_for_regression():
+def test_temperature_and_label_smoothing_are_rejected_for_regression():
     with pytest.raises(ValueError, match="`temperature` is 3.0, but regression has no distribution"):
         loss_of({"kl": {"temperature": 3.0}}, REGRESSION)
     with pytest.raises(ValueError, match="Label smoothing is not defined for regression"):
@@ -348,7 +352,7 @@ def test_a_regression_row_is_labelled_if_any_target_is():
     assert REGRESSION.is_labelled(torch.tensor([math.nan, 1.0])).tolist() == [False, True]
 
 
-def test_agreement_is_the_same_top_class():
+def test_agreement_means_the_same_top_class():
     student = torch.tensor([[1.0, 2.0], [3.0, 2.0], [0.0, 1.0]])
     teacher = torch.tensor([[0.0, 9.0], [0.0, 9.0], [-5.0, -4.0]])
     assert PROBLEM_TYPES["single_label_classification"].agreement(student, teacher).tolist() == [1.0, 0.0, 1.0]
@@ -357,7 +361,7 @@ def test_agreement_is_the_same_top_class():
 # ---- Label spaces ----
 
 
-def test_classes_are_aligned_by_name_without_regard_to_case():
+def test_classes_are_aligned_by_name_ignoring_case():
     teacher = {0: "Positive", 1: "negative", 2: "NEUTRAL"}
     student = {0: "negative", 1: "neutral", 2: "positive"}
     order = align_labels(teacher, student)
@@ -371,11 +375,11 @@ def test_classes_that_are_in_order_need_no_alignment():
     assert align_labels({0: "No", 1: "Yes"}, {1: "yes", 0: "no"}) is None
 
 
-def test_names_that_differ_in_case_alone_are_told_apart_where_they_match_exactly():
+def test_exact_names_are_preferred_over_names_that_only_differ_in_case():
     assert align_labels({0: "US", 1: "us"}, {0: "us", 1: "US"}) == [1, 0]
 
 
-def test_placeholders_say_nothing_about_the_order():
+def test_placeholders_do_not_define_an_order():
     placeholders = {0: "LABEL_0", 1: "LABEL_1"}
     assert are_placeholders(placeholders)
     assert not are_placeholders({0: "LABEL_0", 1: "yes"})
@@ -393,7 +397,7 @@ def test_placeholders_say_nothing_about_the_order():
     ],
     ids=["other names", "ambiguous on both sides", "ambiguous on one side"],
 )
-def test_names_that_differ_are_refused_with_both_maps(source, target):
+def test_different_names_are_rejected_and_both_maps_are_shown(source, target):
     with pytest.raises(ValueError, match="label names differ") as error:
         align_labels(source, target)
     for name in (*source.values(), *target.values()):
@@ -414,13 +418,13 @@ def test_a_class_is_never_used_twice(source, target):
         align_labels(source, target)
 
 
-def test_different_numbers_of_classes_are_refused_with_both_maps():
-    message = r"2 classes cannot be aligned with 3: \{0: 'a', 1: 'b'\} against \{0: 'a', 1: 'b', 2: 'c'\}"
+def test_different_numbers_of_classes_are_rejected_and_both_maps_are_shown():
+    message = r"2 classes cannot be aligned with 3 classes: \{0: 'a', 1: 'b'\} and \{0: 'a', 1: 'b', 2: 'c'\}"
     with pytest.raises(ValueError, match=message):
         align_labels({0: "a", 1: "b"}, {0: "a", 1: "b", 2: "c"})
 
 
-def test_names_of_a_data_set_are_found_among_those_of_a_model_that_knows_more():
+def test_the_names_of_a_dataset_can_be_a_subset_of_the_model_names():
     assert match_labels(["yes", "no"], {"no": 0, "maybe": 1, "yes": 2}) == [2, 0]
     assert match_labels(["YES", "No"], {"no": 0, "maybe": 1, "yes": 2}) == [2, 0]
     assert match_labels(["yes", "no"], {"LABEL_0": 0, "LABEL_1": 1}) == [0, 1]
@@ -431,6 +435,6 @@ def test_names_of_a_data_set_are_found_among_those_of_a_model_that_knows_more():
 @pytest.mark.parametrize(
     ("names", "label2id"), [(["Us"], {"US": 0, "us": 1}), (["NO", "No"], {"no": 0, "yes": 1})], ids=["model", "data"]
 )
-def test_a_name_that_could_be_two_is_refused(names, label2id):
+def test_an_ambiguous_name_is_rejected(names, label2id):
     with pytest.raises(ValueError, match="label names differ"):
         match_labels(names, label2id)

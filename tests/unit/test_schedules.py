@@ -29,12 +29,12 @@ def loss_of(spec):
     ],
     ids=lambda value: value["schedule"] if isinstance(value, dict) else "",
 )
-def test_a_schedule_gives_these_numbers_at_the_start_a_quarter_the_half_and_the_end(schedule, values):
+def test_a_schedule_has_these_values_at_0_25_50_and_100_percent(schedule, values):
     loss = loss_of({"kl": {"weight": schedule, "temperature": 2.0}, "ce": 1.0})
     for progress, value in zip([0.0, 0.25, 0.5, 1.0], values, strict=True):
         loss.set_progress(progress)
         assert loss.weights == {"kl": pytest.approx(value), "ce": 1.0}
-        assert loss.scheduled == {"kl_weight": pytest.approx(value)}
+        assert loss.scheduled_values == {"kl_weight": pytest.approx(value)}
 
 
 def test_one_line_of_yaml_is_a_schedule_and_its_spec_builds_it_again():
@@ -45,10 +45,10 @@ def test_one_line_of_yaml_is_a_schedule_and_its_spec_builds_it_again():
     assert loss.spec()["kl"] == {"temperature": {"schedule": "linear", "start": 4.0, "end": 1.0}, "weight": 0.9}
     again = loss_of(loss.spec())
     again.set_progress(0.5)
-    assert again.scheduled == loss.scheduled == pytest.approx({"kl_temperature": 2.5, "ce_weight": 0.5})
+    assert again.scheduled_values == loss.scheduled_values == pytest.approx({"kl_temperature": 2.5, "ce_weight": 0.5})
 
 
-def test_a_recipe_holds_schedules_and_layer_maps(tmp_path):
+def test_a_recipe_can_contain_schedules_and_layer_mappings(tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"objectives: {ONE_LINE[:-1]}, hidden_mse: {{layer_mapping: {{1: 2, 2: 4}}}}}}\n")
     (args,) = parse(
@@ -77,14 +77,14 @@ def test_a_weight_that_stays_zero_drops_its_objective():
     ],
     ids=str,
 )
-def test_what_is_no_schedule_is_refused_with_one_that_is(value):
+def test_an_invalid_schedule_is_rejected_with_a_valid_example(value):
     with pytest.raises(
         ValueError, match="`temperature` of objective `kl` is .*the schedules are constant, linear, co"
     ):
         build_objectives({"kl": {"temperature": value}})
 
 
-def test_the_ends_of_a_schedule_obey_the_numbers_own_bounds():
+def test_the_ends_of_a_schedule_must_be_within_the_bounds_of_the_number():
     with pytest.raises(ValueError, match="`temperature` of `kl` must be a finite number > 0, got 0"):
         build_objectives({"kl": {"temperature": {"schedule": "linear", "start": 2.0, "end": 0}}})
     with pytest.raises(ValueError, match="`weight` of `ce` must be a finite number >= 0, got -1"):
@@ -99,7 +99,7 @@ SPEC = {
 }  # fmt: skip
 
 
-def test_the_logged_loss_is_the_mean_of_what_each_steps_weights_and_terms_say(models, dataset, tokenizer, tmp_path):
+def test_the_logged_loss_is_the_mean_over_steps_of_the_weighted_terms(models, dataset, tokenizer, tmp_path):
     logs = {}
     for logging_steps in (1, 4):
         trainer = make_trainer(
@@ -120,7 +120,7 @@ def test_the_logged_loss_is_the_mean_of_what_each_steps_weights_and_terms_say(mo
     assert metrics["eval_loss"] == pytest.approx(0.2 * metrics["eval_loss_kl"] + metrics["eval_loss_ce"], rel=1e-5)
 
 
-def test_a_resumed_run_is_where_its_schedules_were(models, dataset, tokenizer, tmp_path):
+def test_a_resumed_run_continues_its_schedules(models, dataset, tokenizer, tmp_path):
     settings = {
         **UNSET,
         "objectives": SPEC,

@@ -1,4 +1,4 @@
-"""Rows come back as they were stored, whatever their length, their number of shards and the bits of their keys."""
+"""The store returns rows as they were stored, for all lengths of rows, numbers of shards and keys."""
 
 import numpy as np
 import pyarrow as pa
@@ -20,15 +20,17 @@ def filled(folder, keys, rows, num_shards, dtype="float32"):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_rows_of_any_length_come_back_in_the_order_asked_for(tmp_path, dtype):
+def test_rows_of_any_length_are_returned_in_the_requested_order(tmp_path, dtype):
     keys = random_keys(40)
-    rows = [np.arange(3 * (i % 7), dtype=np.float32) + i for i in range(40)]  # of 3 numbers a token; some have none
+    rows = [
+        np.arange(3 * (i % 7), dtype=np.float32) + i for i in range(40)
+    ]  # 3 numbers per token; some rows have no tokens
     store = filled(tmp_path, keys, rows, num_shards=5, dtype=dtype)
-    asked = [39, 0, 7, 7, 21, 3, 38, 14]
-    assert store.rows(store.find(keys[asked])).to_pylist() == [rows[i].tolist() for i in asked]
+    requested = [39, 0, 7, 7, 21, 3, 38, 14]
+    assert store.rows(store.find(keys[requested])).to_pylist() == [rows[i].tolist() for i in requested]
 
 
-def test_keys_that_share_a_half_are_told_apart(tmp_path):
+def test_keys_that_share_a_half_are_distinguished(tmp_path):
     half, zeros, ones = b"12345678", bytes(8), b"\xff" * 8
     stored = [half + zeros, half + half, half + ones, zeros + zeros, zeros + half, ones + zeros, ones + half]
     absent = [half + b"12345679", zeros + ones, ones + ones, b"12345679" + half]
@@ -38,7 +40,7 @@ def test_keys_that_share_a_half_are_told_apart(tmp_path):
     assert (store.find(np.frombuffer(b"".join(absent), KEY)) == -1).all()
 
 
-def test_the_row_that_was_known_first_stays_when_others_add_shards(tmp_path):
+def test_the_row_that_was_read_first_is_kept_when_shards_are_added(tmp_path):
     keys = random_keys(8)
     store = filled(tmp_path, keys[:5], [np.zeros(2, np.float32)] * 5, num_shards=2)
     before = store.find(keys[:5])
@@ -51,12 +53,12 @@ def test_the_row_that_was_known_first_stays_when_others_add_shards(tmp_path):
     assert (store.find(keys)[:, 0] >= 0).all()
 
 
-def test_nothing_is_found_in_an_empty_store(tmp_path):
+def test_an_empty_store_has_no_key(tmp_path):
     assert len(Store(tmp_path)) == 0
     assert (Store(tmp_path).find(random_keys(3)) == -1).all()
 
 
-def test_a_shard_that_any_program_wrote_as_an_arrow_file_is_read(tmp_path):
+def test_an_arrow_file_that_another_program_wrote_is_read(tmp_path):
     keys = random_keys(3)
     values = pa.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], pa.list_(pa.float32()))
     table = pa.table({"key": pa.array([key.tobytes() for key in keys], pa.binary(16)), "values": values})
@@ -67,7 +69,7 @@ def test_a_shard_that_any_program_wrote_as_an_arrow_file_is_read(tmp_path):
     assert store.rows(store.find(keys[::-1])).to_pylist() == [[5.0, 6.0], [3.0, 4.0], [1.0, 2.0]]
 
 
-def test_what_is_written_is_keys_and_lists_of_floats(tmp_path):
+def test_a_shard_contains_keys_and_lists_of_floats(tmp_path):
     keys = random_keys(2)
     filled(tmp_path, keys, [np.array([1.0, 2.0]), np.array([3.0])], num_shards=1)
     (shard,) = tmp_path.iterdir()

@@ -12,8 +12,7 @@ from typing import Any, cast
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.classifiers.forward import float32_on_cpu
-from hf_distill.classifiers.placement import is_placed
+from hf_distill.classifiers.placement import copy_to_cpu_in_float32, has_fixed_placement
 from hf_distill.export.predictor import EXPORT_NAME
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, load_model
 
@@ -110,7 +109,7 @@ class Contender:
             model = load_model(str(value))
         elif isinstance(value, torch.nn.Module):
             model = cast(PreTrainedModel, value)
-            model = model if is_placed(model) else float32_on_cpu(model)
+            model = model if has_fixed_placement(model) else copy_to_cpu_in_float32(model)
         else:
             return value
         tokenizer = self.tokenizer or _load_tokenizer(self.name, model.config.name_or_path)

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.label_maps import id2label_of
-from hf_distill.classifiers.placement import is_placed, move
+from hf_distill.classifiers.placement import has_fixed_placement, move_to_device
 from hf_distill.classifiers.problem_types import without_adapter
 from hf_distill.teachers import load_teacher
 
@@ -61,7 +61,7 @@ class TorchPredictor:
 
     def to(self, device: str) -> None:
         """Move it, if it may be moved."""
-        move(self.model, torch.device(device))
+        move_to_device(self.model, torch.device(device))
 
     @property
     def id2label(self) -> dict[int, str]:
@@ -118,4 +118,4 @@ def count_parameters(model: PreTrainedModel) -> tuple[int, int]:
 
 def is_torch(predictor: Any) -> bool:
     """Whether it is one of ours around a model of transformers that can be moved and copied."""
-    return isinstance(predictor, TorchPredictor) and not is_placed(predictor.model)
+    return isinstance(predictor, TorchPredictor) and not has_fixed_placement(predictor.model)

@@ -9,7 +9,7 @@ from hf_distill.reporting.page.class_plots import draw_agreement_by_class, draw_
 from hf_distill.reporting.page.cost_plots import draw_latency, draw_score_and_latency, draw_score_and_size
 from hf_distill.reporting.page.drawing import report_style, to_svg, write_png
 from hf_distill.reporting.page.score_plots import draw_by_length, draw_deferral, draw_reliability, draw_scores
-from hf_distill.utils.atomic import write_whole
+from hf_distill.utils.atomic import write_file_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,5 +74,5 @@ def save_plots(report: Mapping[str, Any], folder: Path) -> list[Path]:
             figure = plot.draw(report)
             if figure is not None:
                 write = partial(write_png, figure, plot.title)
-                paths.append(write_whole(folder, f"{name}.png", write))
+                paths.append(write_file_atomically(folder, f"{name}.png", write))
     return paths

@@ -1,6 +1,4 @@
-"""Objectives inside the network by hand: in float64, a row at a time and so without padding, from models of 2 and 4
-layers.
-"""
+"""Reference values of the layer objectives in float64, row by row without padding, for models with 2 and 4 layers."""
 
 import copy
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ RELATION_HEADS = 4
 
 @dataclass
 class Row:
-    """What a model shows of one row: states `(length, size)`, maps `(heads, length, length)`, and the projections."""
+    """Outputs of a model for one row: states `(length, size)`, maps `(heads, length, length)`, and the projections."""
 
     logits: Tensor
     states: list[Tensor]
@@ -24,7 +22,7 @@ class Row:
     qkv: list[list[Tensor]]
 
 
-def show(model: PreTrainedModel, row: dict) -> Row:
+def run_row(model: PreTrainedModel, row: dict) -> Row:
     """Run an eager float64 BERT on one row."""
     inputs = {name: torch.tensor([row[name]]) for name in ("input_ids", "token_type_ids")}
     outputs = model(**inputs, output_hidden_states=True, output_attentions=True)
@@ -41,15 +39,16 @@ def _unit(vector: Tensor) -> Tensor:
     return vector / vector.norm(dim=-1, keepdim=True)
 
 
-def _relation_term(ours: Tensor, theirs: Tensor) -> Tensor:
+def _relation_term(student_vectors: Tensor, teacher_vectors: Tensor) -> Tensor:
     total = torch.zeros(())
-    for a, b in zip(ours.chunk(RELATION_HEADS, dim=-1), theirs.chunk(RELATION_HEADS, dim=-1), strict=True):
-        q, p = (torch.softmax(x @ x.T / x.shape[-1] ** 0.5, dim=-1) for x in (a, b))
+    heads = (vectors.chunk(RELATION_HEADS, dim=-1) for vectors in (student_vectors, teacher_vectors))
+    for student_head, teacher_head in zip(*heads, strict=True):
+        q, p = (torch.softmax(x @ x.T / x.shape[-1] ** 0.5, dim=-1) for x in (student_head, teacher_head))
         total = total + (p * torch.log(p / q)).sum(-1).mean() / RELATION_HEADS
     return total
 
 
-# Name -> value of one row; layers counted from 1, 0 the embeddings, with the default layer mappings.
+# Name -> value of one row with the default layer mapping; layers count from 1, 0 is the embeddings.
 VALUES = {
     "hidden_mse": lambda s, t: sum(((s.states[i] - t.states[j]) ** 2).mean() for i, j in ((1, 2), (2, 4))) / 2,
     "hidden_cosine": lambda s, t: (1 - (_unit(s.states[2]) * _unit(t.states[4])).sum(-1)).mean(),
@@ -58,7 +57,7 @@ VALUES = {
     "attention_mse": lambda s, t: sum(((s.maps[i - 1] - t.maps[j - 1]) ** 2).mean() for i, j in ((1, 2), (2, 4))) / 2,
     "minilm_relation": lambda s, t: sum(_relation_term(a, b) for a, b in zip(s.qkv[1], t.qkv[3], strict=True)),
 }
-# Of about equal gradients, so that none hides behind another.
+# The weights give gradients of similar size, so that an error in one objective is visible in the sum.
 SPECS = {
     "hidden_mse": {"weight": 1.0},
     "hidden_cosine": {"weight": 1.0},
@@ -76,13 +75,13 @@ def reference(problem: Problem, spec: dict) -> tuple[Tensor, dict[str, float]]:
         model.set_attn_implementation("eager")
     sums, units = dict.fromkeys(spec, torch.zeros(())), 0
     for row in problem.rows:
-        ours = show(student, row)
+        student_row = run_row(student, row)
         with torch.no_grad():
-            theirs = show(teacher, row)
-        num_units = problem.terms(ours.logits, theirs.logits, row)[2]
+            teacher_row = run_row(teacher, row)
+        num_units = problem.terms(student_row.logits, teacher_row.logits, row)[2]
         units += num_units
-        # A row counts as often as it has units.
-        sums = {name: total + num_units * VALUES[name](ours, theirs) for name, total in sums.items()}
+        # A row counts once for each of its units.
+        sums = {name: total + num_units * VALUES[name](student_row, teacher_row) for name, total in sums.items()}
     (sum(spec[name]["weight"] * total for name, total in sums.items()) / units).backward()
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in student.parameters()]
     return torch.cat([g.flatten() for g in gradients]), {name: total.item() / units for name, total in sums.items()}

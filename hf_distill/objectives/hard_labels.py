@@ -1,4 +1,4 @@
-"""The hard-label term: what fine-tuning without a teacher minimises."""
+"""The hard-label term: the loss of fine-tuning without a teacher."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from hf_distill.objectives.schedules import Scheduled
 
 
 class HardLabels(Objective):
-    """Cross-entropy with the labels, for regression the squared error; 0 for units without a label.
+    """Cross-entropy with the labels, or the squared error for regression; 0 for units without a label.
 
     See [`functional.cross_entropy`], [`functional.binary_cross_entropy`] and [`functional.squared_error`].
     """
@@ -29,7 +29,7 @@ class HardLabels(Objective):
     def bind(self, problem_type: ProblemType) -> None:
         super().bind(problem_type)
         if self.label_smoothing and not problem_type.is_exclusive:
-            raise ValueError(f"Label smoothing is not defined for {problem_type.name}. Leave it at 0.")
+            raise ValueError(f"Label smoothing is not defined for {problem_type.name}. Set it to 0.")
 
     def forward(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
         if "labels" not in batch:  # unlabelled text

@@ -1,0 +1,57 @@
+"""Loading a teacher from a folder or from the Hub."""
+
+import contextlib
+import os
+
+import torch
+from transformers import AutoConfig, PreTrainedModel
+from transformers.utils import logging
+
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES, auto_model, problem_type_of_head
+
+logger = logging.get_logger(__name__)
+
+
+def load_teacher(
+    name_or_path: str | os.PathLike,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    problem_type: str | None = None,
+) -> PreTrainedModel:
+    """Load a model in float32 with the head that it was saved with.
+
+    A model that was saved with a token classification or masked language model head keeps it; every other model is
+    loaded as a sequence classifier. A warning is printed if the checkpoint has no weights for the head.
+
+    Args:
+        name_or_path: A folder, or an id on the Hub.
+        revision: Branch, tag or commit. Only a commit identifies the weights permanently.
+        trust_remote_code: Whether to run Python code that comes with the model.
+        problem_type: Problem type of a sequence classifier whose config does not set it.
+
+    Raises:
+        OSError: if the model does not exist.
+        ValueError: if the model needs its own Python code and `trust_remote_code` is False.
+    """
+    revision = revision or "main"
+    architectures: list[str] = []
+    with contextlib.suppress(OSError):  # an adapter has no config of its own
+        config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
+        architectures = config.architectures or []
+    head_problem_type = next(filter(None, map(problem_type_of_head, architectures)), "")
+    model, loading_info = auto_model(head_problem_type).from_pretrained(
+        name_or_path,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        dtype=torch.float32,
+        output_loading_info=True,
+    )
+    if missing_weights := sorted(loading_info["missing_keys"]):
+        logger.warning(
+            f"THE TEACHER WAS NEVER FINE-TUNED: {name_or_path} has no weights for {missing_weights}, so its head is "
+            "random and a student would learn noise. Fine-tune the teacher on the task first."
+        )
+    is_unset = model.config.problem_type is None and not head_problem_type
+    if is_unset and problem_type is not None and not PROBLEM_TYPES[problem_type].is_token_level:
+        model.config.problem_type = problem_type
+    return model
