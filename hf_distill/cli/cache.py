@@ -14,11 +14,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_distill.cache import TeacherCache
 from hf_distill.classifiers.label_maps import id2label_of, label2id_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
-from hf_distill.cli.arguments import DataArguments, load_tokenizer, parse
-from hf_distill.cli.transfer import TransferSet, load_transfer
+from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.parsing import parse
 from hf_distill.data import Task, unlabelled_task, with_teacher_logits, write_labelled
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
+from hf_distill.pipeline.loading import ModelReference, load_tokenizer
+from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.record import describe_versions
 from hf_distill.teachers import load_teacher
 
@@ -54,12 +56,19 @@ class CacheArguments:
     )
     use_cpu: bool = field(default=False, metadata={"help": "Run on the CPU even if there is an accelerator."})
 
+    @property
+    def teacher(self) -> ModelReference:
+        """The teacher."""
+        return ModelReference(self.teacher_model_name_or_path, self.teacher_revision, self.teacher_trust_remote_code)
+
 
 def run(arguments: Sequence[str]) -> None:
     """Label every split that the flags name, and write the result where they say."""
     args, data = parse((CacheArguments, DataArguments), arguments)
-    which = (args.teacher_model_name_or_path, args.teacher_revision, args.teacher_trust_remote_code)
-    teacher = load_teacher(*which, problem_type=data.problem_type)
+    reference = args.teacher
+    teacher = load_teacher(
+        reference.name_or_path, reference.revision, reference.trust_remote_code, problem_type=data.problem_type
+    )
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
         task, transfer = _load(data, teacher)
@@ -68,7 +77,7 @@ def run(arguments: Sequence[str]) -> None:
             "The logits of words are of the teacher's own tokens, so they stay in the store. Leave --output_dir and "
             "--hub_dataset_id out, and train with --cache_teacher_outputs and the same --teacher_cache_dir."
         )
-    tokenizer = load_tokenizer(*which, for_words=task.has_words)
+    tokenizer = load_tokenizer(reference, for_words=task.has_words)
     cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.teacher_dtype, processes.device)
     splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
     if transfer is not None:
@@ -92,7 +101,7 @@ def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, Transfer
     """Load labelled data, with the unlabelled text behind the training rows; or unlabelled text alone."""
     problem_type = resolve_problem_type(teacher)
     if not data.has_labelled_rows:
-        if (transfer := load_transfer(data, data.text_columns, problem_type)) is None:
+        if (transfer := load_transfer(data.transfer, data.text_columns, problem_type)) is None:
             raise ValueError(
                 "Say where the rows are: --task_name, --dataset_name or --train_file; or unlabelled text alone, by "
                 "--transfer_file or --transfer_dataset_name."
@@ -101,7 +110,7 @@ def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, Transfer
         return unlabelled_task(transfer.text, problem_type.name, names), transfer
     task = data.load(to_train=False)
     task.check_model(teacher)
-    transfer = load_transfer(data, task.text_columns, problem_type, task.datasets)
+    transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
     if transfer is not None:
         features = next(iter(task.datasets.values())).features
         none = [task.no_label] * len(transfer.text)

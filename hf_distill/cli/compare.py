@@ -8,7 +8,8 @@ from typing import Any
 
 from datasets import Dataset, List, Value
 
-from hf_distill.cli.arguments import DataArguments, parse
+from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.parsing import parse
 from hf_distill.data import Task, load_text_dataset
 from hf_distill.reporting import compare_models
 

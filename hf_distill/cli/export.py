@@ -11,13 +11,14 @@ from transformers import PreTrainedModel
 
 from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
-from hf_distill.cli.arguments import load_tokenizer, parse
+from hf_distill.cli.parsing import parse
 from hf_distill.data import load_text_dataset, load_transfer_text
 from hf_distill.data.files import LABEL_COLUMNS, TAG_COLUMNS
 from hf_distill.data.readers import read_file
 from hf_distill.export import export_model
 from hf_distill.export.folder import load_classifier
 from hf_distill.export.predictor import EXPORT_NAME
+from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.reporting import wording
 
 
@@ -70,7 +71,7 @@ class ExportArguments:
 def run(arguments: Sequence[str]) -> None:
     """Export a model, and print by how much it differs and how large it is."""
     (args,) = parse((ExportArguments,), arguments)
-    tokenizer = load_tokenizer(args.model_name_or_path)
+    tokenizer = load_tokenizer(ModelReference(args.model_name_or_path))
     model = load_classifier(args.model_name_or_path)
     try:
         parity = export_model(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hf_distill.cli.arguments import parse
+from hf_distill.cli.parsing import parse
 from hf_distill.hub.publish import COMMIT_MESSAGE, publish
 
 

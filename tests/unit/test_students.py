@@ -29,6 +29,7 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from hf_distill.cli import main
 from hf_distill.students import create, create_student, select_layers
 
 NUM_LAYERS = 5
@@ -317,6 +318,14 @@ def test_a_conversion_that_is_added_to_the_table_is_used_and_named_in_errors(ber
         create_student(teacher, 2, architecture="distilbert")
     with pytest.raises(ValueError, match="possible: bert, distilbert "):
         create_student(bert, 2, architecture="roberta")
+
+
+def test_the_help_names_every_conversion(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    help_text = " ".join(capsys.readouterr().out.split())
+    for source, target in create.CONVERSIONS:
+        assert f"{target} (from a {source} teacher)" in help_text
 
 
 def test_a_bert_without_a_distilbert_counterpart_is_refused():
