@@ -71,11 +71,12 @@ def fine_tune(
     label2id = label2id_of(model.config)
     compute_metrics = task.compute_metrics_for(label2id)
     tokenizer = tokenizer or _load_tokenizer_of(model, task)
-    if train_dataset is None:
-        train_dataset = task.tokenize_dataset(task.datasets["train"], tokenizer, max_length, label2id)
-    if eval_dataset is None and task.validation_splits:
-        eval_rows = task.datasets[task.validation_splits[0]]
-        eval_dataset = task.tokenize_dataset(eval_rows, tokenizer, max_length, label2id)
+    with args.main_process_first(desc="tokenizing the data"):
+        if train_dataset is None:
+            train_dataset = task.tokenize_dataset(task.datasets["train"], tokenizer, max_length, label2id)
+        if eval_dataset is None and task.validation_splits:
+            eval_rows = task.datasets[task.validation_splits[0]]
+            eval_dataset = task.tokenize_dataset(eval_rows, tokenizer, max_length, label2id)
     trainer = DistillationTrainer(
         model,
         args=_fine_tuning_args(args, os.fspath(output_dir), num_train_epochs, learning_rate),
