@@ -1,15 +1,16 @@
-"""What objectives inside the network add to logits alone: accuracy, share of the gap to the teacher, time of a step.
+"""Compare losses on hidden states and attention with a loss on logits: accuracy, gap closed, time per step.
 
     python benchmarks/objectives.py --train_file labelled.csv --transfer_file unlabelled.txt --validation_file test.csv
-        --teacher demo_output/student/teacher --output_dir movies    (the files are those in demo_output/data)
+        --teacher demo_output/student/teacher --output_dir movies    (the files are in demo_output/data)
     python benchmarks/objectives.py --train_file banking77/train.csv --validation_file banking77/test.csv
         --label_column_name category --num_labels 1000 --encoder minilm --teacher banking/teacher --output_dir banking
 
-One task a call. Every loss starts from the same student and takes the same steps, its teacher live; `alone` is the
-student without its teacher, on the labelled rows. Agreement and KL (temperature 2) are those with the teacher on the
-evaluation rows: they tell losses apart that the score, on so few rows, cannot. The time of a step is that of the
-process, over all its threads, so that what else the machine does matters little. Results are appended to
-`results.jsonl` in the output folder, and a call with the same folder runs only what is missing there.
+A call runs one task. For every loss, training starts from the same student and takes the same number of steps with a
+live teacher. `alone` is the student trained without a teacher on the labelled rows. Agreement and KL (temperature 2)
+compare student and teacher on the evaluation rows. With few rows they show differences between losses that the score
+cannot show. The time per step is CPU time, summed over the threads of the process, so other work on the machine hardly
+changes it. Results are appended to `results.jsonl` in the output folder; a later call with the same folder runs only
+what is missing.
 """
 
 import argparse
@@ -24,11 +25,12 @@ from typing import Any
 import torch
 import yaml
 from datasets import Dataset, concatenate_datasets
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, set_seed
+from transformers import AutoTokenizer, PreTrainedModel, set_seed
 
-from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
+from hf_distill import DistillationTrainer, DistillationTrainingArguments
 from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.data import Task, load_text_dataset, load_transfer_text
+from hf_distill.pipeline import ModelReference, StudentOptions, fine_tune, load_with_new_head, make_student
 from hf_distill.reporting.table import markdown_table
 from hf_distill.teachers import load_teacher
 
@@ -57,10 +59,10 @@ def load_rows(options: argparse.Namespace, tokenizer: Any, label2id: dict[str, i
         validation_file=options.validation_file,
         label_column_name=options.label_column_name,
     )
-    if options.num_labels is not None:  # the other rows become text without labels
-        mixed = task.datasets["train"].shuffle(seed=0)
-        task.datasets["train"] = mixed.select(range(options.num_labels))
-        text = mixed.select(range(options.num_labels, len(mixed))).remove_columns("label")
+    if options.num_labels is not None:  # the other rows lose their labels
+        shuffled = task.datasets["train"].shuffle(seed=0)
+        task.datasets["train"] = shuffled.select(range(options.num_labels))
+        text = shuffled.select(range(options.num_labels, len(shuffled))).remove_columns("label")
     rows = task.tokenize(tokenizer, options.max_seq_length, label2id)
     train = rows["train"]
     if options.transfer_file is not None:
@@ -71,16 +73,8 @@ def load_rows(options: argparse.Namespace, tokenizer: Any, label2id: dict[str, i
     return task, train, rows[task.validation_splits[0]]
 
 
-def make_student(options: argparse.Namespace, teacher: PreTrainedModel) -> PreTrainedModel:
-    """Make a student of the teacher's layers, or load one with the teacher's tokenizer."""
-    if options.student is None:
-        return create_student(teacher, options.student_num_hidden_layers)
-    labels = {"id2label": teacher.config.id2label, "label2id": teacher.config.label2id}
-    return AutoModelForSequenceClassification.from_pretrained(options.student, dtype="float32", **labels)
-
-
 def make_arguments(options: argparse.Namespace, folder: str, **settings: Any) -> DistillationTrainingArguments:
-    """Return what teacher and students are trained with alike, and the settings of one of them."""
+    """Return the settings that teacher and students share, with further settings."""
     return DistillationTrainingArguments(
         folder,
         warmup_steps=0.1,
@@ -95,10 +89,10 @@ def make_arguments(options: argparse.Namespace, folder: str, **settings: Any) ->
     )
 
 
-def distil(
+def distill(
     options: argparse.Namespace, name: str, spec: dict[str, Any], seed: int, teacher: PreTrainedModel
 ) -> Iterator[dict[str, Any]]:
-    """Train one student; yield its result, and with the loss on logits that of the same student alone."""
+    """Train one student and yield its result; for the loss on logits, also the result without a teacher."""
     tokenizer = AutoTokenizer.from_pretrained(options.teacher)
     task, train, validation = load_rows(options, tokenizer, label2id_of(teacher.config))
     args = make_arguments(
@@ -112,10 +106,14 @@ def distil(
         per_device_eval_batch_size=64,
     )
     set_seed(seed)
-    student = make_student(options, teacher)
+    if options.student is None:
+        student_options = StudentOptions(num_hidden_layers=options.student_num_hidden_layers)
+    else:
+        student_options = StudentOptions(ModelReference(options.student))
+    student = make_student(student_options, teacher, task)
     trainer = DistillationTrainer(
         copy.deepcopy(student),
-        copy.deepcopy(teacher),  # reading its attention maps would change how it runs
+        copy.deepcopy(teacher),  # a loss that reads attention maps switches its teacher to eager attention
         args,
         train_dataset=train,
         eval_dataset=validation,
@@ -127,45 +125,33 @@ def distil(
     seconds = (time.process_time() - start) / trainer.state.global_step
     metrics = trainer.evaluate()
     scores = {model: metrics[f"eval_{prefix}{task.metric_name}"] for model, prefix in MODELS.items()}
-    likeness = {
+    similarity = {
         "agreement": metrics["eval_agreement"],
         "kl": metrics["eval_loss_kl"] if spec["kl"] == LOGITS["kl"] else None,
     }
-    yield {"loss": name, "seed": seed, "seconds_per_step": seconds, **scores, **likeness}
+    yield {"loss": name, "seed": seed, "seconds_per_step": seconds, **scores, **similarity}
     if name == "logits":
         score = trainer.train_baseline(student).evaluate()[f"eval_{task.metric_name}"]
         yield {"loss": "alone", "seed": seed, "student": score, "teacher": scores["teacher"]}
 
 
 def fine_tune_teacher(options: argparse.Namespace) -> None:
-    """Fine-tune an encoder on the labelled rows, into the folder of the teacher."""
+    """Fine-tune an encoder on the labelled rows, into the teacher's folder."""
     tokenizer = AutoTokenizer.from_pretrained(options.encoder)
-    task, _, validation = load_rows(options, tokenizer, None)
-    labelled = task.tokenize(tokenizer, options.max_seq_length)["train"]
-    names = task.label_names or []
-    set_seed(0)
-    teacher = AutoModelForSequenceClassification.from_pretrained(
-        options.encoder,
-        num_labels=len(names),
-        id2label=dict(enumerate(names)),
-        label2id={name: i for i, name in enumerate(names)},
-    )
+    task, _, _ = load_rows(options, tokenizer, None)
+    set_seed(0)  # not the seed of the training, or the published numbers would change
+    teacher = load_with_new_head(ModelReference(options.encoder), task)
     args = make_arguments(
         options,
         options.teacher,
-        objectives={"ce": 1.0},
         num_train_epochs=options.teacher_epochs,
         learning_rate=options.teacher_learning_rate,
     )
-    trainer = DistillationTrainer(
-        teacher, args=args, train_dataset=labelled, eval_dataset=validation, processing_class=tokenizer
-    )
-    trainer.train()
-    trainer.save_model()
+    fine_tune(teacher, task, args, options.teacher, tokenizer=tokenizer, max_length=options.max_seq_length)
 
 
 def run_missing(options: argparse.Namespace, specs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Train what the output folder lacks; return all results."""
+    """Run what is missing in the output folder, and return all results."""
     path = Path(options.output_dir, "results.jsonl")
     path.parent.mkdir(parents=True, exist_ok=True)
     results = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -176,7 +162,7 @@ def run_missing(options: argparse.Namespace, specs: dict[str, dict[str, Any]]) -
         for name, spec in specs.items():
             if any((result["loss"], result["seed"]) == (name, seed) for result in results):
                 continue
-            for result in distil(options, name, spec, seed, teacher):
+            for result in distill(options, name, spec, seed, teacher):
                 results.append(result)
                 print(json.dumps(result), flush=True)
                 with path.open("a") as file:
@@ -190,23 +176,23 @@ def _mean(values: list[float | None], spec: str) -> str:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Compare the losses: means over seeds, and differences to logits alone seed by seed."""
+    """Compare the losses: means over seeds, and the mean difference to the loss on logits with the same seed."""
     by_loss: dict[str, dict[int, dict[str, Any]]] = {}
     for result in results:
         by_loss.setdefault(result["loss"], {})[result["seed"]] = result
     logits, alone = by_loss["logits"], by_loss["alone"]
     rows = []
-    for name, of_seed in by_loss.items():
-        scores = [result["student"] for result in of_seed.values()]
-        gains = [of_seed[seed]["student"] - logits[seed]["student"] for seed in of_seed if seed in logits]
+    for name, by_seed in by_loss.items():
+        scores = [result["student"] for result in by_seed.values()]
+        gains = [by_seed[seed]["student"] - logits[seed]["student"] for seed in by_seed if seed in logits]
         error = f" ± {statistics.stdev(gains) / len(gains) ** 0.5:.4f}" if len(gains) > 1 else ""
         closed = [
             (result["student"] - alone[seed]["student"]) / (result["teacher"] - alone[seed]["student"])
-            for seed, result in of_seed.items()
+            for seed, result in by_seed.items()
             if result["teacher"] != alone[seed]["student"]
         ]
-        found = {
-            key: [r[key] for r in of_seed.values() if key in r] for key in ("seconds_per_step", "agreement", "kl")
+        values = {
+            key: [r[key] for r in by_seed.values() if key in r] for key in ("seconds_per_step", "agreement", "kl")
         }
         rows.append(
             [
@@ -214,8 +200,8 @@ def table(results: list[dict[str, Any]]) -> str:
                 f"{statistics.mean(scores):.4f}",
                 f"{statistics.mean(closed):.0%}" if closed else "n/a",
                 "" if name == "logits" else f"{statistics.mean(gains):+.4f}{error}",
-                *(_mean(found[key], spec) for key, spec in (("agreement", ".1%"), ("kl", ".4f"))),
-                _mean(found["seconds_per_step"], ".3f"),
+                *(_mean(values[key], spec) for key, spec in (("agreement", ".1%"), ("kl", ".4f"))),
+                _mean(values["seconds_per_step"], ".3f"),
                 str(len(scores)),
             ]
         )
@@ -226,7 +212,7 @@ def table(results: list[dict[str, Any]]) -> str:
         "against logits (standard error)",
         "agreement",
         "KL",
-        "CPU s a step",
+        "CPU s per step",
         "seeds",
     ]
     return markdown_table(header, rows) + f"\n\nteacher: {results[0]['teacher']:.4f}"
@@ -237,22 +223,22 @@ def main() -> None:
     parser.add_argument("--train_file", required=True, help="labelled rows: CSV, TSV, JSON or Parquet")
     parser.add_argument("--validation_file", required=True, help="rows to compare on")
     parser.add_argument("--label_column_name", help="unset: label")
-    parser.add_argument("--transfer_file", help="text without labels to distil on as well")
-    parser.add_argument("--num_labels", type=int, help="keep the labels of so many rows, drawn at random; unset: all")
-    parser.add_argument("--encoder", help="fine-tune this first, on the labelled rows, if the teacher is not there")
+    parser.add_argument("--transfer_file", help="unlabelled text to train on as well")
+    parser.add_argument("--num_labels", type=int, help="keep the labels of N rows, drawn at random; unset: all")
+    parser.add_argument("--encoder", help="if there is no teacher yet, fine-tune this encoder on the labelled rows")
     parser.add_argument("--teacher_epochs", type=float, default=30.0)
     parser.add_argument("--teacher_learning_rate", type=float, default=3e-4)
     parser.add_argument(
-        "--teacher", required=True, help="path or Hub id of the fine-tuned teacher, with its tokenizer"
+        "--teacher", required=True, help="path or Hub id of the fine-tuned teacher; it needs its tokenizer"
     )
     parser.add_argument(
-        "--student", help="path or Hub id of a student with that tokenizer; unset, layers of the teacher"
+        "--student", help="path or Hub id of a student with the same tokenizer; unset: copy layers of the teacher"
     )
     parser.add_argument("--student_num_hidden_layers", type=int, default=3)
     parser.add_argument("--output_dir", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--specs", help="YAML file of losses, name to objectives; `logits` must be one of them")
-    parser.add_argument("--losses", nargs="+", help="names of those to run; unset, all")
+    parser.add_argument("--specs", help="YAML file, name of a loss to objectives; one must be named `logits`")
+    parser.add_argument("--losses", nargs="+", help="names of the losses to run; unset: all")
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--max_steps", type=int, default=-1)
     parser.add_argument("--learning_rate", type=float, default=1e-4)

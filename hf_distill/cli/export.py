@@ -1,4 +1,4 @@
-"""`hf-distill export`: a classifier as ONNX, in float32 or int8, checked against the model that it came from."""
+"""`hf-distill export`: export a classifier to ONNX, in float32 or int8, and compare the export with the model."""
 
 import json
 from collections.abc import Sequence
@@ -11,66 +11,71 @@ from transformers import PreTrainedModel
 
 from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
-from hf_distill.cli.arguments import load_tokenizer, parse
+from hf_distill.cli.parsing import parse
 from hf_distill.data import load_text_dataset, load_transfer_text
 from hf_distill.data.files import LABEL_COLUMNS, TAG_COLUMNS
 from hf_distill.data.readers import read_file
 from hf_distill.export import export_model
 from hf_distill.export.folder import load_classifier
 from hf_distill.export.predictor import EXPORT_NAME
+from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.reporting import wording
 
 
 @dataclass
 class ExportArguments:
-    """Which model, where to, and how to check it."""
+    """The model, the output folder, and how to check the export."""
 
     model_name_or_path: str = field(metadata={"help": "Path or Hub id of the classifier, e.g. a student."})
     output_dir: str = field(metadata={"help": "Folder for model.onnx, the tokenizer and the labels."})
     quantize: str | None = field(
         default=None,
-        metadata={"help": "int8: weights of a quarter of the size. Unset: float32.", "choices": ["int8"]},
+        metadata={"help": "int8: weights take a quarter of the space. Unset: float32.", "choices": ["int8"]},
     )
     max_seq_length: int | None = field(
-        default=None, metadata={"help": "Tokens after which a text is cut. Unset: as many as the model can take."}
+        default=None,
+        metadata={"help": "Cut texts after this number of tokens. Unset: the largest number that the model takes."},
     )
     text_file: str | None = field(
         default=None,
         metadata={
-            "help": "Texts to compare the export with the model on: .txt (one a line), CSV, TSV, JSON, Parquet. "
-            "Unset: random token ids."
+            "help": "File of texts on which export and model are compared: .txt (one text per line), CSV, TSV, JSON "
+            "or Parquet. Unset: random token ids."
         },
     )
     text_column_names: str | None = field(
-        default=None, metadata={"help": "Text column, or two of a pair: a,b. Unset: the string columns, if 1 or 2."}
+        default=None,
+        metadata={
+            "help": "Text column, or the two columns of a pair: a,b. Unset: the string columns if there are one or "
+            "two."
+        },
     )
     label_column_name: str | None = field(
         default=None,
         metadata={
-            "help": "Label column, for the task's metrics of model and export. Unset: label, else labels, if any."
+            "help": "Label column; with labels, the metrics of model and export are printed. Unset: label, else "
+            "labels, if the file has one."
         },
     )
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Compare on so many texts, the first ones."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Compare on the first N texts only."})
     tolerance: float | None = field(
         default=None,
         metadata={
-            "help": "How far apart they may be: in float32 max |Δlogit| / max(1, max |logit|), 1e-3 if unset; in int8 "
-            "the share of decisions that differ, 0.05 if unset."
+            "help": "Largest difference between export and model. For float32, max |Δlogit| / max(1, max |logit|); "
+            "unset: 1e-3. For int8, the share of decisions that differ; unset: 0.05."
         },
     )
 
     def __post_init__(self) -> None:
-        of_file = (self.text_column_names, self.label_column_name, self.max_eval_samples)
-        if self.text_file is None and any(value is not None for value in of_file):
-            raise ValueError(
-                "--text_column_names, --label_column_name and --max_eval_samples are of --text_file, which is not set."
-            )
+        needing_file = (self.text_column_names, self.label_column_name, self.max_eval_samples)
+        if self.text_file is None and any(value is not None for value in needing_file):
+            raise ValueError("--text_column_names, --label_column_name and --max_eval_samples need --text_file.")
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Export a model, and print by how much it differs and how large it is."""
-    (args,) = parse((ExportArguments,), arguments)
-    tokenizer = load_tokenizer(args.model_name_or_path)
+    """Export a model, and print how much the export differs and how large it is."""
+    (args,) = parse((ExportArguments,), arguments, "hf-distill export")
+    tokenizer = load_tokenizer(ModelReference(args.model_name_or_path))
     model = load_classifier(args.model_name_or_path)
     try:
         parity = export_model(
@@ -88,13 +93,13 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _load_texts(args: ExportArguments, model: PreTrainedModel) -> dict[str, Any]:
-    """Return texts, pairs of them or lists of words to compare on; and if the file has labels, how to score them."""
+    """Return texts, pairs or lists of words to compare on; if the file has labels, also labels and metrics."""
     if args.text_file is None:
         return {}
     names = None if args.text_column_names is None else args.text_column_names.split(",")
     problem_type = resolve_problem_type(model).name
-    usual = TAG_COLUMNS if problem_type == "token_classification" else LABEL_COLUMNS
-    if args.label_column_name is None and not set(usual) & set(read_file(args.text_file).column_names):
+    default_columns = TAG_COLUMNS if problem_type == "token_classification" else LABEL_COLUMNS
+    if args.label_column_name is None and not set(default_columns) & set(read_file(args.text_file).column_names):
         rows = load_transfer_text(args.text_file, None, names)
         return {"texts": _texts(rows, names or rows.column_names, args.max_eval_samples)}
     task = load_text_dataset(
@@ -119,20 +124,20 @@ def _texts(rows: Dataset, columns: Sequence[str], limit: int | None) -> list[Any
 def _summary(parity: dict[str, Any], args: ExportArguments) -> str:
     folder = Path(args.output_dir)
     size = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
-    whole = 4 * json.loads((folder / EXPORT_NAME).read_text(encoding="utf-8"))["num_parameters"]
+    float32_size = 4 * json.loads((folder / EXPORT_NAME).read_text(encoding="utf-8"))["num_parameters"]
     agreement = "" if parity["agreement"] is None else f", {parity['agreement']:.2%} of the decisions equal"
     return (
-        f"Compared with the model on {parity['on']}: max |Δlogit| {parity['max_abs_difference']:.2g}, logits up to "
+        f"Compared with the model on {parity['on']}: max |Δlogit| {parity['max_abs_difference']:.2g}, largest |logit| "
         f"{parity['max_abs_logit']:.2g}{agreement}. Tolerance: {parity['tolerance']:g}.\n{_metrics(parity)}"
-        f"{folder} holds {size / 1e6:,.1f} MB of weights ({args.quantize or 'float32'}); the model has "
-        f"{whole / 1e6:,.1f} MB in float32."
+        f"The weights in {folder} take {size / 1e6:,.1f} MB ({args.quantize or 'float32'}); the model takes "
+        f"{float32_size / 1e6:,.1f} MB in float32."
     )
 
 
 def _metrics(parity: dict[str, Any]) -> str:
-    found = parity.get("metrics", {"model": {}})
+    metrics = parity.get("metrics", {"model": {}})
     scores = [
-        f"{name} {wording.score(value, name)}, of the export {wording.score(found['export'][name], name)}"
-        for name, value in found["model"].items()
+        f"{name} {wording.score(value, name)} (export: {wording.score(metrics['export'][name], name)})"
+        for name, value in metrics["model"].items()
     ]
-    return f"Of the model: {'; '.join(scores)}.\n" if scores else ""
+    return f"Model: {'; '.join(scores)}.\n" if scores else ""

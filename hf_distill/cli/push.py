@@ -1,47 +1,50 @@
-"""`hf-distill push`: a finished student, with its exports and its report, to the Hub."""
+"""`hf-distill push`: publish a student with its exports and its report on the Hub."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hf_distill.cli.arguments import parse
+from hf_distill.cli.parsing import parse
 from hf_distill.hub.publish import COMMIT_MESSAGE, publish
 
 
 @dataclass
 class PushArguments:
-    """Which folder, and where to."""
+    """The folder and the repository."""
 
-    folder: str = field(metadata={"help": "The --output_dir of `train`, with exports and report/ inside, if any."})
-    hub_model_id: str = field(metadata={"help": "The repository on the Hub: user/name."})
+    folder: str = field(metadata={"help": "The --output_dir of `train`. Exports and a report inside are pushed too."})
+    hub_model_id: str = field(metadata={"help": "Repository on the Hub, user/name."})
     public: bool = field(
         default=False,
-        metadata={"help": "Let everybody see the repository if it is new. One that exists stays as it is."},
+        metadata={"help": "Make a new repository public. An existing one stays public or private."},
     )
     revision: str | None = field(
-        default=None, metadata={"help": "Branch to push to, made if it is new. Unset: the main branch."}
+        default=None, metadata={"help": "Branch to push to; a new one is created. Unset: the main branch."}
     )
-    commit_message: str = field(default=COMMIT_MESSAGE, metadata={"help": "Message of the one commit."})
+    commit_message: str = field(default=COMMIT_MESSAGE, metadata={"help": "Commit message."})
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Publish the folder, and say what went and what stayed."""
-    (args,) = parse((PushArguments,), arguments)
-    done = publish(
+    """Publish the folder, and print what was pushed and what was not."""
+    (args,) = parse((PushArguments,), arguments, "hf-distill push")
+    published = publish(
         args.folder,
         args.hub_model_id,
         public=args.public,
         revision=args.revision,
         commit_message=args.commit_message,
     )
-    where = f"{done.commit.repo_url} ({'private' if done.is_private else 'public'})"
+    where = f"{published.commit.repo_url} ({'private' if published.is_private else 'public'})"
     print(
-        f"Pushed {len(done.files)} files to {where}." if done.is_new else f"Nothing has changed: {where} has it all."
+        f"Pushed {len(published.files)} files to {where}."
+        if published.is_new
+        else f"Nothing to push: {where} already has all files."
     )
-    if args.public and done.is_private:
-        print("The repository existed and stays private: change that in its settings.")
-    if done.has_own_card:
+    if args.public and published.is_private:
+        print("The repository already exists and stays private. Make it public in its settings on the Hub.")
+    if published.has_own_card:
         print(
-            "README.md was edited by hand, or not written by this program, and went as it is. Remove it to get ours."
+            "README.md was edited by hand or written by another program, so it was pushed unchanged. Delete it to get "
+            "a generated model card."
         )
-    if done.kept_back:
-        print(f"Kept here: {', '.join(done.kept_back)}.")
+    if published.kept_back:
+        print(f"Not pushed: {', '.join(published.kept_back)}.")

@@ -1,7 +1,7 @@
 """Students made from a teacher's own weights: fewer layers, a BERT turned into a DistilBERT, fewer word pieces."""
 
-from hf_distill.students.create import create_student
+from hf_distill.students.create import CONVERSIONS, create_student
 from hf_distill.students.layers import select_layers
 from hf_distill.students.vocabulary import trim_vocabulary
 
-__all__ = ["create_student", "select_layers", "trim_vocabulary"]
+__all__ = ["CONVERSIONS", "create_student", "select_layers", "trim_vocabulary"]

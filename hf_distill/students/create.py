@@ -11,6 +11,9 @@ from hf_distill.classifiers.sharding import check_not_partitioned
 from hf_distill.students.distilbert import bert_to_distilbert
 from hf_distill.students.layers import keep_layers, select_layers
 
+# (`model_type` of the teacher, `architecture` of the student) -> function of the teacher and the layers to copy.
+CONVERSIONS = {("bert", "distilbert"): bert_to_distilbert}
+
 
 def create_student(
     teacher: PreTrainedModel | str | os.PathLike[str],
@@ -68,7 +71,8 @@ def create_student(
     config = _teacher_config(teacher)
     _check_architecture(architecture, config)
     kept = _kept_layers(config.num_hidden_layers, num_hidden_layers, layers)
-    copy_layers = keep_layers if architecture in (None, config.model_type) else bert_to_distilbert
+    is_same = architecture in (None, config.model_type)
+    copy_layers = keep_layers if is_same else CONVERSIONS[config.model_type, str(architecture)]
     if not isinstance(teacher, PreTrainedModel):
         teacher = AutoModelForSequenceClassification.from_pretrained(
             teacher, config=config, dtype=torch.float32, trust_remote_code=False
@@ -106,11 +110,12 @@ def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTra
 
 
 def _check_architecture(architecture: str | None, config: PreTrainedConfig) -> None:
-    possible = [config.model_type, "distilbert"] if config.model_type == "bert" else [config.model_type]
+    possible = [config.model_type, *(target for source, target in CONVERSIONS if source == config.model_type)]
     if architecture is not None and architecture not in possible:
+        conversions = "; ".join(f"{target!r} needs a {source!r} teacher" for source, target in CONVERSIONS)
         raise ValueError(
             f"`architecture={architecture!r}` cannot be made from a {config.model_type!r} teacher; possible: "
-            f"{', '.join(possible)} ('distilbert' needs a 'bert' teacher). Create any other student yourself."
+            f"{', '.join(possible)} ({conversions}). Create any other student yourself."
         )
 
 

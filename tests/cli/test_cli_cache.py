@@ -125,7 +125,7 @@ def test_unlabelled_text_alone_is_enough_and_a_second_run_computes_nothing(folde
 @pytest.mark.parametrize(
     ("command", "changes", "message"),
     [
-        (cache, {}, "Say where the rows are"),
+        (cache, {}, "No texts given"),
         (cache, {"transfer_file": "absent.txt"}, "absent.txt"),
         (cache, {"transfer_file": "transfer.txt", "teacher_dtype": "int8"}, "int8"),
         (train, {"dataset_name": "plain"}, "There is no teacher"),

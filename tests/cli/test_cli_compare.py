@@ -66,8 +66,8 @@ def test_rows_that_models_are_trained_on_are_never_compared_on(folder, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"student_model_name_or_path": None}, "Say what to compare"),
-        ({"validation_file": None}, "Say where the rows are"),
+        ({"student_model_name_or_path": None}, "No student given"),
+        ({"validation_file": None}, "No labelled rows given"),
         ({"validation_file": "absent.csv"}, "absent.csv"),
         ({"student_model_name_or_path": "absent"}, "absent"),
         ({"export_folder": "onnx"}, "name=folder"),

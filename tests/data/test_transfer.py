@@ -281,7 +281,7 @@ def test_train_and_cache_choose_the_same_texts_and_say_what_was_dropped(folder, 
     assert 0 < report["below_min_confidence"] < 32
     assert report["rows"] == 32 - report["below_min_confidence"] == dataset["unlabelled_rows"]
     assert 0 <= report["out_of_domain_share"] <= 1
-    assert "a.txt 16/22, b.txt 16/32" in printed
+    assert "(16 of 22 from a.txt, 16 of 32 from b.txt)" in printed
     assert "1 near-duplicates of validation" in printed
     run("cache", folder, transfer_min_confidence=limit)
     printed = capsys.readouterr().out
@@ -316,7 +316,7 @@ def test_a_regression_has_no_confidence_and_says_so_before_a_teacher_is_loaded(f
 
 
 def test_text_that_the_teacher_does_not_know_gives_a_warning(folder, capsys):
-    from hf_distill.cli.transfer import TransferSet
+    from hf_distill.pipeline.transfer import TransferSet
 
     rows = with_logits(*[[2, 0]] * 4, *[[0, 0]] * 2, [2, 0])
     transfer = TransferSet(rows.select(range(4, 7)), ONE_CLASS, None, {"sources": [], "not_drawn": 0, "rows": 3})

@@ -243,9 +243,7 @@ def test_labels_in_the_file_give_the_metrics_of_both(saved, model, tokenizer, ca
     right = [found == label for found, label in zip(decided, labels, strict=True) if label]
     assert 0.2 < np.mean(right) < 0.8
     accuracy = f"accuracy {100 * np.mean(right):.1f} %"
-    assert (
-        f"Of the model: {accuracy}, of the export {accuracy.removeprefix('accuracy ')}; f1" in capsys.readouterr().out
-    )
+    assert f"Model: {accuracy} (export: {accuracy.removeprefix('accuracy ')}); f1" in capsys.readouterr().out
     metrics = json.loads((saved / "onnx" / "export.json").read_text())["parity"]["metrics"]
     assert metrics["model"] == metrics["export"]
     assert metrics["model"]["accuracy"] == pytest.approx(np.mean(right))
@@ -264,7 +262,7 @@ def test_a_model_with_another_order_of_classes_gets_its_own_ids(saved, model, to
     export(saved, model_name_or_path=tmp_path, text_file=tmp_path / "right.jsonl", max_eval_samples=9)
     said = capsys.readouterr().out
     assert "on 9 texts" in said
-    assert "accuracy 100.0 %, of the export 100.0 %" in said
+    assert "accuracy 100.0 % (export: 100.0 %)" in said
 
 
 def test_a_taggers_labels_are_of_words(tagger, tokenizer, tmp_path):
@@ -317,7 +315,7 @@ def test_labels_of_another_kind_are_refused(problem_type, labels, message):
     [
         ({"quantize": "int8", "tolerance": 1e-9, "max_seq_length": 1000}, "`max_length` must be from 3 to 64"),
         ({"quantize": "int4"}, "int4"),
-        ({"text_column_names": "text"}, "of --text_file, which is not set"),
+        ({"text_column_names": "text"}, "need --text_file"),
         ({"text_file": "absent.txt"}, "absent.txt"),
         ({"model_name_or_path": "absent"}, "absent"),
         ({"output_dir": "model"}, "is not empty and has no export.json"),

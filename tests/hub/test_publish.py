@@ -108,14 +108,14 @@ def test_student_exports_report_record_and_card_go_in_one_private_commit(out, se
     assert "| onnx-int8/ |" in card
     said = capsys.readouterr().out
     assert f"Pushed 11 files to {server.url}/{REPO} (private)." in said
-    assert "Kept here: .env, baseline, checkpoint-5, runs, teacher, training_args.bin, weights.pkl." in said
+    assert "Not pushed: .env, baseline, checkpoint-5, runs, teacher, training_args.bin, weights.pkl." in said
 
 
 def test_a_second_push_sends_nothing_and_a_third_what_has_changed(out, server, capsys):
     push(out)
     server.calls.clear()
     push(out)
-    assert "Nothing has changed" in capsys.readouterr().out
+    assert "Nothing to push" in capsys.readouterr().out
     assert not [call for call in server.calls if "commit" in call or "PUT" in call]
     (out / "report" / "report.html").write_text("<html>new")
     push(out, "--commit_message", "A better report")

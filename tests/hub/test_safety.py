@@ -16,9 +16,9 @@ from tiny import tiny_model
 
 import hf_distill
 from hf_distill.cli import main
-from hf_distill.cli.arguments import load_tokenizer
 from hf_distill.data import write_labelled
 from hf_distill.hub.card.model_card import model_card
+from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.students import create_student
 from hf_distill.teachers import load_teacher
 from hf_distill.utils.redaction import without_secrets
@@ -129,7 +129,7 @@ def test_code_of_a_model_is_not_run_unasked(custom):
     for load in (load_teacher, lambda name: create_student(name, 1)):
         with pytest.raises(ValueError, match="trust_remote_code"):
             load(path)
-    load_tokenizer(str(path))
+    load_tokenizer(ModelReference(str(path)))
     assert not canary.exists()
     assert type(load_teacher(path, trust_remote_code=True)).__name__ == "CanaryModel"
     assert canary.exists()
@@ -155,8 +155,8 @@ def test_each_side_is_trusted_on_its_own(folder, custom, tmp_path, capsys, side)
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({"teacher_trust_remote_code": True}, "not for a file to say"),
-        ({"teacher_trust_remote_code=True": ""}, "no name of a flag"),
+        ({"teacher_trust_remote_code": True}, "cannot decide whether code is run"),
+        ({"teacher_trust_remote_code=True": ""}, "is not a flag"),
         ({"use_cpu": "--teacher_trust_remote_code"}, "use_cpu"),
         ({"teacher_trust_remote_cod": True}, "teacher_trust_remote_cod"),
     ],

@@ -29,7 +29,9 @@ from transformers import BertConfig, BertForTokenClassification, TrainingArgumen
 import hf_distill
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherCache
 from hf_distill.classifiers.label_maps import align_labels, are_placeholders
-from hf_distill.cli.arguments import DataArguments, ModelArguments, parse
+from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.model_arguments import ModelArguments
+from hf_distill.cli.parsing import parse
 from hf_distill.data import load_text_dataset, load_transfer_text, soft_labels
 from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES
 

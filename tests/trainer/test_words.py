@@ -16,10 +16,10 @@ from transformers import (
 )
 
 from hf_distill.cli import main
-from hf_distill.cli.arguments import load_tokenizer
 from hf_distill.data import load_text_dataset, load_transfer_text
 from hf_distill.data.metrics import default_metrics
 from hf_distill.data.readers import read_file
+from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.teachers import load_teacher
 
 NAMES = ["B-thing", "I-thing", "O"]
@@ -143,7 +143,7 @@ def test_a_byte_level_tokenizer_sees_the_space_before_each_word(tmp_path):
     vocabulary = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "Ġ", "a", "f", "Ġa", "Ġf"]
     merges = [("Ġ", "a"), ("Ġ", "f")]
     RobertaTokenizer({token: i for i, token in enumerate(vocabulary)}, merges).save_pretrained(tmp_path)
-    loaded = load_tokenizer(str(tmp_path), for_words=True)
+    loaded = load_tokenizer(ModelReference(str(tmp_path)), for_words=True)
     assert loaded(["a", "f"], is_split_into_words=True)["input_ids"] == [0, 8, 9, 2]
 
 

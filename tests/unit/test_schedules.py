@@ -9,7 +9,7 @@ from invariance import make_trainer
 
 from hf_distill import DistillationTrainingArguments
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
-from hf_distill.cli.arguments import parse
+from hf_distill.cli.parsing import parse
 from hf_distill.objectives import DistillationLoss, build_objectives
 
 UNSET = {"temperature": None, "soft_label_weight": None, "hard_label_weight": None}

@@ -29,7 +29,8 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from hf_distill.students import create_student, select_layers
+from hf_distill.cli import main
+from hf_distill.students import create, create_student, select_layers
 
 NUM_LAYERS = 5
 LAYERS = [0, 2, 3]
@@ -305,6 +306,26 @@ def test_only_bert_becomes_distilbert():
     teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(FAMILIES["roberta"][0]))
     with pytest.raises(ValueError, match=r"from a 'roberta' teacher; possible: roberta \('distilbert' needs a 'bert'"):
         create_student(teacher, 2, architecture="distilbert")
+
+
+def test_a_conversion_that_is_added_to_the_table_is_used_and_named_in_errors(bert, monkeypatch):
+    conversion = {("roberta", "bert"): lambda teacher, layers: ("a bert", layers)}
+    monkeypatch.setattr(create, "CONVERSIONS", {**create.CONVERSIONS, **conversion})
+    teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(FAMILIES["roberta"][0]))
+    assert create_student(teacher, 2, architecture="bert") == ("a bert", [0, 4])
+    message = r"possible: roberta, bert \('distilbert' needs a 'bert' teacher; 'bert' needs a 'roberta' teacher\)"
+    with pytest.raises(ValueError, match=message):
+        create_student(teacher, 2, architecture="distilbert")
+    with pytest.raises(ValueError, match="possible: bert, distilbert "):
+        create_student(bert, 2, architecture="roberta")
+
+
+def test_the_help_names_every_conversion(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    help_text = " ".join(capsys.readouterr().out.split())
+    for source, target in create.CONVERSIONS:
+        assert f"{target} (from a {source} teacher)" in help_text
 
 
 def test_a_bert_without_a_distilbert_counterpart_is_refused():

@@ -1,0 +1,131 @@
+"""Flags that name the teacher and the student."""
+
+from dataclasses import dataclass, field
+
+from hf_distill.pipeline.loading import ModelReference
+from hf_distill.pipeline.student import StudentOptions
+from hf_distill.students import CONVERSIONS
+
+
+@dataclass
+class ModelArguments:
+    """The teacher and the student."""
+
+    teacher_model_name_or_path: str | None = field(
+        default=None,
+        metadata={"help": "Path or Hub id of the teacher. Unset: the data have its logits (see `hf-distill cache`)."},
+    )
+    teacher_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
+    )
+    teacher_trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run Python files that come with the teacher. A recipe cannot set this."}
+    )
+    fine_tune_teacher: bool = field(
+        default=False,
+        metadata={"help": "First fine-tune the teacher on the labelled rows, into <output_dir>/teacher."},
+    )
+    teacher_num_train_epochs: float | None = field(
+        default=None, metadata={"help": "Number of epochs for fine-tuning the teacher. Unset: num_train_epochs."}
+    )
+    teacher_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate for fine-tuning the teacher. Unset: learning_rate."}
+    )
+    student_model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Path or Hub id of a pretrained student, instead of a student with layers of the teacher. Its "
+            "tokenizer can differ from the teacher's."
+        },
+    )
+    student_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of the pretrained student on the Hub."}
+    )
+    student_trust_remote_code: bool = field(
+        default=False,
+        metadata={"help": "Run Python files that come with the pretrained student. A recipe cannot set this."},
+    )
+    student_num_hidden_layers: int | None = field(
+        default=None, metadata={"help": "Copy this number of evenly spaced layers of the teacher into the student."}
+    )
+    student_layers: str | None = field(
+        default=None,
+        metadata={"help": "Copy these layers of the teacher into the student, counted from 0, e.g. 0,2,5."},
+    )
+    student_architecture: str | None = field(
+        default=None,
+        metadata={
+            "help": "Convert the copied layers to this architecture: "
+            + ", ".join(f"{target} (from a {source} teacher)" for source, target in CONVERSIONS)
+            + ". Unset: the teacher's architecture."
+        },
+    )
+    freeze_student_embeddings: bool = field(
+        default=False, metadata={"help": "Do not train the student's word embeddings, which makes a step faster."}
+    )
+    baseline: bool = field(
+        default=False,
+        metadata={
+            "help": "Also train the same student without the teacher on the labelled rows, with the same initial "
+            "weights, seed, number of steps and choice of checkpoint, into <output_dir>/baseline."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        copied = [self.student_num_hidden_layers, self.student_layers, self.student_architecture]
+        if self.student_model_name_or_path is None and all(value is None for value in copied):
+            raise ValueError(
+                "No student given. Pass --student_num_hidden_layers, --student_layers or --student_architecture to "
+                "copy layers of the teacher, or --student_model_name_or_path for a pretrained student."
+            )
+        if self.student_model_name_or_path is not None and any(value is not None for value in copied):
+            raise ValueError(
+                "--student_model_name_or_path names a pretrained student; --student_num_hidden_layers, "
+                "--student_layers and --student_architecture copy layers of the teacher. Pass one or the other."
+            )
+        if self.teacher_model_name_or_path is None and self.student_model_name_or_path is None:
+            raise ValueError(
+                "Without --teacher_model_name_or_path there are no layers to copy. Name a pretrained student with "
+                "--student_model_name_or_path."
+            )
+        if self.teacher_model_name_or_path is None and self.fine_tune_teacher:
+            raise ValueError("--fine_tune_teacher needs --teacher_model_name_or_path.")
+        if self.student_model_name_or_path is None and (self.student_revision or self.student_trust_remote_code):
+            raise ValueError(
+                "--student_revision and --student_trust_remote_code need --student_model_name_or_path. A student "
+                "with layers of the teacher has the teacher's revision and code."
+            )
+        _ = self.layers  # report a typo before anything is loaded
+
+    @property
+    def layers(self) -> list[int] | None:
+        """The layers of the teacher that the student gets."""
+        if self.student_layers is None:
+            return None
+        try:
+            return [int(layer) for layer in self.student_layers.split(",")]
+        except ValueError:
+            raise ValueError(f"--student_layers takes numbers like 0,2,5, got {self.student_layers!r}.") from None
+
+    @property
+    def teacher(self) -> ModelReference | None:
+        """The teacher; None if the data have its logits."""
+        if self.teacher_model_name_or_path is None:
+            return None
+        return ModelReference(self.teacher_model_name_or_path, self.teacher_revision, self.teacher_trust_remote_code)
+
+    @property
+    def student(self) -> StudentOptions:
+        """How to make the student."""
+        pretrained = None
+        if self.student_model_name_or_path is not None:
+            pretrained = ModelReference(
+                self.student_model_name_or_path, self.student_revision, self.student_trust_remote_code
+            )
+        return StudentOptions(
+            pretrained=pretrained,
+            num_hidden_layers=self.student_num_hidden_layers,
+            layers=self.layers,
+            architecture=self.student_architecture,
+            freeze_embeddings=self.freeze_student_embeddings,
+        )

@@ -1,0 +1,108 @@
+"""Evaluate the student of a run, and put what the Trainer cannot know into its record."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from datasets import Dataset
+from transformers import BatchEncoding, PreTrainedModel
+
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES
+from hf_distill.data import Task, read_teacher
+from hf_distill.pipeline.inputs import DistillationInputs
+from hf_distill.record import describe_machine
+from hf_distill.reporting import measure_latency
+from hf_distill.trainer import DistillationTrainer
+from hf_distill.training.checks import are_labelled
+
+
+def evaluate(trainer: DistillationTrainer, inputs: DistillationInputs) -> dict[str, dict[str, float]]:
+    """Evaluate a student on every validation split.
+
+    Returns:
+        Name of the split -> metrics; the first split's names start with `eval_`, those of the others (MNLI has two)
+        with the name of the split.
+    """
+    first, *others = inputs.task.validation_splits
+    metrics = {first: trainer.evaluate()}
+    for split in others:
+        metrics[split] = trainer.evaluate(inputs.rows[split], metric_key_prefix=split)
+    return metrics
+
+
+def describe_data(trainer: DistillationTrainer, task: Task, rows: Mapping[str, Dataset]) -> None:
+    """Put `dataset` and `metric_name` into the record of a run, for its model card and its report.
+
+    Args:
+        trainer: The Trainer.
+        task: The task.
+        rows: What the models were trained and evaluated on, as token ids: `train`, with labelled and unlabelled rows,
+            and the first validation split of the task.
+    """
+    split = task.validation_splits[0]
+    num_labelled = sum(are_labelled(rows["train"], PROBLEM_TYPES[task.problem_type]))
+    dataset = {
+        "id": task.dataset_id,
+        "config": task.config_name,
+        "train_rows": num_labelled,
+        "unlabelled_rows": len(rows["train"]) - num_labelled,
+        "eval_rows": len(rows[split]),
+        "eval_split": split,
+        **({"revision": task.revision} if task.revision else {}),
+    }
+    trainer.record |= {"dataset": dataset, "metric_name": task.metric_name}
+
+
+def describe_latency(
+    trainer: DistillationTrainer,
+    models: Mapping[str, PreTrainedModel],
+    inputs: Mapping[str, Any],
+) -> None:
+    """Measure how long one text takes on the CPU, on the main process, and put it into the record of a run.
+
+    Args:
+        trainer: The Trainer.
+        models: Name -> model, e.g. teacher, student and baseline.
+        inputs: See [`~hf_distill.reporting.measure_latency`].
+    """
+    if trainer.is_world_process_zero():
+        trainer.record |= {"latency": measure_latency(models, inputs), "machine": describe_machine()}
+
+
+def describe_run(
+    trainer: DistillationTrainer,
+    inputs: DistillationInputs,
+    baseline: PreTrainedModel | None = None,
+    dataset_name: str | None = None,
+) -> None:
+    """Put data, transfer set and latency into the record of a run.
+
+    Args:
+        trainer: The Trainer of the student.
+        inputs: What it was trained with.
+        baseline: The same student trained without the teacher, if there is one.
+        dataset_name: The dataset from which the rows came. If there is no teacher, its file `teacher.json`, if it has
+            one, says which teacher made the logits.
+    """
+    describe_data(trainer, inputs.task, {**inputs.rows, "train": inputs.train_dataset})
+    if inputs.teacher is None and dataset_name is not None:
+        teacher = read_teacher(dataset_name) or {}
+        trainer.record["dataset"] |= {"transfer": teacher.pop("transfer")} if "transfer" in teacher else {}
+        trainer.record["teacher"] = teacher or None
+    if inputs.transfer is not None:
+        trainer.record["dataset"]["transfer"] = inputs.transfer.report
+    by_name = {"teacher": inputs.teacher, "student": trainer.model, "baseline": baseline}
+    models = {name: model for name, model in by_name.items() if model is not None}
+    describe_latency(trainer, models, _first_text(inputs, models))
+
+
+def _first_text(inputs: DistillationInputs, models: Iterable[str]) -> dict[str, BatchEncoding]:
+    """Return the first text to evaluate on as each model reads it."""
+    first_row = inputs.eval_dataset[:1]
+    token_ids = {name: first_row[name] for name in inputs.tokenizer.model_input_names}
+    by_model = dict.fromkeys(models, inputs.tokenizer.pad(token_ids, return_tensors="pt"))
+    if inputs.teacher_tokenizer is not None:
+        texts = (first_row[name][0] for name in inputs.task.text_columns)
+        by_model["teacher"] = inputs.teacher_tokenizer(
+            *texts, is_split_into_words=inputs.task.has_words, truncation=True, return_tensors="pt"
+        )
+    return by_model

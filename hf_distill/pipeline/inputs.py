@@ -1,0 +1,128 @@
+"""What every training of one command shares: the task, its token ids, the teacher, and the tokenizers."""
+
+from dataclasses import dataclass, replace
+
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_distill.classifiers.label_maps import label2id_of
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.data import Task
+from hf_distill.pipeline.loading import ModelReference, load_teacher_for, load_tokenizers
+from hf_distill.pipeline.transfer import TransferSet
+from hf_distill.training.sources import TeacherContext, make_source
+from hf_distill.training_args import DistillationTrainingArguments
+
+
+@dataclass(frozen=True)
+class DistillationInputs:
+    """What every training of one command shares.
+
+    Args:
+        task: The task, with its rows as text.
+        rows: The splits of the task as token ids of the student.
+        train_dataset: The rows that the student is trained on: the labelled rows, then the transfer set.
+        tokenizer: The tokenizer of `rows`.
+        max_length: Number of tokens after which rows are cut.
+        teacher: The teacher; None if `rows` have a column `teacher_logits`.
+        teacher_tokenizer: The teacher's tokenizer if its vocabulary is not the student's.
+        transfer: The transfer set, if there is one.
+    """
+
+    task: Task
+    rows: DatasetDict
+    train_dataset: Dataset
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    teacher: PreTrainedModel | None = None
+    teacher_tokenizer: PreTrainedTokenizerBase | None = None
+    transfer: TransferSet | None = None
+
+    @property
+    def label2id(self) -> dict[str, int] | None:
+        """The teacher's class ids by label name; None without a teacher, for the task's own order."""
+        return None if self.teacher is None else label2id_of(self.teacher.config)
+
+    @property
+    def eval_dataset(self) -> Dataset:
+        """The first validation split, by which checkpoints are chosen and models are compared."""
+        return self.rows[self.task.validation_splits[0]]
+
+
+def load_inputs(
+    task: Task,
+    teacher: ModelReference | None,
+    student: ModelReference | None,
+    args: DistillationTrainingArguments,
+    *,
+    transfer: TransferSet | None = None,
+    max_length: int = 128,
+    with_new_head: bool = False,
+    problem_type: str | None = None,
+) -> DistillationInputs:
+    """Load teacher and tokenizers, and tokenize the rows of a task.
+
+    Args:
+        task: The task, with a training split and a validation split.
+        teacher: The teacher; None if the rows have a column `teacher_logits`.
+        student: A pretrained student, whose tokenizer the rows are then made with; None if the student will be made
+            from layers of the teacher.
+        args: Training arguments, which say which process tokenizes first.
+        transfer: Unlabelled text to train on as well.
+        max_length: Number of tokens after which rows are cut.
+        with_new_head: Whether the teacher will be fine-tuned, and therefore gets a head for the task.
+        problem_type: What the teacher classifies, if its config does not say so.
+
+    Raises:
+        OSError: if a model or a tokenizer cannot be loaded.
+        ValueError: if there is neither a teacher nor its logits, if the teacher does not fit the task, or if only
+            the labelled rows or only the transfer set have the teacher's logits.
+    """
+    if teacher is None and (student is None or TEACHER_LOGITS not in task.datasets["train"].column_names):
+        raise ValueError(
+            "There is no teacher. Name one with --teacher_model_name_or_path, or name data with a column "
+            f"`{TEACHER_LOGITS}`, which `hf-distill cache` writes, with --dataset_name."
+        )
+    teacher_model = None
+    if teacher is not None:
+        teacher_model = load_teacher_for(task, teacher, with_new_head=with_new_head, problem_type=problem_type)
+    tokenizer, teacher_tokenizer = load_tokenizers(task, teacher, student, max_length)
+    label2id = None if teacher_model is None else label2id_of(teacher_model.config)
+    keep_text = teacher_tokenizer is not None
+    with args.main_process_first(desc="tokenizing the data"):
+        rows = task.tokenize(tokenizer, max_length, label2id, keep_text)
+        train_dataset = rows["train"]
+        if transfer is not None:
+            text = task.tokenize_dataset(transfer.text, tokenizer, max_length, label2id, keep_text)
+            train_dataset = _append_unlabelled(train_dataset, text)
+    return DistillationInputs(
+        task, rows, train_dataset, tokenizer, max_length, teacher_model, teacher_tokenizer, transfer
+    )
+
+
+def select_transfer_rows(inputs: DistillationInputs, args: DistillationTrainingArguments) -> DistillationInputs:
+    """Drop the transfer rows on which the teacher's confidence is too low, and report how many are out of domain.
+
+    The teacher labels all rows for that, into the store from which the Trainer then reads its logits.
+
+    Returns:
+        The inputs with fewer training rows; unchanged without a transfer set, a teacher or `cache_teacher_outputs`.
+
+    Raises:
+        ValueError: if no transfer row is left.
+    """
+    if inputs.transfer is None or inputs.teacher is None or not args.cache_teacher_outputs:
+        return inputs
+    context = TeacherContext(args, inputs.tokenizer, list(inputs.task.text_columns))
+    source = make_source(inputs.teacher, inputs.teacher_tokenizer, "teacher_", context)
+    chosen = inputs.transfer.select(source.prepare(inputs.train_dataset), source.prepare(inputs.eval_dataset))
+    return replace(inputs, train_dataset=chosen.remove_columns(TEACHER_LOGITS))
+
+
+def _append_unlabelled(labelled: Dataset, unlabelled: Dataset) -> Dataset:
+    if set(unlabelled.column_names) != set(labelled.column_names):
+        raise ValueError(
+            f"Only the labelled rows or only the unlabelled rows have a column `{TEACHER_LOGITS}`. Run "
+            "`hf-distill cache` on both together."
+        )
+    return concatenate_datasets([labelled, unlabelled.cast(labelled.features)])

@@ -1,0 +1,153 @@
+"""Load the models and tokenizers of a run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datasets import DatasetDict
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_distill.classifiers.problem_types import auto_model
+from hf_distill.data import Task
+from hf_distill.teachers import load_teacher
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """Where a pretrained model and its tokenizer are.
+
+    Args:
+        name_or_path: A folder, or an id on the Hub.
+        revision: Branch, tag or commit on the Hub; None for the main branch.
+        trust_remote_code: Whether to run Python files that come with the model.
+    """
+
+    name_or_path: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+def load_tokenizer(model: ModelReference, for_words: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model.
+
+    Args:
+        model: The model.
+        for_words: Whether the tokenizer will get lists of words instead of texts.
+
+    Raises:
+        OSError: if the model has no tokenizer that can be loaded.
+    """
+    # Without a prefix space, RoBERTa's tokenizer treats the words of a list as parts of one word.
+    options = {"add_prefix_space": True} if for_words else {}
+    try:
+        return AutoTokenizer.from_pretrained(
+            model.name_or_path,
+            revision=model.revision or "main",
+            trust_remote_code=model.trust_remote_code,
+            **options,
+        )
+    except OSError as error:
+        raise OSError(f"{model.name_or_path!r} has no tokenizer that can be loaded: {error}") from error
+
+
+def load_with_new_head(model: ModelReference, task: Task) -> PreTrainedModel:
+    """Load a pretrained model in float32 with a classification head for a task.
+
+    The head has one output for each label name of the task, in the task's order. It is drawn at random unless the
+    model already has a head of the same kind and shape.
+
+    Raises:
+        OSError: if there is no such model.
+    """
+    names = task.label_names or ["score"]
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    # The head of a token classifier says what the problem type is; its config leaves it unset.
+    return load_with_labels(model, task, labels, None if task.has_words else task.problem_type)
+
+
+def load_with_labels(
+    model: ModelReference, task: Task, labels: Mapping[str, Any], problem_type: str | None
+) -> PreTrainedModel:
+    """Load a pretrained model in float32 with a head for a task and the given label maps.
+
+    Args:
+        model: The model. A head of another shape is replaced by a random one.
+        task: The task, which decides whether texts or words are classified.
+        labels: `id2label` and `label2id` of the config.
+        problem_type: `problem_type` of the config.
+
+    Raises:
+        OSError: if there is no such model.
+    """
+    return auto_model(task.problem_type).from_pretrained(
+        model.name_or_path,
+        revision=model.revision or "main",
+        trust_remote_code=model.trust_remote_code,
+        dtype="float32",
+        num_labels=len(labels["id2label"]),
+        problem_type=problem_type,
+        ignore_mismatched_sizes=True,
+        **labels,
+    )
+
+
+def load_teacher_for(
+    task: Task, model: ModelReference, *, with_new_head: bool = False, problem_type: str | None = None
+) -> PreTrainedModel:
+    """Load a teacher and check that it fits a task.
+
+    Args:
+        task: The task.
+        model: The teacher.
+        with_new_head: Whether the teacher will be fine-tuned, and therefore gets a head for the task.
+        problem_type: What the teacher classifies, if its config does not say so.
+
+    Raises:
+        OSError: if the teacher cannot be loaded.
+        ValueError: if the teacher is for another kind of problem than the task.
+    """
+    try:
+        if with_new_head:
+            return load_with_new_head(model, task)
+        teacher = load_teacher(model.name_or_path, model.revision, model.trust_remote_code, problem_type=problem_type)
+    except OSError as error:
+        raise OSError(f"The teacher {model.name_or_path!r} cannot be loaded: {error}") from error
+    task.check_model(teacher)
+    return teacher
+
+
+def load_tokenizers(
+    task: Task, teacher: ModelReference | None, student: ModelReference | None, max_length: int
+) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase | None]:
+    """Load the tokenizers of teacher and student.
+
+    Args:
+        task: The task.
+        teacher: None if the data already have the teacher's logits.
+        student: None if the student is made from layers of the teacher.
+        max_length: Number of tokens after which the teacher's texts are cut, if it has another tokenizer.
+
+    Returns:
+        The tokenizer of the student's token ids, and the tokenizer of the teacher if its vocabulary differs, else
+        None.
+
+    Raises:
+        OSError: if a model has no tokenizer that can be loaded.
+    """
+    tokenizers = [load_tokenizer(model, task.has_words) for model in (teacher, student) if model is not None]
+    if len(tokenizers) == 1:
+        return tokenizers[0], None
+    teacher_tokenizer, student_tokenizer = tokenizers
+    if student_tokenizer.get_vocab() == teacher_tokenizer.get_vocab():
+        return teacher_tokenizer, None
+    teacher_tokenizer.model_max_length = min(max_length, teacher_tokenizer.model_max_length)
+    return student_tokenizer, teacher_tokenizer
+
+
+def limit_rows(task: Task, max_train_samples: int | None = None, max_eval_samples: int | None = None) -> Task:
+    """Return a task with only the first rows of its training split and of its validation splits; None keeps all."""
+    datasets = DatasetDict(task.datasets)
+    for split, limit in [("train", max_train_samples), *((s, max_eval_samples) for s in task.validation_splits)]:
+        if limit is not None and split in datasets:
+            datasets[split] = datasets[split].select(range(min(limit, len(datasets[split]))))
+    return replace(task, datasets=datasets)

@@ -1,0 +1,57 @@
+"""Make the student of a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel
+
+from hf_distill.data import Task
+from hf_distill.pipeline.loading import ModelReference, load_with_labels, load_with_new_head
+from hf_distill.students import create_student
+
+
+@dataclass(frozen=True)
+class StudentOptions:
+    """How to make a student: load a pretrained model, or copy layers of the teacher.
+
+    Args:
+        pretrained: The pretrained model; None to copy layers of the teacher.
+        num_hidden_layers: Number of layers to copy, see [`~hf_distill.create_student`].
+        layers: Indices of the layers to copy, instead of their number.
+        architecture: Architecture of a student that is copied from the teacher.
+        freeze_embeddings: Whether to leave the word embeddings as they are.
+    """
+
+    pretrained: ModelReference | None = None
+    num_hidden_layers: int | None = None
+    layers: Sequence[int] | None = None
+    architecture: str | None = None
+    freeze_embeddings: bool = False
+
+
+def make_student(options: StudentOptions, teacher: PreTrainedModel | None, task: Task) -> PreTrainedModel:
+    """Make a student with the teacher's label names, or with the task's if there is no teacher.
+
+    Args:
+        options: How to make the student.
+        teacher: The teacher; None if the data have its logits, and `options.pretrained` names the student.
+        task: The task.
+
+    Raises:
+        OSError: if the pretrained student cannot be loaded.
+        ValueError: if the student cannot be made from the teacher, see [`~hf_distill.create_student`].
+    """
+    if options.pretrained is None:
+        if teacher is None:
+            raise ValueError("Without a teacher there are no layers to copy. Name a pretrained student.")
+        student = create_student(
+            teacher, options.num_hidden_layers, layers=options.layers, architecture=options.architecture
+        )
+    elif teacher is None:
+        student = load_with_new_head(options.pretrained, task)
+    else:
+        labels = {"id2label": teacher.config.id2label, "label2id": teacher.config.label2id}
+        student = load_with_labels(options.pretrained, task, labels, teacher.config.problem_type)
+    if options.freeze_embeddings:
+        student.get_input_embeddings().requires_grad_(False)
+    return student

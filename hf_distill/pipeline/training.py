@@ -1,0 +1,62 @@
+"""Train the student of a run."""
+
+import dataclasses
+
+from transformers import PreTrainedModel
+
+from hf_distill.pipeline.inputs import DistillationInputs
+from hf_distill.pipeline.student import StudentOptions, make_student
+from hf_distill.trainer import DistillationTrainer
+from hf_distill.training.checkpoints import resolve_resume_flag
+from hf_distill.training_args import DistillationTrainingArguments
+
+
+def train(
+    student: PreTrainedModel, inputs: DistillationInputs, args: DistillationTrainingArguments
+) -> DistillationTrainer:
+    """Train a student, from a checkpoint if `args.resume_from_checkpoint` says so.
+
+    Args:
+        student: The student, which is changed in place.
+        inputs: Teacher, tokenizers and rows.
+        args: Training arguments.
+
+    Returns:
+        The Trainer, after training.
+
+    Raises:
+        ValueError: before training starts, as [`~hf_distill.DistillationTrainer`] does.
+        FloatingPointError: if the loss becomes NaN or infinite.
+    """
+    trainer = _make_trainer(student, inputs, args)
+    trainer.train(resume_from_checkpoint=resolve_resume_flag(args.resume_from_checkpoint, str(args.output_dir)))
+    return trainer
+
+
+def check_training(options: StudentOptions, inputs: DistillationInputs, args: DistillationTrainingArguments) -> None:
+    """Raise what is wrong with student, loss or rows now, before the teacher is fine-tuned for an hour.
+
+    Raises:
+        ValueError: as [`train`] would.
+    """
+    student = make_student(options, inputs.teacher, inputs.task)
+    # The teacher is not fine-tuned yet: its outputs must not be stored.
+    validation_args = dataclasses.replace(args, cache_teacher_outputs=False, push_to_hub=False)
+    _make_trainer(student, inputs, validation_args)
+
+
+def _make_trainer(
+    student: PreTrainedModel, inputs: DistillationInputs, args: DistillationTrainingArguments
+) -> DistillationTrainer:
+    has_teacher_tokenizer = inputs.teacher_tokenizer is not None
+    return DistillationTrainer(
+        student,
+        inputs.teacher,
+        args,
+        train_dataset=inputs.train_dataset,
+        eval_dataset=inputs.eval_dataset,
+        processing_class=inputs.tokenizer,
+        compute_metrics=inputs.task.compute_metrics_for(inputs.label2id),
+        teacher_processing_class=inputs.teacher_tokenizer,
+        teacher_text_columns=inputs.task.text_columns if has_teacher_tokenizer else None,
+    )
