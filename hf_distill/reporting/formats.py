@@ -3,16 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hf_distill.data.metrics import find_metric
 from hf_distill.reporting.table import NOT_AVAILABLE, one_line
 
-_SHARES = ("accuracy", "f1", "precision", "recall", "agreement")
 NO_BREAK = "\u00a0"
 _MINUS = "\u2212"
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is read in per cent: accuracy, precision, recall, any F1."""
-    return any(part in metric.lower() for part in _SHARES)
+    """Whether a metric is shown in per cent. A metric that `METRICS` does not list is shown as a plain number."""
+    known = find_metric(metric)
+    return known is not None and known.is_share
 
 
 def score(value: float | None, metric: str) -> str:

@@ -5,12 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hf_distill.data.metrics import find_metric
 from hf_distill.reporting.statistics import gap_closed, retention
 
 MODELS = {"teacher": "teacher", "student": "student", "baseline": "baseline (no teacher)"}
 NOT_AVAILABLE = "n/a"
 
-_SHARES = frozenset({"accuracy"})  # the other metrics are not shares of rows, and have no binomial standard error
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)")
 
 
@@ -49,7 +49,9 @@ def describe_gap(scores: Mapping[str, float | None], metric_name: str, num_eval_
     if teacher is None or student is None or baseline is None:
         missing = next(model for model in MODELS if scores.get(model) is None)
         return f"gap closed: {NOT_AVAILABLE} (there is no score of the {missing})"
-    num_rows = num_eval_rows if metric_name in _SHARES else None
+    metric = find_metric(metric_name)
+    has_standard_error = metric is not None and metric.is_row_accuracy
+    num_rows = num_eval_rows if has_standard_error else None
     gap = gap_closed(teacher, student, baseline, num_rows)
     notes = []
     if gap is None:

@@ -35,7 +35,7 @@ def with_unit(value: float, metric: str) -> str:
 
 def estimate(found: Mapping[str, Any] | None, metric: str) -> str:
     """A value and its interval: 81.2 % (79.3 to 83.1)."""
-    if found is None:
+    if found is None or found["value"] is None:
         return NOT_AVAILABLE
     low, high = (score(found[end], metric).removesuffix(" %") for end in ("low", "high"))
     return f"{score(found['value'], metric)} ({low} to {high})"

@@ -177,7 +177,7 @@ def test_without_any_label_only_fidelity_is_known(pair, texts, tokenizer):
     [
         ("multi_label_classification", "f1_micro", {"calibration", "by_class"}),
         ("regression", "pearson", set()),
-        ("token_classification", "entity_f1", {"calibration", "by_class"}),
+        ("token_classification", "token_accuracy", {"calibration", "by_class"}),
     ],
 )
 def test_every_problem_type_gets_what_applies_to_it(tokenizer, problem_type, metric, applies):
@@ -331,7 +331,7 @@ def test_the_verdict_is_yes_no_or_not_shown():
         (
             {"models": {"teacher": tiny_model(1), "student": tiny_model(1, problem_type="regression")}},
             ValueError,
-            "do different things",
+            "different problem types",
         ),
         ({"processing_class": {"pupil": None}}, ValueError, "pupil"),
         ({"processing_class": None}, ValueError, "Pass `processing_class`"),

@@ -53,6 +53,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
             "labels": labels,
             "confidence_level": 0.95,
             "num_resamples": 2000,
+            "num_resamples_by_metric": dict.fromkeys(metrics, 2000),
         },
         "verdict": {
             "sentence": "The student may replace the teacher: it keeps 99.0 % of its score (95 % interval 97.8 to "

@@ -34,7 +34,8 @@ def make_verdict(models: Models, task: Mapping[str, Any], is_busy: bool) -> dict
     name = subject_of(models)
     versus, metric = models[name]["versus_teacher"], task["metric_name"]
     if versus is None:
-        return {"sentence": _without_labels(name, models[name]), "replace": None, "model": name}
+        sentence = _undefined(name, metric) if models[name]["metrics"] else _without_labels(name, models[name])
+        return {"sentence": sentence, "replace": None, "model": name}
     own, theirs = (score(models[model]["metrics"][metric]["value"], metric) for model in (name, TEACHER))
     scores = f"{metric} {own} against {theirs} on {task['rows']:,} rows"
     margin, level = with_unit(versus["margin"], metric), share(task["confidence_level"]).replace(".0", "")
@@ -70,6 +71,12 @@ def _gain(models: Models, name: str, is_busy: bool) -> str:
     return f"; it {' and '.join(gains)}" if gains else ""
 
 
+def _undefined(name: str, metric: str) -> str:
+    return (
+        f"It is unknown whether the {name} can replace the teacher: {metric} is undefined for one of the two models."
+    )
+
+
 def _without_labels(name: str, model: Mapping[str, Any]) -> str:
     agreement = model["fidelity"]["agreement"]
     said = (
@@ -95,16 +102,31 @@ def make_notes(models: Models, task: Mapping[str, Any], is_busy: bool, num_unlab
         notes.append(
             "The machine was busy with other work: do not trust the times, and measure them again when it rests."
         )
+    notes.append(_about_resamples(task))
     return [note for note in (*notes, _NOT_APPLICABLE.get(task["problem_type"])) if note]
 
 
+def _about_resamples(task: Mapping[str, Any]) -> str | None:
+    """Name the metrics whose intervals come from fewer resamples than asked for."""
+    fewer = {name: num for name, num in task["num_resamples_by_metric"].items() if num < task["num_resamples"]}
+    if not fewer:
+        return None
+    return (
+        f"Intervals of {', '.join(fewer)} come from {min(fewer.values()):,} resamples instead of "
+        f"{task['num_resamples']:,}, because the metric has no `from_counts`: every resample is scored row by row."
+    )
+
+
 def _about_rows(models: Models, task: Mapping[str, Any], num_unlabelled: int) -> str | None:
-    versus = models[subject_of(models)]["versus_teacher"]
-    if versus is None:
+    subject = models[subject_of(models)]
+    versus = subject["versus_teacher"]
+    if not subject["metrics"]:
         return "No row has a label: there are no scores, only what is said of the teacher and the student together."
     notes = []
     if num_unlabelled:
         notes.append(f"{num_unlabelled:,} more rows have no label: they count for the agreement alone.")
+    if versus is None:
+        return " ".join(notes) or None
     doubt, metric = (versus["high"] - versus["low"]) / 2, task["metric_name"]
     if doubt > versus["margin"]:
         notes.append(

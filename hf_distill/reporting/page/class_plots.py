@@ -49,6 +49,6 @@ def _draw_classes(
     axes.set_yticks(range(len(labels)), [ends(label, 24) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    name_axis(axes, key, "x")
+    name_axis(axes, key, in_per_cent=True, which="x")
     legend_below(figure, axes)
     return figure

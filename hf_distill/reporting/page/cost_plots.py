@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hf_distill.reporting.formats import milliseconds
+from hf_distill.reporting.formats import is_share, milliseconds
 from hf_distill.reporting.page.drawing import legend_below, new_axes
 from hf_distill.reporting.page.palette import LIGHT
 from hf_distill.reporting.page.score_plots import main_scores, name_axis, styles, whiskers
@@ -44,7 +44,7 @@ def _draw_score_and_cost(report: Mapping[str, Any], costs: Mapping[str, float], 
         axes.errorbar(costs[name], score["value"], yerr=bars, linestyle="none", elinewidth=1.2, **style[name])
     axes.set_xlim(0, 1.08 * max(costs[name] for name in names))
     axes.set_xlabel(label)
-    name_axis(axes, metric)
+    name_axis(axes, metric, is_share(metric))
     legend_below(figure, axes)
     return figure
 

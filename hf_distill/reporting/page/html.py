@@ -135,7 +135,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         "Kind": task["problem_type"].replace("_", " "),
         "Rows": formats.whole(task["rows"]),
         "Text": ", ".join(task["text_columns"]),
-        "Intervals": f"{level}, from {task['num_resamples']:,} bootstrap resamples of the rows",
+        "Intervals": _resampling(task, level),
         "Seeds": seeds,
         "Models": origins,
         "Machine": ", ".join(part for part in hardware if part),
@@ -143,3 +143,9 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         "Date": report["created"],
     }
     return [(name, formats.one_line(str(value))) for name, value in facts.items() if value]
+
+
+def _resampling(task: Mapping[str, Any], level: str) -> str:
+    counts = task["num_resamples_by_metric"]
+    fewer = [f"{num:,} for {name}" for name, num in counts.items() if num < task["num_resamples"]]
+    return ", ".join([f"{level}, from {task['num_resamples']:,} bootstrap resamples of the rows", *fewer])

@@ -37,14 +37,14 @@ def whiskers(value: float, low: float | None, high: float | None) -> list[list[f
     return [[max(value - low, 0.0)], [max(high - value, 0.0)]]
 
 
-def name_axis(axes: "Axes", metric: str, which: str = "y") -> None:
-    """Label an axis with a metric, in per cent if that is how it is read, and with few ticks."""
+def name_axis(axes: "Axes", name: str, in_per_cent: bool, which: str = "y") -> None:
+    """Label an axis with the name of a score, with few ticks, in per cent or as plain numbers."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis = axes.yaxis if which == "y" else axes.xaxis
-    axis.set_label_text(f"{short(metric, NAME_LENGTH)} (%)" if is_share(metric) else short(metric, NAME_LENGTH))
+    axis.set_label_text(f"{short(name, NAME_LENGTH)} (%)" if in_per_cent else short(name, NAME_LENGTH))
     axis.set_major_locator(MaxNLocator(5))
-    if is_share(metric):
+    if in_per_cent:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 6):g}"))
 
 
@@ -73,7 +73,7 @@ def draw_scores(report: Mapping[str, Any]) -> "Figure | None":
     axes.set_yticks(range(len(scores)), [style[name]["label"] for name in scores])
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    name_axis(axes, metric, "x")
+    name_axis(axes, metric, is_share(metric), "x")
     return figure
 
 
@@ -96,7 +96,7 @@ def draw_by_length(report: Mapping[str, Any]) -> "Figure | None":
     axes.set_xticks(range(len(first)), [bucket(b["low"], b["high"]) for b in first])
     axes.set_xlabel(f"length in {short(first[0]['unit'], NAME_LENGTH)}")
     axes.grid(visible=False, axis="x")
-    name_axis(axes, metric)
+    name_axis(axes, metric, is_share(metric))
     legend_below(figure, axes)
     return figure
 
@@ -154,6 +154,6 @@ def draw_deferral(report: Mapping[str, Any]) -> "Figure | None":
         )
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
     axes.set_xlabel("share of texts handed to the teacher (%)")
-    name_axis(axes, metric)
+    name_axis(axes, metric, is_share(metric))
     legend_below(figure, axes)
     return figure
