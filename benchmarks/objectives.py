@@ -29,7 +29,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
 from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.data import Task, load_text_dataset, load_transfer_text
-from hf_distill.reporting.table import markdown_table
+from hf_distill.reporting.tables import markdown_table
 from hf_distill.teachers import load_teacher
 
 LOGITS = {"kl": {"weight": 1.0, "temperature": 2.0}, "ce": 0.1}

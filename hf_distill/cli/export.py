@@ -18,7 +18,7 @@ from hf_distill.data.readers import read_file
 from hf_distill.export import export_model
 from hf_distill.export.folder import load_classifier
 from hf_distill.export.predictor import EXPORT_NAME
-from hf_distill.reporting import wording
+from hf_distill.reporting.text import PLAIN
 
 
 @dataclass
@@ -132,7 +132,7 @@ def _summary(parity: dict[str, Any], args: ExportArguments) -> str:
 def _metrics(parity: dict[str, Any]) -> str:
     found = parity.get("metrics", {"model": {}})
     scores = [
-        f"{name} {wording.score(value, name)}, of the export {wording.score(found['export'][name], name)}"
+        f"{name} {PLAIN.score(value, name)}, of the export {PLAIN.score(found['export'][name], name)}"
         for name, value in found["model"].items()
     ]
     return f"Of the model: {'; '.join(scores)}.\n" if scores else ""

@@ -81,7 +81,7 @@ def test_a_report_shows_a_new_metric_with_an_interval(table, models, texts, toke
     }  # fmt: skip
     kappa = content["models"]["student"]["metrics"]["kappa"]
     shown = f"{kappa['value']:.3f} ({kappa['low']:.3f} to {kappa['high']:.3f})"
-    note = "Intervals of kappa come from 200 resamples instead of 300"
+    note = "The intervals of kappa come from 200 resamples instead of 300"
     text, page = report.to_markdown(), render_html(content)
     assert shown in text
     assert note in text

@@ -6,7 +6,8 @@ from typing import Any
 from hf_distill.data.metrics import find_metric
 from hf_distill.hub.card.words import as_text, describe_dataset, describe_machine
 from hf_distill.reporting.statistics import wilson_interval
-from hf_distill.reporting.table import MODELS, NOT_AVAILABLE, escape, finite, markdown_table, results_table
+from hf_distill.reporting.tables import MODELS, markdown_table, results_table
+from hf_distill.reporting.text import NOT_AVAILABLE, escape, finite
 
 
 def results_section(record: Mapping[str, Any]) -> str:

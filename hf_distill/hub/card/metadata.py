@@ -7,7 +7,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from hf_distill.data.metrics import find_metric
 from hf_distill.hub.card.words import KINDS, clean, hub_id, label
-from hf_distill.reporting.table import finite
+from hf_distill.reporting.text import finite
 
 TAGS = ["distillation", "knowledge-distillation", "hf_distill"]
 

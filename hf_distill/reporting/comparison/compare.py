@@ -12,7 +12,7 @@ from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.data.metrics import METRICS, Metric, default_metrics
 from hf_distill.record import describe_versions
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
-from hf_distill.reporting.comparison.cost import describe_costs, describe_machine
+from hf_distill.reporting.comparison.cost import describe_costs, describe_machine_and_load
 from hf_distill.reporting.comparison.describe import Comparison, RunLogits, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
@@ -181,7 +181,7 @@ def _describe(contender: Contender) -> dict[str, Any]:
 
 def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Comparison) -> Report:
     subject = subject_of(columns)
-    machine = describe_machine()
+    machine = describe_machine_and_load()
     is_busy = machine["is_busy"]
     teacher, student = (comparison.logits[name][0] for name in (TEACHER, subject))
     return Report(
