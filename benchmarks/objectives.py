@@ -31,7 +31,7 @@ from hf_distill import DistillationTrainer, DistillationTrainingArguments
 from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.data import Task, load_text_dataset, load_transfer_text
 from hf_distill.pipeline import ModelReference, StudentOptions, fine_tune, load_with_new_head, make_student
-from hf_distill.reporting.table import markdown_table
+from hf_distill.reporting.tables import markdown_table
 from hf_distill.teachers import load_teacher
 
 LOGITS = {"kl": {"weight": 1.0, "temperature": 2.0}, "ce": 0.1}

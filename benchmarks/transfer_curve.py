@@ -42,7 +42,7 @@ from hf_distill.data import Task, drop_near_duplicates, load_task, load_text_dat
 from hf_distill.pipeline import ModelReference, fine_tune, load_with_new_head
 from hf_distill.record import describe_versions
 from hf_distill.reporting.statistics import gap_closed, standard_error
-from hf_distill.reporting.table import markdown_table
+from hf_distill.reporting.tables import markdown_table
 from hf_distill.teachers import load_teacher
 
 matplotlib.use("Agg")

@@ -19,7 +19,7 @@ from hf_distill.export import export_model
 from hf_distill.export.folder import load_classifier
 from hf_distill.export.predictor import EXPORT_NAME
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
-from hf_distill.reporting import wording
+from hf_distill.reporting.text import PLAIN
 
 
 @dataclass
@@ -137,7 +137,7 @@ def _summary(parity: dict[str, Any], args: ExportArguments) -> str:
 def _metrics(parity: dict[str, Any]) -> str:
     metrics = parity.get("metrics", {"model": {}})
     scores = [
-        f"{name} {wording.score(value, name)} (export: {wording.score(metrics['export'][name], name)})"
+        f"{name} {PLAIN.score(value, name)} (export: {PLAIN.score(metrics['export'][name], name)})"
         for name, value in metrics["model"].items()
     ]
     return f"Model: {'; '.join(scores)}.\n" if scores else ""

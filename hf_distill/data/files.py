@@ -11,8 +11,9 @@ from datasets import Dataset, DatasetDict, List, Value, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.label_columns import is_list, read_labels
-from hf_distill.data.metrics import METRICS, as_compute_metrics, default_metrics
+from hf_distill.data.metrics import METRICS, default_metrics
 from hf_distill.data.readers import PathLike, read_file
 from hf_distill.data.task import Task
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
 
-from hf_distill.data.metrics import as_compute_metrics
+from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.task import Task
 
 GLUE_ON_THE_HUB = "nyu-mll/glue"

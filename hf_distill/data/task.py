@@ -17,14 +17,14 @@ from hf_distill.classifiers.label_maps import match_labels
 from hf_distill.classifiers.label_order import name_teacher_logits, teacher_label_names
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type, without_adapter
-from hf_distill.data.metrics import logits_of
+from hf_distill.data.compute_metrics import logits_of
 from hf_distill.data.tokens import tokenize_words
 from hf_distill.functional import IGNORE_INDEX
 
 if TYPE_CHECKING:  # slow to import
     from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
-    from hf_distill.data.metrics import ComputeMetrics
+    from hf_distill.data.compute_metrics import ComputeMetrics
 
 logger = logging.getLogger(__name__)
 

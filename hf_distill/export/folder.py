@@ -33,7 +33,7 @@ from hf_distill.utils.atomic import write_folder_atomically
 from hf_distill.utils.redaction import publishable
 
 if TYPE_CHECKING:
-    from hf_distill.data.metrics import ComputeMetrics
+    from hf_distill.data.compute_metrics import ComputeMetrics
 
 # In float32 of the relative difference of logits, in int8 of the share of unequal decisions.
 DEFAULT_TOLERANCE = {None: 1e-3, "int8": 0.05}

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from transformers import EvalPrediction
 
-from hf_distill.data.metrics import as_compute_metrics, default_metrics
+from hf_distill.data.compute_metrics import as_compute_metrics
+from hf_distill.data.metrics import default_metrics
 from hf_distill.functional import IGNORE_INDEX
 
 if TYPE_CHECKING:
-    from hf_distill.data.metrics import ComputeMetrics
+    from hf_distill.data.compute_metrics import ComputeMetrics
 
 Score: TypeAlias = Callable[[Sequence[np.ndarray]], dict[str, float]]
 

@@ -1,4 +1,4 @@
-"""How long one text takes on the CPU."""
+"""Latency of one text on the CPU."""
 
 import inspect
 import time
@@ -22,21 +22,24 @@ def measure_latency(
 ) -> dict[str, dict[str, float]]:
     """Time the forward passes of several models in float32 on the CPU.
 
-    The models take turns, so that whatever else the machine does slows all of them alike. Copies are measured: the
-    models themselves stay on their devices, in their dtypes and modes.
+    The models take turns, so other work on the machine slows all of them alike. Copies are measured: the models
+    themselves keep their device, dtype and mode.
 
     Args:
         models: Name -> model.
-        inputs: One tokenised text, `(1, length)` each; a model gets those that its `forward` names. Models with
-            different tokenizers: name of the model -> its own.
-        rounds: Timed passes of each model, at least 1.
-        warmup: Passes before these, not timed.
+        inputs: One tokenized text, `(1, length)` for each input; a model gets the inputs that its `forward` names. For
+            models with different tokenizers: name of the model -> its inputs.
+        rounds: Number of timed passes of each model, at least 1.
+        warmup: Number of passes before that, which are not timed.
 
     Returns:
         Name -> {"p50_ms": median, "p95_ms": 95th percentile}, in milliseconds.
+
+    Raises:
+        ValueError: if `rounds` is below 1.
     """
     if rounds < 1:
-        raise ValueError(f"`rounds` must be at least 1, got {rounds}. 30 give a steady median.")
+        raise ValueError(f"`rounds` must be at least 1, got {rounds}. 30 rounds give a stable median.")
     copies = {name: copy_to_cpu_in_float32(model) for name, model in models.items()}
     is_by_model = models.keys() <= inputs.keys()
     arguments = {name: _arguments(model, inputs[name] if is_by_model else inputs) for name, model in copies.items()}
@@ -51,5 +54,5 @@ def measure_latency(
 
 
 def _arguments(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    known = inspect.signature(model.forward).parameters
-    return {name: value.cpu() for name, value in inputs.items() if name in known}
+    parameters = inspect.signature(model.forward).parameters
+    return {name: value.cpu() for name, value in inputs.items() if name in parameters}

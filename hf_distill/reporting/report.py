@@ -1,4 +1,4 @@
-"""The result of a comparison: numbers, and the forms in which they are read."""
+"""The result of a comparison, as numbers, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from hf_distill.reporting.report_table import render_markdown
+from hf_distill.reporting.tables import render_markdown
 from hf_distill.utils.atomic import write_file_atomically
 
 REPORT_NAME = "report"
 
 
 class Report:
-    """What [`compare_models`] found.
+    """The result of [`compare_models`].
 
     Args:
-        content: What `docs/report.md` describes.
+        content: The numbers, in the schema that `docs/report.md` describes.
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._content = _plain(content)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers, as `report.json` holds them; None is what does not apply or was not measured."""
+        """Return the content of `report.json`. None means that a number does not apply or was not measured."""
         return json.loads(self.to_json())
 
     def to_json(self) -> str:
@@ -35,7 +35,7 @@ class Report:
         return json.dumps(self._content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_markdown(self) -> str:
-        """Return the verdict and tables, aligned for a terminal."""
+        """Return the verdict, tables and notes as Markdown that is aligned for a terminal."""
         return render_markdown(self._content)
 
     def to_html(self, path: str | os.PathLike) -> None:
@@ -46,7 +46,7 @@ class Report:
         write_file_atomically(path.parent, path.name, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write `report.json`, `report.html` and `plots/*.png`, each whole or not at all; needs matplotlib.
+        """Write `report.json`, `report.html` and `plots/*.png`, each atomically; needs matplotlib.
 
         Raises:
             OSError: if a file cannot be written.
@@ -62,7 +62,7 @@ class Report:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of JSON: NumPy's numbers as Python's, and None for what is not finite."""
+    """Convert to JSON types: NumPy numbers become Python numbers, and numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

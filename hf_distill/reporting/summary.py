@@ -1,19 +1,22 @@
-"""The table at the end of a run, from its record."""
+"""The table of results at the end of a run."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from hf_distill.reporting.table import results_table
+from hf_distill.reporting.tables import results_table
 
 
 def summary(record: Mapping[str, Any]) -> str:
-    """Compare teacher, student and baseline; a model without metrics is left out.
+    """Return a table that compares teacher, student and baseline. A model without metrics is left out.
 
     Args:
         record: What `DistillationTrainer.distillation_record` returns, with `metric_name` and `dataset`.
+
+    Raises:
+        ValueError: if the record has no `metric_name` or no `dataset`.
     """
     if not {"metric_name", "dataset"} <= record.keys():
-        raise ValueError("The record lacks `metric_name` or `dataset`. Put both into `trainer.record` first.")
+        raise ValueError("The record has no `metric_name` or no `dataset`. Set both in `trainer.record` first.")
     metric_name, metrics = record["metric_name"], record["metrics"]
     student, teacher = record["student"], record["teacher"] or {}
     sizes = {"teacher": teacher.get("num_parameters"), "student": student["num_parameters"]}

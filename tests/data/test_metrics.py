@@ -12,7 +12,8 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 from transformers import EvalPrediction
 
 from hf_distill.data import as_compute_metrics
-from hf_distill.data.metrics import load_metric
+from hf_distill.data.evaluate_module import load_metric
+from hf_distill.data.metrics import METRICS, Metric, default_metrics, find_metric
 
 CLASSIFICATION = "single_label_classification"
 PREDICTED, TRUE = np.array([1, 1, 0, 0, 1, 0]), np.array([1, 0, 0, 1, 1, 1])  # 2 of 3 ones right, 2 of 4 ones found
@@ -63,6 +64,15 @@ def test_an_undefined_correlation_is_zero_without_a_warning(names, outputs):
 def test_metrics_of_constant_predictions_are_zero_and_not_an_error():
     compute = as_compute_metrics(["f1", "matthews_correlation"], CLASSIFICATION)
     assert compute(EvalPrediction(logits_for([0, 0], 2), np.array([0, 1]))) == {"f1": 0.0, "matthews_correlation": 0.0}
+
+
+def test_the_coefficient_of_matthews_is_zero_without_a_warning_if_there_is_only_one_class():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values = as_compute_metrics("matthews_correlation", CLASSIFICATION)(
+            EvalPrediction(logits_for([1, 1], 2), np.array([1, 1]))
+        )
+    assert values == {"matthews_correlation": 0.0}
 
 
 def test_a_single_row_has_correlation_zero():
@@ -181,5 +191,28 @@ def test_entity_f1_counts_whole_spans(found, wanted, f1):
 
 
 def test_metrics_of_words_need_the_names_of_the_tags():
-    with pytest.raises(ValueError, match="`label_names` is needed"):
+    with pytest.raises(ValueError, match="`label_names` is missing"):
         as_compute_metrics("entity_f1", "token_classification")
+
+
+def test_metric_names_are_unique_and_say_how_a_score_is_shown():
+    metrics = [metric for of_type in METRICS.values() for metric in of_type]
+    assert len({metric.name for metric in metrics}) == len(metrics)
+    plain = {metric.name: metric.lowest for metric in metrics if not metric.is_share}
+    assert plain == {"matthews_correlation": -1.0, "pearson": -1.0, "spearmanr": -1.0}
+    assert {metric.name for metric in metrics if metric.is_row_accuracy} == {"accuracy", "subset_accuracy"}
+    assert find_metric("entity_f1").needs_entities
+    assert find_metric("loss") is None
+
+
+def test_a_metric_that_needs_no_entities_is_a_default_for_any_tags(monkeypatch):
+    sentence_accuracy = Metric(
+        "sentence_accuracy",
+        lambda p, r, _: float(np.mean([tags == labels for tags, labels in zip(p, r, strict=True)])),
+    )
+    monkeypatch.setitem(METRICS, "token_classification", (*METRICS["token_classification"], sentence_accuracy))
+    assert default_metrics("token_classification", ["S-x", "O"]) == ["token_accuracy", "sentence_accuracy"]
+    assert default_metrics("token_classification", ["B-x", "O"])[0] == "entity_f1"
+    compute = as_compute_metrics("sentence_accuracy", "token_classification", ["S-x", "O"])
+    logits = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])
+    assert compute(EvalPrediction(logits, np.array([[0, 1], [0, 1]]))) == {"sentence_accuracy": 0.5}

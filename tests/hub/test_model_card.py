@@ -77,8 +77,8 @@ def test_a_gap_that_a_few_rows_cannot_show_is_not_given():
 
 def test_the_card_says_when_distilling_did_not_pay():
     metrics = {"student": {"accuracy": 0.84}}
-    assert "distilling did not pay here" in model_card(changed(metrics=metrics)).text
-    assert "distilling did not pay here" not in model_card(RECORD).text
+    assert "distillation did not pay off" in model_card(changed(metrics=metrics)).text
+    assert "distillation did not pay off" not in model_card(RECORD).text
 
 
 @pytest.mark.parametrize(

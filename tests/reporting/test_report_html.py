@@ -11,13 +11,14 @@ from PIL import Image
 from sample_report import METRICS, hostile_report, sample_report
 
 import hf_distill
-from hf_distill.reporting import formats
 from hf_distill.reporting.page.drawing import report_style
 from hf_distill.reporting.page.html import render_html
-from hf_distill.reporting.page.palette import COLOURS, model_colours
+from hf_distill.reporting.page.palette import COLORS, model_colors
 from hf_distill.reporting.page.plots import PLOTS, inline_svgs, save_plots
+from hf_distill.reporting.page.sections import SECTIONS
+from hf_distill.reporting.text import HTML, PLAIN, bucket, ends, non_inferiority, p_value, short
 
-SECTIONS = ["models", "quality", "fidelity", "calibration", "robustness", "cost", "deferral", "method"]
+SECTION_IDS = ["models", "quality", "fidelity", "calibration", "robustness", "cost", "deferral", "method"]
 URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>)]*", re.IGNORECASE)
 PARTS = ["fidelity", "calibration", "by_length", "by_class", "shifted", "cost", "deferral"]
 
@@ -80,7 +81,7 @@ def test_what_does_not_apply_to_a_regression_is_left_out():
 
 
 def test_sections_without_numbers_are_left_out(html):
-    assert section_ids(html) == SECTIONS
+    assert section_ids(html) == SECTION_IDS
     html = render_html(without("fidelity", "calibration", "cost", "deferral"))
     assert section_ids(html) == ["models", "quality", "robustness", "method"]
 
@@ -94,22 +95,22 @@ def test_rows_without_labels_leave_a_page_without_scores():
     html = render_html(report)
     assert section_ids(html) == ["models", "fidelity", "method"]
     assert rows_of_first_table(html)[1] == ["student", *["n/a"] * 8]
-    assert "Not clear" in html
+    assert "Undecided" in html
 
 
-def test_the_first_table_says_what_decides(html):
+def test_the_first_table_has_the_numbers_that_decide(html):
     teacher, student, export, baseline = rows_of_first_table(html)
     assert teacher == ["teacher", "91.2 %", "n/a", "n/a", "n/a", "22.7 M", "91.0 MB", "21.4 ms", "1.0×"]
     # 0.9025 / 0.912 = 0.98958; (0.9025 - 0.881) / 0.031 = 0.6935
     assert student == ["student", "90.2 %", "99.0 %", "69.4 %", "yes", "17.4 M", "69.5 MB", "10.7 ms", "2.0×"]
     assert export[-3:] == ["17.8 MB", "4.12 ms", "5.2×"]
-    assert baseline[3:5] == ["n/a", "not shown"]
+    assert baseline[3:5] == ["n/a", "no"]
 
 
-def test_texts_of_disagreements_stand_with_both_answers(html):
+def test_a_text_of_disagreement_is_shown_with_both_answers(html):
     entry = html[html.index("Hardly a disaster.") :].split("</ul>")[0]
     assert re.findall("<bdi>(.*?)</bdi>", entry) == ["negative", "negative", "positive"]  # label, teacher, student
-    assert "teacher, 95.1\u00a0% sure" in entry
+    assert "teacher, confidence 95.1\u00a0%" in entry
 
 
 @pytest.mark.parametrize("is_hostile", [False, True])
@@ -143,42 +144,50 @@ def test_hostile_strings_make_no_element_and_no_attribute(html, hostile_html):
     assert not set("\u202e\u2028\x00") & set(hostile_html)
 
 
-def test_a_plot_is_there_for_all_that_has_numbers(svgs):
+def test_every_plot_with_numbers_is_drawn(svgs):
     assert svgs.keys() == PLOTS.keys()
     assert inline_svgs(without(*PARTS)).keys() == {"scores"}
 
 
-def test_plots_take_their_colours_from_the_page(html, svgs):
+def test_every_plot_has_one_place_in_the_page_and_every_name_of_a_section_is_a_plot(html):
+    named = [name for section in SECTIONS for name in section.plots]
+    assert sorted(named) == sorted(PLOTS)
+    captions = [attributes["id"].removesuffix("-caption") for attributes in Page(html).all("figcaption")]
+    assert sorted(captions) == sorted(PLOTS)
+    assert all(html.count(f'aria-labelledby="{name}-caption"') == 1 for name in PLOTS)
+
+
+def test_plots_take_their_colors_from_the_page(html, svgs):
     drawn = "".join(svgs.values())
     assert not re.search("#[0-9a-fA-F]{6}", re.sub(r"#[\w-]+\)|href=\"#[^\"]*", "", drawn))
-    assert set(re.findall(r"var\(--([\w-]+)\)", drawn)) <= COLOURS.keys()
-    for colour in COLOURS:
-        assert html.count(f"--{colour}:") == 2  # light and dark
+    assert set(re.findall(r"var\(--([\w-]+)\)", drawn)) <= COLORS.keys()
+    for color in COLORS:
+        assert html.count(f"--{color}:") == 2  # light and dark
 
 
-def luminance(colour):
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def luminance(color):
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 @pytest.mark.parametrize("scheme", [0, 1])
-def test_colours_stand_out_as_accessibility_asks(scheme):
-    # WCAG 2.2: 4.5 for words (criterion 1.4.3), 3 for graphics (1.4.11). Models' names are drawn in their colours.
-    card = luminance(COLOURS["card"][scheme])
-    assert len({pair[scheme] for pair in COLOURS.values()}) == len(COLOURS)
-    for name in COLOURS.keys() - {"paper", "card", "line"}:
-        shades = sorted([card, luminance(COLOURS[name][scheme])])
+def test_colors_have_the_contrast_that_accessibility_needs(scheme):
+    # WCAG 2.2: 4.5 for words (criterion 1.4.3), 3 for graphics (1.4.11). Names of models are drawn in color.
+    card = luminance(COLORS["card"][scheme])
+    assert len({pair[scheme] for pair in COLORS.values()}) == len(COLORS)
+    for name in COLORS.keys() - {"paper", "card", "line"}:
+        shades = sorted([card, luminance(COLORS[name][scheme])])
         least = 3 if name == "baseline" else 4.5
         assert (shades[1] + 0.05) / (shades[0] + 0.05) >= least, name
 
 
-def test_a_role_keeps_its_colour_and_a_second_student_gets_another():
+def test_a_role_keeps_its_color_and_a_second_student_gets_another():
     models = {name: {"role": role} for name, role in [("t", "teacher"), ("a", "student"), ("b", "student")]}
-    assert model_colours(models) == {"t": "teacher", "a": "student-1", "b": "student-2"}
+    assert model_colors(models) == {"t": "teacher", "a": "student-1", "b": "student-2"}
 
 
-def test_many_classes_show_the_worst_in_the_plot_and_all_in_the_table():
+def test_the_plot_shows_the_worst_classes_and_the_table_all():
     labels = [f"class{i:02d}" for i in range(77)]
     report = sample_report(labels=labels)
     for i, found in enumerate(report["models"]["student"]["by_class"]):
@@ -189,7 +198,7 @@ def test_many_classes_show_the_worst_in_the_plot_and_all_in_the_table():
     assert all(html.count(f"<bdi>{label}</bdi>") >= 7 for label in labels)  # three tables of agreement, four of F1
 
 
-def test_pngs_are_written_without_a_word_of_who_wrote_them(tmp_path):
+def test_pngs_do_not_name_the_software_that_wrote_them(tmp_path):
     paths = save_plots(sample_report(), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.png" for name in PLOTS)
     with Image.open(paths[0]) as image:
@@ -197,7 +206,7 @@ def test_pngs_are_written_without_a_word_of_who_wrote_them(tmp_path):
         assert "Software" not in image.info
 
 
-def test_a_readers_matplotlib_settings_neither_show_nor_change(svgs):
+def test_the_users_matplotlib_settings_have_no_effect_and_stay(svgs):
     with mpl.rc_context({"axes.facecolor": "pink", "font.size": 30, "text.usetex": True}):
         assert inline_svgs(sample_report()) == svgs
         assert mpl.rcParams["font.size"] == 30
@@ -209,27 +218,59 @@ def test_a_readers_matplotlib_settings_neither_show_nor_change(svgs):
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (formats.quantity(22_713_216), "22.7 M"),
-        (formats.quantity(91_000, "B"), "91.0 kB"),
-        (formats.quantity(940, "B"), "940 B"),
-        (formats.quantity(None, "B"), "n/a"),
-        (formats.difference(-0.012, "accuracy"), "\u22121.2 points"),
-        (formats.difference(-0.012, "pearson"), "\u22120.012"),
-        (formats.score(0.9, "entity_f1"), "90.0 %"),
-        (formats.score(0.9, "matthews_correlation"), "0.900"),
-        (formats.p_value(0.0004), "< 0.001"),
-        (formats.interval({"low": 0.978, "high": 1.001}, formats.share), "97.8 to 100.1 %"),
-        (formats.interval({"low": None, "high": None}, formats.share), ""),
-        (formats.milliseconds(125.4), "125 ms"),
-        (formats.bucket(1, 8), "1–8"),
-        (formats.bucket(17, None), "17+"),
-        (formats.short("a\u202eb\n c", 9), "a b c"),
-        (formats.short("abcdef", 4), "abc…"),
-        (formats.ends("card_lost_abroad_1", 9), "card…ad_1"),
+        (HTML.quantity(22_713_216), "22.7 M"),
+        (HTML.quantity(91_000, "B"), "91.0 kB"),
+        (HTML.quantity(940, "B"), "940 B"),
+        (HTML.quantity(None, "B"), "n/a"),
+        (HTML.difference(-0.012, "accuracy"), "\u22121.2 points"),
+        (HTML.difference(-0.012, "pearson"), "\u22120.012"),
+        (HTML.score(0.9, "entity_f1"), "90.0 %"),
+        (HTML.score(0.9, "matthews_correlation"), "0.900"),
+        (p_value(0.0004), "< 0.001"),
+        (HTML.interval({"low": 0.978, "high": 1.001}, HTML.share), "97.8 to 100.1 %"),
+        (HTML.interval({"low": None, "high": None}, HTML.share), ""),
+        (HTML.milliseconds(125.4), "125 ms"),
+        (bucket(1, 8), "1–8"),
+        (bucket(17, None), "17+"),
+        (short("a\u202eb\n c", 9), "a b c"),
+        (short("abcdef", 4), "abc…"),
+        (ends("card_lost_abroad_1", 9), "card…ad_1"),
     ],
 )
-def test_numbers_and_names_are_written_as_a_reader_wants_them(shown, expected):
+def test_numbers_and_names_are_written_for_html(shown, expected):
     assert shown.replace("\u00a0", " ") == expected
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (PLAIN.score(0.912, "accuracy"), "91.2 %"),
+        (PLAIN.score(0.812, "pearson"), "0.812"),
+        (PLAIN.score(0.5, "a_score_of_the_user"), "0.500"),
+        (PLAIN.score(float("nan"), "accuracy"), "n/a"),
+        (PLAIN.difference(-0.012, "accuracy"), "-1.2 points"),
+        (PLAIN.difference(None, "accuracy"), "n/a"),
+        (PLAIN.margin(0.01, "accuracy"), "1 point"),
+        (PLAIN.margin(0.015, "accuracy"), "1.5 points"),
+        (PLAIN.margin(0.01, "pearson"), "0.010"),
+        (PLAIN.estimate({"value": 0.812, "low": 0.793, "high": 0.831}, PLAIN.share), "81.2 % (79.3 to 83.1)"),
+        (PLAIN.estimate({"value": None, "low": None, "high": None}, PLAIN.share), "n/a"),
+        (PLAIN.estimate(None, PLAIN.share), "n/a"),
+        (PLAIN.interval({"low": -0.012, "high": 0.004}, PLAIN.share), "-1.2 to 0.4 %"),
+        (PLAIN.quantity(4_100_000_000), "4.10 G"),
+        (PLAIN.times(4.21), "4.2×"),
+    ],
+)
+def test_numbers_are_written_for_plain_text(shown, expected):
+    assert shown == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(-0.005, 0.02, "yes"), (-0.05, -0.02, "no"), (-0.02, 0.02, "undecided")]
+)
+def test_non_inferiority_is_yes_no_or_undecided(low, high, expected):
+    assert non_inferiority({"low": low, "high": high, "margin": 0.01, "non_inferior": low > -0.01}) == expected
+    assert non_inferiority({"low": low, "high": high}) == non_inferiority(None) == "n/a"
 
 
 def test_every_file_of_the_package_is_installed():

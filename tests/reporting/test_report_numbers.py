@@ -1,13 +1,14 @@
 """The numbers of a report: by hand, against the metrics that training reports, and by simulation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from hf_distill.data import as_compute_metrics
-from hf_distill.data.metrics import METRICS
+from hf_distill.data.metrics import METRICS, Metric, find_metric
 from hf_distill.reporting.comparison.deferral import describe_deferral
 from hf_distill.reporting.comparison.fidelity import describe_fidelity, list_disagreements
 from hf_distill.reporting.comparison.quality import Quality, Resampling, describe_quality
@@ -18,12 +19,13 @@ from hf_distill.reporting.comparison.reliability import (
     reliability_bins,
 )
 from hf_distill.reporting.comparison.robustness import length_buckets, score_by_class, score_by_length
-from hf_distill.reporting.comparison.scores import make_scorer
+from hf_distill.reporting.comparison.scores import Answers, make_row_by_row_scorer, make_scorer
 from hf_distill.reporting.comparison.units import Units
-from hf_distill.reporting.statistics import bootstrap, bootstrap_p_value, interval, mcnemar, on_the_sample
+from hf_distill.reporting.statistics import bootstrap, bootstrap_p_value, interval, mcnemar, on_all_rows
 
 NAMES = ["a", "b", "c"]
 TAGS = ["O", "B-x", "I-x"]
+ACCURACY = find_metric("accuracy")
 SINGLE, MULTI, TOKENS = "single_label_classification", "multi_label_classification", "token_classification"
 
 
@@ -46,7 +48,7 @@ def logits_for(predicted, confidence=0.9, num_labels=2):
 
 def quality_of(labels, how=None, **predictions):
     logits = {name: [logits_for(run) for run in np.atleast_2d(runs)] for name, runs in predictions.items()}
-    return Quality(units_of(labels), logits, how or Resampling())
+    return Quality(units_of(labels), logits, METRICS[SINGLE], how or Resampling())
 
 
 def case(problem_type, num_rows=60, seed=0):
@@ -80,32 +82,95 @@ class Prediction:
                 self.predictions[row, :size] = logits[units.rows == row]
 
 
-@pytest.mark.parametrize("problem_type", METRICS)
-def test_scores_are_those_that_training_reports_on_the_sample_and_on_a_resample(problem_type):
-    units, logits = case(problem_type)
-    metrics = as_compute_metrics(list(METRICS[problem_type]), problem_type, units.names)
-    scorer = make_scorer(units, logits)
-    assert on_the_sample(scorer, units.num_rows) == pytest.approx(metrics(Prediction(units, logits)))
-    # A resample by weights is the rows written out.
-    drawn = np.random.default_rng(1).integers(0, units.num_rows, units.num_rows)
-    weights = np.bincount(drawn, minlength=units.num_rows)[None].astype(float)
+def resample(units, logits, seed=1):
+    """Rows drawn with replacement: how often each was drawn, and the same rows written out."""
+    drawn = np.random.default_rng(seed).integers(0, units.num_rows, units.num_rows)
+    draws = np.bincount(drawn, minlength=units.num_rows)[None].astype(float)
     places = [np.flatnonzero(units.rows == row) for row in drawn]
-    chosen = np.concatenate(places)
-    written = units_of(
-        units.labels[chosen], units.names, problem_type, np.repeat(np.arange(len(drawn)), [len(p) for p in places])
-    )
-    found = {name: values[0] for name, values in scorer(weights).items()}
-    assert found == pytest.approx(metrics(Prediction(written, logits[chosen])))
+    chosen, rows = np.concatenate(places), np.repeat(np.arange(len(drawn)), [len(of_row) for of_row in places])
+    return draws, units_of(units.labels[chosen], units.names, units.problem_type, rows), logits[chosen]
+
+
+@pytest.mark.parametrize("problem_type", METRICS)
+def test_every_metric_has_the_score_that_training_reports_on_the_rows_and_on_resamples(problem_type):
+    units, logits = case(problem_type)
+    compute_metrics = as_compute_metrics([metric.name for metric in METRICS[problem_type]], problem_type, units.names)
+    assert all(metric.from_counts for metric in METRICS[problem_type])
+    answers = Answers(units, logits)
+    expected = compute_metrics(Prediction(units, logits))
+    assert {metric.name: answers.score(metric) for metric in METRICS[problem_type]} == expected
+    for make in (make_scorer, make_row_by_row_scorer):
+        scorer = make(answers, METRICS[problem_type])
+        assert on_all_rows(scorer, units.num_rows) == pytest.approx(expected)
+        for seed in range(5):
+            draws, *written_out = resample(units, logits, seed)
+            scores = {name: values[0] for name, values in scorer(draws).items()}
+            assert scores == pytest.approx(compute_metrics(Prediction(*written_out)))
+
+
+@pytest.mark.parametrize("problem_type", METRICS)
+@pytest.mark.parametrize("are_perfect", [False, True])
+def test_scores_from_counts_equal_the_plain_scores_in_degenerate_cases(problem_type, are_perfect):
+    # One class or number for all rows, in the labels and in the predictions.
+    units, logits = case(problem_type)
+    units = replace(units, labels=np.zeros_like(units.labels))
+    if not are_perfect:
+        logits = np.full_like(logits, 0.3)
+    else:
+        logits = -np.ones_like(logits) if problem_type == MULTI else np.zeros_like(logits)
+    answers = Answers(units, logits)
+    scores = on_all_rows(make_scorer(answers, METRICS[problem_type]), units.num_rows)
+    assert scores == pytest.approx({metric.name: answers.score(metric) for metric in METRICS[problem_type]})
+    assert all(np.isfinite(score) for score in scores.values())
+
+
+def accuracy_of(labels, predicted):
+    """The scorer of resamples by accuracy and F1."""
+    return make_scorer(Answers(units_of(labels), logits_for(predicted)), METRICS[SINGLE])
 
 
 def test_two_classes_have_the_f1_of_the_second():
-    scores = on_the_sample(make_scorer(units_of([1, 1, 1, 0]), logits_for([1, 1, 0, 1])), 4)
-    assert scores["f1"] == pytest.approx(2 * 2 / (3 + 3))
+    assert on_all_rows(accuracy_of([1, 1, 1, 0], [1, 1, 0, 1]), 4)["f1"] == pytest.approx(2 * 2 / (3 + 3))
 
 
-def test_a_constant_prediction_correlates_with_nothing():
+def test_a_constant_prediction_has_correlation_zero():
     units, logits = case("regression")
-    assert on_the_sample(make_scorer(units, np.full_like(logits, 0.3)), 60) == {"pearson": 0.0, "spearmanr": 0.0}
+    scorer = make_scorer(Answers(units, np.full_like(logits, 0.3)), METRICS["regression"])
+    assert on_all_rows(scorer, 60) == {"pearson": 0.0, "spearmanr": 0.0}
+
+
+def test_a_metric_without_counts_gets_an_interval_from_fewer_resamples():
+    accuracy = find_metric("accuracy")
+    slow = Metric("slow_accuracy", accuracy.score)
+    units, logits = case(SINGLE)
+    quality = Quality(units, {"teacher": [logits], "student": [logits[::-1]]}, [slow, accuracy], Resampling(500))
+    assert quality.samples["student"]["slow_accuracy"].shape == (200,)
+    assert quality.samples["student"]["accuracy"].shape == (500,)
+    # The first resamples are the same ones, so the scores are too.
+    expected = quality.samples["student"]["accuracy"][:200]
+    assert quality.samples["student"]["slow_accuracy"] == pytest.approx(expected)
+    estimate = quality.estimates("student")["slow_accuracy"]
+    assert estimate["low"] < estimate["value"] < estimate["high"]
+    assert describe_quality(quality, "student", "slow_accuracy", 0.01)["versus_teacher"]["low"] < 0
+
+
+def test_intervals_end_at_the_lowest_and_highest_score_of_a_metric():
+    units, logits = case(SINGLE, num_rows=6)
+    errors = Metric("negative_errors", lambda p, r, _: -float((p != r).sum()), lowest=-4.0, highest=-2.0)
+    estimate = Quality(units, {"teacher": [np.zeros_like(logits)]}, [errors], Resampling(200)).estimates("teacher")
+    assert (estimate["negative_errors"]["low"], estimate["negative_errors"]["high"]) == (-4.0, -2.0)
+
+
+def test_mcnemars_test_is_used_for_every_share_of_rows_that_are_right():
+    units, logits = case(MULTI)
+    quality = Quality(
+        units, {"teacher": [10 * (2 * units.labels - 1)], "student": [logits]}, METRICS[MULTI], Resampling(200)
+    )
+    num_wrong = (1 - quality.value("student", "subset_accuracy")) * units.num_rows
+    versus = quality.versus("student", "teacher", "subset_accuracy")
+    assert versus["test"] == "McNemar exact"
+    assert versus["p_value"] == pytest.approx(2 * 0.5**num_wrong)
+    assert quality.versus("student", "teacher", "f1_micro")["test"] == "paired bootstrap"
 
 
 def test_mcnemar_is_the_exact_binomial_test_of_the_rows_that_differ():
@@ -123,15 +188,14 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     draw, covered = np.random.default_rng(0), 0
     for trial in range(200):
         correct = (draw.random(150) < 0.8).astype(int)
-        scorer = make_scorer(units_of(np.ones(150, dtype=int)), logits_for(correct))
+        scorer = accuracy_of(np.ones(150, dtype=int), correct)
         low, high = interval(bootstrap({"m": scorer}, 150, 400, seed=trial)["m"]["accuracy"])
         covered += low <= 0.8 <= high
     assert 0.90 <= covered / 200 <= 0.98
 
 
 def test_all_scorers_and_calls_see_the_same_resamples():
-    units, logits = case(SINGLE)
-    scorer = make_scorer(units, logits)
+    scorer = make_scorer(Answers(*case(SINGLE)), METRICS[SINGLE])
     both = bootstrap({"a": scorer, "b": scorer}, 60, 300)
     assert np.array_equal(both["a"]["accuracy"], both["b"]["accuracy"])
     assert np.array_equal(both["a"]["accuracy"], bootstrap({"c": scorer}, 60, 300)["c"]["accuracy"])
@@ -140,7 +204,7 @@ def test_all_scorers_and_calls_see_the_same_resamples():
 
 def test_rows_that_are_all_right_leave_the_doubt_of_what_was_not_seen():
     found = quality_of(np.ones(50, dtype=int), teacher=[1] * 50)
-    accuracy = found.metrics("teacher", ["accuracy"])["accuracy"]
+    accuracy = found.estimates("teacher")["accuracy"]
     assert (accuracy["value"], accuracy["high"]) == (1.0, 1.0)
     assert accuracy["low"] == pytest.approx(1 + math.log(0.05) / 50)
 
@@ -199,7 +263,7 @@ def test_there_is_no_gap_where_the_teacher_is_not_clearly_above_the_baseline():
 def test_runs_are_averaged_and_their_spread_is_given():
     runs = [wrong_at(100), wrong_at(100, *range(10)), wrong_at(100, *range(20))]
     quality = quality_of(np.ones(100, dtype=int), teacher=wrong_at(100), student=runs)
-    accuracy = quality.metrics("student", ["accuracy"])["accuracy"]
+    accuracy = quality.estimates("student")["accuracy"]
     assert accuracy["runs"] == [1.0, 0.9, 0.8]
     assert (accuracy["value"], accuracy["std"]) == (pytest.approx(0.9), pytest.approx(0.1))
     versus = quality.versus("student", "teacher", "accuracy")
@@ -252,7 +316,7 @@ def test_a_cascade_hands_up_the_texts_of_which_the_student_is_least_sure():
     units = units_of([1, 1, 1, 1])
     student = logits_for([0, 0, 1, 1], [0.6, 0.7, 0.8, 0.9])
     teacher = logits_for([1, 0, 1, 0], 0.99)
-    found = describe_deferral(units, student, teacher, "accuracy", wanted=[0.5, 0.75, 0.9])
+    found = describe_deferral(units, student, teacher, ACCURACY, wanted=[0.5, 0.75, 0.9])
     assert [(point["share"], point["value"]) for point in found["points"]] == [
         (0.0, 0.5), (0.25, 0.75), (0.5, 0.75), (0.75, 0.75), (1.0, 0.5)
     ]  # fmt: skip
@@ -263,7 +327,7 @@ def test_a_cascade_hands_up_the_texts_of_which_the_student_is_least_sure():
 
 def test_texts_of_equal_confidence_go_up_together():
     units = units_of([1, 1, 1])
-    found = describe_deferral(units, logits_for([0, 0, 1], 0.8), logits_for([1, 1, 1]), "accuracy", wanted=[1.0])
+    found = describe_deferral(units, logits_for([0, 0, 1], 0.8), logits_for([1, 1, 1]), ACCURACY, wanted=[1.0])
     assert [point["share"] for point in found["points"]] == [0.0, 1.0]
     assert found["thresholds"] == [{"wanted": 1.0, "share": 1.0, "threshold": None}]
 
@@ -324,7 +388,7 @@ def test_scores_by_length_and_class_are_those_of_their_rows():
     labels = np.array([0, 1] * 20)
     predicted = np.where(np.arange(40) < 20, labels, 0)  # the longer half is all class 0
     units, logits = units_of(labels), logits_for(predicted)
-    short, long = score_by_length(units, {"student": [logits]}, "accuracy", Resampling(100))["student"]
+    short, long = score_by_length(units, {"student": [logits]}, ACCURACY, Resampling(100))["student"]
     assert (short["low"], short["high"], short["rows"], short["value"]) == (1, 20, 20, 1.0)
     assert (long["low"], long["high"], long["rows"], long["value"]) == (21, 40, 20, 0.5)
     assert score_by_class(units, [logits]) == [

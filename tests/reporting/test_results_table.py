@@ -8,7 +8,7 @@ from tiny import tiny_model
 
 from hf_distill.reporting import gap_closed, measure_latency, results_table
 from hf_distill.reporting.statistics import standard_error
-from hf_distill.reporting.table import markdown_table
+from hf_distill.reporting.tables import markdown_table
 
 
 def rows(teacher=0.90, student=0.88, baseline=0.85, metric="accuracy"):
@@ -40,7 +40,7 @@ def test_a_gap_counts_only_beyond_two_standard_errors():
     assert gap_closed(teacher=0.89, student=0.845, baseline=0.8, num_rows=100) == pytest.approx(0.5)
 
 
-def test_a_perfect_score_on_few_rows_is_not_taken_for_certain():
+def test_a_perfect_score_on_few_rows_is_uncertain():
     assert gap_closed(teacher=1.0, student=0.9, baseline=0.8, num_rows=10) is None  # 2 * sqrt(0.016) = 0.253
 
 
@@ -65,13 +65,15 @@ def test_the_table_shows_the_numbers_of_each_model():
         (
             {"student": 0.80},
             10_000,
-            "gap closed: -100 % (distilling did not pay here: the student is below the baseline)",
+            "gap closed: -100 % (distillation did not pay off: the student is below the baseline)",
         ),
-        ({"baseline": None}, 10_000, "gap closed: n/a (there is no score of the baseline)"),
-        ({"student": float("nan")}, 10_000, "gap closed: n/a (there is no score of the student)"),
+        ({"baseline": None}, 10_000, "gap closed: n/a (the baseline has no score)"),
+        ({"student": float("nan")}, 10_000, "gap closed: n/a (the student has no score)"),
     ],
 )
-def test_the_last_line_says_what_share_of_the_gap_was_closed_or_why_there_is_none(scores, num_rows, line):
+def test_the_last_line_gives_the_share_of_the_gap_that_was_closed_or_the_reason_why_there_is_none(
+    scores, num_rows, line
+):
     assert last_line(rows(**scores), "accuracy", num_rows) == line
 
 

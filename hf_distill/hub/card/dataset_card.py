@@ -6,7 +6,8 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
-from hf_distill.reporting.table import escape, markdown_table
+from hf_distill.reporting.tables import markdown_table
+from hf_distill.reporting.text import escape
 
 
 def dataset_card(name: str, teacher: Mapping[str, Any], num_rows: Mapping[str, int]) -> DatasetCard:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hf_distill.data.metrics import find_metric
 from hf_distill.hub.card.words import as_text, describe_dataset, describe_machine
 from hf_distill.reporting.statistics import wilson_interval
-from hf_distill.reporting.table import MODELS, NOT_AVAILABLE, escape, finite, markdown_table, results_table
+from hf_distill.reporting.tables import MODELS, markdown_table, results_table
+from hf_distill.reporting.text import NOT_AVAILABLE, escape, finite
 
 
 def results_section(record: Mapping[str, Any]) -> str:
@@ -62,16 +64,22 @@ def _reading(record: Mapping[str, Any]) -> str:
 
 
 def _intervals(record: Mapping[str, Any], models: list[str]) -> list[str]:
+    """Return the Wilson intervals of the accuracies, the scores that are shares of the rows."""
     num_rows = (record.get("dataset") or {}).get("eval_rows")
-    found = {model: finite(record["metrics"][model].get("accuracy")) for model in models}
-    said = []
-    for model, accuracy in found.items():
+    intervals = []
+    for model in models:
+        accuracy = finite(_accuracy(record["metrics"][model]))
         if accuracy is not None and num_rows and 0 <= accuracy <= 1:
             low, high = wilson_interval(accuracy, num_rows)
-            said.append(f"{MODELS[model]} {low:.4f} to {high:.4f}")
-    if not said:
+            intervals.append(f"{MODELS[model]} {low:.4f} to {high:.4f}")
+    if not intervals:
         return []
     return [
-        f"95 % intervals of the accuracies, from the number of rows (Wilson, 1927): {', '.join(said)}. They are no "
-        "test of the differences, which hf-distill compare makes."
+        f"95 % intervals of the accuracies, from the number of rows (Wilson, 1927): {', '.join(intervals)}. They do "
+        "not test the differences; hf-distill compare does."
     ]
+
+
+def _accuracy(scores: Mapping[str, Any]) -> Any:
+    metrics = (find_metric(name) for name in scores)
+    return next((scores[metric.name] for metric in metrics if metric is not None and metric.is_row_accuracy), None)

@@ -8,7 +8,8 @@ from typing import Any
 
 from hf_distill.hub.card.from_record import score
 from hf_distill.hub.card.words import as_text, describe_machine
-from hf_distill.reporting.table import NOT_AVAILABLE, escape, finite, markdown_table
+from hf_distill.reporting.tables import markdown_table
+from hf_distill.reporting.text import NOT_AVAILABLE, escape, finite
 
 _Models = Mapping[str, Mapping[str, Any]]
 

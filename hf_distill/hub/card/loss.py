@@ -5,7 +5,7 @@ from typing import Any
 
 from hf_distill.hub.card.words import KINDS
 from hf_distill.objectives import OBJECTIVES
-from hf_distill.reporting.table import escape
+from hf_distill.reporting.text import escape
 
 
 def loss_section(record: Mapping[str, Any]) -> str:

@@ -5,15 +5,11 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from hf_distill.data.metrics import find_metric
 from hf_distill.hub.card.words import KINDS, clean, hub_id, label
-from hf_distill.reporting.table import finite
+from hf_distill.reporting.text import finite
 
 TAGS = ["distillation", "knowledge-distillation", "hf_distill"]
-
-_SCORES = frozenset(  # no loss, no agreement
-    "accuracy f1 matthews_correlation pearson spearmanr f1_micro f1_macro subset_accuracy entity_f1 "
-    "token_accuracy".split()
-)
 
 
 def card_metadata(record: Mapping[str, Any]) -> ModelCardData:
@@ -41,8 +37,14 @@ def card_metadata(record: Mapping[str, Any]) -> ModelCardData:
 
 def _student_scores(record: Mapping[str, Any]) -> dict[str, float]:
     scores = (record.get("metrics") or {}).get("student") or {}
-    names = [name for name in scores if name == record.get("metric_name") or name in _SCORES]
+    names = [name for name in scores if name == record.get("metric_name") or _is_on_card(name)]
     return {clean(name): scores[name] for name in names if finite(scores[name]) is not None}
+
+
+def _is_on_card(name: str) -> bool:
+    """Whether this is a metric for the card, and not e.g. a loss or an agreement."""
+    metric = find_metric(name)
+    return metric is not None and metric.on_card
 
 
 def _eval_results(record: Mapping[str, Any], dataset_id: str, scores: Mapping[str, float]) -> list[EvalResult]:

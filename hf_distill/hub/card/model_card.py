@@ -24,7 +24,8 @@ from hf_distill.hub.card.words import (
     describe_teacher,
     label,
 )
-from hf_distill.reporting.table import NOT_AVAILABLE, escape, markdown_table
+from hf_distill.reporting.tables import markdown_table
+from hf_distill.reporting.text import NOT_AVAILABLE, escape
 
 _UNKNOWN = "unknown"
 

@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from hf_distill.reporting.table import NOT_AVAILABLE, escape, one_line
+from hf_distill.reporting.text import NOT_AVAILABLE, escape, one_line
 from hf_distill.utils.redaction import has_token, publishable
 
 # Problem type -> the Hub's name of the task, what the model is called, what `pipeline` is told, what the loss is of.

@@ -1,1 +1,1 @@
-"""What models say, score and cost beside each other: the numbers of a report."""
+"""The numbers of a report: outputs, scores and costs of several models on the same rows."""

@@ -1,4 +1,4 @@
-"""`compare_models`: whether the student may replace the teacher."""
+"""`compare_models` measures whether the student can replace the teacher."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from datasets import Dataset
 
 from hf_distill.classifiers.problem_types import resolve_problem_type
-from hf_distill.data.metrics import METRICS
+from hf_distill.data.metrics import METRICS, Metric, default_metrics
 from hf_distill.record import describe_versions
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
-from hf_distill.reporting.comparison.cost import describe_costs, describe_machine
+from hf_distill.reporting.comparison.cost import describe_costs, describe_machine_and_load
 from hf_distill.reporting.comparison.describe import Comparison, RunLogits, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
 from hf_distill.reporting.comparison.predict import TorchPredictor
 from hf_distill.reporting.comparison.quality import TEACHER, Resampling
+from hf_distill.reporting.comparison.scores import check_metrics
 from hf_distill.reporting.comparison.verdict import make_notes, make_verdict, subject_of
 from hf_distill.reporting.report import Report
 
@@ -44,55 +45,57 @@ def compare_models(
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> Report:
-    """Compare a teacher, students, exports of them and a baseline on one data set.
+    """Compare a teacher, students, their exports and a baseline on one dataset.
 
-    Every model runs once over the rows, in float32; models are copied, and stay as they are. The first run of each
-    stays in memory until all have been timed; further runs are loaded one at a time.
+    Every model runs once over the rows, in float32. Models are copied and not changed. The first run of each model
+    stays in memory until all models have been timed; further runs are loaded one at a time.
 
     Args:
-        models: Name -> model. "teacher" must be there; "baseline", the same student trained without the teacher, says
-            whether distilling paid; the first of the others is the one that the verdict is about. A model is one of
-            transformers, a path or Hub id, the folder of an export, an object with `logits(texts, batch_size)` and
-            `id2label`, or a list of these: runs with different seeds, whose mean is reported.
-        dataset: Rows of text, or already tokenised (`input_ids`), which all models must then be able to read.
-        processing_class: The tokenizer, or name -> tokenizer. Unset: the one in the model's folder.
-        text_columns: A column of texts or the two of a pair; for words the one that holds them. Unset: the string
-            columns, if there are one or two.
-        label_column: Unset: `label`, else `labels`, if there is one. Rows without a label (null, -1, -100, NaN) count
-            for fidelity alone.
-        label_names: The classes in the order of ids that the data set does not name, and in which the report has
-            them; unset, the data set's order, else the teacher's. Classes of all models are aligned by name.
-        metric_name: The score to decide by. Unset: the first that the problem type has, e.g. accuracy.
-        margin: How much worse a student may be to be called non-inferior; 0.01 is one point.
-        shifted_dataset: Rows of another kind, with the same columns, to see what is left of the scores there.
-        name: Of the data set.
-        max_length: Tokens to cut a text to.
-        batch_size: Rows of a forward pass; of no effect on the results.
+        models: Name -> model. "teacher" is required. "baseline", the same student trained without the teacher, shows
+            whether distillation paid off. The verdict is about the first of the other models. A model is a
+            transformers model, a path or Hub id, the folder of an export, an object with `logits(texts, batch_size)`
+            and `id2label`, or a list of these: runs with different seeds, whose mean is reported.
+        dataset: Rows of text, or tokenized rows (`input_ids`), which all models must be able to read.
+        processing_class: The tokenizer, or name -> tokenizer. By default the tokenizer in the model's folder.
+        text_columns: One text column, or the two columns of a pair; for token classification the column of words. By
+            default the string columns, if there are one or two.
+        label_column: By default `label`, else `labels`, if the dataset has such a column. Rows without a label (null,
+            -1, -100, NaN) count only for fidelity.
+        label_names: The classes in the order of the ids, if the dataset does not name them; the report lists them in
+            this order. By default the dataset's order, else the teacher's. The classes of all models are aligned by
+            name.
+        metric_name: The metric that decides. By default the first one of the problem type, e.g. accuracy.
+        margin: How much worse a student may be to count as non-inferior; 0.01 is one point.
+        shifted_dataset: Labelled rows of another kind with the same columns, to measure how the scores hold up there.
+        name: Name of the dataset.
+        max_length: Texts are cut to this number of tokens.
+        batch_size: Rows of a forward pass. It does not change the results.
         latency_rounds: Timed calls of each model with one text; 0 to measure neither time nor memory.
-        confidence_level: Of the intervals.
-        num_resamples: Of the bootstrap.
-        seed: Of its draws.
+        confidence_level: Level of the intervals.
+        num_resamples: Number of bootstrap resamples. A metric without `from_counts` gets at most 200, and the notes
+            say so.
+        seed: Seed of the resamples.
 
     Raises:
-        TypeError: for models of another kind.
-        ValueError: for models, rows or labels that do not fit together, before anything is measured.
+        TypeError: if a model is of a type that cannot be compared.
+        ValueError: if models, rows or labels do not fit together. No model has run by then.
     """
     _check_numbers(margin, confidence_level, latency_rounds, num_resamples)
     contenders = make_contenders(models, processing_class, max_length)
     problem_type = _problem_type(contenders)
-    metrics = _metric_names(metric_name, problem_type)
     teacher = contenders[0].first
     sets = [read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)]
     if shifted_dataset is not None:
-        names = sets[0].units.names  # one order for both: F1 must know which class is the positive one
+        names = sets[0].units.names  # the same order for both, because binary F1 is the F1 of the second class
         sets.append(read_evaluation_set(shifted_dataset, problem_type, teacher, text_columns, label_column, names))
         if not sets[1].units.is_labelled.all():
-            raise ValueError("`shifted_dataset` is there for its scores, and has rows without a label. Drop them.")
+            raise ValueError("`shifted_dataset` has rows without a label, which cannot be scored. Remove these rows.")
+    metrics = _choose_metrics(metric_name, problem_type, sets[0].units.names)
+    check_metrics(metrics, sets[0].units)
+    how = Resampling(num_resamples, confidence_level, seed)
     outputs = _run(contenders, sets, batch_size)
-    comparison = Comparison(
-        sets[0].units, outputs[0], metrics, margin, Resampling(num_resamples, confidence_level, seed)
-    )
-    shifted = describe_shifted(sets[1].units, outputs[1], metrics, comparison.how) if len(sets) > 1 else {}
+    comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how)
+    shifted = describe_shifted(sets[1].units, outputs[1], metrics, how) if len(sets) > 1 else {}
     costs = describe_costs(contenders, sets[0].units.texts, latency_rounds)
     columns = {
         c.name: {
@@ -103,13 +106,14 @@ def compare_models(
     task = {
         "name": name,
         "problem_type": problem_type,
-        "metric_name": metrics[0],
-        "metrics": metrics,
+        "metric_name": metrics[0].name,
+        "metrics": [metric.name for metric in metrics],
         "rows": comparison.num_rows,
         "text_columns": sets[0].text_columns,
         "labels": None if problem_type == "regression" else sets[0].units.names,
         "confidence_level": confidence_level,
         "num_resamples": num_resamples,
+        "num_resamples_by_metric": {metric.name: how.num_for(metric) for metric in metrics},
     }
     return _report(columns, task, comparison)
 
@@ -123,37 +127,46 @@ def _check_numbers(margin: float, confidence_level: float, latency_rounds: int, 
 
 
 def _problem_type(contenders: Sequence[Contender]) -> str:
-    """What all models do; of objects that do not say it, what the number of their outputs suggests."""
-    found = {}
+    """Return the problem type of all models. If none states it, the number of outputs decides."""
+    by_model = {}
     for contender in contenders:
         if isinstance(contender.first, TorchPredictor):
-            found[contender.name] = resolve_problem_type(contender.first.model).name
+            by_model[contender.name] = resolve_problem_type(contender.first.model).name
         elif contender.export is not None:
-            found[contender.name] = contender.export["problem_type"]
+            by_model[contender.name] = contender.export["problem_type"]
     num_labels = len(contenders[0].first.id2label)
-    kinds = set(found.values()) or {"regression" if num_labels == 1 else "single_label_classification"}
-    if len(kinds) > 1:
-        raise ValueError(f"The models do different things and cannot be compared: {found}.")
-    kind = kinds.pop()
-    if kind not in METRICS or (kind == "regression" and num_labels > 1):
-        raise ValueError(f"{kind} with {num_labels} outputs cannot be compared: no metric of ours scores it.")
-    return kind
+    problem_types = set(by_model.values()) or {"regression" if num_labels == 1 else "single_label_classification"}
+    if len(problem_types) > 1:
+        raise ValueError(f"Models of different problem types cannot be compared: {by_model}.")
+    problem_type = problem_types.pop()
+    if problem_type not in METRICS or (problem_type == "regression" and num_labels > 1):
+        raise ValueError(
+            f"Models for {problem_type} with {num_labels} outputs cannot be compared: there is no metric."
+        )
+    return problem_type
 
 
-def _metric_names(chosen: str | None, problem_type: str) -> list[str]:
-    known = list(METRICS[problem_type])
-    if chosen is not None and chosen not in known:
-        raise ValueError(f"`metric_name` must be one of {', '.join(known)} for {problem_type}, got {chosen!r}.")
-    return known if chosen is None else [chosen, *(name for name in known if name != chosen)]
+def _choose_metrics(chosen: str | None, problem_type: str, label_names: Sequence[str]) -> list[Metric]:
+    """Return the metrics that apply to these classes, the chosen one first."""
+    names = default_metrics(problem_type, label_names)
+    metrics = [metric for metric in METRICS[problem_type] if metric.name in names]
+    if chosen is None or chosen in names:
+        return sorted(metrics, key=lambda metric: metric.name != chosen)
+    if chosen in {metric.name for metric in METRICS[problem_type]}:
+        raise ValueError(f"`{chosen}` needs tags of the form B-type, I-type and O, and the tags are {label_names}.")
+    raise ValueError(
+        f"`metric_name` must be one of {', '.join(names)} for {problem_type}, got {chosen!r}. To use another metric, "
+        f"add a `Metric` to `hf_distill.data.metrics.METRICS[{problem_type!r}]`."
+    )
 
 
 def _run(contenders: Sequence[Contender], sets: Sequence[EvaluationSet], batch_size: int) -> list[RunLogits]:
-    """Run every model once over every set, a run in memory at a time."""
+    """Run every model once over every set, with one run in memory at a time."""
     outputs: list[RunLogits] = [{contender.name: [] for contender in contenders} for _ in sets]
     for contender in contenders:
         for predictor in contender.runs():
-            for found, rows in zip(outputs, sets, strict=True):
-                found[contender.name].append(rows.predict(predictor, batch_size))
+            for logits, rows in zip(outputs, sets, strict=True):
+                logits[contender.name].append(rows.predict(predictor, batch_size))
     return outputs
 
 
@@ -168,7 +181,7 @@ def _describe(contender: Contender) -> dict[str, Any]:
 
 def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Comparison) -> Report:
     subject = subject_of(columns)
-    machine = describe_machine()
+    machine = describe_machine_and_load()
     is_busy = machine["is_busy"]
     teacher, student = (comparison.logits[name][0] for name in (TEACHER, subject))
     return Report(

@@ -1,4 +1,4 @@
-"""Who is compared: what the user passed under each name, its role, and how it is made ready to run."""
+"""The models to compare: their names and roles, and how they are loaded."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, lo
 
 
 class Contender:
-    """A model of the comparison, or several runs of it: a name and a column of the report.
+    """One column of the report: a model, or several runs of it with different seeds.
 
     Args:
-        name: Of the column. "teacher" and "baseline" are these; an export folder is an export; the rest are students.
-        value: A model, a path or Hub id, the folder of an export, an object with `logits` and `id2label`; or a list
+        name: Name of the column. "teacher" and "baseline" are roles; the folder of an export is an export; all others
+            are students.
+        value: A model, a path or Hub id, the folder of an export, or an object with `logits` and `id2label`; or a list
             of these, the runs with different seeds.
-        tokenizer: Of the model; None for the one in its folder.
-        max_length: Tokens to cut a text to.
-        device: Where models of transformers run.
+        tokenizer: Tokenizer of the model; None for the tokenizer in its folder.
+        max_length: Texts are cut to this number of tokens.
+        device: Device that transformers models run on.
 
     Raises:
-        TypeError: for a value of another kind.
-        ValueError: for no runs, or several of the teacher.
+        TypeError: if a value is of another type.
+        ValueError: if there is no run, or several runs of the teacher.
     """
 
     def __init__(
@@ -39,41 +40,43 @@ class Contender:
         self.name, self.tokenizer, self.max_length, self.device = name, tokenizer, max_length, device
         self.values = list(value) if isinstance(value, list | tuple) else [value]
         if not self.values:
-            raise ValueError(f"`models[{name!r}]` is an empty list. Pass a model, or one for each seed.")
+            raise ValueError(
+                f"`models[{name!r}]` is an empty list. Pass a model, or a list with one model for each seed."
+            )
         if name == "teacher" and len(self.values) > 1:
             raise ValueError(
-                f"The teacher is one model, got {len(self.values)}. Only students and baselines have runs."
+                f"The teacher must be one model, got {len(self.values)}. Only students and baselines can have several."
             )
-        for of_run in self.values:
-            if not isinstance(of_run, str | os.PathLike | torch.nn.Module | Predicts):
+        for run in self.values:
+            if not isinstance(run, str | os.PathLike | torch.nn.Module | Predicts):
                 raise TypeError(
                     f"`models[{name!r}]` must be a model, a path or Hub id, an export folder, or an object with "
-                    f"`logits(texts, batch_size)` and `id2label`, got {type(of_run).__name__}."
+                    f"`logits(texts, batch_size)` and `id2label`, got {type(run).__name__}."
                 )
 
     @property
     def role(self) -> str:
-        """teacher, baseline, export or student."""
+        """The role of the model: teacher, baseline, export or student."""
         if self.name in ("teacher", "baseline"):
             return self.name
         return "export" if self.export is not None else "student"
 
     @cached_property
     def export(self) -> dict[str, Any] | None:
-        """What the export says of itself; None if it is none."""
+        """The content of `export.json`; None if this is not an export."""
         path = Path(self.values[0], EXPORT_NAME) if isinstance(self.values[0], str | os.PathLike) else None
         return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else None
 
     @property
     def format(self) -> str:
-        """What runs it."""
+        """The format of the model: pytorch, onnx, onnx-int8 or custom."""
         if self.export is not None:
             return "onnx-int8" if self.export["quantize"] == "int8" else "onnx"
         return "custom" if isinstance(self.values[0], Predicts) else "pytorch"
 
     @property
     def origin(self) -> str | None:
-        """A Hub id, or the bare name of a folder: the report may be published."""
+        """A Hub id, or the bare name of a folder, because the report can be published."""
         value = self.values[0]
         if isinstance(value, torch.nn.Module):  # a PEFT model is not a PreTrainedModel
             value = cast(PreTrainedModel, value).config.name_or_path
@@ -83,29 +86,29 @@ class Contender:
 
     @property
     def folder(self) -> Path | None:
-        """The local folder that it is in."""
+        """The local folder of the model; None if there is none."""
         value = self.values[0]
         return Path(value) if isinstance(value, str | os.PathLike) and Path(value).is_dir() else None
 
     @cached_property
     def first(self) -> Predicts:
-        """The first run, kept ready."""
+        """The first run, which stays in memory."""
         return self.make(0)
 
     def runs(self) -> Iterator[Predicts]:
-        """Make one run after the other ready; only the first is kept."""
+        """Load one run after the other; only the first stays in memory."""
         yield self.first
         for run in range(1, len(self.values)):
             yield self.make(run)
 
     def make(self, run: int) -> Predicts:
-        """Make a run ready; a model is copied, and stays as it is itself."""
+        """Load a run. A model object is copied and not changed."""
         value = self.values[run]
         if isinstance(value, str | os.PathLike):
             if Path(value, EXPORT_NAME).is_file():
-                from hf_distill.export import Predictor  # needs onnxruntime, which is optional
+                from hf_distill.export import Predictor  # needs onnxruntime, an optional package
 
-                return Predictor(value, num_threads=torch.get_num_threads())  # as many as the others
+                return Predictor(value, num_threads=torch.get_num_threads())  # the same number as for the other models
             model = load_model(str(value))
         elif isinstance(value, torch.nn.Module):
             model = cast(PreTrainedModel, value)
@@ -121,8 +124,8 @@ def _load_tokenizer(name: str, origin: str | None) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(origin or "", trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"No tokenizer of the model {name!r} can be loaded from {origin!r}. Pass `processing_class`: one "
-            "tokenizer, or a dict from names of models to theirs."
+            f"No tokenizer for the model {name!r} could be loaded from {origin!r}. Pass `processing_class`: one "
+            "tokenizer, or a dict from model name to tokenizer."
         ) from error
 
 
@@ -131,19 +134,19 @@ def make_contenders(
     processing_class: PreTrainedTokenizerBase | Mapping[str, PreTrainedTokenizerBase] | None,
     max_length: int,
 ) -> list[Contender]:
-    """Return the contenders, the teacher first.
+    """Return the models to compare, the teacher first.
 
     Raises:
-        ValueError: if there is no teacher, or nothing to compare it with.
-        TypeError: for a model of another kind.
+        ValueError: if there is no teacher, or no model to compare it with.
+        TypeError: if a model is of a type that cannot be compared.
     """
     if "teacher" not in models or len(models) < 2:
         raise ValueError(
-            f"`models` must name a 'teacher' and at least one model to compare with it, got {list(models)}."
+            f"`models` must contain 'teacher' and at least one model to compare with it, got {list(models)}."
         )
     tokenizers = processing_class if isinstance(processing_class, Mapping) else dict.fromkeys(models, processing_class)
     if unknown := sorted(set(tokenizers) - set(models)):
-        raise ValueError(f"`processing_class` names {unknown}, and the models are {list(models)}.")
+        raise ValueError(f"`processing_class` has tokenizers for {unknown}, but the models are {list(models)}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     names: Sequence[str] = ["teacher", *(name for name in models if name != "teacher")]
     return [Contender(name, models[name], tokenizers.get(name), max_length, device) for name in names]

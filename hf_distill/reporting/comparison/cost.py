@@ -1,11 +1,10 @@
-"""What each model costs: its size, the work of a text, memory, and how long texts take."""
+"""What each model costs: size, floating-point operations, memory, latency and throughput."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import os
-import platform
 import re
 import time
 from bisect import bisect_right
@@ -18,6 +17,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from hf_distill.record import describe_machine
 from hf_distill.reporting.comparison.contenders import Contender
 from hf_distill.reporting.comparison.predict import Predicts, TagsWords, TorchPredictor, count_parameters, is_torch
 
@@ -26,15 +26,15 @@ _WARMUP, _WEIGHTS = 3, ("*.safetensors", "pytorch_model*.bin", "*.onnx", "*.onnx
 
 
 def describe_costs(contenders: Sequence[Contender], texts: Sequence[Any], rounds: int) -> dict[str, dict[str, Any]]:
-    """Measure the first run of every model on texts of two lengths, made of the words of `texts`.
+    """Measure the first run of every model on texts of two lengths, made from the words of `texts`.
 
     Args:
-        contenders: The teacher first; its tokenizer says how long a text is.
+        contenders: The teacher first; its tokenizer determines the length of a text.
         texts: Texts, pairs or lists of words.
-        rounds: Timed calls with one text; a tenth as many with a batch. 0 for no timing.
+        rounds: Number of timed calls with one text; calls with a batch are a tenth of that. 0 to measure no times.
 
     Returns:
-        Name -> cost, as `docs/report.md` lists it.
+        Name of a model -> cost, as `docs/report.md` describes it.
     """
     samples = sample_texts(texts, contenders[0].first, BATCH_SIZE if rounds else 1)
     predictors = {contender.name: contender.first for contender in contenders}
@@ -52,10 +52,10 @@ def describe_costs(contenders: Sequence[Contender], texts: Sequence[Any], rounds
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])] if rounds else []
     for device in devices:
         _time_on(device, predictors, samples, rounds, costs)
-    of_teacher = costs[contenders[0].name]["latency"]
+    teacher_latency = costs[contenders[0].name]["latency"]
     for cost in costs.values():
         if cost["latency"]:
-            cost["speedup"] = of_teacher[0]["p50_ms"] / cost["latency"][0]["p50_ms"]
+            cost["speedup"] = teacher_latency[0]["p50_ms"] / cost["latency"][0]["p50_ms"]
     return costs
 
 
@@ -66,7 +66,7 @@ def _time_on(
     rounds: int,
     costs: dict[str, dict[str, Any]],
 ) -> None:
-    if device != "cpu":  # what cannot be moved to a GPU was timed on the CPU
+    if device != "cpu":  # other models cannot be moved, and are timed only on the CPU
         predictors = {name: predictor for name, predictor in predictors.items() if is_torch(predictor)}
     for predictor in predictors.values():
         if is_torch(predictor):
@@ -75,16 +75,17 @@ def _time_on(
         calls = {name: _call(predictor, texts[:1]) for name, predictor in predictors.items()}
         for name, seconds in interleaved(calls, rounds, _WARMUP).items():
             p50, p95 = (1000 * np.percentile(seconds, [50, 95])).tolist()
-            where = {"device": device, "tokens": tokens, "batch_size": 1}
-            costs[name]["latency"].append({**where, "p50_ms": p50, "p95_ms": p95})
+            setting = {"device": device, "tokens": tokens, "batch_size": 1}
+            costs[name]["latency"].append({**setting, "p50_ms": p50, "p95_ms": p95})
         calls = {name: _call(predictor, texts) for name, predictor in predictors.items()}
         for name, seconds in interleaved(calls, max(1, rounds // 10), 1).items():
-            where = {"device": device, "tokens": tokens, "batch_size": len(texts)}
-            costs[name]["throughput"].append({**where, "examples_per_second": len(texts) / float(np.median(seconds))})
+            setting = {"device": device, "tokens": tokens, "batch_size": len(texts)}
+            speed = len(texts) / float(np.median(seconds))
+            costs[name]["throughput"].append({**setting, "examples_per_second": speed})
 
 
 def _call(predictor: Predicts, texts: Sequence[Any]) -> Callable[[], object]:
-    """From text to logits: the tokenizer's time is the user's too."""
+    """Return a call from text to logits. It includes the tokenizer, because users wait for that too."""
     if isinstance(predictor, TorchPredictor):
         return lambda: predictor.logits_of(predictor.encode(texts), BATCH_SIZE)
     if isinstance(predictor, TagsWords) and predictor.problem_type == "token_classification":
@@ -93,8 +94,8 @@ def _call(predictor: Predicts, texts: Sequence[Any]) -> Callable[[], object]:
 
 
 def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, warmup: int) -> dict[str, list[float]]:
-    """Time calls that take turns, so that whatever else the machine does slows all of them alike; in seconds."""
-    # The threads of one runtime go on spinning for a while after its call, and would slow the next model's.
+    """Return the seconds of calls that take turns, so that other work on the machine slows all of them alike."""
+    # The threads of a runtime spin for a while after a call, and would slow the next model down.
     pause = 0.005
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(warmup + rounds):
@@ -107,15 +108,15 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, warmup: 
 
 
 def sample_texts(texts: Sequence[Any], teacher: Predicts, num_texts: int) -> dict[int, list[Any]]:
-    """Make so many short texts, and as many long ones, out of the words of a data set.
+    """Make short texts and the same number of long texts from the words of a dataset.
 
     Returns:
-        Number of tokens, as the teacher counts them -> texts, or pairs if the data set has them. Words are counted
-        where the teacher has no tokenizer of ours.
+        Number of the teacher's tokens -> texts, or pairs if the dataset has pairs. If the teacher has no transformers
+        tokenizer, words are counted instead.
     """
     is_pair = isinstance(texts[0], tuple)
     words = [word for text in texts for part in ([text] if isinstance(text, str) else text) for word in part.split()]
-    words = words or ["a"]  # a data set of empty texts
+    words = words or ["a"]  # all texts are empty
     samples = {}
     longest = min(LONG, teacher.max_length) if isinstance(teacher, TorchPredictor) else LONG
     for length in (SHORT, longest):
@@ -123,7 +124,7 @@ def sample_texts(texts: Sequence[Any], teacher: Predicts, num_texts: int) -> dic
         for i in range(num_texts):
             chosen = [words[(i * length + j) % len(words)] for j in range(length)]
             sizes = range(1, length + 1)
-            fitting = bisect_right(sizes, length, key=lambda n, of=chosen: _length(teacher, of[:n], is_pair, length))
+            fitting = bisect_right(sizes, length, key=lambda n, w=chosen: _length(teacher, w[:n], is_pair, length))
             made.append(_as_text(chosen[: max(1, fitting)], is_pair))
         samples[length] = made
     return samples
@@ -135,7 +136,7 @@ def _as_text(words: Sequence[str], is_pair: bool) -> Any:
 
 
 def _length(teacher: Predicts, words: Sequence[str], is_pair: bool, limit: int) -> int:
-    """Count tokens, or words where there is no tokenizer; no further than the first beyond the limit."""
+    """Count tokens, but at most one more than the limit; without a tokenizer count words."""
     if not isinstance(teacher, TorchPredictor):
         return len(words)
     text = _as_text(words, is_pair)
@@ -144,37 +145,37 @@ def _length(teacher: Predicts, words: Sequence[str], is_pair: bool, limit: int) 
 
 
 def _size(contender: Contender) -> dict[str, int | None]:
-    total = without_embeddings = None
+    num_parameters = without_embeddings = None
     if isinstance(contender.first, TorchPredictor):
-        total, without_embeddings = count_parameters(contender.first.model)
+        num_parameters, without_embeddings = count_parameters(contender.first.model)
     elif contender.export is not None:
-        total = contender.export.get("num_parameters")
+        num_parameters = contender.export.get("num_parameters")
         without_embeddings = contender.export.get("num_parameters_without_embeddings")
     on_disk = [path for name in _WEIGHTS for path in (contender.folder.glob(name) if contender.folder else ())]
     num_bytes = sum(path.stat().st_size for path in on_disk) or None
     if num_bytes is None and isinstance(contender.first, TorchPredictor):
         num_bytes = sum(value.numel() * value.element_size() for value in contender.first.model.parameters())
     return {
-        "num_parameters": total,
+        "num_parameters": num_parameters,
         "num_parameters_without_embeddings": without_embeddings,
         "bytes_on_disk": num_bytes,
     }
 
 
 def _flops(predictor: Predicts, text: Any) -> int | None:
-    """Floating-point operations of the matrix products of one text; None of what is not a model of transformers."""
+    """Count the floating-point operations of one text's matrix products; None unless it is a transformers model."""
     if not isinstance(predictor, TorchPredictor):
         return None
-    # Fused attention is not counted on a CPU; written out, it is.
+    # The counter misses fused attention on a CPU, but not the plain implementation.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         predictor.logits_of(predictor.encode([text]))
     return counter.get_total_flops()
 
 
 def _peak_memory(contender: Contender, texts: Sequence[Any]) -> int | None:
-    """Memory that a fresh copy of a model and a batch of long texts take: of the GPU, or of this process."""
+    """Return the bytes that a new copy of a model and a batch of long texts add, on the GPU or in this process."""
     if contender.first is contender.values[0] or not (contender.export or is_torch(contender.first)):
-        return None  # of what cannot be copied
+        return None  # a user's object cannot be copied
     if contender.device == "cuda" and not contender.export:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -188,7 +189,7 @@ def _peak_memory(contender: Contender, texts: Sequence[Any]) -> int | None:
 
 
 def _return_memory() -> bool:
-    """Give freed memory back to the system, and forget the peak; False where that is not possible: not Linux."""
+    """Return freed memory to the system and reset the recorded peak; False where that is impossible: not on Linux."""
     gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
@@ -199,25 +200,15 @@ def _return_memory() -> bool:
 
 
 def _status(name: str) -> int:
-    found = re.search(rf"^{name}:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return 1024 * int(found[1])
+    match = re.search(rf"^{name}:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert match is not None
+    return 1024 * int(match[1])
 
 
-def describe_machine() -> dict[str, Any]:
-    """Return what times depend on: cores that this process may use, threads of torch, CPU, memory, GPU.
+def describe_machine_and_load() -> dict[str, Any]:
+    """Return what times depend on: the machine, the number of torch's threads, and whether the machine is busy.
 
-    `is_busy` if more than 1.5 processes a core wanted to run in the last minute.
+    `is_busy` is True if more than 1.5 processes per core wanted to run in the last minute.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    info = Path("/proc/cpuinfo")
-    named = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else None
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
-    return {
-        "cores": cores,
-        "threads": torch.get_num_threads(),
-        "is_busy": hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1),
-        "cpu": named[1].strip() if named else platform.processor() or platform.machine(),
-        "memory_gb": None if memory is None else round(memory / 1e9, 1),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
+    is_busy = hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)  # not on Windows
+    return {**describe_machine(), "threads": torch.get_num_threads(), "is_busy": is_busy}

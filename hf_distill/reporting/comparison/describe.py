@@ -1,4 +1,4 @@
-"""What the outputs of all models on the same units say of each of them."""
+"""What the outputs of all models on the same units show about each of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_distill.data.metrics import Metric
 from hf_distill.reporting.comparison.deferral import describe_deferral
 from hf_distill.reporting.comparison.fidelity import describe_fidelity
 from hf_distill.reporting.comparison.quality import TEACHER, Quality, Resampling, describe_quality
@@ -23,76 +24,81 @@ _NEED_LABELS = (
 
 
 class Comparison:
-    """All models on one set of units; those without a label count for fidelity alone.
+    """All models on one set of units. Units without a label count only for fidelity.
 
     Args:
-        units: Of the evaluation set.
-        logits: Model -> `(num_units, num_labels)` of each run, in the units' order of the classes.
-        metrics: Names, the one to decide by first.
-        margin: By how much a score may be lower.
+        units: Units of the evaluation set.
+        logits: Name of a model -> `(num_units, num_labels)` of each run, with the classes in the units' order.
+        metrics: What to score. The first metric decides.
+        margin: How much lower a score may be to count as non-inferior.
         how: How intervals are made.
     """
 
     def __init__(
-        self, units: Units, logits: RunLogits, metrics: Sequence[str], margin: float, how: Resampling
+        self, units: Units, logits: RunLogits, metrics: Sequence[Metric], margin: float, how: Resampling
     ) -> None:
-        self.units, self.logits, self.metrics, self.margin, self.how = units, logits, metrics, margin, how
+        self.units, self.logits, self.metric, self.margin, self.how = units, logits, metrics[0], margin, how
         is_labelled = units.is_labelled
         self.labelled = units.at(is_labelled)
-        self.of_labelled = {name: [of_run[is_labelled] for of_run in runs] for name, runs in logits.items()}
-        self.quality = Quality(self.labelled, self.of_labelled, how) if is_labelled.any() else None
-        self.by_length = score_by_length(self.labelled, self.of_labelled, metrics[0], how) if self.quality else {}
+        self.labelled_logits = {name: [run[is_labelled] for run in runs] for name, runs in logits.items()}
+        has_labels = is_labelled.any()
+        self.quality = Quality(self.labelled, self.labelled_logits, metrics, how) if has_labels else None
+        self.by_length = score_by_length(self.labelled, self.labelled_logits, metrics[0], how) if has_labels else {}
 
     @property
     def num_rows(self) -> int:
-        """Rows that scores are of; without any label, all rows."""
+        """Number of rows with a label; of all rows if none has a label."""
         return self.labelled.num_rows if self.quality else self.units.num_rows
 
     @property
     def num_unlabelled(self) -> int:
-        """Rows without a label."""
+        """Number of rows without a label."""
         return self.units.num_rows - self.labelled.num_rows
 
     def describe(self, name: str) -> dict[str, Any]:
-        """Return what the report says of a model, its cost and another set aside."""
+        """Return the report's entry of a model, without its cost and its scores on a shifted set."""
         teacher, runs = self.logits[TEACHER][0], self.logits[name]
         fidelity = None if name == TEACHER else describe_fidelity(self.units, teacher, runs, self.how)
         if self.quality is None:
             return {"metrics": {}, **dict.fromkeys(_NEED_LABELS), "fidelity": fidelity, "by_length": []}
-        labelled = self.of_labelled[name]
-        can_defer = name != TEACHER and self.units.problem_type == "single_label_classification"
+        labelled_runs = self.labelled_logits[name]
         return {
-            "metrics": self.quality.metrics(name, self.metrics),
-            **describe_quality(self.quality, name, self.metrics[0], self.margin),
+            "metrics": self.quality.estimates(name),
+            **describe_quality(self.quality, name, self.metric.name, self.margin),
             "fidelity": fidelity,
-            "calibration": self._calibration(labelled),
+            "calibration": self._calibration(labelled_runs),
             "by_length": self.by_length[name],
-            "by_class": score_by_class(self.labelled, labelled),
-            "deferral": describe_deferral(self.labelled, labelled[0], self.of_labelled[TEACHER][0], self.metrics[0])
-            if can_defer
-            else None,
+            "by_class": score_by_class(self.labelled, labelled_runs),
+            "deferral": self._deferral(name),
         }
 
     def _calibration(self, runs: Sequence[np.ndarray]) -> dict[str, Any] | None:
-        """Figures are means over runs; the diagrams are those of the first."""
-        found = [describe_calibration(self.labelled, of_run, self.how.seed) for of_run in runs]
-        first = found[0]
+        """Return the mean of each number over the runs, and the diagrams of the first run."""
+        described = [describe_calibration(self.labelled, run, self.how.seed) for run in runs]
+        first = described[0]
         if first is None:
             return None
         numbers = [key for key, value in first.items() if isinstance(value, float)]
-        return {**first, **{key: float(np.mean([of_run[key] for of_run in found if of_run])) for key in numbers}}
+        return {**first, **{key: float(np.mean([run[key] for run in described if run])) for key in numbers}}
+
+    def _deferral(self, name: str) -> dict[str, Any] | None:
+        """Return the cascade of a model's first run with the teacher; only a single-label model has a confidence."""
+        if name == TEACHER or self.units.problem_type != "single_label_classification":
+            return None
+        student, teacher = (self.labelled_logits[model][0] for model in (name, TEACHER))
+        return describe_deferral(self.labelled, student, teacher, self.metric)
 
 
 def describe_shifted(
-    units: Units, logits: RunLogits, metrics: Sequence[str], how: Resampling
+    units: Units, logits: RunLogits, metrics: Sequence[Metric], how: Resampling
 ) -> dict[str, dict[str, Any]]:
-    """Score all models on a second set."""
-    quality = Quality(units, logits, how)
+    """Score all models on a second set of rows."""
+    quality = Quality(units, logits, metrics, how)
     return {
         name: {
             "rows": units.num_rows,
-            "metrics": quality.metrics(name, metrics),
-            "retention": None if name == TEACHER else quality.retention(name, metrics[0]),
+            "metrics": quality.estimates(name),
+            "retention": None if name == TEACHER else quality.retention(name, metrics[0].name),
         }
         for name in logits
     }

@@ -1,4 +1,4 @@
-"""The rows to compare models on: texts or token ids, and labels in one order of the classes for all models."""
+"""The rows to compare models on: texts or token ids, with labels in one order of the classes for all models."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase
 
 LABEL_COLUMNS = ("label", "labels")
-_NEEDS_TEXT = "no text to give it. Pass rows of text, and name their columns by `text_columns`."
+_PASS_TEXT = "Pass rows of text, and name their columns in `text_columns`."
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Units, and the rows that models read to say something about them.
+    """The units of an evaluation set, and the rows that models read.
 
     Attributes:
-        units: Their labels are in the order of `units.names`.
-        dataset: The rows as they were given.
-        text_columns: One or two of text, or the one of words; none where the rows are token ids.
-        tokenizer: Of the token ids that the rows hold, the same for all models; None for rows of text.
+        units: The units; their labels are ids into `units.names`.
+        dataset: The rows that the user passed.
+        text_columns: One or two text columns, or the column of words; empty if the rows are token ids.
+        tokenizer: The tokenizer that made the token ids, the same for all models; None for rows of text.
     """
 
     units: Units
@@ -40,10 +40,10 @@ class EvaluationSet:
     tokenizer: PreTrainedTokenizerBase | None
 
     def predict(self, predictor: Predicts, batch_size: int) -> np.ndarray:
-        """Return a model's logits, `(num_units, num_labels)`, in the order of the classes that is the set's.
+        """Return a model's logits, `(num_units, num_labels)`, with the classes in the order of `units.names`.
 
         Raises:
-            ValueError: if its classes are others, or the rows are not what it reads.
+            ValueError: if the model has other classes, or cannot read the rows.
         """
         order = align_labels(predictor.id2label, dict(enumerate(self.units.names)))
         logits = self._logits(predictor, batch_size)
@@ -52,12 +52,12 @@ class EvaluationSet:
     def _logits(self, predictor: Predicts, batch_size: int) -> np.ndarray:
         if not isinstance(predictor, TorchPredictor):
             if self.tokenizer is not None:
-                raise ValueError(f"A {type(predictor).__name__} reads texts, and the data set holds {_NEEDS_TEXT}")
+                raise ValueError(f"A {type(predictor).__name__} reads texts, but the rows are token ids. {_PASS_TEXT}")
             if self.units.is_token_level:
                 return _word_logits(predictor, self.units, batch_size)
             return np.asarray(predictor.logits(self.units.texts, batch_size), dtype=np.float32)
         if self.tokenizer is not None and predictor.tokenizer.get_vocab() != self.tokenizer.get_vocab():
-            raise ValueError(f"The models have different tokenizers, and the data set holds {_NEEDS_TEXT}")
+            raise ValueError(f"The models have different tokenizers, but the rows are token ids. {_PASS_TEXT}")
         if not self.units.is_token_level:
             rows = predictor.encode(self.units.texts) if self.tokenizer is None else self.dataset.to_list()
             return np.stack(predictor.logits_of(rows, batch_size))
@@ -67,14 +67,14 @@ class EvaluationSet:
             words = self.dataset.select_columns([column])
             rows = tokenize_words(words, tokenizer, column, max_length=predictor.max_length).to_list()
             _check_all_words(rows, self.units)
-        places = [np.flatnonzero(of_row) for of_row in map(_counted_tokens, rows)]
+        positions = [np.flatnonzero(is_counted) for is_counted in map(_counted_tokens, rows)]
         logits = predictor.logits_of(rows, batch_size)
-        return np.concatenate([of_row[place] for of_row, place in zip(logits, places, strict=True)])
+        return np.concatenate([of_row[of_units] for of_row, of_units in zip(logits, positions, strict=True)])
 
 
 def _word_logits(predictor: Predicts, units: Units, batch_size: int) -> np.ndarray:
     if not isinstance(predictor, TagsWords):
-        raise ValueError(f"A {type(predictor).__name__} has no `word_logits`, and the data set holds words.")
+        raise ValueError(f"A {type(predictor).__name__} has no `word_logits`, which rows of words need.")
     rows = predictor.word_logits(units.texts, batch_size)
     for row, logits in enumerate(rows):
         if (is_unseen := np.isnan(logits).any(axis=1)).any():
@@ -83,7 +83,7 @@ def _word_logits(predictor: Predicts, units: Units, batch_size: int) -> np.ndarr
 
 
 def _counted_tokens(row: Mapping[str, Any]) -> np.ndarray:
-    """Where a label is; in a sentence without any, the first token of each word."""
+    """Return which tokens count: those with a label; in a sentence without labels the first token of each word."""
     has_label = np.array(row.get("labels", [IGNORE_INDEX])) != IGNORE_INDEX
     return has_label if has_label.any() else np.array(row.get(WORD_STARTS, [0])) == 1
 
@@ -96,8 +96,8 @@ def _check_all_words(rows: Sequence[Mapping[str, Any]], units: Units) -> None:
 
 def _not_all_seen(row: int, num_words: int, num_seen: int) -> ValueError:
     return ValueError(
-        f"Row {row} has {num_words} words, of which a model sees {num_seen}: it was cut, or holds a word that the "
-        "tokenizer drops. Raise `max_length`, or leave the row out."
+        f"Row {row} has {num_words} words, but a model sees only {num_seen}: the row was cut, or the tokenizer drops "
+        "a word. Raise `max_length`, or remove the row."
     )
 
 
@@ -109,21 +109,22 @@ def read_evaluation_set(
     label_column: str | None = None,
     label_names: Sequence[str] | None = None,
 ) -> EvaluationSet:
-    """Read the rows of a data set.
+    """Read the rows of a dataset.
 
     Args:
-        dataset: Rows of text, or of token ids if there are `input_ids` and no `text_columns`.
-        problem_type: What the models do.
-        teacher: It says what the classes are that the data set does not name.
-        text_columns: A column of texts or the two of a pair, or of token classification the one with words.
-        label_column: The label's.
-        label_names: The classes in the order that is wanted; ids that the data set does not name are of it.
+        dataset: Rows of text; or of token ids, if there is a column `input_ids` and `text_columns` is None.
+        problem_type: Problem type of the models.
+        teacher: Its classes are used if the dataset does not name any.
+        text_columns: One text column, or the two columns of a pair; for token classification the column of words.
+        label_column: Column of the labels.
+        label_names: The classes in the wanted order. Ids that the dataset does not name refer to this list.
 
     Raises:
-        ValueError: for columns that are not there, or labels that do not fit.
+        ValueError: if a column does not exist, or labels do not fit the classes.
+        TypeError: if `text_columns` is a string.
     """
     if not len(dataset):
-        raise ValueError("The data set to compare on is empty. Pass at least one row.")
+        raise ValueError("The dataset to compare on is empty. Pass at least one row.")
     label_column = _label_column(dataset, label_column)
     names = _class_names(dataset, label_column, label_names, teacher, problem_type)
     if text_columns is None and "input_ids" in dataset.column_names:
@@ -134,11 +135,11 @@ def read_evaluation_set(
     given = _given_labels(dataset, label_column)
     if is_token_level:
         lengths = np.array([len(words) for words in texts])
-        of_rows = [_class_ids(labels or [None] * n, names) for labels, n in zip(given, lengths, strict=True)]
-        if (bad := lengths != [len(of_row) for of_row in of_rows]).any():
-            row = int(bad.argmax())
-            raise ValueError(f"Row {row} has {lengths[row]} words and {len(of_rows[row])} labels.")
-        labels, rows = np.concatenate(of_rows), np.repeat(np.arange(len(texts)), lengths)
+        row_ids = [_class_ids(labels or [None] * n, names) for labels, n in zip(given, lengths, strict=True)]
+        if (differs := lengths != [len(ids) for ids in row_ids]).any():
+            row = int(differs.argmax())
+            raise ValueError(f"Row {row} has {lengths[row]} words but {len(row_ids[row])} labels.")
+        labels, rows = np.concatenate(row_ids), np.repeat(np.arange(len(texts)), lengths)
     else:
         lengths = np.array([len(" ".join([text] if isinstance(text, str) else text).split()) for text in texts])
         labels, rows = _row_labels(given, problem_type, names), np.arange(len(texts))
@@ -150,7 +151,7 @@ def _read_tokens(
     dataset: Dataset, problem_type: str, teacher: Predicts, label_column: str | None, names: list[str]
 ) -> EvaluationSet:
     if not isinstance(teacher, TorchPredictor):
-        raise ValueError(f"The teacher reads texts, and the data set holds {_NEEDS_TEXT}")
+        raise ValueError(f"The teacher reads texts, but the rows are token ids. {_PASS_TEXT}")
     if label_column is not None and label_column != "labels":
         dataset, label_column = dataset.rename_column(label_column, "labels"), "labels"
     texts = [teacher.tokenizer.decode(ids, skip_special_tokens=True) for ids in dataset["input_ids"]]
@@ -170,7 +171,7 @@ def _read_tokens(
 
 def _label_column(dataset: Dataset, chosen: str | None) -> str | None:
     if chosen is not None and chosen not in dataset.column_names:
-        raise ValueError(f"There is no label column {chosen!r}, only {', '.join(dataset.column_names)}.")
+        raise ValueError(f"There is no label column {chosen!r}. The columns are {', '.join(dataset.column_names)}.")
     return chosen or next((name for name in LABEL_COLUMNS if name in dataset.column_names), None)
 
 
@@ -180,27 +181,29 @@ def _text_columns(
     if isinstance(chosen, str):
         raise TypeError(f"`text_columns` must be a list of one or two names, got the string {chosen!r}.")
     kinds = [Value("string"), Value("large_string")]
-    known = [
+    text_like = [
         name
         for name, feature in dataset.features.items()
         if name != label_column and (getattr(feature, "feature", None) if is_token_level else feature) in kinds
     ]
-    columns = known if chosen is None else list(chosen)
+    columns = text_like if chosen is None else list(chosen)
     most = 1 if is_token_level else 2
-    if not 1 <= len(columns) <= most or not set(columns) <= set(known):
+    if not 1 <= len(columns) <= most or not set(columns) <= set(text_like):
         raise ValueError(
-            f"`text_columns` must name {'the column of words' if is_token_level else 'one or two columns of text'}, "
-            f"got {columns}. The data set has {', '.join(dataset.column_names)}, of which {known or 'none'} hold "
-            f"{'words' if is_token_level else 'text'}."
+            f"`text_columns` must be {'the column of words' if is_token_level else 'one or two text columns'}, got "
+            f"{columns}. The columns of the dataset are {', '.join(dataset.column_names)}; those with "
+            f"{'words' if is_token_level else 'text'} are {text_like or 'none'}."
         )
     return columns
 
 
 def _texts(dataset: Dataset, columns: Sequence[str]) -> list[Any]:
     values = [list(dataset[name]) for name in columns]
-    for name, of_column in zip(columns, values, strict=True):
-        if None in of_column:
-            raise ValueError(f"Row {of_column.index(None)} has no text in column {name!r}. Remove it or fill it in.")
+    for name, texts in zip(columns, values, strict=True):
+        if None in texts:
+            raise ValueError(
+                f"Row {texts.index(None)} has no text in column {name!r}. Remove the row or add the text."
+            )
     return values[0] if len(values) == 1 else list(zip(*values, strict=True))
 
 
@@ -211,29 +214,29 @@ def _class_names(
     teacher: Predicts,
     problem_type: str,
 ) -> list[str]:
-    """Classes in the order of the data set, if it has one, and then those that only the teacher knows."""
-    theirs = [teacher.id2label[i] for i in range(len(teacher.id2label))]
+    """Return the classes in the order of the dataset, if it names them, and then the teacher's further classes."""
+    teacher_names = [teacher.id2label[i] for i in range(len(teacher.id2label))]
     feature = dataset.features[label_column] if label_column is not None else None
     while feature is not None and not isinstance(feature, ClassLabel):
         feature = getattr(feature, "feature", None)
     names = list(label_names or (feature.names if feature is not None else ()))
     if problem_type == "regression" or not names:
-        return theirs
-    if are_placeholders(teacher.id2label) and len(names) == len(theirs):
+        return teacher_names
+    if are_placeholders(teacher.id2label) and len(names) == len(teacher_names):
         return names
-    known = match_labels(names, {name: i for i, name in enumerate(theirs)})
-    return names + [name for i, name in enumerate(theirs) if i not in known]
+    matched_ids = match_labels(names, {name: i for i, name in enumerate(teacher_names)})
+    return names + [name for i, name in enumerate(teacher_names) if i not in matched_ids]
 
 
 def _given_labels(dataset: Dataset, column: str | None) -> list[Any]:
-    """Labels as the data give them, those of a `ClassLabel` as names; None where there is none."""
+    """Return the labels of the dataset, with the names of a `ClassLabel`; None for a row without a label."""
     if column is None:
         return [None] * len(dataset)
     feature, values = dataset.features[column], list(dataset[column])
     if isinstance(feature, ClassLabel):
         return [_name_of(feature, i) for i in values]
-    if isinstance(of_list := getattr(feature, "feature", None), ClassLabel):
-        return [None if ids is None else [_name_of(of_list, i) for i in ids] for ids in values]
+    if isinstance(item_feature := getattr(feature, "feature", None), ClassLabel):
+        return [None if ids is None else [_name_of(item_feature, i) for i in ids] for ids in values]
     return values
 
 
@@ -247,26 +250,26 @@ def _row_labels(given: Sequence[Any], problem_type: str, names: list[str]) -> np
     if problem_type == "multi_label_classification":
         return np.array([_hot(value, names) for value in given], dtype=np.float32)
     if any(isinstance(value, str | list) for value in given):
-        raise ValueError(f"The models are regressions, and labels such as {given[0]!r} are no numbers.")
+        raise ValueError(f"The models are for regression, but labels such as {given[0]!r} are not numbers.")
     return np.array([np.nan if value is None else value for value in given], dtype=np.float64)
 
 
 def _class_ids(given: Sequence[Any], names: list[str]) -> np.ndarray:
     if any(isinstance(value, str) for value in given):
         present = sorted({value for value in given if value is not None})
-        known = dict(zip(present, match_labels(present, {name: i for i, name in enumerate(names)}), strict=True))
-        return np.array([IGNORE_INDEX if value is None else known[value] for value in given])
+        ids = dict(zip(present, match_labels(present, {name: i for i, name in enumerate(names)}), strict=True))
+        return np.array([IGNORE_INDEX if value is None else ids[value] for value in given])
     labels = np.array([IGNORE_INDEX if value is None else value for value in given])
     if labels.dtype.kind not in "iu" or (labels >= len(names)).any():
         raise ValueError(
             f"Labels must be names or ids of the classes {dict(enumerate(names))}, got {labels.dtype} up to "
-            f"{labels.max()}. Is it the right column, and are the models classifiers of it?"
+            f"{labels.max()}. Check that this is the label column and that the models have these classes."
         )
     return np.where(labels < 0, IGNORE_INDEX, labels)
 
 
 def _hot(value: Any, names: list[str]) -> list[float]:
-    """0 or 1 for every class, from such numbers for the first classes, or from the names of those that are right."""
+    """Return 0 or 1 for every class, from numbers for the first classes or from the names of the right classes."""
     if value is None:
         return [np.nan] * len(names)
     if value and not isinstance(value[0], str):

@@ -1,29 +1,31 @@
-"""How good each model is, with intervals, and how it stands to the teacher and to the baseline."""
+"""How good each model is, with intervals, and how it compares with the teacher and the baseline."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hf_distill.reporting.comparison.scores import make_scorer
+from hf_distill.data.metrics import Metric
+from hf_distill.reporting.comparison.scores import Answers, make_row_by_row_scorer, make_scorer
 from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.statistics import (
+    Samples,
     bootstrap,
     bootstrap_p_value,
     interval,
     mcnemar,
     mean_of,
-    on_the_sample,
     unseen_share,
 )
 
-Logits = Mapping[str, Sequence[np.ndarray]]  # model -> one `(num_units, num_labels)` a run
-_LOWEST = {"matthews_correlation": -1.0, "pearson": -1.0, "spearmanr": -1.0}
+Logits = Mapping[str, Sequence[np.ndarray]]  # name of a model -> `(num_units, num_labels)` of each run
 BASELINE = "baseline"
 TEACHER = "teacher"
+MOST_ROW_BY_ROW = 200  # resamples of a metric without `from_counts`; each takes as long as an evaluation
 
 
 @dataclass(frozen=True)
@@ -34,57 +36,77 @@ class Resampling:
     level: float = 0.95
     seed: int = 0
 
+    def num_for(self, metric: Metric) -> int:
+        """Return how many resamples are drawn for a metric."""
+        return self.num_resamples if metric.from_counts else min(self.num_resamples, MOST_ROW_BY_ROW)
+
 
 class Quality:
-    """Scores of all models on labelled units, and on resamples of their rows, the same ones for all.
+    """Scores of all models on labelled units and on resamples of their rows. All models see the same resamples.
 
     Args:
         units: All of them labelled.
-        logits: Of each run of each model.
+        logits: Logits of each run of each model.
+        metrics: What to score.
         how: How intervals are made.
     """
 
-    def __init__(self, units: Units, logits: Logits, how: Resampling) -> None:
-        self.units, self.logits, self.level = units, logits, how.level
-        scorers = {name: [make_scorer(units, of_run) for of_run in runs] for name, runs in logits.items()}
-        self.runs = {name: [on_the_sample(s, units.num_rows) for s in of_model] for name, of_model in scorers.items()}
-        means = {name: mean_of(of_model) for name, of_model in scorers.items()}
-        self.samples = bootstrap(means, units.num_rows, how.num_resamples, how.seed)
-        # What the bootstrap cannot see in rows that are all decided alike; outputs that are numbers never are.
+    def __init__(self, units: Units, logits: Logits, metrics: Sequence[Metric], how: Resampling) -> None:
+        self.metrics, self.how = {metric.name: metric for metric in metrics}, how
+        self.answers = {name: [Answers(units, of_run) for of_run in runs] for name, runs in logits.items()}
+        self.runs = {
+            name: [{metric.name: run.score(metric) for metric in metrics} for run in runs]
+            for name, runs in self.answers.items()
+        }
+        self.samples = self._resample(units.num_rows)
+        # The bootstrap cannot see rare errors if all rows are decided alike. Numbers are never all alike.
         self.unseen = 0.0 if units.problem_type == "regression" else unseen_share(units.num_rows, how.level)
 
+    def _resample(self, num_rows: int) -> Samples:
+        samples: Samples = {name: {} for name in self.answers}
+        for make, has_counts in ((make_scorer, True), (make_row_by_row_scorer, False)):
+            metrics = [metric for metric in self.metrics.values() if (metric.from_counts is not None) == has_counts]
+            if metrics:
+                scorers = {name: mean_of([make(run, metrics) for run in runs]) for name, runs in self.answers.items()}
+                num_resamples = self.how.num_for(metrics[0])
+                for name, scores in bootstrap(scorers, num_rows, num_resamples, self.how.seed).items():
+                    samples[name].update(scores)
+        return samples
+
     def value(self, name: str, metric: str) -> float:
-        """The mean of a metric over a model's runs."""
+        """Return a model's score: the mean over its runs."""
         return float(np.mean([scores[metric] for scores in self.runs[name]]))
 
-    def metrics(self, name: str, names: Sequence[str]) -> dict[str, Any]:
-        """Every metric of a model, the mean over its runs."""
-        found = {}
-        for metric in names:
-            runs, lowest = [scores[metric] for scores in self.runs[name]], _LOWEST.get(metric, 0.0)
-            estimate = self._estimate(self.value(name, metric), self.samples[name][metric], self.unseen)
-            estimate.update(low=max(lowest, estimate["low"]), high=min(1.0, estimate["high"]))
-            found[metric] = {**estimate, "runs": runs, "std": float(np.std(runs, ddof=1)) if len(runs) > 1 else None}
-        return found
+    def estimates(self, name: str) -> dict[str, Any]:
+        """Return every score of a model: the mean over its runs with its interval, the runs, and their deviation."""
+        estimates = {}
+        for metric in self.metrics.values():
+            runs = [scores[metric.name] for scores in self.runs[name]]
+            estimate = self._estimate(self.value(name, metric.name), self.samples[name][metric.name], self.unseen)
+            estimate.update(
+                low=max(metric.lowest, estimate["low"]), high=min(metric.highest, estimate["high"]), runs=runs
+            )
+            estimates[metric.name] = {**estimate, "std": float(np.std(runs, ddof=1)) if len(runs) > 1 else None}
+        return estimates
 
-    def _estimate(self, value: float, samples: np.ndarray, unseen: float = 0.0) -> dict[str, float]:
-        low, high = interval(samples, self.level)
+    def _estimate(self, value: float, samples: np.ndarray, unseen: float = 0.0) -> dict[str, Any]:
+        low, high = interval(samples, self.how.level)
         return {"value": value, "low": min(low, value - unseen), "high": max(high, value + unseen)}
 
     def retention(self, name: str, metric: str) -> dict[str, float] | None:
-        """Model / teacher; None where the teacher's score is not clearly above 0."""
+        """Return model / teacher; None if the teacher's score is not clearly above 0, or a score is undefined."""
         teacher, samples = self.value(TEACHER, metric), self.samples[TEACHER][metric]
-        if interval(samples, self.level)[0] <= 0:
+        if not interval(samples, self.how.level)[0] > 0 or math.isnan(self.value(name, metric)):
             return None
         samples = np.divide(self.samples[name][metric], samples, out=np.full(len(samples), np.nan), where=samples > 0)
         return self._estimate(self.value(name, metric) / teacher, samples, self.unseen / teacher)
 
     def gap_closed(self, name: str, metric: str) -> tuple[dict[str, float] | None, str | None]:
-        """(model - baseline) / (teacher - baseline), or why there is none."""
+        """Return (model - baseline) / (teacher - baseline), or why there is no such number."""
         if BASELINE not in self.runs:
-            return None, "there is no baseline: the same student trained without the teacher"
+            return None, "there is no baseline, the same student trained without the teacher"
         gap = self.versus(TEACHER, BASELINE, metric)
-        if gap["low"] <= 0:
+        if gap is None or gap["low"] <= 0:
             return None, "the teacher is not clearly above the baseline"
         samples = self.samples[TEACHER][metric] - self.samples[BASELINE][metric]
         closed = self.samples[name][metric] - self.samples[BASELINE][metric]
@@ -92,12 +114,15 @@ class Quality:
         value = (self.value(name, metric) - self.value(BASELINE, metric)) / gap["difference"]
         return self._estimate(value, shares), None
 
-    def versus(self, name: str, other: str, metric: str) -> dict[str, Any]:
-        """Score of a model less that of another, on the same rows."""
+    def versus(self, name: str, other: str, metric: str) -> dict[str, Any] | None:
+        """Return the score of a model minus that of another, with an interval and a test; None if one is undefined."""
         samples = self.samples[name][metric] - self.samples[other][metric]
         difference = self.value(name, metric) - self.value(other, metric)
+        if math.isnan(difference):
+            return None
         estimate = self._estimate(difference, samples, self.unseen)
-        is_exact = metric == "accuracy" and len(self.logits[name]) == len(self.logits[other]) == 1
+        is_single_run = len(self.answers[name]) == len(self.answers[other]) == 1
+        is_exact = self.metrics[metric].is_row_accuracy and is_single_run
         return {
             "difference": estimate.pop("value"),
             **estimate,
@@ -106,20 +131,22 @@ class Quality:
         }
 
     def _mcnemar(self, name: str, other: str) -> float:
-        first, second = (self.logits[model][0].argmax(axis=1) == self.units.labels for model in (name, other))
+        first, second = self.answers[name][0].are_right, self.answers[other][0].are_right
         return mcnemar(int((first & ~second).sum()), int((second & ~first).sum()))
 
 
 def describe_quality(quality: Quality, name: str, metric: str, margin: float) -> dict[str, Any]:
-    """Return what the report says of a model beside its metrics; None for what it cannot be compared with."""
+    """Return how a model compares with teacher and baseline; None where there is nothing to compare it with."""
     is_teacher, is_baseline = name == TEACHER, name == BASELINE
     gap, note = (None, None) if is_teacher or is_baseline else quality.gap_closed(name, metric)
-    teacher = None if is_teacher else quality.versus(name, TEACHER, metric)
+    versus_teacher = None if is_teacher else quality.versus(name, TEACHER, metric)
     has_baseline = not (is_teacher or is_baseline) and BASELINE in quality.runs
+    if versus_teacher is not None:
+        versus_teacher |= {"margin": margin, "non_inferior": versus_teacher["low"] > -margin}
     return {
         "retention": None if is_teacher else quality.retention(name, metric),
         "gap_closed": gap,
         "gap_closed_note": note,
-        "versus_teacher": teacher and {**teacher, "margin": margin, "non_inferior": teacher["low"] > -margin},
+        "versus_teacher": versus_teacher,
         "versus_baseline": quality.versus(name, BASELINE, metric) if has_baseline else None,
     }

@@ -1,4 +1,4 @@
-"""Whether a model is as often right as it is sure, before and after temperature scaling."""
+"""Whether a model's confidence matches its accuracy, before and after temperature scaling."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hf_distill.teachers.calibration import calibrate_temperature, negative_log_
 
 NUM_BINS = 10
 NOTE = (
-    "The temperature is that of all rows. The scaled figures are cross-fitted: each half of the rows is scaled by the "
-    "temperature of the other half, so that none is judged by what was fitted to it."
+    "The temperature is fitted on all rows. The scaled numbers are cross-fitted: each half of the rows is scaled by "
+    "the temperature of the other half, so no row is scaled by a temperature that was fitted to it."
 )
 
 
@@ -21,31 +21,30 @@ def describe_calibration(units: Units, logits: np.ndarray, seed: int = 0) -> dic
     """Describe the calibration of logits on labelled units.
 
     Returns:
-        Expected calibration error, Brier score and negative log-likelihood, before and after scaling, the temperature,
-        and the bins of both reliability diagrams. None for regression, and where there is only one row.
+        Expected calibration error, Brier score and negative log-likelihood before and after scaling, the temperature,
+        and the bins of both reliability diagrams. None for regression, and if there is only one row.
     """
     if units.problem_type == "regression" or units.num_rows < 2:
         return None
     labels = torch.from_numpy(units.labels)
     temperatures = _cross_fitted(units, logits, labels, seed)
-    before, after = (_figures(units, logits / t) for t in (np.ones_like(temperatures), temperatures))
+    before, after = (_describe(units, logits / t) for t in (np.ones_like(temperatures), temperatures))
     scaled = {f"{name}_scaled": value for name, value in after.items()}
     temperature = calibrate_temperature(torch.from_numpy(logits), labels)
     return {**before, "temperature": temperature, **scaled, "note": NOTE}
 
 
 def _cross_fitted(units: Units, logits: np.ndarray, labels: torch.Tensor, seed: int) -> np.ndarray:
-    """Return for each unit the temperature of the half of the rows that it is not in, `(num_units, 1)`."""
-    half = np.random.default_rng(seed).permutation(units.num_rows) % 2
-    of_units = half[units.rows]
-    fitted = [
-        calibrate_temperature(torch.from_numpy(logits[of_units == other]), labels[of_units == other])
-        for other in (1, 0)
+    """Return for each unit the temperature fitted to the half of the rows that it is not in, `(num_units, 1)`."""
+    half_of_row = np.random.default_rng(seed).permutation(units.num_rows) % 2
+    half = half_of_row[units.rows]
+    temperatures = [
+        calibrate_temperature(torch.from_numpy(logits[half == other]), labels[half == other]) for other in (1, 0)
     ]
-    return np.array(fitted)[of_units, None]
+    return np.array(temperatures)[half, None]
 
 
-def _figures(units: Units, logits: np.ndarray) -> dict[str, Any]:
+def _describe(units: Units, logits: np.ndarray) -> dict[str, Any]:
     values, labels = torch.from_numpy(logits).double(), torch.from_numpy(units.labels)
     if units.problem_type == "multi_label_classification":
         probabilities = values.sigmoid().numpy()
@@ -64,10 +63,10 @@ def _figures(units: Units, logits: np.ndarray) -> dict[str, Any]:
 
 
 def brier_scores(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    r"""Brier score of each unit, $\sum_c (p_c - [y = c])^2$, from 0 to 2.
+    r"""Return the Brier score of each unit, $\sum_c (p_c - [y = c])^2$, from 0 to 2.
 
-    In Brier's own form, over all classes: Brier (1950), Verification of forecasts expressed in terms of probability.
-    With two classes it is twice the square of one of them.
+    This is the original definition, a sum over all classes: Brier (1950), Verification of forecasts expressed in terms
+    of probability. With two classes it is twice the square for one class.
 
     Args:
         probabilities: `(num_units, num_labels)`.
@@ -78,21 +77,24 @@ def brier_scores(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def reliability_bins(confidence: np.ndarray, is_right: np.ndarray) -> list[dict[str, Any]]:
-    """Group predictions by confidence into ten equally wide bins, the lower end included, 1 in the last.
+    """Group predictions by confidence into ten bins of equal width.
+
+    A bin includes its lower end; the last bin also includes 1.
 
     Args:
         confidence: `(num_predictions,)`, from 0 to 1.
         is_right: `(num_predictions,)`, 0 or 1.
     """
-    place = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
-    rows, sure, right = (np.bincount(place, of, NUM_BINS) for of in (None, confidence, is_right.astype(np.float64)))
+    bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
+    values = (None, confidence, is_right.astype(np.float64))
+    rows, confidence_sums, num_right = (np.bincount(bins, weights, NUM_BINS) for weights in values)
     return [
         {
             "low": i / NUM_BINS,
             "high": (i + 1) / NUM_BINS,
             "rows": int(rows[i]),
-            "confidence": float(sure[i] / rows[i]) if rows[i] else None,
-            "accuracy": float(right[i] / rows[i]) if rows[i] else None,
+            "confidence": float(confidence_sums[i] / rows[i]) if rows[i] else None,
+            "accuracy": float(num_right[i] / rows[i]) if rows[i] else None,
         }
         for i in range(NUM_BINS)
     ]
@@ -103,5 +105,5 @@ def expected_calibration_error(bins: list[dict[str, Any]]) -> float:
 
     Naeini et al. (2015), as in Guo et al. (2017), section 2, https://huggingface.co/papers/1706.04599.
     """
-    gaps = [of["rows"] * abs(of["accuracy"] - of["confidence"]) for of in bins if of["rows"]]
-    return sum(gaps) / sum(of["rows"] for of in bins)
+    gaps = [b["rows"] * abs(b["accuracy"] - b["confidence"]) for b in bins if b["rows"]]
+    return sum(gaps) / sum(b["rows"] for b in bins)

@@ -1,156 +1,211 @@
-"""Metrics as functions of how often each row counts, so that thousands of resamples are scored at once.
-
-Their values on the sample itself are those of `hf_distill.data.metrics`.
-"""
+"""Scores of a run's answers: on the rows as they are, and on thousands of resamples of the rows at once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
-from hf_distill.data.metrics import entities
+from hf_distill.data.metrics import Counts, Metric, Moments, RegressionMoments, entities
 from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.statistics import Scorer
 
 
-def make_scorer(units: Units, logits: np.ndarray) -> Scorer:
-    """Return the scorer of a model's logits on labelled units.
+class Answers:
+    """What one run of a model answers on labelled units, in the form that metrics take.
 
     Args:
         units: All of them labelled.
         logits: `(num_units, num_labels)`.
+
+    Attributes:
+        predictions: One entry for each row, see [`Metric`]; for token classification a list of tags.
+        references: The labels in the same form.
+        num_labels: Number of classes.
     """
-    if units.problem_type == "regression":
-        return _regression(logits[:, 0].astype(np.float64), units.labels.astype(np.float64))
+
+    def __init__(self, units: Units, logits: np.ndarray) -> None:
+        self.units, self.num_labels = units, len(units.names)
+        self.predictions: Any
+        self.references: Any
+        if units.problem_type == "regression":
+            self.predictions, self.references = logits[:, 0].astype(np.float64), units.labels.astype(np.float64)
+        elif units.problem_type == "multi_label_classification":
+            self.predictions, self.references = (
+                values.astype(np.int64) for values in (logits > 0, units.labels > 0.5)
+            )
+        elif units.problem_type == "token_classification":
+            self.predictions, self.references = _tags(units, logits.argmax(axis=1)), _tags(units, units.labels)
+        else:
+            self.predictions, self.references = logits.argmax(axis=1), units.labels
+
+    @property
+    def are_right(self) -> np.ndarray:
+        """Which rows of a classification are right in every label, `(num_rows,)` bool."""
+        return (self.predictions == self.references).reshape(len(self.references), -1).all(axis=1)
+
+    def score(self, metric: Metric) -> float:
+        """Return the score on the rows as they are."""
+        return float(metric.score(self.predictions, self.references, self.num_labels))
+
+    def score_rows(self, metric: Metric, rows: np.ndarray) -> float:
+        """Return the score of some rows, of which each may occur several times."""
+        if self.units.is_token_level:
+            chosen: tuple[Any, Any] = ([self.predictions[row] for row in rows], [self.references[row] for row in rows])
+        else:
+            chosen = (self.predictions[rows], self.references[rows])
+        return float(metric.score(*chosen, self.num_labels))
+
+
+def _tags(units: Units, ids: np.ndarray) -> list[list[str]]:
+    sentences = np.split(ids, np.searchsorted(units.rows, np.arange(1, units.num_rows)))
+    return [[units.names[i] for i in sentence] for sentence in sentences]
+
+
+def make_scorer(answers: Answers, metrics: Sequence[Metric]) -> Scorer:
+    """Return the scorer of resamples for metrics that have `from_counts`."""
+    count = _COUNTERS[answers.units.problem_type](answers)
+
+    def score(draws: np.ndarray) -> dict[str, np.ndarray]:
+        counts = count(draws)
+        return {metric.name: metric.from_counts(counts) for metric in metrics if metric.from_counts is not None}
+
+    return score
+
+
+def make_row_by_row_scorer(answers: Answers, metrics: Sequence[Metric]) -> Scorer:
+    """Return the scorer of resamples for any metric; it writes the rows of each resample out."""
+    all_rows = np.arange(answers.units.num_rows)
+
+    def score(draws: np.ndarray) -> dict[str, np.ndarray]:
+        resamples = [np.repeat(all_rows, times) for times in draws.astype(np.int64)]
+        return {metric.name: np.array([answers.score_rows(metric, rows) for rows in resamples]) for metric in metrics}
+
+    return score
+
+
+def check_metrics(metrics: Sequence[Metric], units: Units) -> None:
+    """Score the labels against themselves, so that a metric that cannot be computed is an error before models run.
+
+    Raises:
+        ValueError: if a score is not a finite number.
+    """
+    labelled = units.at(units.is_labelled)
+    if not len(labelled):
+        return
     if units.problem_type == "multi_label_classification":
-        return _multi_label(logits > 0, units.labels > 0.5)
-    if units.problem_type == "token_classification":
-        return _tokens(units, logits.argmax(axis=1))
-    return class_scorer(logits.argmax(axis=1), units.labels, len(units.names))
+        logits = 2 * labelled.labels - 1
+    else:
+        is_regression = units.problem_type == "regression"
+        logits = labelled.labels[:, None] if is_regression else np.eye(len(units.names))[labelled.labels]
+    answers = Answers(labelled, logits)
+    for metric in metrics:
+        if not np.isfinite(value := answers.score(metric)):
+            raise ValueError(
+                f"The metric {metric.name!r} gives {value} for predictions that equal the labels. Its `score` must "
+                "return a finite number for them."
+            )
 
 
 def class_counts(units: Units, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return how many units are of each class, predicted as it, and both: three times `(num_labels,)`."""
+    """Return how many units have each class, are predicted as it, and both: three arrays `(num_labels,)`."""
     if units.problem_type == "multi_label_classification":
-        wanted, found = units.labels > 0.5, logits > 0
+        has_class, is_predicted = units.labels > 0.5, logits > 0
     else:
         classes = np.arange(len(units.names))
-        wanted, found = units.labels[:, None] == classes, logits.argmax(axis=1)[:, None] == classes
-    return wanted.sum(axis=0), found.sum(axis=0), (wanted & found).sum(axis=0)
+        has_class, is_predicted = units.labels[:, None] == classes, logits.argmax(axis=1)[:, None] == classes
+    return has_class.sum(axis=0), is_predicted.sum(axis=0), (has_class & is_predicted).sum(axis=0)
 
 
-def ratio(numerator: np.ndarray, denominator: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
-    """Return the quotients, and `otherwise` where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.full(np.shape(denominator), otherwise), where=denominator != 0)
+def _single_label_counter(answers: Answers) -> Callable[[np.ndarray], Counts]:
+    predictions, references, num_labels = answers.predictions, answers.references, answers.num_labels
+    rows, is_right = np.arange(len(references)), predictions == references
+    columns = np.concatenate([references, num_labels + predictions, 2 * num_labels + references[is_right]])
+    by_class = _Sums(np.concatenate([rows, rows, rows[is_right]]), columns, (len(rows), 3 * num_labels))
+
+    def count(draws: np.ndarray) -> Counts:
+        in_references, in_predictions, in_both = by_class(draws)
+        return Counts(draws.sum(axis=1), in_both.sum(axis=1), in_references, in_predictions, in_both)
+
+    return count
 
 
-def class_scorer(predicted: np.ndarray, labels: np.ndarray, num_labels: int) -> Scorer:
-    """Return the scorer of predicted classes, `(num_rows,)`, where each row has one."""
-    rows, is_right = np.arange(len(labels)), predicted == labels
-    found = np.concatenate([labels, num_labels + predicted, 2 * num_labels + labels[is_right]])
-    counts = _Counts(np.concatenate([rows, rows, rows[is_right]]), found, (len(labels), 3 * num_labels))
+def _multi_label_counter(answers: Answers) -> Callable[[np.ndarray], Counts]:
+    predictions, references = answers.predictions, answers.references
+    rows, columns = np.nonzero(np.concatenate([references, predictions, references * predictions], axis=1))
+    by_class = _Sums(rows, columns, (len(references), 3 * answers.num_labels))
+    are_right = answers.are_right.astype(np.float64)
 
-    def score(weights: np.ndarray) -> dict[str, np.ndarray]:
-        wanted, found, both = counts(weights)
-        rows, correct = weights.sum(axis=1), both.sum(axis=1)
-        f1 = ratio(
-            2 * both, wanted + found, np.nan
-        )  # a class that is in neither is not in the mean, as scikit-learn's
-        spread = (rows**2 - (found**2).sum(axis=1)) * (rows**2 - (wanted**2).sum(axis=1))
-        return {
-            "accuracy": correct / rows,
-            "f1": np.nan_to_num(f1[:, 1]) if num_labels == 2 else np.nanmean(f1, axis=1),
-            "matthews_correlation": ratio(correct * rows - (wanted * found).sum(axis=1), np.sqrt(spread)),
-        }
+    def count(draws: np.ndarray) -> Counts:
+        return Counts(draws.sum(axis=1), draws @ are_right, *by_class(draws))
 
-    return score
+    return count
 
 
-def _multi_label(found: np.ndarray, wanted: np.ndarray) -> Scorer:
-    rows, columns = np.nonzero(np.concatenate([wanted, found, wanted & found], axis=1))
-    counts = _Counts(rows, columns, (len(found), 3 * found.shape[1]))
-    is_equal = (found == wanted).all(axis=1).astype(np.float64)
+def _token_counter(answers: Answers) -> Callable[[np.ndarray], Counts]:
+    """Resamples draw whole sentences, because the words of a sentence are not independent."""
+    by_sentence = np.zeros((answers.units.num_rows, 5))
+    for row, (predicted, expected) in enumerate(zip(answers.predictions, answers.references, strict=True)):
+        spans = entities(predicted), entities(expected)
+        num_right = sum(tag == other for tag, other in zip(predicted, expected, strict=True))
+        by_sentence[row] = len(expected), num_right, len(spans[1]), len(spans[0]), len(spans[0] & spans[1])
 
-    def score(weights: np.ndarray) -> dict[str, np.ndarray]:
-        wanted, found, both = counts(weights)
-        return {
-            "f1_micro": ratio(2 * both.sum(axis=1), (wanted + found).sum(axis=1)),
-            "f1_macro": ratio(2 * both, wanted + found).mean(axis=1),
-            "subset_accuracy": weights @ is_equal / weights.sum(axis=1),
-        }
+    def count(draws: np.ndarray) -> Counts:
+        words, right, *entity_counts = (draws @ by_sentence).T
+        return Counts(words, right, *(numbers[:, None] for numbers in entity_counts))
 
-    return score
+    return count
 
 
-class _Counts:
-    """From weights of rows to weights of each class: wanted, found, both, `(num_resamples, num_labels)` each."""
+class _Sums:
+    """Sums over the rows of each resample of a table that is mostly 0, in three blocks of columns of equal width."""
 
     def __init__(self, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> None:
-        from scipy.sparse import csr_matrix  # most of it is 0: the work does not grow with the number of classes
+        from scipy.sparse import csr_matrix  # sparse, so that the time does not grow with the number of classes
 
-        self._rows = csr_matrix((np.ones(len(rows)), (rows, columns)), shape)
+        self._table = csr_matrix((np.ones(len(rows)), (rows, columns)), shape)
 
-    def __call__(self, weights: np.ndarray) -> list[np.ndarray]:
-        return np.split(weights @ self._rows, 3, axis=1)
-
-
-def _tokens(units: Units, predicted: np.ndarray) -> Scorer:
-    """Sentences are drawn, whole: the tokens of one are not independent."""
-    ends = np.searchsorted(units.rows, np.arange(1, units.num_rows))
-    counts = np.zeros((units.num_rows, 5))
-    for row, of_row in enumerate(np.split(np.arange(len(units)), ends)):
-        wanted, found = units.labels[of_row], predicted[of_row]
-        spans = [entities([units.names[i] for i in ids]) for ids in (wanted, found)]
-        counts[row] = (len(spans[0]), len(spans[1]), len(spans[0] & spans[1]), len(of_row), (wanted == found).sum())
-
-    def score(weights: np.ndarray) -> dict[str, np.ndarray]:
-        wanted, found, both, num_tokens, correct = (weights @ counts).T
-        return {"entity_f1": ratio(2 * both, wanted + found), "token_accuracy": ratio(correct, num_tokens)}
-
-    return score
+    def __call__(self, draws: np.ndarray) -> list[np.ndarray]:
+        return np.split(draws @ self._table, 3, axis=1)
 
 
-def _regression(predicted: np.ndarray, labels: np.ndarray) -> Scorer:
-    ranks, of_labels = _Ranks(predicted), _Ranks(labels)
-    first, second = _standardised(predicted), _standardised(labels)
-    moments = np.stack([first, second, first**2, second**2, first * second], axis=1)
+def _regression_counter(answers: Answers) -> Callable[[np.ndarray], RegressionMoments]:
+    prediction_ranks, reference_ranks = _Ranks(answers.predictions), _Ranks(answers.references)
+    x, y = _standardize(answers.predictions), _standardize(answers.references)
+    powers = np.stack([x, y, x**2, y**2, x * y], axis=1)
 
-    def score(weights: np.ndarray) -> dict[str, np.ndarray]:
-        total = weights.sum(axis=1)
-        # The mean of the ranks is known; without it they are of one size, so that nothing is lost to rounding.
-        first, second = (found(weights) / total[:, None] - 0.5 for found in (ranks, of_labels))
-        pairs = [(first, None), (second, None), (first, first), (second, second), (first, second)]
-        of_ranks = [
-            np.einsum("rn,rn->r", weights, a) if b is None else np.einsum("rn,rn,rn->r", weights, a, b)
-            for a, b in pairs
-        ]
-        return {
-            "pearson": _correlation((weights @ moments).T / total),
-            "spearmanr": _correlation(np.stack(of_ranks) / total),
-        }
+    def count(draws: np.ndarray) -> RegressionMoments:
+        total = draws.sum(axis=1)
+        # The mean rank is known. Without it, ranks are of the order of 1 and their squares lose no precision.
+        x, y = (ranks(draws) / total[:, None] - 0.5 for ranks in (prediction_ranks, reference_ranks))
+        sums = [np.einsum("rn,rn->r", draws, ranks) for ranks in (x, y)]
+        sums += [np.einsum("rn,rn,rn->r", draws, *pair) for pair in ((x, x), (y, y), (x, y))]
+        return RegressionMoments(Moments(*(draws @ powers).T / total), Moments(*np.stack(sums) / total))
 
-    return score
+    return count
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
+def _standardize(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / (values.std() if np.ptp(values) else 1.0)
 
 
-def _correlation(moments: np.ndarray) -> np.ndarray:
-    """Pearson's coefficient from the means of x, y, x², y² and xy; 0 where one is constant, which knows nothing."""
-    x, y, xx, yy, xy = moments
-    spread = np.stack([xx - x * x, yy - y * y])
-    is_known = (spread > 1e-9).all(axis=0)  # of values of about the size 1
-    return ratio((xy - x * y) * is_known, np.sqrt(np.where(is_known, spread, 1.0).prod(axis=0)))
-
-
 class _Ranks:
-    """Mean ranks of rows that count several times each, `(num_resamples, num_rows)`."""
+    """Mean ranks of rows that were drawn several times each, `(num_resamples, num_rows)`."""
 
     def __init__(self, values: np.ndarray) -> None:
         _, self._group = np.unique(values, return_inverse=True)
         self._order = np.argsort(self._group, kind="stable")
         self._starts = np.searchsorted(self._group[self._order], np.arange(self._group.max() + 1))
 
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        sizes = np.add.reduceat(weights[:, self._order], self._starts, axis=1)
+    def __call__(self, draws: np.ndarray) -> np.ndarray:
+        sizes = np.add.reduceat(draws[:, self._order], self._starts, axis=1)
         return (np.cumsum(sizes, axis=1) - (sizes - 1) / 2)[:, self._group]
+
+
+_COUNTERS: dict[str, Callable[[Answers], Callable[[np.ndarray], Any]]] = {
+    "single_label_classification": _single_label_counter,
+    "multi_label_classification": _multi_label_counter,
+    "token_classification": _token_counter,
+    "regression": _regression_counter,
+}

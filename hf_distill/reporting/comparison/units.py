@@ -1,4 +1,4 @@
-"""What models are judged on: units, each with its label, and the row that it is of."""
+"""The units that models are scored on: rows, or the words of rows, with their labels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Units:
     """Rows, or the words or tokens of rows.
 
     Attributes:
-        problem_type: Its name.
-        names: Of the classes, by id.
-        labels: `(num_units,)`, -100 or NaN where there is none; multi-label `(num_units, num_labels)`.
-        rows: `(num_units,)`, the row that each is of, ascending.
-        texts: Of the rows: a text, a pair, or words.
-        lengths: Of the rows, `(num_rows,)`.
+        problem_type: Name of the problem type.
+        names: Names of the classes by id.
+        labels: `(num_units,)`, -100 or NaN for a unit without a label; multi-label `(num_units, num_labels)`.
+        rows: `(num_units,)`, the row that each unit belongs to, ascending.
+        texts: For each row a text, a pair or a list of words.
+        lengths: `(num_rows,)`, the lengths of the rows.
         length_unit: "words" or "tokens".
     """
 
@@ -36,12 +36,12 @@ class Units:
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are; those without a unit count too."""
+        """Number of rows, including rows without a unit."""
         return len(self.lengths)
 
     @property
     def is_token_level(self) -> bool:
-        """Whether several units are of one row."""
+        """Whether a row can have several units."""
         return self.problem_type == "token_classification"
 
     @property
@@ -52,12 +52,12 @@ class Units:
         return self.labels >= 0
 
     def at(self, is_chosen: np.ndarray) -> Units:
-        """Return some of the units, `(num_units,)` bool, and only the rows that these are of, counted anew."""
-        kept, rows = np.unique(self.rows[is_chosen], return_inverse=True)
+        """Return the chosen units, `(num_units,)` bool, and only their rows, which are numbered from 0 again."""
+        kept_rows, rows = np.unique(self.rows[is_chosen], return_inverse=True)
         return replace(
             self,
             labels=self.labels[is_chosen],
             rows=rows,
-            texts=[self.texts[row] for row in kept],
-            lengths=self.lengths[kept],
+            texts=[self.texts[row] for row in kept_rows],
+            lengths=self.lengths[kept_rows],
         )

@@ -1,22 +1,27 @@
-"""One sentence that decides, and the notes that keep a reader honest."""
+"""The verdict, and the notes that a reader needs to judge it."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from hf_distill.reporting.comparison.quality import BASELINE, TEACHER
-from hf_distill.reporting.wording import points, score, share, with_unit
+from hf_distill.reporting.text import PLAIN, non_inferiority
 
 Models = Mapping[str, Mapping[str, Any]]
 
 _NOT_APPLICABLE = {
-    "multi_label_classification": "Deferral does not apply to multi-label problems, which have no single confidence.",
-    "regression": "Agreement, calibration, classes and deferral do not apply to regression, which decides nothing.",
-    "token_classification": "Deferral and lists of disagreements do not apply to words: a sentence goes up whole.",
+    "multi_label_classification": "Deferral does not apply to multi-label classification, because a prediction has no "
+    "single confidence.",
+    "regression": "Agreement, calibration, classes and deferral do not apply to regression, because its predictions "
+    "are numbers and not classes.",
+    "token_classification": "Deferral and the list of disagreements do not apply to token classification, because it "
+    "predicts words and not whole texts.",
 }
+_REPLACE = {"yes": True, "no": False, "undecided": None}
 
 
 def subject_of(models: Models) -> str:
-    """Return the model that the verdict is about: the first student, else the first export, else what there is."""
+    """Return the model that the verdict is about: the first student, else the first export, else the first other."""
     names = [name for name in models if name != TEACHER]
     for role in ("student", "export"):
         for name in names:
@@ -26,106 +31,137 @@ def subject_of(models: Models) -> str:
 
 
 def make_verdict(models: Models, task: Mapping[str, Any], is_busy: bool) -> dict[str, Any]:
-    """Say whether the student may replace the teacher: yes, no, or that the rows do not show it (None).
+    """Return whether the student can replace the teacher: yes (True), no (False) or undecided (None).
 
-    Yes: the interval of the difference lies above -margin, "non-inferior". No: it lies below. A claim at a level of
-    95 % is then wrong in at most 2.5 % of samples.
+    Yes: the interval of the difference lies above -margin, "non-inferior". No: it lies below -margin. At a level of
+    95 % such a claim is wrong in at most 2.5 % of samples.
+
+    Args:
+        models: The models of the report.
+        task: The task of the report.
+        is_busy: Whether the machine was too busy to measure times.
     """
     name = subject_of(models)
     versus, metric = models[name]["versus_teacher"], task["metric_name"]
     if versus is None:
-        return {"sentence": _without_labels(name, models[name]), "replace": None, "model": name}
-    own, theirs = (score(models[model]["metrics"][metric]["value"], metric) for model in (name, TEACHER))
-    scores = f"{metric} {own} against {theirs} on {task['rows']:,} rows"
-    margin, level = with_unit(versus["margin"], metric), share(task["confidence_level"]).replace(".0", "")
-    if versus["non_inferior"]:
-        replace: bool | None = True
+        sentence = _undefined(name, metric) if models[name]["metrics"] else _without_labels(name, models[name])
+        return {"sentence": sentence, "replace": None, "model": name}
+    scores = (PLAIN.score(models[model]["metrics"][metric]["value"], metric) for model in (name, TEACHER))
+    comparison = "on {:,} rows its {} is {}, and the teacher's is {}".format(task["rows"], metric, *scores)
+    margin = PLAIN.margin(versus["margin"], metric)
+    level = f"With {100 * task['confidence_level']:g} % confidence"
+    answer = non_inferiority(versus)
+    if answer == "yes":
         sentence = (
-            f"Yes, the {name} may replace the teacher: {scores}; with {level} confidence it is less than {margin} "
-            f"worse{_gain(models, name, is_busy)}."
+            f"Yes, the {name} can replace the teacher: {comparison}. {level} it is less than {margin} worse."
+            f"{_gain(models, name, is_busy)}"
         )
-    elif versus["high"] < -versus["margin"]:
-        replace = False
+    elif answer == "no":
         sentence = (
-            f"No, the {name} should not replace the teacher: {scores}; with {level} confidence it is more than "
-            f"{margin} worse."
+            f"No, the {name} should not replace the teacher: {comparison}. {level} it is more than {margin} worse."
         )
     else:
-        replace = None
-        ends = " and ".join(points(versus[end], metric, "+") for end in ("low", "high"))
-        unit = "" if with_unit(1, metric) == points(1, metric) else " points"
+        low, high = (PLAIN.difference(versus[end], metric) for end in ("low", "high"))
+        low = low.removesuffix(" points")
         sentence = (
-            f"Not shown that the {name} may replace the teacher: {scores}, and these rows leave open whether it is "
-            f"more than {margin} worse (the difference lies between {ends}{unit} with {level} confidence)."
+            f"It is undecided whether the {name} can replace the teacher: {comparison}. {level} the difference is "
+            f"between {low} and {high}, so the {name} could be more than {margin} worse."
         )
-    return {"sentence": sentence, "replace": replace, "model": name}
+    return {"sentence": sentence, "replace": _REPLACE[answer], "model": name}
 
 
 def _gain(models: Models, name: str, is_busy: bool) -> str:
-    """What the replacement buys, where it was measured on a machine that had time for it."""
+    """Return a sentence on speed and size; speed only if the machine was not busy."""
     cost, teacher = models[name]["cost"], models[TEACHER]["cost"]
-    gains = [f"answers {cost['speedup']:.1f} times as fast"] if cost["speedup"] and not is_busy else []
+    gains = [f"is {cost['speedup']:.1f} times as fast"] if cost["speedup"] and not is_busy else []
     if cost["bytes_on_disk"] and teacher["bytes_on_disk"]:
-        gains.append(f"has {100 * cost['bytes_on_disk'] / teacher['bytes_on_disk']:.0f} % of the size")
-    return f"; it {' and '.join(gains)}" if gains else ""
+        gains.append(f"takes {100 * cost['bytes_on_disk'] / teacher['bytes_on_disk']:.0f} % of the space on disk")
+    return f" It {' and '.join(gains)}." if gains else ""
+
+
+def _undefined(name: str, metric: str) -> str:
+    return (
+        f"It is unknown whether the {name} can replace the teacher: {metric} is undefined for one of the two models."
+    )
 
 
 def _without_labels(name: str, model: Mapping[str, Any]) -> str:
     agreement = model["fidelity"]["agreement"]
-    said = (
-        f"it decides as the teacher does on {share(agreement['value'])} of the rows"
-        if agreement is not None
-        else f"its outputs are {model['fidelity']['rmse']:.3f} (root mean square) away from the teacher's"
-    )
-    return f"Without labels nobody knows whether the {name} may replace the teacher; {said}."
+    if agreement is not None:
+        fidelity = f"It gives the teacher's answer on {PLAIN.share(agreement['value'])} of the rows."
+    else:
+        fidelity = f"Its outputs differ from the teacher's by {model['fidelity']['rmse']:.3f} (root mean square)."
+    return f"It is unknown whether the {name} can replace the teacher, because no row has a label. {fidelity}"
 
 
 def make_notes(models: Models, task: Mapping[str, Any], is_busy: bool, num_unlabelled: int) -> list[str]:
-    """List what a reader might otherwise not see."""
+    """Return what a reader could otherwise overlook."""
     name = subject_of(models)
-    notes = [_about_rows(models, task, num_unlabelled), _about_baseline(models, name, task["metric_name"])]
-    if models[name]["num_runs"] == 1:
-        notes.append(f"The {name} was trained once here: how much its score varies with the seed is not known.")
-    else:
-        notes.append(
-            f"Scores of the {name} are means over {models[name]['num_runs']} runs. Intervals are of the rows alone; "
-            "the spread over runs (std) is beside them."
-        )
+    notes = [
+        *_about_rows(models[name], task, num_unlabelled),
+        _about_baseline(models, name, task),
+        _about_runs(name, models[name]["num_runs"]),
+        _about_resamples(task),
+        _NOT_APPLICABLE.get(task["problem_type"]),
+    ]
     if is_busy and models[name]["cost"]["latency"]:
         notes.append(
-            "The machine was busy with other work: do not trust the times, and measure them again when it rests."
+            "The machine was busy with other work, so the times are unreliable. Measure them again on an idle machine."
         )
-    return [note for note in (*notes, _NOT_APPLICABLE.get(task["problem_type"])) if note]
+    return [note for note in notes if note]
 
 
-def _about_rows(models: Models, task: Mapping[str, Any], num_unlabelled: int) -> str | None:
-    versus = models[subject_of(models)]["versus_teacher"]
-    if versus is None:
-        return "No row has a label: there are no scores, only what is said of the teacher and the student together."
+def _about_runs(name: str, num_runs: int) -> str:
+    if num_runs == 1:
+        return f"The {name} was trained once, so it is unknown how much its score varies with the seed."
+    return (
+        f"The scores of the {name} are means over {num_runs} runs. The intervals account for the choice of rows, not "
+        "for the seed; the standard deviation over the runs (std) is given separately."
+    )
+
+
+def _about_resamples(task: Mapping[str, Any]) -> str | None:
+    """Name the metrics whose intervals come from fewer resamples than asked for."""
+    fewer = {name: num for name, num in task["num_resamples_by_metric"].items() if num < task["num_resamples"]}
+    if not fewer:
+        return None
+    return (
+        f"The intervals of {', '.join(fewer)} come from {min(fewer.values()):,} resamples instead of "
+        f"{task['num_resamples']:,}, because a metric without `from_counts` is scored row by row on each resample."
+    )
+
+
+def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabelled: int) -> list[str]:
+    if not subject["metrics"]:
+        return ["No row has a label, so there are no scores. The report only compares the models with the teacher."]
     notes = []
     if num_unlabelled:
-        notes.append(f"{num_unlabelled:,} more rows have no label: they count for the agreement alone.")
-    doubt, metric = (versus["high"] - versus["low"]) / 2, task["metric_name"]
-    if doubt > versus["margin"]:
+        notes.append(f"{num_unlabelled:,} more rows have no label. They count only for the agreement.")
+    versus, metric = subject["versus_teacher"], task["metric_name"]
+    half_width = (versus["high"] - versus["low"]) / 2 if versus else 0.0
+    if versus and half_width > versus["margin"]:
         notes.append(
-            f"{task['rows']:,} rows leave a doubt of about {with_unit(doubt, metric)} either way on the difference "
-            f"to the teacher: too few to tell {with_unit(versus['margin'], metric)}."
+            f"With {task['rows']:,} rows the difference to the teacher is known to within "
+            f"{PLAIN.margin(half_width, metric)}, which is more than the margin of "
+            f"{PLAIN.margin(versus['margin'], metric)}. More rows give a clearer answer."
         )
-    return " ".join(notes) or None
+    return notes
 
 
-def _about_baseline(models: Models, name: str, metric: str) -> str | None:
+def _about_baseline(models: Models, name: str, task: Mapping[str, Any]) -> str | None:
     if BASELINE not in models:
         return (
-            "There is no baseline, the same student trained without the teacher: whether distilling paid is not known."
+            "There is no baseline (the same student trained without the teacher), so it is unknown whether "
+            "distillation paid off."
         )
     versus = models[name]["versus_baseline"]
     if versus is None:
         return None
-    ends = " to ".join(points(versus[end], metric, "+") for end in ("low", "high"))
-    difference = f"{points(versus['difference'], metric, '+')}, interval {ends}"
+    show = partial(PLAIN.difference, metric=task["metric_name"])
+    interval = PLAIN.interval(versus, show)
+    difference = f"{show(versus['difference'])}, {100 * task['confidence_level']:g} % interval {interval}"
     if versus["low"] > 0:
-        return f"Distilling paid: the {name} is clearly above the baseline ({difference})."
+        return f"Distillation paid off: the {name} is clearly above the baseline ({difference})."
     if versus["high"] < 0:
-        return f"Distilling did harm: the {name} is clearly below the baseline ({difference})."
-    return f"It is not shown that distilling paid: the {name} is not clearly above the baseline ({difference})."
+        return f"Distillation did harm: the {name} is clearly below the baseline ({difference})."
+    return f"It is unclear whether distillation paid off: the {name} is not clearly above the baseline ({difference})."

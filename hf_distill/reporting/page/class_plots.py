@@ -1,12 +1,12 @@
-"""Plots of classes: a row each, the worst at the top, and no more rows than can be read."""
+"""Plots of scores by class: one row for each class, the worst at the top, no more rows than are readable."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hf_distill.reporting.formats import ends
 from hf_distill.reporting.page.drawing import legend_below, new_axes
 from hf_distill.reporting.page.palette import LIGHT
 from hf_distill.reporting.page.score_plots import name_axis, styles
+from hf_distill.reporting.text import ends
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,17 +15,17 @@ MOST_CLASSES = 15
 
 
 def worst_first(classes: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    """The classes by what stands under `key`, the lowest first; those without come last."""
+    """Sort classes by the value under `key`, the lowest first. Classes without a value come last."""
     return sorted(classes, key=lambda c: (c[key] is None, c[key] or 0.0))
 
 
 def draw_f1_by_class(report: Mapping[str, Any]) -> "Figure | None":
-    """F1 of every model on each class."""
+    """Draw the F1 of every model on each class."""
     return _draw_classes(report, {name: model["by_class"] for name, model in report["models"].items()}, "f1")
 
 
 def draw_agreement_by_class(report: Mapping[str, Any]) -> "Figure | None":
-    """Agreement of every model with the teacher on each class."""
+    """Draw the agreement of every model with the teacher on each class."""
     fidelity = {name: model["fidelity"] for name, model in report["models"].items() if model["fidelity"]}
     return _draw_classes(report, {name: f["by_class"] for name, f in fidelity.items()}, "agreement")
 
@@ -49,6 +49,6 @@ def _draw_classes(
     axes.set_yticks(range(len(labels)), [ends(label, 24) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-    name_axis(axes, key, "x")
+    name_axis(axes, key, in_per_cent=True, which="x")
     legend_below(figure, axes)
     return figure

@@ -1,32 +1,32 @@
-"""Plots of what models cost, alone and against what they score."""
+"""Plots of cost: latency alone, and score against latency and size."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hf_distill.reporting.formats import milliseconds
 from hf_distill.reporting.page.drawing import legend_below, new_axes
 from hf_distill.reporting.page.palette import LIGHT
 from hf_distill.reporting.page.score_plots import main_scores, name_axis, styles, whiskers
+from hf_distill.reporting.text import HTML, is_share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def one_text(model: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The latencies of one text, on the first device the shortest text first."""
+def single_text_latencies(model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the latencies of one text at a time, the shortest text on the first device first."""
     return [entry for entry in (model["cost"] or {}).get("latency") or [] if entry["batch_size"] == 1]
 
 
 def draw_score_and_latency(report: Mapping[str, Any]) -> "Figure | None":
-    """A point a model: score against the latency of one short text."""
-    costs = {name: one_text(model) for name, model in report["models"].items()}
+    """Draw the score of each model against its latency on one short text."""
+    costs = {name: single_text_latencies(model) for name, model in report["models"].items()}
     entry = next((entries[0] for entries in costs.values() if entries), None)
     label = entry and f"ms per text, median ({entry['device']}, {entry['tokens']} tokens)"
     return _draw_score_and_cost(report, {name: e[0]["p50_ms"] for name, e in costs.items() if e}, label or "")
 
 
 def draw_score_and_size(report: Mapping[str, Any]) -> "Figure | None":
-    """A point a model: score against bytes on disk."""
+    """Draw the score of each model against its size on disk."""
     sizes = {name: (model["cost"] or {}).get("bytes_on_disk") for name, model in report["models"].items()}
     return _draw_score_and_cost(report, {name: size / 1e6 for name, size in sizes.items() if size}, "MB on disk")
 
@@ -44,14 +44,16 @@ def _draw_score_and_cost(report: Mapping[str, Any], costs: Mapping[str, float], 
         axes.errorbar(costs[name], score["value"], yerr=bars, linestyle="none", elinewidth=1.2, **style[name])
     axes.set_xlim(0, 1.08 * max(costs[name] for name in names))
     axes.set_xlabel(label)
-    name_axis(axes, metric)
+    name_axis(axes, metric, is_share(metric))
     legend_below(figure, axes)
     return figure
 
 
 def draw_latency(report: Mapping[str, Any]) -> "Figure | None":
-    """A panel a device and length, a bar a model."""
-    models = {name: one_text(model) for name, model in report["models"].items() if one_text(model)}
+    """Draw a panel for each device and length, with a bar for each model."""
+    models = {
+        name: single_text_latencies(model) for name, model in report["models"].items() if single_text_latencies(model)
+    }
     kinds = list(dict.fromkeys((e["device"], e["tokens"]) for entries in models.values() for e in entries))
     if not kinds:
         return None
@@ -64,16 +66,16 @@ def draw_latency(report: Mapping[str, Any]) -> "Figure | None":
                     _draw_bar(axes, y, entry, style[name]["color"])
         axes.set_yticks(range(len(models)), [style[name]["label"] for name in models])
         axes.set_ylim(len(models) - 0.5, -0.5)
-        axes.set_xlim(0, 1.22 * axes.dataLim.xmax)  # room for the numbers
+        axes.set_xlim(0, 1.22 * axes.dataLim.xmax)  # leaves room for the numbers
         axes.grid(visible=False, axis="y")
         axes.set_title(f"{device}, {tokens} tokens", fontsize=10.5)
     panels[-1].set_xlabel("milliseconds")
     return figure
 
 
-def _draw_bar(axes: Any, y: int, entry: Mapping[str, Any], colour: str) -> None:
-    axes.barh(y, entry["p50_ms"], height=0.58, color=colour)
-    axes.plot([entry["p50_ms"], entry["p95_ms"]], [y, y], color=colour, linewidth=1.3)
+def _draw_bar(axes: Any, y: int, entry: Mapping[str, Any], color: str) -> None:
+    axes.barh(y, entry["p50_ms"], height=0.58, color=color)
+    axes.plot([entry["p50_ms"], entry["p95_ms"]], [y, y], color=color, linewidth=1.3)
     end = (max(entry["p50_ms"], entry["p95_ms"]), y)
-    text = milliseconds(entry["p50_ms"])
+    text = HTML.milliseconds(entry["p50_ms"])
     axes.annotate(text, end, (6, 0), textcoords="offset points", va="center", fontsize=10, color=LIGHT["ink"])

@@ -1,4 +1,4 @@
-"""How plots look, and how they become SVG inside a page, or PNG. matplotlib is imported when something is drawn."""
+"""How plots look, and how they are written as SVG inside a page or as PNG. matplotlib is imported only to draw."""
 
 import io
 import re
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 4.8  # inches; a phone shows a figure at about this size, so that its words can be read there
+WIDTH = 4.8  # inches; about the size on a phone, so that the words are readable there
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
-# What matplotlib writes into an SVG unless told not to; some of it are URLs.
+# matplotlib writes this metadata into an SVG by default. Some of it contains URLs.
 _NO_METADATA: dict[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-_COLOUR_NAMES = {value: name for name, value in LIGHT.items()}
+_COLOR_NAMES = {value: name for name, value in LIGHT.items()}
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": LIGHT["line"],
     "axes.facecolor": LIGHT["card"],
@@ -46,10 +46,10 @@ _STYLE: dict[Any, Any] = {
     "legend.labelcolor": LIGHT["ink"],
     "lines.linewidth": 1.9,
     "lines.markersize": 7,
-    "svg.fonttype": "none",  # words stay words: found, read aloud, in the reader's font
-    "svg.hashsalt": "hf_distill",  # else no two reports are the same
+    "svg.fonttype": "none",  # words stay text, which readers can search, have read aloud, and see in their own font
+    "svg.hashsalt": "hf_distill",  # the default is random, so that no two reports would be equal
     "text.color": LIGHT["ink"],
-    "text.parse_math": False,  # a name may hold dollars
+    "text.parse_math": False,  # a name may contain dollar signs
     "xtick.color": LIGHT["line"],
     "xtick.labelcolor": LIGHT["muted"],
     "xtick.major.size": 0,
@@ -61,24 +61,26 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def report_style() -> Iterator[None]:
-    """Whatever is drawn or saved inside looks like the report, whatever the user's own settings are."""
+    """Draw and save in the style of the report, whatever the user's own settings are."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        # A PNG shows boxes for scripts that its font lacks; the page has the reader's fonts.
+        # A PNG shows boxes for scripts that the font lacks. The page uses the reader's fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
 def new_axes(height: float, rows: int = 1, columns: int = 1) -> tuple["Figure", list["Axes"]]:
-    """A figure of the page's width and its axes; no pyplot, which would keep it and ask for a display.
+    """Return a figure of the page's width and its axes.
+
+    pyplot is not used, because it keeps every figure and asks for a display.
 
     Args:
-        height: Inches.
-        rows: Of axes.
-        columns: Of axes.
+        height: Height in inches.
+        rows: Rows of axes.
+        columns: Columns of axes.
     """
     from matplotlib.figure import Figure
 
@@ -87,19 +89,19 @@ def new_axes(height: float, rows: int = 1, columns: int = 1) -> tuple["Figure", 
 
 
 def legend_below(figure: "Figure", axes: "Axes") -> None:
-    """One entry a name, under everything, in two columns."""
+    """Draw the legend below the axes, in two columns."""
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower left", ncols=2, handlelength=1.6, columnspacing=1.4)
 
 
 def to_svg(figure: "Figure", name: str) -> str:
-    """Draw a figure as an `<svg>` element to stand in a page among others.
+    """Return a figure as an `<svg>` element for a page that has several.
 
-    Colours become CSS variables of the palette, ids start with `name`, and nothing of matplotlib's metadata is left.
+    Colors become CSS variables of the palette, ids start with `name`, and matplotlib's metadata are removed.
 
     Args:
-        figure: Drawn in `report_style`.
-        name: Unique in the page; the id of the element that describes the figure is `<name>-caption`.
+        figure: A figure that was drawn inside `report_style`.
+        name: Unique in the page. The element with the id `<name>-caption` describes the figure.
     """
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
@@ -108,11 +110,11 @@ def to_svg(figure: "Figure", name: str) -> str:
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in list(root.iter()):
         for child in list(parent):
-            if child.tag in (f"{{{_SVG}}}style", f"{{{_SVG}}}metadata"):  # this style would hold for the whole page
+            if child.tag in (f"{{{_SVG}}}style", f"{{{_SVG}}}metadata"):  # a style would apply to the whole page
                 parent.remove(child)
         parent.attrib.update({key: _attribute(key, value, name) for key, value in parent.attrib.items()})
     for size in ("width", "height"):
-        del root.attrib[size]  # the page's; the viewBox keeps the proportions
+        del root.attrib[size]  # the page sets the size; the viewBox keeps the proportions
     root.attrib.update({"role": "img", "aria-labelledby": f"{name}-caption"})
     return ElementTree.tostring(root, encoding="unicode")
 
@@ -123,10 +125,10 @@ def _attribute(key: str, value: str, name: str) -> str:
     if key == f"{{{_XLINK}}}href":
         return value.replace("#", f"#{name}-")
     value = value.replace("url(#", f"url(#{name}-")
-    return re.sub("#[0-9a-f]{6}", lambda m: f"var(--{_COLOUR_NAMES[m[0]]})" if m[0] in _COLOUR_NAMES else m[0], value)
+    return re.sub("#[0-9a-f]{6}", lambda m: f"var(--{_COLOR_NAMES[m[0]]})" if m[0] in _COLOR_NAMES else m[0], value)
 
 
 def write_png(figure: "Figure", title: str, path: Path) -> None:
-    """Write a figure, light and with its title, at 200 dots per inch."""
+    """Write a figure in light colors with its title, at 200 dots per inch."""
     figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold")
     figure.savefig(path, format="png", dpi=200, metadata={"Software": None})

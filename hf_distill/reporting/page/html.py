@@ -1,39 +1,39 @@
-"""A report as one page of HTML that needs nothing else: no script, no font, no URL."""
+"""A report as one self-contained page of HTML: no script, no font and no URL."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_distill.reporting import formats
-from hf_distill.reporting.page.cost_plots import one_text
-from hf_distill.reporting.page.palette import css_variables, model_colours
+from hf_distill.reporting.page.cost_plots import single_text_latencies
+from hf_distill.reporting.page.palette import css_variables, model_colors
 from hf_distill.reporting.page.plots import PLOTS, inline_svgs
 from hf_distill.reporting.page.sections import sections
 from hf_distill.reporting.page.tables import Cell
+from hf_distill.reporting.text import HTML, one_line, short, whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 Report = Mapping[str, Any]
 
-_LONGEST_TEXT = 600  # characters shown of a text; the data at the end of the page has all of it
-_VERDICTS = {True: ("good", "✓ Yes"), False: ("bad", "✕ No"), None: ("open", "? Not clear")}
+_LONGEST_TEXT = 600  # characters of a text that are shown; the data at the end of the page have the whole text
+_VERDICTS = {True: ("good", "✓ Yes"), False: ("bad", "✕ No"), None: ("open", "? Undecided")}
 
 
 def render_html(report: Report) -> str:
-    """Write the page.
+    """Return the page.
 
-    Everything that comes from outside (names, labels, texts) is escaped where it stands, and the page forbids itself
-    scripts and requests, so that nothing in it could run even then.
+    Every string from outside (names, labels, texts) is escaped where it is inserted. In addition the page forbids
+    itself scripts and requests, so that nothing in it could run even if a string were not escaped.
 
     Args:
-        report: What `Report.to_dict` gives; the whole of it stands in the page too, as JSON.
+        report: What `Report.to_dict` returns. The page contains all of it as JSON.
 
     Returns:
-        HTML for a screen light or dark, a phone, or paper.
+        HTML for light and dark screens, phones and paper.
 
     Raises:
-        ValueError: if a number is not finite: JSON has no word for it.
+        ValueError: if a number is not finite, because JSON cannot represent it.
     """
     svgs = inline_svgs(report)
     template = _environment().get_template("report.html.jinja")
@@ -61,85 +61,88 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # `tojson` escapes <, >, & and ' as well, and whatever is not ASCII.
+    # `tojson` also escapes <, >, & and ', and every character that is not ASCII.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
-    environment.filters.update(line=lambda text: formats.one_line(str(text)), short=formats.short)
+    environment.filters.update(line=lambda text: one_line(str(text)), short=short)
     return environment
 
 
 def _headline(report: Report) -> list[tuple[str, str, str]]:
-    """Value, what it is, and its interval, of the model that the verdict is about: what is known of five numbers."""
+    """Return up to five tiles about the model of the verdict: a value, what it is, and its interval."""
     name = report["verdict"]["model"]
     if name not in report["models"]:
         return []
     model, metric = report["models"][name], report["task"]["metric_name"]
     cost, fidelity = model["cost"] or {}, model["fidelity"] or {}
     teacher = next(iter(report["models"].values()))
-    before, after = ((m["cost"] or {}).get("bytes_on_disk") for m in (teacher, model))
-    latency = (one_text(model) or [{}])[0].get("p50_ms")
-    agreement = fidelity.get("agreement")
-    numbers = [
-        (model["retention"], f"of the teacher’s {formats.short(metric, 30)} kept"),
+    teacher_size, size = ((m["cost"] or {}).get("bytes_on_disk") for m in (teacher, model))
+    latency = (single_text_latencies(model) or [{}])[0].get("p50_ms")
+    estimates = [
+        (model["retention"], f"of the teacher’s {short(metric, 30)} kept"),
         (model["gap_closed"], "of the gap to the teacher closed"),
-        (agreement, "of its answers are the teacher’s"),
+        (fidelity.get("agreement"), "of its answers equal the teacher’s"),
     ]
-    tiles = [
-        (formats.share(e["value"]), what, formats.interval(e, formats.share)) for e, what in numbers if e is not None
-    ]
+    tiles = [(HTML.share(e["value"]), what, HTML.interval(e, HTML.share)) for e, what in estimates if e is not None]
     if cost.get("speedup") is not None:
-        tiles.append((formats.times(cost["speedup"]), "as fast on one text", formats.milliseconds(latency)))
-    if before and after:
-        tiles.append((formats.times(before / after), "smaller on disk", formats.quantity(after, "B")))
+        tiles.append((HTML.times(cost["speedup"]), "as fast on one text", HTML.milliseconds(latency)))
+    if teacher_size and size:
+        tiles.append((HTML.times(teacher_size / size), "smaller on disk", HTML.quantity(size, "B")))
     return tiles
 
 
 def _disagreements(report: Report) -> list[tuple[str, list[Cell]]]:
-    """Text, and who said what of it."""
-    colours = model_colours(report["models"])
-    teacher = next(iter(colours))
+    """Return each text with the answers to it."""
+    colors = model_colors(report["models"])
+    teacher = next(iter(colors))
     texts = []
-    for found in report["disagreements"]:
+    for entry in report["disagreements"]:
+        model_note = _with_confidence(short(entry["model"], 40), entry["confidence"])
         answers = [
-            Cell(formats.short(found["teacher"], 60), _said("teacher", found["teacher_confidence"]), colours[teacher]),
             Cell(
-                formats.short(found["prediction"], 60),
-                _said(formats.short(found["model"], 40), found["confidence"]),
-                colours.get(found["model"], ""),
+                short(entry["teacher"], 60), _with_confidence("teacher", entry["teacher_confidence"]), colors[teacher]
             ),
+            Cell(short(entry["prediction"], 60), model_note, colors.get(entry["model"], "")),
         ]
-        if found["label"] is not None:
-            answers.insert(0, Cell(formats.short(found["label"], 60), "label"))
-        texts.append((formats.short(found["text"], _LONGEST_TEXT), answers))
+        if entry["label"] is not None:
+            answers.insert(0, Cell(short(entry["label"], 60), "label"))
+        texts.append((short(entry["text"], _LONGEST_TEXT), answers))
     return texts
 
 
-def _said(who: str, confidence: float | None) -> str:
-    return who if confidence is None else f"{who}, {formats.share(confidence)} sure"
+def _with_confidence(name: str, confidence: float | None) -> str:
+    return name if confidence is None else f"{name}, confidence {HTML.share(confidence)}"
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
-    """How it was measured."""
+    """Return how the report was measured, as pairs of a name and a text."""
     task, machine = report["task"], report["machine"]
-    seeds = "; ".join(f"{name}: {model['num_runs']}" for name, model in report["models"].items())
-    origins = "; ".join(f"{name}: {model['origin']}" for name, model in report["models"].items() if model["origin"])
-    memory, level = machine["memory_gb"], f"{100 * task['confidence_level']:.0f} %"
+    memory = machine["memory_gb"]
     hardware = [
         f"{machine['cores']} cores" if machine["cores"] else "",
         f"{machine['threads']} threads" if machine.get("threads") else "",
         machine["cpu"] or "",
-        "" if memory is None else f"{memory:.0f} GB of memory",
+        "" if memory is None else f"{memory:.0f} GiB of memory",
         machine["gpu"] or "no GPU",
     ]
     facts = {
         "Task": task["name"],
-        "Kind": task["problem_type"].replace("_", " "),
-        "Rows": formats.whole(task["rows"]),
+        "Problem type": task["problem_type"].replace("_", " "),
+        "Rows": whole(task["rows"]),
         "Text": ", ".join(task["text_columns"]),
-        "Intervals": f"{level}, from {task['num_resamples']:,} bootstrap resamples of the rows",
-        "Seeds": seeds,
-        "Models": origins,
+        "Intervals": _resampling(task),
+        "Seeds": "; ".join(f"{name}: {model['num_runs']}" for name, model in report["models"].items()),
+        "Models": "; ".join(
+            f"{name}: {model['origin']}" for name, model in report["models"].items() if model["origin"]
+        ),
         "Machine": ", ".join(part for part in hardware if part),
         "Versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
         "Date": report["created"],
     }
-    return [(name, formats.one_line(str(value))) for name, value in facts.items() if value]
+    return [(name, one_line(str(value))) for name, value in facts.items() if value]
+
+
+def _resampling(task: Mapping[str, Any]) -> str:
+    counts = task["num_resamples_by_metric"]
+    fewer = [f"{num:,} for {name}" for name, num in counts.items() if num < task["num_resamples"]]
+    resamples = f"{task['num_resamples']:,} bootstrap resamples of the rows"
+    return ", ".join([f"{100 * task['confidence_level']:.0f} %, from {resamples}", *fewer])

@@ -1,12 +1,13 @@
-"""Colours of the report: one a model, the same in every plot and table, on light and on dark paper."""
+"""Colors of the report: one for each model, the same in every plot and table, in a light and a dark scheme."""
 
 from collections.abc import Mapping
 from itertools import cycle
 from typing import Any
 
-# Told apart with the common colour blindnesses (hues after Okabe and Ito, 2008); plots use a marker a role as well.
-# Name -> (light, dark). No colour stands twice in a column: a drawn SVG is told what a colour means by its value.
-COLOURS = {
+# Name -> (light, dark). The hues are distinct for the common kinds of color blindness (Okabe and Ito, 2008), and plots
+# give each role its own marker as well. Each scheme has every color once, because a drawn SVG is mapped from the
+# value of a color back to its name.
+COLORS = {
     "paper": ("#f6f6f3", "#121418"),
     "card": ("#ffffff", "#1b1e24"),
     "ink": ("#1a1d23", "#e9eaee"),
@@ -24,18 +25,18 @@ COLOURS = {
     "export-2": ("#667500", "#bccb55"),
     "export-3": ("#00748c", "#56c5dd"),
 }
-LIGHT = {name: light for name, (light, _) in COLOURS.items()}
+LIGHT = {name: light for name, (light, _) in COLORS.items()}
 MARKERS = {"teacher": "s", "student": "o", "baseline": "D", "export": "^"}
 
 
-def model_colours(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Name of a model -> name of its colour: those of its role in turn, from the first again when they are used up."""
-    of_role = {role: cycle([name for name in COLOURS if name.split("-")[0] == role]) for role in MARKERS}
-    return {name: next(of_role[model["role"]]) for name, model in models.items()}
+def model_colors(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return name of a model -> name of its color. The colors of a role are used in turn, and then again."""
+    colors = {role: cycle([name for name in COLORS if name.split("-")[0] == role]) for role in MARKERS}
+    return {name: next(colors[model["role"]]) for name, model in models.items()}
 
 
 def css_variables() -> str:
-    """The colours as CSS: light, and dark on a screen whose reader prefers that; paper stays light."""
-    light, dark = (";".join(f"--{name}:{pair[i]}" for name, pair in COLOURS.items()) for i in (0, 1))
+    """Return the colors as CSS: light, dark on a screen whose reader prefers dark, and always light on paper."""
+    light, dark = (";".join(f"--{name}:{pair[i]}" for name, pair in COLORS.items()) for i in (0, 1))
     dark_only = f"@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
     return f":root{{color-scheme:light dark;{light}}}\n{dark_only}\n@media print{{:root{{color-scheme:light}}}}"

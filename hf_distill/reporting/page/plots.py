@@ -1,4 +1,4 @@
-"""The plots of a report, from the dict of `Report.to_dict` alone."""
+"""The plots of a report, drawn from what `Report.to_dict` returns."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Plot(NamedTuple):
-    """What a plot is called, how it is read, and what draws it: None when the report has nothing for it."""
+    """The title of a plot, how to read it, and the function that draws it, or returns None without numbers for it."""
 
     title: str
     caption: str
@@ -26,47 +26,50 @@ class Plot(NamedTuple):
 PLOTS = {
     "scores": Plot(
         "Score of each model",
-        "Bars are bootstrap intervals over the rows; small circles are single seeds; the dotted line is the teacher.",
+        "Bars are bootstrap intervals over the rows. Small circles are single seeds. The dotted line is the teacher.",
         draw_scores,
     ),
     "score_and_latency": Plot(
-        "Score against latency", "One short text at a time. The best place is the upper left.", draw_score_and_latency
+        "Score against latency", "One short text at a time. Upper left is best.", draw_score_and_latency
     ),
-    "score_and_size": Plot("Score against size on disk", "The best place is the upper left.", draw_score_and_size),
+    "score_and_size": Plot("Score against size on disk", "Upper left is best.", draw_score_and_size),
     "agreement_by_class": Plot(
         "Agreement with the teacher by class",
-        "At most 15 classes, the worst ones of the first model.",
+        "At most 15 classes: those on which the first student agrees least.",
         draw_agreement_by_class,
     ),
     "reliability": Plot(
-        "Is 80 % sure right in 80 % of the cases?",
-        "On the diagonal it is; below it the model is too sure. Hollow: as it is. Filled: after temperature scaling. "
-        "The larger the mark, the more predictions.",
+        "Accuracy against confidence",
+        "On the diagonal, predictions with 80 % confidence are right in 80 % of the cases. Below it, the model is "
+        "overconfident. Hollow marks: before temperature scaling. Filled marks: after it. Larger marks stand for more "
+        "predictions.",
         draw_reliability,
     ),
     "by_length": Plot("Score by length of the text", "Bars are bootstrap intervals over the rows.", draw_by_length),
-    "f1_by_class": Plot("F1 by class", "At most 15 classes, the worst ones of the first student.", draw_f1_by_class),
-    "latency": Plot("Time for one text", "Median, with a line to the 95th percentile.", draw_latency),
+    "f1_by_class": Plot(
+        "F1 by class", "At most 15 classes: those with the lowest F1 of the first student.", draw_f1_by_class
+    ),
+    "latency": Plot("Time for one text", "The bar is the median. The line ends at the 95th percentile.", draw_latency),
     "deferral": Plot(
-        "Score when unsure texts are handed to the teacher",
-        "The texts on which a model is least sure are answered by the teacher; the dotted line is the teacher alone.",
+        "Score when the teacher answers uncertain texts",
+        "The teacher answers the texts on which a model is least confident. The dotted line is the teacher alone.",
         draw_deferral,
     ),
 }
 
 
 def inline_svgs(report: Mapping[str, Any]) -> dict[str, str]:
-    """Name of a plot -> `<svg>`, of those that the report has numbers for."""
+    """Return name of a plot -> `<svg>`, for the plots that the report has numbers for."""
     with report_style():
         figures = {name: plot.draw(report) for name, plot in PLOTS.items()}
         return {name: to_svg(figure, name) for name, figure in figures.items() if figure is not None}
 
 
 def save_plots(report: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write `<name>.png` for each plot that the report has numbers for; each is there whole or not at all.
+    """Write `<name>.png` for each plot that the report has numbers for. Each file is written atomically.
 
     Raises:
-        OSError: if one cannot be written.
+        OSError: if a file cannot be written.
     """
     paths = []
     with report_style():

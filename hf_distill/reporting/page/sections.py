@@ -1,4 +1,4 @@
-"""The sections of `report.html`: a question each, how to read its answer, and the plots and tables that give it."""
+"""The sections of `report.html`: a question, how to read the answer, and the plots and tables that give it."""
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ Report = Mapping[str, Any]
 
 
 class Section(NamedTuple):
-    """A part of the page, with the names of its plots; its first table may stand beside its only plot."""
+    """A part of the page, with the names of its plots. `is_beside` puts its first table beside its only plot."""
 
     id: str
     title: str
@@ -21,15 +21,15 @@ class Section(NamedTuple):
 
 
 def sections(report: Report, plots: Container[str]) -> list[Section]:
-    """The sections that the report has something for.
+    """Return the sections that the report has numbers for.
 
     Args:
-        report: What `Report.to_dict` gives.
-        plots: Names of those that it has numbers for.
+        report: What `Report.to_dict` returns.
+        plots: Names of the plots that the report has numbers for.
     """
     parts = (
         part._replace(plots=[name for name in part.plots if name in plots], tables=list(_TABLES[part.id](report)))
-        for part in _SECTIONS
+        for part in SECTIONS
     )
     return [part for part in parts if part.plots or part.tables]
 
@@ -57,54 +57,55 @@ _TABLES: dict[str, Callable[[Report], Iterator[Table]]] = {
     "cost": _tables(tables.speed_table, tables.cost_table),
     "deferral": _tables(tables.thresholds_table),
 }
-_SECTIONS = [
+SECTIONS = [
     Section(
         "models",
         "Models",
-        "Below a number stands its interval. Retention is a model's score as a share of the teacher's; the gap closed "
-        "is how far it is on the way from the baseline, which was trained without the teacher, up to the teacher.",
+        "The smaller line below a number is its interval. Retention is the model's score divided by the teacher's. "
+        "Gap closed is (student − baseline) / (teacher − baseline). The baseline is the same student trained without "
+        "the teacher.",
         ["scores", "score_and_latency"],
     ),
     Section(
         "quality",
         "Is the difference real?",
-        "Both models of a pair answered the same rows, so what is easy or hard about the rows cancels out. A small "
-        "p-value says that chance alone would seldom make such a difference.",
+        "Both models of a pair answered the same rows, so easy and hard rows affect both alike. A small p-value means "
+        "that chance alone would rarely produce such a difference.",
         [],
     ),
     Section(
         "fidelity",
-        "Does it answer as the teacher does?",
-        "Whether right or wrong: agreement is the share of equal answers; the KL divergence, or for numbers error and "
-        "correlation, compares the outputs themselves.",
+        "Does the student answer like the teacher?",
+        "Agreement is the share of equal answers, right or wrong. The KL divergence compares the predicted "
+        "probabilities. For regression, RMSE and correlation compare the predicted numbers.",
         ["agreement_by_class"],
         is_beside=True,
     ),
     Section(
         "calibration",
-        "Does it know how sure to be?",
-        "The expected calibration error (ECE) is the mean distance of confidence from accuracy. Brier score and "
-        "negative log-likelihood (NLL) count wrong answers too. Lower is better. One number, the temperature, mends "
-        "most of it.",
+        "Does the confidence match the accuracy?",
+        "The expected calibration error (ECE) is the mean difference between confidence and accuracy. The Brier score "
+        "and the negative log-likelihood (NLL) also count wrong answers. Lower is better for all three. Temperature "
+        "scaling, which divides the logits by one number, corrects most of the error.",
         ["reliability"],
         is_beside=True,
     ),
     Section(
         "robustness",
-        "Where is it weak?",
-        "An average hides texts and classes on which a smaller model falls behind.",
+        "Where is the student weak?",
+        "An average can hide lengths and classes on which a smaller model is worse.",
         ["by_length", "f1_by_class"],
     ),
     Section(
         "cost",
-        "What does it cost?",
-        "The models took turns while they were timed, so that whatever else the machine did slowed all of them.",
+        "What does each model cost?",
+        "The models took turns while they were timed, so other work on the machine slowed all of them alike.",
         ["latency", "score_and_size"],
     ),
     Section(
         "deferral",
-        "What if the teacher helps out?",
-        "A cascade: the small model answers where its confidence reaches a threshold, and hands on the other texts.",
+        "What if the teacher helps?",
+        "In a cascade the student answers if its confidence reaches a threshold. The teacher answers the other texts.",
         ["deferral"],
         is_beside=True,
     ),

@@ -1,0 +1,224 @@
+"""Tables of text, aligned for a terminal and valid as Markdown: the results of a run, and a report."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from hf_distill.data.metrics import find_metric
+from hf_distill.reporting.statistics import gap_closed, retention
+from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, escape, finite, non_inferiority, number, one_line
+
+MODELS = {"teacher": "teacher", "student": "student", "baseline": "baseline (no teacher)"}
+
+Models = Mapping[str, Mapping[str, Any]]
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align cells in columns, the first column to the left and the others to the right; cells are escaped."""
+    lines = [[escape(cell) for cell in line] for line in (header, *rows)]
+    widths = [max(4, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    text = []
+    for first, *others in (lines[0], rule, *lines[1:]):
+        cells = [first.ljust(widths[0]), *(c.rjust(width) for c, width in zip(others, widths[1:], strict=True))]
+        text.append(f"| {' | '.join(cells)} |")
+    return "\n".join(text)
+
+
+def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_rows: int | None = None) -> str:
+    """Compare teacher, student and baseline.
+
+    Args:
+        rows: One for each model: `model` ("teacher", "student" or "baseline"), the score under `metric_name`, and if
+            known `num_parameters` and `p50_ms`, the median latency of one text on the CPU.
+        metric_name: Name of the score; higher is better.
+        num_eval_rows: Number of rows that the score was computed on, for the standard error of an accuracy.
+
+    Returns:
+        A Markdown table with aligned columns, an empty line, and a line about the gap between baseline and teacher.
+    """
+    scores = {row["model"]: finite(row.get(metric_name)) for row in rows}
+    cells = [
+        [
+            MODELS.get(row["model"], row["model"]),
+            number(scores[row["model"]], ".4f"),
+            _retention(scores[row["model"]], scores.get("teacher")),
+            number(row.get("num_parameters"), ",.1f", 1e-6),
+            number(row.get("p50_ms"), ".2f"),
+        ]
+        for row in rows
+    ]
+    header = ["model", metric_name, "retention", "parameters (M)", "CPU latency p50 (ms, batch 1)"]
+    return f"{markdown_table(header, cells)}\n\n{_describe_gap(scores, metric_name, num_eval_rows)}"
+
+
+def _retention(score: float | None, teacher: float | None) -> str:
+    return PLAIN.share(None if score is None or teacher is None else retention(score, teacher))
+
+
+def _describe_gap(scores: Mapping[str, float | None], metric_name: str, num_eval_rows: int | None) -> str:
+    """Return one line: the share of the gap that the student closed, or why there is none."""
+    teacher, student, baseline = (scores.get(model) for model in MODELS)
+    if teacher is None or student is None or baseline is None:
+        missing = next(model for model in MODELS if scores.get(model) is None)
+        return f"gap closed: {NOT_AVAILABLE} (the {missing} has no score)"
+    metric = find_metric(metric_name)
+    num_rows = num_eval_rows if metric is not None and metric.is_row_accuracy else None
+    gap = gap_closed(teacher, student, baseline, num_rows)
+    notes = []
+    if gap is None:
+        notes.append(f"the teacher is not {'clearly ' if num_rows else ''}above the baseline")
+    if student < baseline:
+        notes.append("distillation did not pay off: the student is below the baseline")
+    if not num_rows:
+        notes.append("no standard error was computed")
+    value = NOT_AVAILABLE if gap is None else f"{round(100 * gap)} %"
+    return f"gap closed: {value}" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def render_markdown(report: Mapping[str, Any]) -> str:
+    """Render a report as Markdown: the verdict, tables of quality, fidelity and cost, thresholds, and notes.
+
+    Args:
+        report: What `Report.to_dict` returns.
+    """
+    models, task = report["models"], report["task"]
+    parts = [one_line(report["verdict"]["sentence"])]
+    if any(model["metrics"] for model in models.values()):
+        parts += ["## Quality", _quality(models, task["metric_name"])]
+        if len(task["metrics"]) > 1:
+            parts.append(_metrics(models, task["metrics"]))
+        parts.append(_lengths(models, task["metric_name"]))
+    parts += ["## Fidelity and calibration", _fidelity(models)]
+    if any(model["shifted"] for model in models.values()):
+        parts += ["## Scores on the shifted dataset", _shifted(models, task["metric_name"])]
+    parts += ["## Cost", _cost(models)]
+    if thresholds := _thresholds(models, task["metric_name"]):
+        parts += ["## Handing uncertain texts to the teacher", thresholds]
+    parts += ["## Notes", "\n".join(f"- {one_line(note)}" for note in report["notes"])]
+    return "\n\n".join(parts)
+
+
+def _score(estimate: Mapping[str, Any], metric: str) -> str:
+    return PLAIN.estimate(estimate, partial(PLAIN.score, metric=metric))
+
+
+def _quality(models: Models, metric: str) -> str:
+    rows, margin = [], NOT_AVAILABLE
+    for name, model in models.items():
+        versus = model["versus_teacher"]
+        if versus:
+            margin = PLAIN.margin(versus["margin"], metric)
+        rows.append(
+            [
+                f"{name} (mean of {model['num_runs']} runs)" if model["num_runs"] > 1 else name,
+                _score(model["metrics"][metric], metric),
+                PLAIN.estimate(model["retention"], PLAIN.share),
+                PLAIN.estimate(model["gap_closed"], PLAIN.share),
+                _versus(versus, metric),
+                non_inferiority(versus),
+                _versus(model["versus_baseline"], metric),
+            ]
+        )
+    header = [
+        "model",
+        metric,
+        "retention",
+        "gap closed",
+        "difference to the teacher",
+        f"within {margin}",
+        "difference to the baseline",
+    ]
+    return markdown_table(header, rows)
+
+
+def _versus(versus: Mapping[str, Any] | None, metric: str) -> str:
+    if versus is None:
+        return NOT_AVAILABLE
+    interval = PLAIN.estimate({**versus, "value": versus["difference"]}, partial(PLAIN.difference, metric=metric))
+    return f"{interval.removesuffix(')')}; p = {versus['p_value']:.2g})"
+
+
+def _metrics(models: Models, metrics: Sequence[str]) -> str:
+    rows = [
+        [
+            name,
+            *(_score(model["metrics"][metric], metric) for metric in metrics),
+            number(model["metrics"][metrics[0]]["std"], ".4f"),
+        ]
+        for name, model in models.items()
+    ]
+    return markdown_table(["model", *metrics, f"std of {metrics[0]} over runs"], rows)
+
+
+def _lengths(models: Models, metric: str) -> str:
+    buckets = next(iter(models.values()))["by_length"]
+    header = [metric, *(f"{b['low']} to {b['high']} {b['unit']} ({b['rows']:,} rows)" for b in buckets)]
+    rows = [[name, *(PLAIN.score(b["value"], metric) for b in model["by_length"])] for name, model in models.items()]
+    return markdown_table(header, rows)
+
+
+def _fidelity(models: Models) -> str:
+    rows = []
+    for name, model in models.items():
+        fidelity, calibration = model["fidelity"] or {}, model["calibration"] or {}
+        errors = [calibration.get(key) for key in ("ece", "ece_scaled", "brier", "brier_scaled")]
+        rows.append(
+            [
+                name,
+                PLAIN.estimate(fidelity.get("agreement"), PLAIN.share),
+                number(fidelity.get("kl"), ".3f"),
+                *(number(error, ".3f") for error in errors),
+                number(calibration.get("temperature"), ".2f"),
+            ]
+        )
+    header = ["model", "agreement", "KL (nats)", "ECE", "scaled", "Brier", "scaled", "temperature"]
+    return markdown_table(header, rows)
+
+
+def _shifted(models: Models, metric: str) -> str:
+    rows = [
+        [
+            name,
+            _score(model["shifted"]["metrics"][metric], metric),
+            PLAIN.estimate(model["shifted"]["retention"], PLAIN.share),
+        ]
+        for name, model in models.items()
+    ]
+    return markdown_table(["model", metric, "retention"], rows)
+
+
+def _cost(models: Models) -> str:
+    first = next(iter(models.values()))["cost"]
+    header = ["model", "parameters (M)", "without embeddings", "disk (MB)", "GFLOPs", "memory (MB)"]
+    header += [f"{e['device']} {e['tokens']} tokens p50 / p95 (ms)" for e in first["latency"]]
+    header += [f"{e['device']} {e['tokens']} tokens (texts/s)" for e in first["throughput"]]
+    rows = []
+    for name, model in models.items():
+        cost = model["cost"]
+        times = {(e["device"], e["tokens"]): f"{e['p50_ms']:.2f} / {e['p95_ms']:.2f}" for e in cost["latency"]}
+        speeds = {(e["device"], e["tokens"]): f"{e['examples_per_second']:,.0f}" for e in cost["throughput"]}
+        rows.append(
+            [
+                name,
+                number(cost["num_parameters"], ",.1f", 1e-6),
+                number(cost["num_parameters_without_embeddings"], ",.1f", 1e-6),
+                number(cost["bytes_on_disk"], ",.1f", 1e-6),
+                number(cost["flops_per_example"], ".3f", 1e-9),
+                number(cost["peak_memory_bytes"], ",.0f", 1e-6),
+                *(times.get((e["device"], e["tokens"]), NOT_AVAILABLE) for e in first["latency"]),
+                *(speeds.get((e["device"], e["tokens"]), NOT_AVAILABLE) for e in first["throughput"]),
+                number(cost["speedup"], ".2f"),
+            ]
+        )
+    return markdown_table([*header, "speedup"], rows)
+
+
+def _thresholds(models: Models, metric: str) -> str:
+    rows = [
+        [name, PLAIN.score(t["wanted"], metric), PLAIN.share(t["share"]), number(t["threshold"], ".4f")]
+        for name, model in models.items()
+        for t in (model["deferral"] or {"thresholds": []})["thresholds"]
+    ]
+    header = ["model", f"{metric} wanted", "texts handed over", "if confidence is below"]
+    return markdown_table(header, rows) if rows else ""
