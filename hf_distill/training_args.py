@@ -1,4 +1,4 @@
-"""Arguments of a distillation run."""
+"""The training arguments of a distillation run."""
 
 import dataclasses
 import json
@@ -11,46 +11,52 @@ from transformers import TrainingArguments
 from hf_distill.objectives import LOGIT_OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
 from hf_distill.teachers import CachedTeacher
 
-# Parts of the names of metrics of which lower values are better.
-_ERRORS = frozenset({"loss", "error", "mae", "mse", "rmse", "nll", "perplexity", "ece", "brier"})
+# If one of these words is part of the name of a metric, lower values are better.
+_LOWER_IS_BETTER = frozenset({"loss", "error", "mae", "mse", "rmse", "nll", "perplexity", "ece", "brier"})
 TEACHER_DTYPES = ("auto", "float32", "bfloat16", "float16")
+LOSS_ARGUMENTS = ("temperature", "soft_label_weight", "hard_label_weight", "soft_loss")  # `objectives` replaces them
 
 
 @dataclass
 class DistillationTrainingArguments(TrainingArguments):
-    r"""`transformers.TrainingArguments` plus the constants of the loss and the handling of the teacher.
+    r"""`transformers.TrainingArguments` with additional arguments for the loss and the teacher.
 
     $$L = w_\mathrm{soft}\, \tau^2\, \mathrm{KL}(p^T_\tau \| p^S_\tau) + w_\mathrm{hard}\, \mathrm{CE}$$
 
-    The weights are explicit: what others call `alpha` is the hard label's weight in some programs and the soft one's
-    in others. None means "not set"; it survives JSON and YAML and is resolved when the objectives are built.
+    Each loss has its own weight, because a single `alpha` is the weight of the hard loss in some libraries and the
+    weight of the soft loss in others. None means "not set": it is kept in JSON and YAML, and replaced by the default
+    when the objectives are built.
 
     Args:
         temperature (`float`, *optional*, 2.0 when unset): Softmax temperature of teacher and student in the soft
-            loss. Not defined for regression and for `soft_loss="logit_mse"`, where setting it is an error.
+            loss, > 0. Regression and `soft_loss="logit_mse"` have no temperature; setting it is then an error.
         soft_label_weight (`float`, *optional*, 1.0 when unset): Weight of the soft loss, >= 0.
         hard_label_weight (`float`, *optional*, 0.1 when unset): Weight of the loss on hard labels, >= 0.
         soft_loss (`str`, *optional*, "kl" when unset): Name of the soft loss, one of the logit objectives.
-        objectives (`dict` or JSON `str`, *optional*): The terms of the loss by name, each with a weight or a dict of
-            hyper-parameters. Weights and temperatures may change over the run: `{"kl": {"temperature": {"schedule":
-            "linear", "start": 4.0, "end": 1.0}}}`; a schedule is constant, linear or cosine in the share of optimiser
-            steps done. Takes the place of the four arguments above; setting any of these too is an error.
-        cache_teacher_outputs (`bool`, defaults to `False`): Store the teacher's logits on disk before the first step
-            and train on these; the teacher runs once per distinct text, over all epochs, seeds and runs. For `pkd` it
-            runs once more, to store its [CLS] states; what else is inside the network takes a live teacher.
-        teacher_cache_dir (`str`, *optional*): Folder of that store; unset, one for this user under `HF_HOME`.
-        teacher_dtype (`str`, defaults to "auto"): Precision of the teacher's forward pass. "auto" is what `bf16` and
-            `fp16` say, else float32; it never depends on the hardware. On its own a bfloat16 teacher moves the
-            student's gradients by about 2e-3 of their size (`benchmarks/teacher_precision.py`).
-        calibrate_teacher (`bool`, defaults to `False`): Before training, find the temperature at which the teacher's
-            probabilities fit the labels of the evaluation set best (Guo et al., 2017), and divide its logits by it;
-            of an ensemble each teacher's by its own. `temperature` comes on top. One pass over the evaluation set.
-        shard_teacher (`bool`, defaults to `False`): Share the teacher's weights out over the processes, layer by layer
-            (FSDP2), for one that is too large for each of them; the student need not be. Its parameters are then
-            `DTensor`s. Unset, every process has a whole teacher. With one process nothing changes.
+        objectives (`dict` or JSON `str`, *optional*): The terms of the loss: a dict from names to weights or to dicts
+            of hyperparameters. Weights and temperatures can have a schedule: `{"kl": {"temperature": {"schedule":
+            "linear", "start": 4.0, "end": 1.0}}}`. A schedule is constant, linear or cosine over the optimizer steps.
+            `objectives` replaces the four arguments above; setting one of them too is an error.
+        cache_teacher_outputs (`bool`, defaults to `False`): Store the teacher's logits on disk before training. The
+            teacher then runs once for each distinct text in all epochs, seeds and runs. For `pkd`, the teacher runs a
+            second time to store its [CLS] states. Objectives that read other outputs need a live teacher.
+        teacher_cache_dir (`str`, *optional*): Folder of the stored outputs. Unset: a folder of this user under
+            `HF_HOME`, which all runs share.
+        teacher_dtype (`str`, defaults to "auto"): Precision of the teacher's forward pass. "auto" is bfloat16 with
+            `bf16`, float16 with `fp16`, and float32 otherwise; it does not depend on the hardware. A bfloat16 teacher
+            changes the student's gradients by about 2e-3 of their size (`benchmarks/teacher_precision.py`).
+        calibrate_teacher (`bool`, defaults to `False`): Before training, compute the temperature at which the
+            teacher's probabilities fit the labels of the evaluation set best (Guo et al., 2017), and divide its logits
+            by it. In an ensemble, each teacher gets its own temperature. `temperature` is applied in addition. This
+            takes one pass over the evaluation set.
+        shard_teacher (`bool`, defaults to `False`): Split the teacher's weights over the processes, layer by layer
+            (FSDP2), if the teacher is too large for one process. The student need not be sharded. The parameters of
+            the teacher are then `DTensor`s. Unset: every process has a complete teacher. Has no effect with one
+            process.
 
     Raises:
-        ValueError: at construction, for a value out of range or arguments that exclude each other.
+        ValueError: if a value is out of range, or if arguments exclude each other.
+        TypeError: if `objectives` is not a dict or a string.
     """
 
     _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, "objectives"]
@@ -61,11 +67,11 @@ class DistillationTrainingArguments(TrainingArguments):
     )
     soft_label_weight: float | None = field(
         default=None,
-        metadata={"help": "Weight of T^2 * KL(teacher || student), the soft loss, >= 0. Unset: 1.0."},
+        metadata={"help": "Weight of the soft loss, T^2 * KL(teacher || student), >= 0. Unset: 1.0."},
     )
     hard_label_weight: float | None = field(
         default=None,
-        metadata={"help": "Weight of the cross-entropy with the hard labels, >= 0. Unset: 0.1."},
+        metadata={"help": "Weight of the hard loss, the cross-entropy with the labels, >= 0. Unset: 0.1."},
     )
     soft_loss: str | None = field(
         default=None,
@@ -74,47 +80,58 @@ class DistillationTrainingArguments(TrainingArguments):
     objectives: dict[str, Any] | str | None = field(
         default=None,
         metadata={
-            "help": "Terms of the loss as JSON, name to weight or to hyper-parameters, in place of the four arguments "
+            "help": "Terms of the loss as JSON, from names to weights or hyperparameters. Replaces the four arguments "
             'above: \'{"ce": 0.1, "kl": {"weight": 0.9, "temperature": 4.0}}\'.'
         },
     )
     cache_teacher_outputs: bool = field(
         default=False,
-        metadata={"help": "Store the teacher's logits on disk, so that it runs once per distinct text, ever."},
+        metadata={"help": "Store the teacher's logits on disk, so that it runs only once for each distinct text."},
     )
     teacher_cache_dir: str | None = field(
         default=None,
-        metadata={"help": "Folder of that store. Unset: a folder for this user under HF_HOME, shared by all runs."},
+        metadata={
+            "help": "Folder of the stored logits. Unset: a folder of this user under HF_HOME, shared by all runs."
+        },
     )
     teacher_dtype: str = field(
         default="auto",
         metadata={
-            "help": "Precision of the teacher's forward pass: auto (what bf16 and fp16 say, else float32), float32, "
-            "bfloat16 or float16."
+            "help": "Precision of the teacher's forward pass: float32, bfloat16, float16, or auto: bfloat16 with "
+            "--bf16, float16 with --fp16, and float32 otherwise."
         },
     )
     calibrate_teacher: bool = field(
         default=False,
         metadata={
-            "help": "Divide the teacher's logits by the temperature that fits the evaluation set's labels best."
+            "help": "Divide the teacher's logits by the temperature that fits the labels of the evaluation set best."
         },
     )
     shard_teacher: bool = field(
         default=False,
-        metadata={"help": "Share the teacher's weights out over the processes instead of one whole teacher for each."},
+        metadata={
+            "help": "Split the teacher's weights over the processes, so that no process has the complete teacher."
+        },
     )
 
     def __post_init__(self) -> None:
-        # Trainer parses only strings that start with "{", and takes others for files.
+        # Trainer only parses strings that start with "{" and treats other strings as paths of files.
         if isinstance(self.objectives, str):
             self.objectives = _parse_objectives(self.objectives)
         if self.objectives is not None and not isinstance(self.objectives, dict):
             raise TypeError(f"`objectives` must map names to weights, got {self.objectives!r}.")
-        if isinstance(self.report_to, str):  # several on the command line, where Trainer's parser takes one word
+        if isinstance(self.report_to, str):  # Trainer's parser accepts only one word on the command line
             self.report_to = self.report_to.split(",")
         if self.greater_is_better is None and is_lower_better(self.metric_for_best_model or ""):
             self.greater_is_better = False  # transformers only knows names that end with "loss"
         super().__post_init__()
+        self._check_values()
+        self._check_exclusions()
+        loss = DistillationLoss(build_objectives(self.objective_spec()))  # raises errors for invalid objectives
+        if self.cache_teacher_outputs:
+            CachedTeacher().request(loss.teacher_reads)  # raises an error for outputs that cannot be stored
+
+    def _check_values(self) -> None:
         for name in ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
@@ -127,94 +144,103 @@ class DistillationTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"`teacher_dtype` must be one of {', '.join(TEACHER_DTYPES)}; got {self.teacher_dtype!r}."
             )
-        self._check_exclusions()
         if self.hub_strategy in ("checkpoint", "all_checkpoints"):
             raise ValueError(
-                "`hub_strategy` would publish optimiser states, which are pickles. Use 'end' or 'every_save'."
+                "This `hub_strategy` would publish optimizer states, which are pickles. Use 'end' or 'every_save'."
             )
-        loss = DistillationLoss(build_objectives(self.objective_spec()))  # which refuses what cannot be built
-        if self.cache_teacher_outputs:
-            CachedTeacher().request(loss.teacher_reads)  # which refuses what cannot be stored
 
     def _check_exclusions(self) -> None:
         if self.label_smoothing_factor and "ce" not in (self.objectives or {"ce": None}):
-            raise ValueError("`label_smoothing_factor` is set, but `objectives` has no `ce` to smooth. Leave one out.")
+            raise ValueError(
+                "`label_smoothing_factor` is set, but `objectives` does not contain `ce`. Add `ce`, or do not set "
+                "`label_smoothing_factor`."
+            )
         if self.objectives is not None:
             self.check_no_loss_arguments("`objectives`")
         if self.shard_teacher and self.cache_teacher_outputs:
             raise ValueError(
-                "`shard_teacher` needs all processes to run the teacher together, and with `cache_teacher_outputs` "
-                "each runs it on texts of its own. Leave one out."
+                "With `shard_teacher`, all processes must run the teacher together, but with `cache_teacher_outputs`, "
+                "each process runs the teacher on different texts. Set only one of them."
             )
         if self.soft_label_weight == 0 and self.hard_label_weight == 0:
-            raise ValueError("`soft_label_weight` and `hard_label_weight` are both 0, so nothing would be learnt.")
+            raise ValueError(
+                "`soft_label_weight` and `hard_label_weight` are both 0, so the student would not learn anything."
+            )
         if self.temperature is not None and "temperature" not in accepted_arguments(self.soft_loss or "kl"):
-            raise ValueError(f"`temperature` is {self.temperature}, but `{self.soft_loss}` has none. Leave it unset.")
+            raise ValueError(
+                f"`temperature` is {self.temperature}, but `{self.soft_loss}` has no temperature. Leave it unset."
+            )
 
-    def check_no_loss_arguments(self, instead: str) -> None:
-        """Refuse arguments that `instead` takes the place of.
+    def check_no_loss_arguments(self, replacement: str) -> None:
+        """Check that none of the four loss arguments is set.
+
+        Args:
+            replacement: What defines the loss instead of the four arguments, for the error message.
 
         Raises:
-            ValueError: if one of them is set.
+            ValueError: if one of the four arguments is set.
         """
-        four = ("temperature", "soft_label_weight", "hard_label_weight", "soft_loss")
-        if chosen := [name for name in four if getattr(self, name) is not None]:
+        if set_arguments := [name for name in LOSS_ARGUMENTS if getattr(self, name) is not None]:
             raise ValueError(
-                f"{instead} says everything about the loss, and `{chosen[0]}` is set too. Set it inside of "
-                "`objectives`, or leave `objectives` out."
+                f"{replacement} defines the whole loss, but `{set_arguments[0]}` is also set. Set it inside "
+                "`objectives`, or do not use `objectives`."
             )
 
     def check_baseline(self) -> None:
-        """Refuse a choice of the best checkpoint that a student without a teacher cannot follow.
+        """Check that a student without a teacher can select its best checkpoint by the same metric.
 
         Raises:
-            ValueError: if `metric_for_best_model` exists only beside a teacher.
+            ValueError: if `metric_for_best_model` needs a teacher.
         """
         metric = (self.metric_for_best_model or "loss").removeprefix("eval_")
         needs_teacher = metric == "agreement" or metric.startswith(("teacher_", "loss_")) and metric != "loss_ce"
         if self.load_best_model_at_end and needs_teacher:
             raise ValueError(
-                f"`metric_for_best_model` is {metric!r}, which a baseline without a teacher does not have. Choose the "
-                "checkpoint by a metric of the task, or leave the baseline out."
+                f"`metric_for_best_model` is {metric!r}, which a baseline without a teacher does not have. Use a "
+                "metric of the task, or do not train a baseline."
             )
 
     def objective_spec(self) -> dict[str, Any]:
-        """Return the terms of the loss by name, from `objectives` or from the four arguments that it replaces."""
+        """Return the terms of the loss by name, from `objectives` or from the four loss arguments."""
         if self.objectives is not None:
             objectives = cast("dict[str, Any]", self.objectives)
             spec = {k: dict(v) if isinstance(v, dict) else {"weight": v} for k, v in objectives.items()}
             if "ce" in spec:
                 spec["ce"].setdefault("label_smoothing", self.label_smoothing_factor)
             return spec
-        soft: dict[str, Any] = {"weight": 1.0 if self.soft_label_weight is None else self.soft_label_weight}
+        soft_term: dict[str, Any] = {"weight": 1.0 if self.soft_label_weight is None else self.soft_label_weight}
         if self.temperature is not None:
-            soft["temperature"] = self.temperature
+            soft_term["temperature"] = self.temperature
         hard_label_weight = 0.1 if self.hard_label_weight is None else self.hard_label_weight
-        hard = {"weight": hard_label_weight, "label_smoothing": self.label_smoothing_factor}
-        return {self.soft_loss or "kl": soft, "ce": hard}
+        hard_term = {"weight": hard_label_weight, "label_smoothing": self.label_smoothing_factor}
+        return {self.soft_loss or "kl": soft_term, "ce": hard_term}
 
     def resolved_teacher_dtype(self) -> str:
-        """Return "float32", "bfloat16" or "float16"."""
+        """Return the precision of the teacher: "float32", "bfloat16" or "float16"."""
         if self.teacher_dtype != "auto":
             return self.teacher_dtype
         return "bfloat16" if self.bf16 else "float16" if self.fp16 else "float32"
 
     def without_teacher(self, output_dir: str, **changes: Any) -> "DistillationTrainingArguments":
-        """Return arguments for plain fine-tuning: the hard loss alone, nothing pushed, otherwise the same.
+        """Return the same arguments for plain fine-tuning, with only the hard loss and without a push to the Hub.
 
         Args:
-            output_dir: Folder of that run.
-            **changes: Other arguments to change, e.g. `max_steps`.
+            output_dir: Output folder of the fine-tuning run.
+            **changes: Other arguments to change, for instance `max_steps`.
         """
-        unset = dict.fromkeys(("temperature", "soft_label_weight", "hard_label_weight", "soft_loss"))
-        alone: dict[str, Any] = {**unset, "objectives": {"ce": 1.0}, "push_to_hub": False, "output_dir": output_dir}
-        alone["calibrate_teacher"] = False
-        return dataclasses.replace(self, **{**alone, **changes})
+        fine_tuning: dict[str, Any] = {
+            **dict.fromkeys(LOSS_ARGUMENTS),
+            "objectives": {"ce": 1.0},
+            "push_to_hub": False,
+            "calibrate_teacher": False,
+            "output_dir": output_dir,
+        }
+        return dataclasses.replace(self, **{**fine_tuning, **changes})
 
 
 def is_lower_better(metric: str) -> bool:
-    """Whether a metric's name says that lower values are better: `loss_kl`, `eval_test_loss`, `eval_rmse`."""
-    return not _ERRORS.isdisjoint(metric.lower().split("_"))
+    """Return whether lower values of a metric are better, by its name: `loss_kl`, `eval_test_loss`, `eval_rmse`."""
+    return not _LOWER_IS_BETTER.isdisjoint(metric.lower().split("_"))
 
 
 def _parse_objectives(text: str) -> dict[str, Any]:
@@ -222,10 +248,10 @@ def _parse_objectives(text: str) -> dict[str, Any]:
         spec = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"`objectives` is not JSON ({error}): {text!r}. Expected for instance '{{\"kl\": 1.0}}'."
+            f"`objectives` is not valid JSON ({error}): {text!r}. An example is '{{\"kl\": 1.0}}'."
         ) from None
     if not isinstance(spec, dict):
-        raise ValueError(f"`objectives` must be a JSON object, name to weight; got {text!r}.")
+        raise ValueError(f"`objectives` must be a JSON object from names to weights, got {text!r}.")
     return spec
 
 

@@ -16,7 +16,7 @@ from hf_distill.data import load_text_dataset, load_transfer_text
 from hf_distill.data.files import LABEL_COLUMNS, TAG_COLUMNS
 from hf_distill.data.readers import read_file
 from hf_distill.export import export_model
-from hf_distill.export.folder import load_classifier
+from hf_distill.export.loading import load_classifier
 from hf_distill.export.predictor import EXPORT_NAME
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.reporting.text import PLAIN

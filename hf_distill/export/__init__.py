@@ -1,9 +1,9 @@
-"""Classifiers as ONNX files, and the class that runs them without torch."""
+"""Export of classifiers to ONNX, and `Predictor`, which runs an export without torch."""
 
 from importlib import import_module
 from typing import Any
 
-# Name -> module. Imported on first use: who predicts need not have torch, which exporting needs.
+# Name -> module. Modules are imported on first use, because exporting needs torch and `Predictor` does not.
 _PUBLIC = {
     "ParityError": "hf_distill.export.parity",
     "Predictor": "hf_distill.export.predictor",

@@ -1,4 +1,4 @@
-"""A model as an ONNX graph, in float32 or with int8 weights."""
+"""Writing a model as an ONNX graph, in float32 or with int8 weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-OPSET = 20  # that of torch's exporter, which has Gelu as one operator
+OPSET = 20  # the default of torch's exporter; it has Gelu as a single operator
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-class _Logits(nn.Module):
-    """A model whose forward takes tensors by position and returns one: what an ONNX graph is."""
+class _LogitsModel(nn.Module):
+    """A model whose forward takes positional tensors and returns one tensor, like an ONNX graph."""
 
     def __init__(self, model: PreTrainedModel, input_names: Sequence[str]) -> None:
         super().__init__()
@@ -30,33 +30,33 @@ class _Logits(nn.Module):
         return self.model(**dict(zip(self.input_names, inputs, strict=True))).logits
 
 
-def input_names_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Return what the graph is to take: what the tokenizer gives and the model's forward names."""
-    known = inspect.signature(model.forward).parameters
-    return [name for name in _INPUTS if name in tokenizer.model_input_names and name in known]
+def graph_input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return the inputs of the graph: the outputs of the tokenizer that are arguments of the model's forward."""
+    parameters = inspect.signature(model.forward).parameters
+    return [name for name in _INPUTS if name in tokenizer.model_input_names and name in parameters]
 
 
 def write_onnx(model: PreTrainedModel, input_names: Sequence[str], path: Path) -> None:
-    """Write a model as ONNX, for any number of texts of any length; the output is named `logits`.
+    """Write a model to an ONNX file with dynamic batch size and length. Its output is named `logits`.
 
     Args:
-        model: In float32, on the CPU, in eval mode.
-        input_names: Of its forward; `attention_mask`, if it is there, is for tokens that are none.
-        path: Of the file. Weights above 2 GB go to a file beside it.
+        model: A model in float32, on the CPU, in evaluation mode.
+        input_names: Names of the inputs, see [`graph_input_names`].
+        path: Path of the file. Weights above 2 GB are written to a second file in the same folder.
 
     Raises:
         ValueError: if torch cannot export the model.
     """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-    # Not 1 x 1: the exporter takes such sizes for constants.
-    ids = torch.full((2, 8), _ordinary_id(model))
+    # The exporter would treat sizes of 1 as constants.
+    ids = torch.full((2, 8), _non_padding_id(model))
     examples = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    with _quiet():
+    with _suppressed_logs():
         try:
             program = torch.onnx.export(
-                _Logits(model, input_names).eval(),
+                _LogitsModel(model, input_names).eval(),
                 tuple(examples[name] for name in input_names),
                 dynamo=True,
                 dynamic_shapes=((sizes,) * len(input_names),),
@@ -65,29 +65,33 @@ def write_onnx(model: PreTrainedModel, input_names: Sequence[str], path: Path) -
                 opset_version=OPSET,
                 verbose=False,
             )
-        except Exception as error:  # of many kinds, by what in the model's code cannot be traced
+        except Exception as error:  # the type depends on the model code that cannot be traced
             raise ValueError(
                 f"torch cannot export this {type(model).__name__} to ONNX ({type(error).__name__}). Its message: "
                 f"{str(error).strip()[:500]}"
             ) from error
         assert program is not None  # with `dynamo=True` it never is
-        # Among the metadata of each node is where on this machine the code that made it lies.
+        # The metadata of each node contains local paths of source files.
         ClearMetadataAndDocStringPass()(program.model)
         program.save(path)
 
 
 def quantize_onnx(source: Path, target: Path) -> None:
-    """Write an ONNX file again with int8 weights; activations are quantised as they come.
+    """Quantize the weights of an ONNX file to int8; activations are quantized dynamically.
 
-    Matrix products have a scale for each output channel, and are computed in int8. Embeddings have one scale, and are
-    stored in int8: in a small model they are most of the file. See
+    Matrix products are computed in int8, with one scale for each output channel. Embeddings, which are most of the
+    file of a small model, are stored in int8 with a single scale. See
     https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
+
+    Args:
+        source: Path of the float32 file.
+        target: Path of the int8 file.
     """
     from onnxruntime.quantization import quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     is_large = source.with_name(f"{source.name}.data").exists()
-    with _quiet(), tempfile.TemporaryDirectory() as temporary:
+    with _suppressed_logs(), tempfile.TemporaryDirectory() as temporary:
         prepared = Path(temporary) / "model.onnx"
         quant_pre_process(
             source, prepared, skip_optimization=True, skip_symbolic_shape=True, save_as_external_data=is_large
@@ -101,14 +105,14 @@ def quantize_onnx(source: Path, target: Path) -> None:
         )
 
 
-def _ordinary_id(model: PreTrainedModel) -> int:
-    """Return a token id that is not padding, from which some models derive positions."""
+def _non_padding_id(model: PreTrainedModel) -> int:
+    """Return a token id that is not padding. Some models compute positions from padding."""
     return 0 if model.config.pad_token_id else 1
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporters' notes about their own insides from the user."""
+def _suppressed_logs() -> Iterator[None]:
+    """Suppress the warnings and log messages of the exporters."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

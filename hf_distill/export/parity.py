@@ -1,4 +1,4 @@
-"""Does an export say what its model says: both run on the same tokens."""
+"""Comparison of an export with its model on the same tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_RANDOM_ROW = 512
 
 
 class ParityError(ValueError):
-    """An export differs from its model by more than the tolerance."""
+    """The export differs from its model by more than the tolerance."""
 
 
 def measure_parity(
@@ -29,92 +29,102 @@ def measure_parity(
     texts: Sequence[Text] | None,
     score: Score | None = None,
 ) -> dict[str, Any]:
-    """Run a model and its export on the same tokens, and measure by how much their logits differ.
+    """Run a model and its export on the same tokens and measure the difference of their logits.
 
     Args:
-        model: In float32, on the CPU, in eval mode.
-        predictor: Its export.
-        tokenizer: The model's.
-        texts: Texts to compare on. Without them, 64 rows of random token ids are, drawn with a fixed seed, between
-            1 and 512 tokens long, most of them padded.
-        score: Metrics of the logits of the texts, see [`~hf_distill.export.metrics.scorer`]; only with `texts`.
+        model: The model in float32, on the CPU, in evaluation mode.
+        predictor: The export.
+        tokenizer: The tokenizer of the model.
+        texts: Texts to compare on. None for 64 rows of 1 to 512 random token ids, most of them padded, drawn with a
+            fixed seed.
+        score: Computes metrics from the logits of the texts, see [`~hf_distill.export.metrics.scorer`]. Only used with
+            `texts`.
 
     Returns:
-        - `on`: what they ran on, in words;
-        - `units`: the number of texts, or of tokens;
-        - `agreement`: the share of equal decisions, or None for a regression;
-        - `max_abs_difference` of a logit, and `max_abs_logit`, the model's;
-        - `relative_difference`: the former by the latter, or by 1 if that is larger;
-        - `metrics`, with `score`: the metrics of the model, and of its `export`.
+        - `on`: description of the texts or token ids;
+        - `units`: number of texts, or of tokens for a token classifier;
+        - `agreement`: share of equal decisions; None for a regression;
+        - `max_abs_difference`: maximum absolute difference of the logits;
+        - `max_abs_logit`: maximum absolute logit of the model;
+        - `relative_difference`: `max_abs_difference` / max(1, `max_abs_logit`);
+        - `metrics`: only with `score`; the metrics of `model` and `export`.
 
     Raises:
-        ParityError: if the export's tokenizer gives other tokens than `tokenizer`.
+        ParityError: if the tokenizer of the export returns other tokens than `tokenizer`.
     """
     if texts is None:
-        what, batches = f"64 rows of random token ids, seed {_SEED}", _random_batches(model, predictor, tokenizer)
+        description = f"64 rows of random token ids, seed {_SEED}"
+        batches = _random_batches(model, predictor, tokenizer)
     else:
-        what, batches = f"{len(texts):,} texts", _batches(texts, predictor, tokenizer)
-    rows: dict[str, list[np.ndarray]] = {"model": [], "export": []}  # each (num_labels,), or (tokens, num_labels)
-    of_texts: list[tuple[int, Encoding]] = []
-    for inputs, encoded in batches:
+        description, batches = f"{len(texts):,} texts", _text_batches(texts, predictor, tokenizer)
+    rows: dict[str, list[np.ndarray]] = {"model": [], "export": []}  # (num_labels,) or (tokens, num_labels) per row
+    encodings: list[tuple[int, Encoding]] = []
+    for inputs, batch_encodings in batches:
         with torch.no_grad():
             logits = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.numpy()
-        rows["model"] += _by_row(logits, inputs["attention_mask"])
-        rows["export"] += _by_row(predictor.run(inputs), inputs["attention_mask"])
-        of_texts += encoded
-    expected, found = (np.concatenate([np.atleast_2d(row) for row in of_side]) for of_side in rows.values())
-    parity = {"on": what, **_differences(expected, found, predictor.problem_type)}
+        rows["model"] += _split_rows(logits, inputs["attention_mask"])
+        rows["export"] += _split_rows(predictor.run(inputs), inputs["attention_mask"])
+        encodings += batch_encodings
+    model_logits, export_logits = (np.concatenate([np.atleast_2d(row) for row in side]) for side in rows.values())
+    parity = {"on": description, **_differences(model_logits, export_logits, predictor.problem_type)}
     if texts is not None and score is not None:
         parity["metrics"] = {
-            side: score(_by_text(texts, predictor, of_texts, of_side)) for side, of_side in rows.items()
+            name: score(_logits_by_text(texts, predictor, encodings, side)) for name, side in rows.items()
         }
     return parity
 
 
-def _by_row(logits: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
-    """Split a batch, and leave out the padding of a tagger's."""
-    return [row if row.ndim == 1 else row[is_real == 1] for row, is_real in zip(logits, mask, strict=True)]
+def _split_rows(logits: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
+    """Split the logits of a batch into rows, for a token classifier without padding."""
+    return [row if row.ndim == 1 else row[is_token == 1] for row, is_token in zip(logits, mask, strict=True)]
 
 
-def _by_text(
-    texts: Sequence[Text], predictor: Predictor, of_texts: Sequence[tuple[int, Encoding]], rows: Sequence[np.ndarray]
+def _logits_by_text(
+    texts: Sequence[Text], predictor: Predictor, encodings: Sequence[tuple[int, Encoding]], rows: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Return the logits of each text, in the order of the texts; those of its words where the tokens have them."""
+    """Return the logits of each text in the order of the texts; for a token classifier the logits of its words."""
     ordered: list[Any] = [None] * len(texts)
-    for (index, encoding), row in zip(of_texts, rows, strict=True):
-        ordered[index] = row if row.ndim == 1 else predictor.of_words(texts[index], encoding, row)[0]
+    for (index, encoding), row in zip(encodings, rows, strict=True):
+        ordered[index] = row if row.ndim == 1 else predictor.align_words(texts[index], encoding, row)[0]
     return ordered
 
 
 def check_parity(parity: dict[str, Any], quantize: str | None, tolerance: float) -> None:
-    """Compare with the tolerance: of the `relative_difference`; in int8 of the share of unequal decisions, if any.
+    """Check that an export is within the tolerance.
+
+    Args:
+        parity: Result of [`measure_parity`].
+        quantize: None, or "int8".
+        tolerance: Maximum `relative_difference`; for an int8 classifier, the maximum share of different decisions.
 
     Raises:
-        ParityError: if it is larger, or not a number.
+        ParityError: if the difference is larger than the tolerance, or NaN.
     """
     agreement = parity["agreement"]
     if quantize is not None and agreement is not None:
-        error, what = 1 - agreement, f"{1 - agreement:.2%} of the decisions differ"
+        difference, description = 1 - agreement, f"{1 - agreement:.2%} of the decisions differ"
     else:
-        error, what = parity["relative_difference"], f"the logits differ by up to {parity['max_abs_difference']:.3g}"
-    if not error <= tolerance:  # NaN, too
-        advice = " Leave out int8, or allow more; random tokens say less than texts of the task." if quantize else ""
+        difference = parity["relative_difference"]
+        description = f"the logits differ by up to {parity['max_abs_difference']:.3g}"
+    if not difference <= tolerance:  # also true for NaN
+        advice = " Export without int8, or increase the tolerance. Compare on texts of the task, not on random tokens."
         raise ParityError(
-            f"The export is not its model, and was not kept: on {parity['on']}, {what}; the tolerance is "
-            f"{tolerance:g}.{advice}"
+            f"The export differs from its model and was deleted: on {parity['on']}, {description}; the tolerance is "
+            f"{tolerance:g}.{advice if quantize else ''}"
         )
 
 
-def _differences(expected: np.ndarray, found: np.ndarray, problem_type: str) -> dict[str, Any]:
-    difference, scale = float(np.abs(found - expected).max()), float(np.abs(expected).max())
+def _differences(model_logits: np.ndarray, export_logits: np.ndarray, problem_type: str) -> dict[str, Any]:
+    difference = float(np.abs(export_logits - model_logits).max())
+    scale = float(np.abs(model_logits).max())
     if problem_type == "regression":
         agreement = None
     elif problem_type == "multi_label_classification":
-        agreement = float(np.mean((found > 0) == (expected > 0)))
+        agreement = float(np.mean((export_logits > 0) == (model_logits > 0)))
     else:
-        agreement = float(np.mean(found.argmax(axis=-1) == expected.argmax(axis=-1)))
+        agreement = float(np.mean(export_logits.argmax(axis=-1) == model_logits.argmax(axis=-1)))
     return {
-        "units": len(expected),
+        "units": len(model_logits),
         "agreement": agreement,
         "max_abs_difference": difference,
         "max_abs_logit": scale,
@@ -122,18 +132,19 @@ def _differences(expected: np.ndarray, found: np.ndarray, problem_type: str) -> 
     }
 
 
-def _batches(
+def _text_batches(
     texts: Sequence[Text], predictor: Predictor, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[dict[str, np.ndarray], list[tuple[int, Encoding]]]]:
     for indices, inputs, encodings in predictor.batches(texts, _BATCH_SIZE):
         for index, encoding in zip(indices, encodings, strict=True):
             expected = _tokenize(texts[index], tokenizer, predictor.max_length)
-            found = {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
-            if differing := [name for name in inputs if name in found and found[name] != expected[name]]:
+            exported = {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
+            if differing := [name for name in inputs if name in exported and exported[name] != expected[name]]:
+                name = differing[0]
                 raise ParityError(
-                    f"The exported tokenizer.json gives other {differing[0]} than its tokenizer, for text {index}: "
-                    f"{found[differing[0]][:20]} against {expected[differing[0]][:20]}. Export with a "
-                    "tokenizer that is all in its tokenizer.json."
+                    f"The exported tokenizer.json and the tokenizer return different {name} for text {index}: "
+                    f"{exported[name][:20]} and {expected[name][:20]}. Export a tokenizer that its tokenizer.json "
+                    "describes completely."
                 )
         yield inputs, list(zip(indices, encodings, strict=True))
 
@@ -149,14 +160,14 @@ def _tokenize(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -
 def _random_batches(
     model: PreTrainedModel, predictor: Predictor, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[dict[str, np.ndarray], list[tuple[int, Encoding]]]]:
-    draw = np.random.default_rng(_SEED)
-    size = min(model.config.vocab_size, len(tokenizer))
-    ordinary = np.setdiff1d(np.arange(size), tokenizer.all_special_ids)
+    generator = np.random.default_rng(_SEED)
+    vocab_size = min(model.config.vocab_size, len(tokenizer))
+    ordinary_ids = np.setdiff1d(np.arange(vocab_size), tokenizer.all_special_ids)
     longest = min(predictor.max_length, _LONGEST_RANDOM_ROW)
-    # The second half of a row as the second text of a pair, where the model tells them apart.
-    second = int(model.config.to_dict().get("type_vocab_size", 1) > 1)
+    # If the model has segments, the second half of each row is the second text of a pair.
+    second_segment = int(model.config.to_dict().get("type_vocab_size", 1) > 1)
     for num_rows, width in ((1, 1), (31, 16), (31, 32), (1, longest)):
         width = min(width, longest)
-        lengths = [width, *draw.integers(1, width + 1, num_rows - 1)]
-        ids = [draw.choice(ordinary, length).tolist() for length in lengths]
-        yield predictor.pad(ids, [[0] * ((n + 1) // 2) + [second] * (n // 2) for n in lengths]), []
+        lengths = [width, *generator.integers(1, width + 1, num_rows - 1)]
+        ids = [generator.choice(ordinary_ids, length).tolist() for length in lengths]
+        yield predictor.pad(ids, [[0] * ((n + 1) // 2) + [second_segment] * (n // 2) for n in lengths]), []

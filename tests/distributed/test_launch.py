@@ -91,7 +91,7 @@ def test_a_teacher_that_zero_3_partitioned_is_rejected_where_complete_weights_ar
 
 
 def test_a_sharded_teacher_cannot_be_cached(tmp_path):
-    with pytest.raises(ValueError, match="needs all processes to run the teacher together"):
+    with pytest.raises(ValueError, match="all processes must run the teacher together"):
         make_args(tmp_path, shard_teacher=True, cache_teacher_outputs=True)
 
 

@@ -1,4 +1,4 @@
-"""An export says what its model says, through the interface of transformers' pipelines, without torch."""
+"""An export returns the predictions of its model, with the interface of transformers pipelines and without torch."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ PAIRS = [(row["text"], row["text_pair"]) for row in tiny_rows(8, seed=6)]
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny_model(1, seed=8)  # one of those that give the texts below different labels
+    return tiny_model(1, seed=8)  # this seed gives the texts below different labels
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +57,20 @@ def logits_of(model, tokenizer, texts):
         return np.stack([model(**tokenizer(text, return_tensors="pt")).logits[0].numpy() for text in texts])
 
 
-def assert_same(found, expected):
-    """Compare nested lists and dicts, numbers to float32 tolerance."""
+def assert_same(actual, expected):
+    """Compare nested lists and dicts; numbers are compared with float32 tolerance."""
     if isinstance(expected, list):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert_same(one, other)
+        assert len(actual) == len(expected)
+        for actual_item, expected_item in zip(actual, expected, strict=True):
+            assert_same(actual_item, expected_item)
     else:
-        assert found == {
+        assert actual == {
             name: pytest.approx(value, abs=1e-5) if name == "score" else value for name, value in expected.items()
         }
 
 
 @pytest.mark.parametrize("settings", [{}, {"top_k": None}, {"top_k": 1}, {"top_k": 2}])
-def test_predictions_are_those_of_the_pipeline(model, tokenizer, predictor, settings):
+def test_predictions_equal_the_pipeline(model, tokenizer, predictor, settings):
     pipe = pipeline("text-classification", model=model, tokenizer=tokenizer)
     assert len({row["label"] for row in predictor(TEXTS)}) == 2, "or the test would be vacuous"
     assert_same(predictor(TEXTS, **settings), pipe(TEXTS, **settings))
@@ -85,19 +85,19 @@ def test_a_single_pair_is_one_text(predictor):
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
-def test_logits_are_the_models_in_the_order_of_the_texts(model, tokenizer, predictor, batch_size):
+def test_logits_equal_the_model_in_the_order_of_the_texts(model, tokenizer, predictor, batch_size):
     texts = [TEXTS[0], *TEXTS[:3], " ".join(WORDS), "good"]
-    found = predictor.logits(texts, batch_size)
-    assert (found.shape, found.dtype) == ((6, 3), np.float32)
-    np.testing.assert_allclose(found, logits_of(model, tokenizer, texts), atol=1e-5)
+    logits = predictor.logits(texts, batch_size)
+    assert (logits.shape, logits.dtype) == ((6, 3), np.float32)
+    np.testing.assert_allclose(logits, logits_of(model, tokenizer, texts), atol=1e-5)
 
 
-def test_no_texts_have_no_logits(predictor):
+def test_an_empty_list_of_texts_has_no_logits(predictor):
     assert predictor.logits([]).shape == (0, 3)
     assert predictor([]) == []
 
 
-def test_a_text_is_cut_at_the_longest_that_the_model_can_take(model, tokenizer, predictor):
+def test_a_text_is_truncated_at_the_limit_of_the_model(model, tokenizer, predictor):
     assert predictor.max_length == 64
     expected = model(**tokenizer("good bad " * 100, truncation=True, return_tensors="pt")).logits
     np.testing.assert_allclose(predictor.logits("good bad " * 100), expected.detach().numpy(), atol=1e-5)
@@ -107,7 +107,7 @@ def test_the_number_of_threads_does_not_change_the_logits(folder, predictor):
     np.testing.assert_allclose(Predictor(folder, num_threads=1).logits(TEXTS), predictor.logits(TEXTS), atol=1e-6)
 
 
-def test_a_predictor_needs_neither_torch_nor_transformers(folder, predictor):
+def test_a_predictor_does_not_need_torch_or_transformers(folder, predictor):
     program = (
         "import sys\n"
         "for name in ('torch', 'transformers', 'datasets', 'accelerate', 'onnx'): sys.modules[name] = None\n"
@@ -119,7 +119,7 @@ def test_a_predictor_needs_neither_torch_nor_transformers(folder, predictor):
     assert float(result.stdout) == pytest.approx(predictor(["a good film"])[0]["score"], abs=1e-6)
 
 
-def test_the_folder_says_what_it_is_and_nothing_of_this_machine(model, tokenizer, folder):
+def test_the_folder_describes_the_export_and_contains_no_local_paths(model, tokenizer, folder):
     record = json.loads((folder / "export.json").read_text())
     assert (record["format"], record["quantize"], record["problem_type"]) == (
         "onnx",
@@ -131,10 +131,10 @@ def test_the_folder_says_what_it_is_and_nothing_of_this_machine(model, tokenizer
     assert record["parity"]["on"] == "64 rows of random token ids, seed 0"
     assert (record["parity"]["agreement"], record["parity"]["units"], record["parity"]["tolerance"]) == (1, 64, 1e-3)
     assert json.loads((folder / "config.json").read_text())["problem_type"] == "single_label_classification"
-    ours = str(Path(hf_distill.__file__).parent).encode()
+    package = str(Path(hf_distill.__file__).parent).encode()
     for file in folder.iterdir():
         content = file.read_bytes()
-        assert not [path for path in (ours, b"site-packages", str(folder.parent).encode()) if path in content], file
+        assert not [path for path in (package, b"site-packages", str(folder.parent).encode()) if path in content], file
 
 
 def test_the_model_given_is_not_changed(model):
@@ -143,7 +143,7 @@ def test_the_model_given_is_not_changed(model):
 
 
 @pytest.mark.parametrize("problem_type", ["multi_label_classification", "regression"])
-def test_other_problem_types_are_those_of_the_pipeline(tokenizer, tmp_path, problem_type):
+def test_other_problem_types_equal_the_pipeline(tokenizer, tmp_path, problem_type):
     model = tiny_model(1, num_labels=1 if problem_type == "regression" else 3, seed=4, problem_type=problem_type)
     parity = export_model(model, tmp_path / "onnx", processing_class=tokenizer, texts=TEXTS)
     assert parity["agreement"] == (None if problem_type == "regression" else 1)
@@ -170,35 +170,35 @@ def tagger(tmp_path_factory, tokenizer):
     return model, Predictor(folder)
 
 
-def test_a_tagger_labels_words_as_the_pipeline_does(tagger, tokenizer):
+def test_a_token_classifier_labels_words_like_the_pipeline(tagger, tokenizer):
     model, predictor = tagger
-    # Each word of the tiny tokenizer is one token, so that the pipeline's tokens are words.
+    # Each word is one token of the tiny tokenizer, so the tokens of the pipeline are words.
     pipe = pipeline("token-classification", model=model, tokenizer=tokenizer)
-    found = predictor(TEXTS)
-    assert len({entity["entity"] for row in found for entity in row}) == 2
-    for row, expected in zip(found, pipe(TEXTS), strict=True):
+    tagged = predictor(TEXTS)
+    assert len({entity["entity"] for row in tagged for entity in row}) == 2
+    for row, expected in zip(tagged, pipe(TEXTS), strict=True):
         assert_same(row, [{name: e[name] for name in ("word", "entity", "score", "start", "end")} for e in expected])
-    assert predictor(TEXTS[0]) == found[0]
+    assert predictor(TEXTS[0]) == tagged[0]
 
 
-def test_a_list_of_words_is_labelled_as_the_text_that_they_make(tagger):
+def test_a_list_of_words_is_labelled_like_the_joined_text(tagger):
     _, predictor = tagger
     assert_same(predictor([text.split() for text in TEXTS]), predictor(TEXTS))
 
 
-def test_word_logits_are_those_of_first_tokens_and_nan_where_a_word_is_cut_off(tagger, tokenizer):
+def test_word_logits_are_those_of_the_first_tokens_and_nan_for_truncated_words(tagger, tokenizer):
     model, predictor = tagger
     words = ["good", "bad"] * 40
-    (found,) = predictor.word_logits([words])
+    (logits,) = predictor.word_logits([words])
     expected = model(**tokenizer(words, is_split_into_words=True, truncation=True, return_tensors="pt")).logits[0]
-    assert found.shape == (80, 3)
-    np.testing.assert_allclose(found[:62], expected[1:-1].detach().numpy(), atol=1e-5)
-    assert np.isnan(found[62:]).all()
+    assert logits.shape == (80, 3)
+    np.testing.assert_allclose(logits[:62], expected[1:-1].detach().numpy(), atol=1e-5)
+    assert np.isnan(logits[62:]).all()
 
 
-def test_a_word_of_several_tokens_has_the_label_of_the_first_one(tagger):
+def test_a_word_of_several_tokens_has_the_label_of_its_first_token(tagger):
     _, predictor = tagger
-    # "good-bad" is one word of the list and three tokens, "-" unknown.
+    # "good-bad" is one word of the list and three tokens; "-" is unknown.
     (split,) = predictor.word_logits([["good-bad", "film"]])
     (whole,) = predictor.word_logits([["good", "-", "bad", "film"]])
     np.testing.assert_allclose(split, whole[[0, 3]], atol=1e-5)
@@ -218,63 +218,63 @@ def saved(tmp_path_factory, model, tokenizer):
     return folder
 
 
-def test_the_command_writes_int8_and_says_what_it_costs(saved, capsys, predictor):
+def test_the_command_writes_int8_and_prints_the_difference(saved, capsys, predictor):
     export(saved, quantize="int8", text_file=saved / "texts.txt", max_seq_length=32, tolerance=0.2)
-    said = capsys.readouterr().out
-    assert "Compared with the model on 24 texts: max |Δlogit| 0." in said
-    assert "of the decisions equal. Tolerance: 0.2." in said
-    in_int8 = Predictor(saved / "onnx")
-    assert in_int8.max_length == 32
-    difference = np.abs(in_int8.logits(TEXTS) - predictor.logits(TEXTS)).max()
+    output = capsys.readouterr().out
+    assert "Compared with the model on 24 texts: max |Δlogit| 0." in output
+    assert "of the decisions equal. Tolerance: 0.2." in output
+    int8_predictor = Predictor(saved / "onnx")
+    assert int8_predictor.max_length == 32
+    difference = np.abs(int8_predictor.logits(TEXTS) - predictor.logits(TEXTS)).max()
     assert 1e-4 < difference < 1
-    # Embeddings and the weights of every matrix product with weights: six of the layer, pooler and head.
+    # The embeddings and the weights of eight matrix products are int8: six in the layer, the pooler and the head.
     graph = onnx.load(saved / "onnx" / "model.onnx").graph
-    bytes_of = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
-    in_bytes = [tuple(weight.dims) for weight in graph.initializer if weight.data_type in bytes_of]
-    assert (TINY["vocab_size"], TINY["hidden_size"]) in in_bytes
+    int8_types = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+    int8_shapes = [tuple(weight.dims) for weight in graph.initializer if weight.data_type in int8_types]
+    assert (TINY["vocab_size"], TINY["hidden_size"]) in int8_shapes
     assert sum(node.op_type == "MatMulInteger" for node in graph.node) == 8
 
 
-def test_labels_in_the_file_give_the_metrics_of_both(saved, model, tokenizer, capsys):
-    labels = [LABEL_NAMES[i % 2] if i % 5 else "" for i in range(len(TEXTS))]  # an empty cell is no label
+def test_labels_in_the_file_give_the_metrics_of_model_and_export(saved, model, tokenizer, capsys):
+    labels = [LABEL_NAMES[i % 2] if i % 5 else "" for i in range(len(TEXTS))]  # an empty cell is a missing label
     (saved / "labelled.csv").write_text("\n".join(["text,label", *map(",".join, zip(TEXTS, labels, strict=True))]))
     export(saved, text_file=saved / "labelled.csv")
-    decided = [model.config.id2label[i] for i in logits_of(model, tokenizer, TEXTS).argmax(axis=1)]
-    right = [found == label for found, label in zip(decided, labels, strict=True) if label]
-    assert 0.2 < np.mean(right) < 0.8
-    accuracy = f"accuracy {100 * np.mean(right):.1f} %"
+    predictions = [model.config.id2label[i] for i in logits_of(model, tokenizer, TEXTS).argmax(axis=1)]
+    is_correct = [prediction == label for prediction, label in zip(predictions, labels, strict=True) if label]
+    assert 0.2 < np.mean(is_correct) < 0.8
+    accuracy = f"accuracy {100 * np.mean(is_correct):.1f} %"
     assert f"Model: {accuracy} (export: {accuracy.removeprefix('accuracy ')}); f1" in capsys.readouterr().out
     metrics = json.loads((saved / "onnx" / "export.json").read_text())["parity"]["metrics"]
     assert metrics["model"] == metrics["export"]
-    assert metrics["model"]["accuracy"] == pytest.approx(np.mean(right))
+    assert metrics["model"]["accuracy"] == pytest.approx(np.mean(is_correct))
 
 
-def test_a_model_with_another_order_of_classes_gets_its_own_ids(saved, model, tokenizer, tmp_path, capsys):
+def test_label_names_are_mapped_to_the_class_ids_of_the_model(saved, model, tokenizer, tmp_path, capsys):
     order = ["positive", "negative", "neutral"]
     model = copy.deepcopy(model)
     model.config.id2label = dict(enumerate(order))
     model.config.label2id = {name: i for i, name in enumerate(order)}
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    decided = [order[i] for i in logits_of(model, tokenizer, TEXTS).argmax(axis=1)]
-    rows = [json.dumps({"text": text, "label": name}) for text, name in zip(TEXTS, decided, strict=True)]
+    predictions = [order[i] for i in logits_of(model, tokenizer, TEXTS).argmax(axis=1)]
+    rows = [json.dumps({"text": text, "label": name}) for text, name in zip(TEXTS, predictions, strict=True)]
     (tmp_path / "right.jsonl").write_text("\n".join(rows))
     export(saved, model_name_or_path=tmp_path, text_file=tmp_path / "right.jsonl", max_eval_samples=9)
-    said = capsys.readouterr().out
-    assert "on 9 texts" in said
-    assert "accuracy 100.0 % (export: 100.0 %)" in said
+    output = capsys.readouterr().out
+    assert "on 9 texts" in output
+    assert "accuracy 100.0 % (export: 100.0 %)" in output
 
 
-def test_a_taggers_labels_are_of_words(tagger, tokenizer, tmp_path):
+def test_the_labels_of_a_token_classifier_belong_to_words(tagger, tokenizer, tmp_path):
     model, predictor = tagger
-    texts = [["good", "film"] * 40, ["bad"], ["a", "film"]]  # of the first one 62 words are seen
+    texts = [["good", "film"] * 40, ["bad"], ["a", "film"]]  # 62 words of the first text are not truncated
     labels = [[0] * 80, None, [-1, 1]]
     parity = export_model(model, tmp_path / "onnx", processing_class=tokenizer, texts=texts, labels=labels)
     tags = [row[~np.isnan(row).any(axis=1)].argmax(axis=1) for row in predictor.word_logits(texts)]
-    right = [*(tags[0] == 0), tags[2][1] == 1]
-    assert len(right) == 63
-    assert 0 < np.mean(right) < 1
-    assert parity["metrics"]["model"]["token_accuracy"] == pytest.approx(np.mean(right))
+    is_correct = [*(tags[0] == 0), tags[2][1] == 1]
+    assert len(is_correct) == 63
+    assert 0 < np.mean(is_correct) < 1
+    assert parity["metrics"]["model"]["token_accuracy"] == pytest.approx(np.mean(is_correct))
     assert parity["metrics"]["export"] == parity["metrics"]["model"]
 
 
@@ -291,9 +291,9 @@ ROWS = [np.array([2.0, -1.0]), np.array([-3.0, 1.0]), np.array([0.5, 0.1])]
         ("token_classification", ["O", "B-x"], [np.stack(ROWS)], [[0, 0, -1]], {"token_accuracy": 0.5}),
     ],
 )
-def test_metrics_are_those_of_the_problem(problem_type, names, logits, labels, expected):
-    found = scorer(labels, problem_type, names)(logits)
-    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=0.05)
+def test_the_metrics_depend_on_the_problem_type(problem_type, names, logits, labels, expected):
+    metrics = scorer(labels, problem_type, names)(logits)
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_metrics_are_those_of_the_problem(problem_type, names, logits, labels, e
         ("regression", [[1, 2, 3]] * 3, "must be 2 numbers a text"),
     ],
 )
-def test_labels_of_another_kind_are_refused(problem_type, labels, message):
+def test_labels_of_another_problem_type_are_rejected(problem_type, labels, message):
     with pytest.raises(ValueError, match=message):
         scorer(labels, problem_type, ["a", "b"])
 
@@ -321,7 +321,7 @@ def test_labels_of_another_kind_are_refused(problem_type, labels, message):
         ({"output_dir": "model"}, "is not empty and has no export.json"),
     ],
 )
-def test_what_is_wrong_is_one_message(saved, monkeypatch, capsys, changes, message):
+def test_an_error_of_the_command_is_one_message(saved, monkeypatch, capsys, changes, message):
     monkeypatch.chdir(saved)
     with pytest.raises(SystemExit) as stopped:
         export(saved, **changes)
@@ -357,36 +357,36 @@ def test_a_folder_is_written_atomically(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
-def parity(**changes):
+def make_parity(**changes):
     return {"on": "9 texts", "agreement": 0.9, "max_abs_difference": 2.0, "relative_difference": 0.5, **changes}
 
 
 @pytest.mark.parametrize(
-    ("found", "quantize", "tolerance", "message"),
+    ("parity", "quantize", "tolerance", "message"),
     [
-        (parity(), "int8", 0.05, "10.00% of the decisions differ; the tolerance is 0.05"),
-        (parity(agreement=1.0), None, 0.4, "the logits differ by up to 2; the tolerance is 0.4"),
-        (parity(agreement=None), "int8", 0.4, "the logits differ by up to 2"),
-        (parity(relative_difference=math.nan), None, 0.4, "differ"),
+        (make_parity(), "int8", 0.05, "10.00% of the decisions differ; the tolerance is 0.05"),
+        (make_parity(agreement=1.0), None, 0.4, "the logits differ by up to 2; the tolerance is 0.4"),
+        (make_parity(agreement=None), "int8", 0.4, "the logits differ by up to 2"),
+        (make_parity(relative_difference=math.nan), None, 0.4, "differ"),
     ],
 )
-def test_int8_is_judged_by_decisions_and_all_else_by_logits(found, quantize, tolerance, message):
+def test_int8_classifiers_are_compared_by_decisions_and_other_exports_by_logits(parity, quantize, tolerance, message):
     with pytest.raises(ParityError, match=message):
-        check_parity(found, quantize, tolerance)
-    if not math.isnan(found["relative_difference"]):
-        check_parity(found, quantize, 0.5)
+        check_parity(parity, quantize, tolerance)
+    if not math.isnan(parity["relative_difference"]):
+        check_parity(parity, quantize, 0.5)
 
 
-def test_a_tokenizer_that_its_file_does_not_reproduce_is_an_error(model, predictor):
+def test_a_tokenizer_that_tokenizer_json_does_not_describe_is_an_error(model, predictor):
     tokenizer = tiny_tokenizer()
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("good", "bad")
     measure_parity(model, predictor, tokenizer, ["a film"])
-    with pytest.raises(ParityError, match="gives other input_ids than its tokenizer, for text 1"):
+    with pytest.raises(ParityError, match="return different input_ids for text 1"):
         measure_parity(model, predictor, tokenizer, ["a film", "a good film"])
 
 
-class Undecided(BertForSequenceClassification):
-    """Its computation depends on the values of its inputs, which no graph can say."""
+class DataDependentModel(BertForSequenceClassification):
+    """A model whose computation depends on the values of its inputs. A graph cannot represent it."""
 
     def forward(self, input_ids, attention_mask=None, **kwargs):
         if input_ids.sum() % 2:
@@ -394,9 +394,9 @@ class Undecided(BertForSequenceClassification):
         return super().forward(input_ids, None, **kwargs)
 
 
-def test_a_model_that_cannot_be_exported_is_refused(tokenizer, tmp_path):
-    model = Undecided(BertConfig(**TINY, num_hidden_layers=1, num_labels=3))
-    with pytest.raises(ValueError, match="torch cannot export this Undecided to ONNX"):
+def test_a_model_that_torch_cannot_export_is_rejected(tokenizer, tmp_path):
+    model = DataDependentModel(BertConfig(**TINY, num_hidden_layers=1, num_labels=3))
+    with pytest.raises(ValueError, match="torch cannot export this DataDependentModel to ONNX"):
         export_model(model, tmp_path / "onnx", processing_class=tokenizer)
     assert list(tmp_path.iterdir()) == []
 
@@ -410,16 +410,20 @@ def test_a_model_that_cannot_be_exported_is_refused(tokenizer, tmp_path):
         ({"texts": []}, ValueError, "`texts` is empty"),
         ({"processing_class": None}, ValueError, "pass its tokenizer as `processing_class`"),
         ({"model": torch.nn.Linear(1, 1)}, TypeError, "must be a transformers PreTrainedModel, a path or a Hub id"),
-        ({"model": BertForMaskedLM(BertConfig(**TINY, num_hidden_layers=1))}, ValueError, "is no classifier"),
+        (
+            {"model": BertForMaskedLM(BertConfig(**TINY, num_hidden_layers=1))},
+            ValueError,
+            "BertForMaskedLM is not a classifier",
+        ),
     ],
 )
-def test_what_cannot_be_exported_is_refused_at_once(tokenizer, tmp_path, changes, error, message):
+def test_invalid_arguments_are_rejected_before_anything_is_written(tokenizer, tmp_path, changes, error, message):
     with pytest.raises(error, match=message):
         export_model(**{"model": tiny_model(), "folder": tmp_path / "onnx", "processing_class": tokenizer, **changes})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_slow_tokenizer_and_a_random_head_are_refused(saved, tmp_path):
+def test_a_slow_tokenizer_and_a_random_head_are_rejected(saved, tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"]))
     with pytest.raises(ValueError, match="is a slow tokenizer"):
         export_model(
@@ -433,7 +437,7 @@ def test_a_slow_tokenizer_and_a_random_head_are_refused(saved, tmp_path):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda p: p.logits([["good", "film"]]), TypeError, "A string is wanted"),
+        (lambda p: p.logits([["good", "film"]]), TypeError, "A text must be a string"),
         (lambda p: p.logits(["good", None]), TypeError, "Text 1 is None"),
         (lambda p: p.logits([{"sentence": "good"}]), TypeError, "a dict with `text` and `text_pair`"),
         (lambda p: p.logits(["good"], batch_size=0), ValueError, "`batch_size` must be at least 1"),
@@ -442,13 +446,13 @@ def test_a_slow_tokenizer_and_a_random_head_are_refused(saved, tmp_path):
         (lambda p: Predictor(os.devnull), FileNotFoundError, "is not an export: it has no export.json, model.onnx"),
     ],
 )
-def test_what_cannot_be_predicted_is_refused(predictor, call, error, message):
+def test_invalid_inputs_of_a_predictor_are_rejected(predictor, call, error, message):
     with pytest.raises(error, match=message):
         call(predictor)
 
 
-def test_a_tagger_has_neither_logits_of_texts_nor_several_labels_a_word(tagger):
+def test_a_token_classifier_has_no_logits_of_texts_and_one_label_per_word(tagger):
     with pytest.raises(TypeError, match="call `word_logits`"):
         tagger[1].logits(["good"])
-    with pytest.raises(ValueError, match="`top_k` is for classifiers of whole texts"):
+    with pytest.raises(ValueError, match="`top_k` is only for sequence classifiers"):
         tagger[1](["good"], top_k=2)

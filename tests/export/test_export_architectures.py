@@ -1,4 +1,4 @@
-"""Every architecture that transformers has for text exports with batches of any size and texts of any length."""
+"""All text architectures of transformers can be exported, with any batch size and text length."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ DEBERTA = {
     "position_biased_input": False,
 }
 SPECIAL_IDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
-# What differs from a tiny BERT.
+# Differences from the config of a tiny BERT.
 CHANGES = {
     "albert": {"embedding_size": 8},
     "deberta-v2": DEBERTA,
@@ -36,7 +36,7 @@ CHANGES = {
 
 
 def padded_by_one():
-    """A tokenizer with its padding token at 1 and without segment ids, as RoBERTa's."""
+    """A tokenizer with the padding token 1 and without segment ids, like the tokenizer of RoBERTa."""
     names = ["[UNK]", "[PAD]", *SPECIAL[2:], *WORDS]
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(names)}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -72,20 +72,20 @@ def assert_exported(model_type, tokenizer, folder):
     return predictor
 
 
-def test_positions_are_counted_behind_the_padding_token_where_the_model_does(tmp_path):
+def test_max_length_subtracts_the_position_offset_of_roberta(tmp_path):
     predictor = assert_exported("roberta", padded_by_one(), tmp_path / "onnx")
     assert predictor.max_length == TINY["max_position_embeddings"] - 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", CHANGES)
-def test_an_architecture_exports(model_type, tmp_path):
-    one = CHANGES[model_type].get("pad_token_id") == 1
-    assert_exported(model_type, padded_by_one() if one else tiny_tokenizer(), tmp_path / "onnx")
+def test_an_architecture_can_be_exported(model_type, tmp_path):
+    is_padded_by_one = CHANGES[model_type].get("pad_token_id") == 1
+    assert_exported(model_type, padded_by_one() if is_padded_by_one else tiny_tokenizer(), tmp_path / "onnx")
 
 
 @pytest.mark.slow
-def test_a_model_that_pads_on_the_left_reads_its_last_token(tmp_path):
+def test_a_model_with_padding_on_the_left_uses_its_last_token(tmp_path):
     tokenizer = tiny_tokenizer()
     tokenizer.padding_side = "left"
     assert_exported("qwen2", tokenizer, tmp_path / "onnx")

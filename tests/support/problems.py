@@ -38,9 +38,9 @@ class Problem:
         for row in rows:
             inputs = {name: torch.tensor([row[name]]) for name in ("input_ids", "token_type_ids")}
             with torch.no_grad():
-                theirs = teacher(**inputs).logits[0]
-            of_row = self.terms(student(**inputs).logits[0], theirs, row)
-            soft, hard, units = soft + of_row[0], hard + of_row[1], units + of_row[2]
+                teacher_logits = teacher(**inputs).logits[0]
+            row_soft, row_hard, row_units = self.terms(student(**inputs).logits[0], teacher_logits, row)
+            soft, hard, units = soft + row_soft, hard + row_hard, units + row_units
         ((SOFT * soft + HARD * hard) / units).backward()
         gradients = [parameter.grad for parameter in student.parameters()]
         return torch.cat([g.flatten() for g in gradients if g is not None]), soft / units, hard / units

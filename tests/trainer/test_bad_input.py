@@ -72,7 +72,9 @@ def test_a_loss_that_is_no_number_stops_the_training_and_names_the_term(models, 
 
 
 def test_objectives_of_the_trainer_and_constants_of_the_arguments_exclude_each_other(models, tmp_path):
-    with pytest.raises(ValueError, match="The Trainer's `objectives` says everything .* `temperature` is set too"):
+    with pytest.raises(
+        ValueError, match="The Trainer's `objectives` defines the whole loss, but `temperature` is also set"
+    ):
         DistillationTrainer(*models, make_args(tmp_path), objectives={"kl": 1.0})
 
 

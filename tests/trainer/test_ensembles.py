@@ -60,14 +60,14 @@ def test_the_mean_of_probabilities_by_hand():
     assert by_logits.tolist() == [pytest.approx([root / (1 + root), 1 / (1 + root)])]
 
 
-def test_the_mean_of_multi_label_probabilities_is_taken_class_by_class():
+def test_the_mean_of_multi_label_probabilities_is_computed_for_each_class():
     logits = torch.randn(3, 5, 4)
     mean = functional.mean_of_sigmoid(logits, torch.tensor(WEIGHTS))
     expected = (torch.tensor(WEIGHTS)[:, None, None] * logits.sigmoid()).sum(0)
     assert torch.allclose(mean.sigmoid(), expected, atol=1e-6)
 
 
-def test_a_class_that_all_forbid_is_forbidden_and_one_that_one_allows_is_not():
+def test_a_class_is_forbidden_only_if_all_teachers_forbid_it():
     inf = float("inf")
     logits = torch.tensor([[[0.0, -inf, -inf]], [[0.0, 0.0, -inf]]])
     mean = functional.mean_of_softmax(logits, torch.tensor([0.5, 0.5]))
@@ -84,7 +84,7 @@ def test_the_mean_of_large_logits_does_not_overflow():
 
 
 @pytest.mark.parametrize("mean_of", ["probabilities", "logits"])
-def test_the_loss_is_that_of_the_mean_by_hand(student, dataset, tokenizer, tmp_path, mean_of):
+def test_the_loss_equals_the_loss_of_the_mean_computed_by_hand(student, dataset, tokenizer, tmp_path, mean_of):
     models, temperatures = teachers(), [1.0, 2.0, 3.0]
     ensemble = TeacherEnsemble(models, [6, 3, 1], mean_of, temperatures)
     metrics = make_trainer(student, ensemble, dataset, tokenizer, tmp_path).evaluate()
@@ -93,8 +93,8 @@ def test_the_loss_is_that_of_the_mean_by_hand(student, dataset, tokenizer, tmp_p
         mean = sum(w * z.softmax(-1) for w, z in zip(WEIGHTS, parts, strict=True)).log()
     else:
         mean = sum(w * z for w, z in zip(WEIGHTS, parts, strict=True))
-    (mine,) = logits_by_hand([student], dataset, tokenizer)
-    assert metrics["eval_loss_kl"] == pytest.approx(kl(mean, mine, 3.0), rel=1e-4)
+    (student_logits,) = logits_by_hand([student], dataset, tokenizer)
+    assert metrics["eval_loss_kl"] == pytest.approx(kl(mean, student_logits, 3.0), rel=1e-4)
 
 
 def test_a_list_is_an_ensemble_of_equal_weights(student, dataset, tokenizer, tmp_path):
@@ -106,7 +106,7 @@ def test_a_list_is_an_ensemble_of_equal_weights(student, dataset, tokenizer, tmp
     assert as_list == as_ensemble
 
 
-def test_one_teacher_several_times_is_that_teacher(student, teacher, dataset, tokenizer, tmp_path):
+def test_an_ensemble_of_equal_teachers_equals_the_teacher(student, teacher, dataset, tokenizer, tmp_path):
     one, three = (
         make_trainer(student, given, dataset, tokenizer, tmp_path).evaluate()["eval_loss_kl"]
         for given in (teacher, [teacher] * 3)
@@ -114,20 +114,20 @@ def test_one_teacher_several_times_is_that_teacher(student, teacher, dataset, to
     assert three == pytest.approx(one, rel=1e-5)
 
 
-def test_each_teacher_is_aligned_by_its_own_label_names(student, dataset, tokenizer, tmp_path):
+def test_each_teacher_is_aligned_by_its_label_names(student, dataset, tokenizer, tmp_path):
     models = teachers()
-    others = [permuted(models[0], [2, 0, 1]), models[1], permuted(models[2], [1, 2, 0])]
-    expected, found = (
+    permuted_models = [permuted(models[0], [2, 0, 1]), models[1], permuted(models[2], [1, 2, 0])]
+    expected, aligned = (
         logits_of(make_trainer(student, TeacherEnsemble(given, WEIGHTS), dataset, tokenizer, tmp_path), dataset)
-        for given in (models, others)
+        for given in (models, permuted_models)
     )
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(aligned, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "problem", ["multi_label_classification", "regression_3", "token_classification", "single_label_classification"]
 )
-def test_cached_teachers_train_like_live_ones(problem, tmp_path):
+def test_training_with_cached_teachers_equals_training_with_live_teachers(problem, tmp_path):
     case, tokenizer = make_problem(problem), tiny_tokenizer()
     ensemble = TeacherEnsemble([case.teacher, case.student, case.teacher], WEIGHTS)
     live, cached = (
@@ -145,7 +145,7 @@ def test_cached_teachers_train_like_live_ones(problem, tmp_path):
             assert a.get(name, 0.0) == pytest.approx(b.get(name, 0.0), rel=1e-4, abs=1e-7)
 
 
-def test_other_weights_and_fewer_teachers_compute_nothing_again(student, dataset, tokenizer, tmp_path):
+def test_new_weights_and_subsets_of_the_teachers_use_the_stored_outputs(student, dataset, tokenizer, tmp_path):
     models = teachers()
 
     def computed(given):
@@ -163,7 +163,7 @@ def test_other_weights_and_fewer_teachers_compute_nothing_again(student, dataset
     assert computed(models[1]) == [0]
 
 
-def test_an_evaluation_set_that_is_new_gets_the_columns_of_every_teacher(student, dataset, tokenizer, tmp_path):
+def test_a_new_evaluation_set_gets_the_columns_of_every_teacher(student, dataset, tokenizer, tmp_path):
     models, unseen = teachers(), tiny_dataset(tokenizer, 9, seed=123)
     live, cached = (
         make_trainer(student, models, dataset, tokenizer, tmp_path, cache_teacher_outputs=cached,
@@ -173,13 +173,13 @@ def test_an_evaluation_set_that_is_new_gets_the_columns_of_every_teacher(student
     assert cached == pytest.approx(live, rel=1e-5)
 
 
-def test_the_record_names_every_teacher_and_the_card_can_be_written(student, dataset, tokenizer, tmp_path):
+def test_the_record_and_the_card_describe_every_teacher(student, dataset, tokenizer, tmp_path):
     trainer = make_trainer(student, TeacherEnsemble(teachers(), WEIGHTS), dataset, tokenizer, tmp_path)
     trainer.evaluate()
-    said = trainer.distillation_record()["teacher"]
-    assert (said["mean_of"], said["weights"]) == ("probabilities", pytest.approx(WEIGHTS))
-    assert [one["num_hidden_layers"] for one in said["teachers"]] == [4, 3, 2]
-    assert said["num_parameters"] == sum(one["num_parameters"] for one in said["teachers"])
+    description = trainer.distillation_record()["teacher"]
+    assert (description["mean_of"], description["weights"]) == ("probabilities", pytest.approx(WEIGHTS))
+    assert [member["num_hidden_layers"] for member in description["teachers"]] == [4, 3, 2]
+    assert description["num_parameters"] == sum(member["num_parameters"] for member in description["teachers"])
     trainer.create_model_card()
     assert "ensemble of 3 teachers" in (tmp_path / "README.md").read_text()
 

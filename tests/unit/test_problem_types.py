@@ -1,4 +1,4 @@
-"""Every problem type: its loss against a float64 reference, however the rows are split, live and cached."""
+"""Every problem type: its loss against a float64 reference, for several splits of the rows, live and cached."""
 
 import datasets
 import pytest
@@ -20,7 +20,7 @@ def test_every_problem_type_has_a_case():
 
 
 @pytest.mark.parametrize(("batch_size", "accumulation"), [(16, 1), (4, 4), (6, 3)], ids=["1x16", "4x4", "6+6+4"])
-def test_the_gradient_is_the_references_however_the_rows_are_split(
+def test_the_gradient_equals_the_reference_for_every_split_of_the_rows(
     problem, tokenizer, tmp_path, batch_size, accumulation
 ):
     (gradient,) = trained_gradients(
@@ -30,7 +30,7 @@ def test_the_gradient_is_the_references_however_the_rows_are_split(
     assert relative_difference(gradient, problem.reference(problem.rows)[0]) < 1e-5
 
 
-def test_evaluation_reports_the_references_terms(problem, tokenizer, tmp_path):
+def test_evaluation_reports_the_terms_of_the_reference(problem, tokenizer, tmp_path):
     trainer = make_trainer(
         problem.student, problem.teacher, problem.rows, tokenizer, tmp_path, **problem.settings,
         per_device_eval_batch_size=5,
@@ -42,7 +42,7 @@ def test_evaluation_reports_the_references_terms(problem, tokenizer, tmp_path):
     assert ("eval_agreement" in metrics) == (trainer.problem_type.name != "regression")
 
 
-def test_training_through_the_cache_is_training_with_the_live_teacher(problem, tokenizer, tmp_path):
+def test_training_with_the_cache_equals_training_with_the_live_teacher(problem, tokenizer, tmp_path):
     if resolve_problem_type(problem.teacher).name == "masked_lm":
         pytest.skip("words are masked anew in every batch, so there is nothing to store")
     live, cached = (
@@ -58,23 +58,23 @@ def test_training_through_the_cache_is_training_with_the_live_teacher(problem, t
         assert a.get("loss", 0.0) == pytest.approx(b.get("loss", 0.0), rel=1e-5)
 
 
-def test_unlabelled_rows_alone_train_the_soft_term(problem, tokenizer, tmp_path):
+def test_unlabelled_rows_train_the_soft_term(problem, tokenizer, tmp_path):
     if resolve_problem_type(problem.teacher).name == "masked_lm":
         pytest.skip("a language model's labels are its text")
     rows = problem.rows.remove_columns("labels")
     (gradient,) = trained_gradients(problem.student, problem.teacher, rows, tokenizer, tmp_path, **problem.settings)
-    nothing = {
+    remove_label = {
         "token_classification": lambda row: {"labels": [-100] * len(row["input_ids"])},
         "single_label_classification": lambda row: {"labels": -100},
     }.get(resolve_problem_type(problem.teacher).name)
-    if nothing is None:
+    if remove_label is None:
         width = problem.teacher.config.num_labels
-        nothing = lambda row: {"labels": [float("nan")] * width}  # noqa: E731
-    expected, _, _ = problem.reference(problem.rows.map(nothing))
+        remove_label = lambda row: {"labels": [float("nan")] * width}  # noqa: E731
+    expected, _, _ = problem.reference(problem.rows.map(remove_label))
     assert relative_difference(gradient, expected) < 1e-5
 
 
-def test_the_baseline_trains_on_the_labelled_rows_alone(problem, tokenizer, tmp_path):
+def test_the_baseline_trains_only_on_the_labelled_rows(problem, tokenizer, tmp_path):
     recorder = GradientRecorder()
     trainer = make_trainer(problem.student, problem.teacher, problem.rows, tokenizer, tmp_path, **problem.settings)
     trainer.train()
@@ -97,21 +97,21 @@ def test_the_baseline_trains_on_the_labelled_rows_alone(problem, tokenizer, tmp_
         ("regression_3", lambda r: {"labels": [0.5]}, "needs floats of shape"),
     ],
 )
-def test_labels_that_contradict_the_problem_type_are_refused(tokenizer, tmp_path, name, change, message):
+def test_labels_that_contradict_the_problem_type_are_rejected(tokenizer, tmp_path, name, change, message):
     problem = make_problem(name, num_rows=4)
     rows = datasets.Dataset.from_list([{**row, **change(row)} for row in problem.rows])
     with pytest.raises(ValueError, match=message):
         make_trainer(problem.student, problem.teacher, rows, tokenizer, tmp_path, **problem.settings)
 
 
-def test_unlabelled_sentences_need_to_know_where_words_start(tokenizer, tmp_path):
+def test_unlabelled_sentences_need_the_column_word_starts(tokenizer, tmp_path):
     problem = make_problem("token_classification", num_rows=4)
     rows = problem.rows.remove_columns("word_starts")
     with pytest.raises(ValueError, match="no column `word_starts`"):
         make_trainer(problem.student, problem.teacher, rows, tokenizer, tmp_path)
 
 
-def test_a_head_and_a_problem_type_that_contradict_each_other_are_refused():
+def test_a_head_that_contradicts_the_problem_type_is_rejected():
     student = make_problem("token_classification", num_rows=2).student
     student.config.problem_type = "multi_label_classification"
     with pytest.raises(ValueError, match="the model is a BertForTokenClassification"):
@@ -120,7 +120,7 @@ def test_a_head_and_a_problem_type_that_contradict_each_other_are_refused():
         resolve_problem_type(tiny_model(problem_type="masked_lm"))
 
 
-def test_teacher_and_student_of_different_problem_types_are_refused(tokenizer, tmp_path):
+def test_teacher_and_student_with_different_problem_types_are_rejected(tokenizer, tmp_path):
     single, multi = (make_problem(f"{name}_label_classification", 4) for name in ("single", "multi"))
     with pytest.raises(ValueError, match="teacher's problem type is multi_label"):
         make_trainer(single.student, multi.teacher, single.rows, tokenizer, tmp_path)

@@ -1,4 +1,4 @@
-"""The arguments: what unset means, what is refused and how, and that every way of writing them down reads the same."""
+"""The training arguments: defaults, errors, and round trips through flags, JSON and YAML."""
 
 import dataclasses
 import inspect
@@ -12,7 +12,7 @@ from hf_distill import DistillationTrainingArguments
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.objectives import LOGIT_OBJECTIVES, DistillationLoss, build_objectives
 
-OURS = [
+ADDED_FIELDS = [
     field
     for field in dataclasses.fields(DistillationTrainingArguments)
     if field.name not in {inherited.name for inherited in dataclasses.fields(TrainingArguments)}
@@ -37,7 +37,7 @@ def parser():
 
 
 def test_arguments_are_unset_by_default():
-    assert {field.name: field.default for field in OURS} == {
+    assert {field.name: field.default for field in ADDED_FIELDS} == {
         "temperature": None,
         "soft_label_weight": None,
         "hard_label_weight": None,
@@ -61,7 +61,7 @@ def test_unset_arguments_resolve_to_hintons_loss(make_args):
     assert (args.temperature, args.soft_label_weight, args.hard_label_weight, args.soft_loss) == (None,) * 4
 
 
-def test_the_four_arguments_land_in_the_spec(make_args):
+def test_the_four_loss_arguments_are_part_of_the_spec(make_args):
     args = make_args(temperature=4, soft_label_weight=0.7, hard_label_weight=0.3, soft_loss="jsd")
     assert args.objective_spec() == {
         "jsd": {"weight": 0.7, "temperature": 4},
@@ -74,19 +74,19 @@ def test_every_logit_objective_is_a_soft_loss(make_args, name):
     assert list(make_args(soft_loss=name).objective_spec()) == [name, "ce"]
 
 
-def test_weights_of_zero_turn_one_side_off(make_args):
-    for arguments, left in (({"soft_label_weight": 0}, {"ce": 0.1}), ({"hard_label_weight": 0.0}, {"kl": 1.0})):
+def test_a_weight_of_zero_drops_its_loss(make_args):
+    for arguments, weights in (({"soft_label_weight": 0}, {"ce": 0.1}), ({"hard_label_weight": 0.0}, {"kl": 1.0})):
         objectives = build_objectives(make_args(**arguments).objective_spec())
         loss = DistillationLoss(objectives).bind(PROBLEM_TYPES["single_label_classification"])
-        assert loss.weights == left
+        assert loss.weights == weights
 
 
-def test_several_trackers_are_one_word_with_commas(tmp_path):
+def test_several_trackers_can_be_given_with_commas(tmp_path):
     args = DistillationTrainingArguments(str(tmp_path), report_to="tensorboard,trackio", use_cpu=True)
     assert args.report_to == ["tensorboard", "trackio"]
 
 
-def test_label_smoothing_lands_in_the_hard_loss(make_args):
+def test_label_smoothing_is_part_of_the_hard_loss(make_args):
     smoothed = {"weight": 0.1, "label_smoothing": 0.2}
     assert make_args(label_smoothing_factor=0.2).objective_spec()["ce"] == smoothed
     assert make_args(label_smoothing_factor=0.2, objectives={"ce": 0.1}).objective_spec()["ce"] == smoothed
@@ -105,10 +105,10 @@ def test_the_spec_is_a_copy(make_args):
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "4"], ids=repr)
 @pytest.mark.parametrize(
-    ("name", "wanted"), [("temperature", "> 0"), ("soft_label_weight", ">= 0"), ("hard_label_weight", ">= 0")]
+    ("name", "bound"), [("temperature", "> 0"), ("soft_label_weight", ">= 0"), ("hard_label_weight", ">= 0")]
 )
-def test_a_number_out_of_range_is_refused_with_value_and_range(make_args, name, wanted, value):
-    with pytest.raises(ValueError, match=f"`{name}` must be a finite number {wanted}, got {value!r}"):
+def test_a_number_out_of_boundis_rejected_with_value_and_range(make_args, name, bound, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be a finite number {bound}, got {value!r}"):
         make_args(**{name: value})
 
 
@@ -120,9 +120,9 @@ def test_a_number_out_of_range_is_refused_with_value_and_range(make_args, name, 
         ({"soft_loss": "KL"}, "`soft_loss` must be one of kl, .*; got 'KL'"),
         ({"teacher_dtype": "fp16"}, "`teacher_dtype` must be one of auto, float32, bfloat16, float16; got 'fp16'"),
         ({"soft_label_weight": 0, "hard_label_weight": 0.0}, "`soft_label_weight` and `hard_label_weight` are both 0"),
-        ({"soft_loss": "logit_mse", "temperature": 3.0}, "`temperature` is 3.0, but `logit_mse` has none"),
-        ({"objectives": "kl"}, "`objectives` is not JSON .*: 'kl'"),
-        ({"objectives": "[1.0]"}, r"`objectives` must be a JSON object, name to weight; got '\[1.0\]'"),
+        ({"soft_loss": "logit_mse", "temperature": 3.0}, "`temperature` is 3.0, but `logit_mse` has no temperature"),
+        ({"objectives": "kl"}, "`objectives` is not valid JSON .*: 'kl'"),
+        ({"objectives": "[1.0]"}, r"`objectives` must be a JSON object from names to weights, got '\[1.0\]'"),
         ({"objectives": {"nll": 1.0}}, "no objective 'nll'"),
         ({"gradient_accumulation_steps": 0}, "`gradient_accumulation_steps` must be at least 1, got 0"),
         ({"objectives": {"kl": -1.0}}, "`weight` of `kl` must be a finite number >= 0, got -1.0"),
@@ -135,7 +135,7 @@ def test_a_number_out_of_range_is_refused_with_value_and_range(make_args, name, 
     ],
     ids=str,
 )
-def test_a_value_that_is_wrong_is_refused_at_construction(make_args, arguments, message):
+def test_a_wrong_value_is_rejected_at_construction(make_args, arguments, message):
     with pytest.raises(ValueError, match=message):
         make_args(**arguments)
 
@@ -145,21 +145,21 @@ def test_a_value_that_is_wrong_is_refused_at_construction(make_args, arguments, 
     [{"temperature": 2.0}, {"soft_label_weight": 1.0}, {"hard_label_weight": 0.0}, {"soft_loss": "kl"}],
     ids=lambda argument: next(iter(argument)),
 )
-def test_objectives_exclude_each_of_the_four_arguments(make_args, argument):
+def test_objectives_exclude_each_of_the_four_loss_arguments(make_args, argument):
     name = next(iter(argument))
-    with pytest.raises(ValueError, match=f"`objectives` says everything about the loss, and `{name}` is set too"):
+    with pytest.raises(ValueError, match=f"`objectives` defines the whole loss, but `{name}` is also set"):
         make_args(objectives=SPEC, **argument)
 
 
 @pytest.mark.parametrize("objectives", [["kl", "ce"], 0.5], ids=repr)
-def test_objectives_of_another_type_are_refused_by_name(make_args, objectives):
+def test_objectives_of_another_type_are_rejected_by_name(make_args, objectives):
     # A recipe with `objectives: [kl, ce]`.
     with pytest.raises((TypeError, ValueError), match="`objectives`"):
         make_args(objectives=objectives)
 
 
 @pytest.mark.parametrize("objectives", [{}, {"kl": 0.0, "ce": 0}], ids=repr)
-def test_objectives_without_any_weight_are_refused_before_a_model_is_loaded(make_args, objectives):
+def test_objectives_without_any_weight_are_rejected_before_a_model_is_loaded(make_args, objectives):
     with pytest.raises(ValueError, match="weight > 0"):
         make_args(objectives=objectives)
 
@@ -174,7 +174,7 @@ def test_the_command_line_sets_every_argument(parser, tmp_path):
         "--teacher_cache_dir cache --calibrate_teacher"
     )
     (args,) = parser.parse_args_into_dataclasses(flags.split())
-    assert {field.name: getattr(args, field.name) for field in OURS} == {
+    assert {field.name: getattr(args, field.name) for field in ADDED_FIELDS} == {
         "temperature": 4.0,
         "soft_label_weight": 0.7,
         "hard_label_weight": 0.3,
@@ -187,11 +187,11 @@ def test_the_command_line_sets_every_argument(parser, tmp_path):
         "shard_teacher": False,  # excludes the cache
     }
     (args,) = parser.parse_args_into_dataclasses(["--output_dir", str(tmp_path), "--use_cpu"])
-    assert [getattr(args, field.name) for field in OURS] == [field.default for field in OURS]
+    assert [getattr(args, field.name) for field in ADDED_FIELDS] == [field.default for field in ADDED_FIELDS]
 
 
 @pytest.mark.parametrize("source", ["flags", "python", "json", "yaml"])
-def test_objectives_read_the_same_from_everywhere(parser, make_args, tmp_path, source):
+def test_objectives_are_equal_from_flags_python_json_and_yaml(parser, make_args, tmp_path, source):
     if source == "flags":
         text = '{"ce": 0.1, "kl": {"weight": 0.9, "temperature": 4.0}}'
         (args,) = parser.parse_args_into_dataclasses(
@@ -217,27 +217,27 @@ def test_objectives_read_the_same_from_everywhere(parser, make_args, tmp_path, s
     ids=["nothing set", "two set", "objectives", "soft_loss"],
 )
 @pytest.mark.parametrize("as_json", [False, True], ids=["dict", "json"])
-def test_arguments_written_down_read_the_same_and_unset_stays_unset(parser, make_args, given, as_json):
+def test_arguments_survive_a_round_trip_and_unset_stays_unset(parser, make_args, given, as_json):
     args = make_args(**given)
     written = json.loads(args.to_json_string()) if as_json else args.to_dict()
     (again,) = parser.parse_dict(written)
-    assert {field.name: getattr(again, field.name) for field in OURS} == {
-        field.name: given.get(field.name, field.default) for field in OURS
+    assert {field.name: getattr(again, field.name) for field in ADDED_FIELDS} == {
+        field.name: given.get(field.name, field.default) for field in ADDED_FIELDS
     }
     assert again.to_dict() == args.to_dict()
     assert again.objective_spec() == args.objective_spec()
 
 
-def test_help_renders_with_every_argument(parser):
+def test_the_help_contains_every_argument(parser):
     text = "".join(parser.format_help().split())  # argparse breaks lines at hyphens too
-    for field in OURS:
+    for field in ADDED_FIELDS:
         assert f"--{field.name}{field.name.upper()}" in text or f"--{field.name}[{field.name.upper()}]" in text
         assert len(field.metadata["help"]) > 20
         assert "".join(field.metadata["help"].split()) in text
 
 
-@pytest.mark.parametrize("field", OURS, ids=lambda field: field.name)
-def test_docstring_and_help_name_the_default_alike(field):
+@pytest.mark.parametrize("field", ADDED_FIELDS, ids=lambda field: field.name)
+def test_docstring_and_help_name_the_same_default(field):
     section = inspect.getdoc(DistillationTrainingArguments).split(f"\n    {field.name} (")[1].split("): ")[0]
     resolved = {"temperature": "2.0", "soft_label_weight": "1.0", "hard_label_weight": "0.1", "soft_loss": "kl"}
     if field.name in resolved:
@@ -249,7 +249,7 @@ def test_docstring_and_help_name_the_default_alike(field):
 # ---- Without a teacher, and pickles ----
 
 
-def test_fine_tuning_without_a_teacher_keeps_everything_but_the_loss_and_the_hub(make_args, tmp_path):
+def test_fine_tuning_without_a_teacher_only_changes_the_loss_and_the_hub(make_args, tmp_path):
     args = make_args(
         temperature=4.0,
         soft_label_weight=0.5,
@@ -260,8 +260,8 @@ def test_fine_tuning_without_a_teacher_keeps_everything_but_the_loss_and_the_hub
         push_to_hub=True,
         hub_token="hf_canary",
     )
-    alone = args.without_teacher(str(tmp_path / "baseline"), max_steps=7)
-    changed = {k: v for k, v in alone.to_dict().items() if args.to_dict()[k] != v}
+    fine_tuning = args.without_teacher(str(tmp_path / "baseline"), max_steps=7)
+    changed = {k: v for k, v in fine_tuning.to_dict().items() if args.to_dict()[k] != v}
     assert changed == {
         "output_dir": str(tmp_path / "baseline"),
         "max_steps": 7,
@@ -272,19 +272,19 @@ def test_fine_tuning_without_a_teacher_keeps_everything_but_the_loss_and_the_hub
         "soft_loss": None,
         "objectives": {"ce": 1.0},
     }
-    assert alone.objective_spec() == {"ce": {"weight": 1.0, "label_smoothing": 0.1}}
-    assert not DistillationLoss(build_objectives(alone.objective_spec())).teacher_reads
+    assert fine_tuning.objective_spec() == {"ce": {"weight": 1.0, "label_smoothing": 0.1}}
+    assert not DistillationLoss(build_objectives(fine_tuning.objective_spec())).teacher_reads
     assert args.temperature == 4.0
     assert args.push_to_hub
 
 
-def test_fine_tuning_without_a_teacher_works_from_objectives_too(make_args, tmp_path):
-    alone = make_args(objectives=SPEC).without_teacher(str(tmp_path))
-    assert alone.objective_spec() == {"ce": {"weight": 1.0, "label_smoothing": 0.0}}
+def test_fine_tuning_without_a_teacher_replaces_objectives(make_args, tmp_path):
+    fine_tuning = make_args(objectives=SPEC).without_teacher(str(tmp_path))
+    assert fine_tuning.objective_spec() == {"ce": {"weight": 1.0, "label_smoothing": 0.0}}
 
 
 def test_auto_dtype_is_float16_for_fp16(make_args):
     assert make_args(teacher_dtype="float16").resolved_teacher_dtype() == "float16"
     args = make_args()
-    args.fp16 = True  # refused at construction on a CPU
+    args.fp16 = True  # rejected at construction on a CPU
     assert args.resolved_teacher_dtype() == "float16"

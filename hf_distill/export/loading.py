@@ -1,0 +1,61 @@
+"""Loading a classifier and its tokenizer for export."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head
+
+
+def load_classifier(model: PreTrainedModel | str | os.PathLike[str]) -> PreTrainedModel:
+    """Load a sequence or token classifier in float32; its config defines which of the two. Return a model unchanged.
+
+    Raises:
+        ValueError: if the model is quantized, or the checkpoint has no weights for the head.
+        TypeError: for an object that is not a transformers model, a path or a Hub id.
+    """
+    if isinstance(model, PreTrainedModel):
+        if "quantization_config" in vars(model.config):
+            raise ValueError("The model is quantized. Export the original model with `quantize='int8'`.")
+        return model
+    if not isinstance(model, str | os.PathLike):
+        raise TypeError(
+            f"`model` must be a transformers PreTrainedModel, a path or a Hub id, got {type(model).__name__}. Merge a "
+            "PEFT model first (`model.merge_and_unload()`), and unwrap a compiled or parallel model."
+        )
+    class_names = AutoConfig.from_pretrained(model).architectures or [""]
+    is_token_classifier = problem_type_of_head(class_names[0]) == "token_classification"
+    auto_class = auto_model("token_classification" if is_token_classifier else "single_label_classification")
+    loaded, loading_info = auto_class.from_pretrained(model, dtype=torch.float32, output_loading_info=True)
+    if missing_weights := sorted(loading_info["missing_keys"]):
+        raise ValueError(
+            f"{model} has no weights for {missing_weights}: its head would be random. Fine-tune it first."
+        )
+    return loaded
+
+
+def load_export_tokenizer(
+    model: PreTrainedModel | str | os.PathLike[str], processing_class: PreTrainedTokenizerBase | None
+) -> PreTrainedTokenizerBase:
+    """Return `processing_class`, or load the tokenizer of the model; it must be a fast tokenizer.
+
+    Raises:
+        ValueError: if the tokenizer is not fast, or its location is not known.
+    """
+    if processing_class is None:
+        source = model.config.name_or_path if isinstance(model, PreTrainedModel) else model
+        if not source:
+            raise ValueError(
+                "The model was not loaded from a folder or the Hub, so its tokenizer is not known: pass its tokenizer "
+                "as `processing_class`."
+            )
+        processing_class = AutoTokenizer.from_pretrained(source)
+    if not processing_class.is_fast:
+        raise ValueError(
+            f"{type(processing_class).__name__} is a slow tokenizer and has no tokenizer.json. `Predictor` needs this "
+            "file to run without transformers. Load the fast tokenizer of the model."
+        )
+    return processing_class
