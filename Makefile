@@ -1,6 +1,6 @@
-# `make demo` distils a real classifier, `make test` runs the tests, `make scan` looks for
-# secrets in tracked files, `make benchmark` measures (QUICK=--quick: less of everything), `make robustness` disturbs
-# trainings, fuzzes, and runs the tests on the oldest and newest versions, in about an hour; all set up .venv first.
+# `make demo` distills a real classifier, `make test` runs the tests, `make scan` looks for secrets in tracked files,
+# `make benchmark` measures (QUICK=--quick: less of everything), `make robustness` interrupts training runs, fuzzes, and
+# runs the tests on the oldest and newest versions, in about an hour. All of them create .venv first.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin

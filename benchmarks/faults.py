@@ -1,11 +1,11 @@
-"""Disturbs a tiny training again and again, lets it go on, and prints what was survived and what was lost.
+"""Interrupt a tiny training run many times, resume it, and print which faults it survives and what is lost.
 
     python benchmarks/faults.py [--kills 20] [--seed 0]
 
-The run has what must be brought back: dropout, random order, a schedule of the learning rate and one of the
-temperature, projections with an optimiser group of their own, a store of the teacher's outputs, and a best checkpoint.
-A try is survived if the run ends with the weights, the best step and the best metric of one that nothing disturbed,
-bit for bit. Lost are the optimiser steps that had to be taken again. Each try is a process of its own.
+The run has much state to restore: dropout, random order of rows, schedules of learning rate and temperature,
+projections with a separate optimizer group, a store of the teacher's outputs, and a best checkpoint. It survives a
+fault if it ends with exactly the same weights, best step and best metric as a run without faults. The optimizer steps
+that it repeats are counted as lost. Each try runs in a new process.
 """
 
 import argparse
@@ -36,7 +36,7 @@ STEPS = 60
 
 
 class Progress(TrainerCallback):
-    """Writes down every step that is begun, and does something at one of them."""
+    """Writes the number of every step to a file, and performs an action at one of the steps."""
 
     def __init__(self, file: Path, step: int, action: Callable[[], None] | None) -> None:
         self.file, self.step, self.action = file, step, action
@@ -49,7 +49,7 @@ class Progress(TrainerCallback):
 
 
 def train(folder: Path, step: int = -1, action: Callable[[], None] | None = None, **changes: Any) -> None:
-    """Train in this process, from the last whole checkpoint if there is one, and save the student."""
+    """Train in this process, from the last complete checkpoint if there is one, and save the student."""
     set_seed(0)
     out, tokenizer = str(folder / "out"), tiny_tokenizer()
     settings: dict[str, Any] = {
@@ -75,7 +75,7 @@ def train(folder: Path, step: int = -1, action: Callable[[], None] | None = None
 
 
 def in_process(function: Callable[[], None], log: Path, kill_after: float | None = None) -> int:
-    """Run in a process of its own, killed after some seconds if it has not ended; return its exit code."""
+    """Run a function in a new process, kill it after some seconds if asked to, and return its exit code."""
     if (child := os.fork()) == 0:
         status = 1
         try:
@@ -97,59 +97,60 @@ def in_process(function: Callable[[], None], log: Path, kill_after: float | None
 
 
 class Tries:
-    """Counts tries of faults, each in a folder of its own, against a run that nothing disturbed."""
+    """Counts the tries of each fault, each in a new folder, and compares them with a run without faults."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.rows, self.whole = home, dict[str, list[int]](), home / "whole"
-        self.whole.mkdir()
+        self.home, self.rows, self.reference = home, dict[str, list[int]](), home / "reference"
+        self.reference.mkdir()
         start = time.perf_counter()
-        assert in_process(lambda: train(self.whole), home / "log") == 0, (home / "log").read_text()
+        assert in_process(lambda: train(self.reference), home / "log") == 0, (home / "log").read_text()
         self.seconds = time.perf_counter() - start
 
     def new(self) -> Path:
         folder = Path(tempfile.mkdtemp(dir=self.home))
-        shutil.copytree(self.whole / "store", folder / "store")
+        shutil.copytree(self.reference / "store", folder / "store")
         return folder
 
     def count(self, fault: str, folder: Path, num_tries: int = 1) -> None:
-        """Let a run go on to its end, and compare."""
+        """Resume a run, and compare its result with the reference."""
         status = in_process(lambda: train(folder), folder / "log")
-        files = ("model.safetensors",)
-        ours, theirs = (load_file(f / "out" / files[0]) if status == 0 else {} for f in (folder, self.whole))
-        is_same = bool(ours) and all(torch.equal(ours[name], theirs[name]) for name in theirs)
-        is_same = is_same and (folder / "best").read_text() == (self.whole / "best").read_text()
-        taken = len((folder / "steps").read_text().split())
+        weights, expected = (
+            load_file(f / "out" / "model.safetensors") if status == 0 else {} for f in (folder, self.reference)
+        )
+        is_same = bool(weights) and all(torch.equal(weights[name], expected[name]) for name in expected)
+        is_same = is_same and (folder / "best").read_text() == (self.reference / "best").read_text()
+        num_steps = len((folder / "steps").read_text().split())
         row = self.rows.setdefault(fault, [0, 0, 0])
-        row[:] = [row[0] + num_tries, row[1] + num_tries * is_same, row[2] + max(0, taken - STEPS)]
+        row[:] = [row[0] + num_tries, row[1] + num_tries * is_same, row[2] + max(0, num_steps - STEPS)]
         if not is_same:
             sys.stderr.write(f"{fault}: {(folder / 'log').read_text()[-2000:]}\n")
 
     def table(self) -> str:
-        lines = ["| fault | tried | survived | steps taken again |", "|---|--:|--:|--:|"]
+        lines = ["| fault | tries | survived | repeated steps |", "|---|--:|--:|--:|"]
         return "\n".join(lines + [f"| {fault} | {' | '.join(map(str, row))} |" for fault, row in self.rows.items()])
 
 
 def kill(tries: Tries, num_kills: int, draw: random.Random) -> None:
-    """Kill one run again and again, at any moment: while it starts, steps, evaluates or saves."""
-    folder, done = tries.new(), 0
-    while done < num_kills:
-        # Late enough to get on, early enough for the run to last.
+    """Kill one run many times at random moments: while it starts, trains, evaluates or saves."""
+    folder, num_killed = tries.new(), 0
+    while num_killed < num_kills:
+        # Late enough for some progress, early enough for the run not to end too soon.
         status = in_process(lambda f=folder: train(f), folder / "log", draw.uniform(0.1, 0.5) * tries.seconds)
         assert status in (-signal.SIGKILL, 0), (folder / "log").read_text()[-2000:]
-        if status == 0:  # it was faster: it must stay as it is, and another one is killed
+        if status == 0:  # the run ended before the kill: check its result, and start another run
             tries.count("SIGKILL at a random moment", folder, num_tries=0)
             folder = tries.new()
-        done += status != 0
-        if status != 0 and done == num_kills:
+        num_killed += status != 0
+        if status != 0 and num_killed == num_kills:
             tries.count("SIGKILL at a random moment", folder, num_tries=num_kills)
 
 
 def damage(folder: Path, name: str) -> None:
-    """Cut a file of the last checkpoint in two, see that it is refused by name, and do as the message says."""
+    """Truncate a file of the last checkpoint, check that an error names it, and do what the error says."""
     last = max((folder / "out").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     (last / name).write_bytes((last / name).read_bytes()[:-50])
     assert damaged_file(last) == last / name
-    if name != "trainer_state.json":  # without that one it counts as never finished, and is passed by
+    if name != "trainer_state.json":  # without this file a checkpoint counts as unfinished and is skipped
         assert in_process(lambda: train(folder), folder / "refused") == 1
         assert f"{name} is cut off" in (folder / "refused").read_text()
         shutil.rmtree(last)
@@ -172,7 +173,7 @@ def main() -> None:
             step = draw.randrange(STEPS)
             status = in_process(lambda f=folder, s=step: train(f, s, lambda: os.kill(os.getpid(), 15)), folder / "log")
             assert status == 143, (folder / "log").read_text()[-2000:]
-            tries.count("SIGTERM in a random step", folder)
+            tries.count("SIGTERM at a random step", folder)
         for name in (
             "model.safetensors",
             "optimizer.pt",
@@ -183,12 +184,12 @@ def main() -> None:
             folder = tries.new()
             in_process(lambda f=folder: train(f, 30, lambda: os.kill(os.getpid(), 9)), folder / "log")
             damage(folder, name)
-            tries.count("a file of the last checkpoint cut off", folder)
+            tries.count("truncated file in the last checkpoint", folder)
         for _ in range(3):
             folder, step = tries.new(), draw.randrange(STEPS)
             action = lambda f=folder: (shutil.rmtree(f / "store"), os.kill(os.getpid(), 15))  # noqa: E731
             in_process(lambda f=folder, s=step, a=action: train(f, s, a), folder / "log")
-            tries.count("store of the teacher deleted while running", folder)
+            tries.count("store of teacher outputs deleted during the run", folder)
         sys.stdout.write(f"{tries.table()}\n")
 
 

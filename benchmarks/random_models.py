@@ -1,4 +1,4 @@
-"""Random models of any size and a tokenizer, built in code."""
+"""Make random models of any size and a tokenizer in code."""
 
 import torch
 from datasets import disable_progress_bars
@@ -13,8 +13,8 @@ VOCABULARY = 1000
 
 
 def prepare_process() -> None:
-    """Use one thread, and show neither progress bars nor warnings of untrained models."""
-    torch.set_num_threads(1)  # several wait for each other on a busy machine, and times vary tenfold
+    """Use one thread, and hide progress bars and warnings about untrained models."""
+    torch.set_num_threads(1)  # on a busy machine several threads wait for each other, and times vary tenfold
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     disable_progress_bars()

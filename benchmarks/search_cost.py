@@ -1,9 +1,9 @@
-"""What a search over temperature and weights costs: the teacher's pass once, then plain fine-tunings.
+"""Measure the cost of a search over temperature and weights: one pass of the teacher, then plain fine-tunings.
 
     python benchmarks/search_cost.py [--quick] [--num_trials 20] [--num_steps 8]
 
-`hyperparameter_search` with cached outputs, against as many runs of a plain Trainer on the same student, rows and
-steps, plus one bare pass of the teacher. The two sides take turns, a few trials each.
+The script compares `hyperparameter_search` with cached outputs to the same number of runs of a plain Trainer with the
+same student, rows and steps, plus one forward pass of the teacher over the rows. The two sides take turns.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from hf_distill import DistillationTrainer, DistillationTrainingArguments
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer that only pads: the rows are token ids already."""
+    """Return a tokenizer that only pads, since the rows are token ids."""
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[PAD]": 0}, "[PAD]")), pad_token="[PAD]")
 
 
@@ -42,7 +42,7 @@ def settings(folder: str) -> dict:
 
 
 def search(num_trials: int, num_rows: int) -> float:
-    """Seconds of a search with a new cache, from construction to the last trial."""
+    """Return the seconds of a search with an empty cache, from the construction of the Trainer to the last trial."""
     teacher, student = make_models()
     rows = make_rows(num_rows).remove_columns("teacher_logits")
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def search(num_trials: int, num_rows: int) -> float:
 
 
 def fine_tunings(num_trials: int, num_rows: int) -> float:
-    """Seconds of as many plain runs, each evaluated on the same rows."""
+    """Return the seconds of the same number of plain runs, each evaluated on the same rows."""
     _, student = make_models()
     rows = make_rows(num_rows).remove_columns("teacher_logits")
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +93,7 @@ def fine_tunings(num_trials: int, num_rows: int) -> float:
 
 @torch.no_grad()
 def teacher_pass(num_rows: int) -> float:
-    """Seconds of the teacher's bare forward passes over the rows, in batches of the training's size."""
+    """Return the seconds of the teacher's forward passes over the rows, in batches of the training batch size."""
     teacher, _ = make_models()
     rows = make_rows(num_rows).remove_columns(["teacher_logits", "labels"])
     start = time.perf_counter()
@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--num_trials", type=int, default=20)
-    parser.add_argument("--num_steps", type=int, default=8, help="of a trial")
+    parser.add_argument("--num_steps", type=int, default=8, help="number of steps of a trial")
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     rounds = options.rounds
@@ -114,13 +114,16 @@ def main() -> None:
     num_rows = num_steps * BATCH_SIZE
     ratios = []
     for _ in range(rounds):
-        plain, bare, searched = (
+        plain_seconds, teacher_seconds, search_seconds = (
             fine_tunings(num_trials, num_rows), teacher_pass(num_rows), search(num_trials, num_rows)
         )  # fmt: skip
-        ratios.append((searched - bare) / plain)
-        print(f"{num_trials} trials {searched:.1f} s; fine-tunings {plain:.1f} s; teacher's pass {bare:.2f} s")
-    low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
-    print(f"(search - teacher's pass) / fine-tunings: {middle:.3f} ({low:.3f} to {high:.3f}; wanted <= 1.1)")
+        ratios.append((search_seconds - teacher_seconds) / plain_seconds)
+        print(
+            f"{num_trials} trials {search_seconds:.1f} s; fine-tunings {plain_seconds:.1f} s; "
+            f"teacher {teacher_seconds:.2f} s"
+        )
+    low, median, high = min(ratios), statistics.median(ratios), max(ratios)
+    print(f"(search - teacher) / fine-tunings: {median:.3f} ({low:.3f} to {high:.3f}; target <= 1.1)")
 
 
 if __name__ == "__main__":

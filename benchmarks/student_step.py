@@ -1,7 +1,9 @@
-"""Where the time of a student's own step goes, and what frozen word embeddings save.
+"""Measure the parts of a student's training step, and how much time frozen word embeddings save.
 
-python benchmarks/student_step.py [--quick]
-python benchmarks/student_step.py --metric      (what they cost, on the demo's real text: three seeds of each)
+    python benchmarks/student_step.py [--quick]
+    python benchmarks/student_step.py --metric
+
+`--metric` measures how much accuracy frozen embeddings cost, on the demo's text with three seeds.
 """
 
 import argparse
@@ -21,7 +23,7 @@ PARTS = ("forward", "backward", "clip", "optimizer", "zero_grad")
 
 
 def time_parts(freeze: bool, bf16: bool, num_steps: int) -> dict[str, float]:
-    """Median seconds of each part of a step, the first three steps left out."""
+    """Return the median seconds of each part of a step, without the first three steps."""
     student = copy.deepcopy(make_models()[1]).train()
     student.get_input_embeddings().requires_grad_(not freeze)
     trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
@@ -47,18 +49,18 @@ def time_parts(freeze: bool, bf16: bool, num_steps: int) -> dict[str, float]:
 
 
 def profile(rounds: int, num_steps: int) -> None:
-    """Print the parts of a step, free and frozen in turn."""
+    """Print the parts of a step, with trained and with frozen embeddings in turn."""
     student = make_models()[1]
-    words, all_of_it = student.get_input_embeddings().weight.numel(), student.num_parameters()
-    print(f"{words / 1e6:.1f}M of the student's {all_of_it / 1e6:.1f}M parameters are word embeddings\n")
-    print(f"{'ms a step':30}" + "".join(f"{part:>11}" for part in PARTS) + f"{'total':>9}  of the free one")
+    num_embeddings, num_parameters = student.get_input_embeddings().weight.numel(), student.num_parameters()
+    print(f"{num_embeddings / 1e6:.1f}M of the student's {num_parameters / 1e6:.1f}M parameters are word embeddings\n")
+    print(f"{'ms per step':30}" + "".join(f"{part:>11}" for part in PARTS) + f"{'total':>9}  / trained")
     for bf16 in (False, True):
-        found: dict[bool, list[dict[str, float]]] = {False: [], True: []}
+        by_freeze: dict[bool, list[dict[str, float]]] = {False: [], True: []}
         for _ in range(rounds):
-            for freeze in found:
-                found[freeze].append(time_parts(freeze, bf16, num_steps))
-        totals = {freeze: [sum(parts.values()) for parts in runs] for freeze, runs in found.items()}
-        for freeze, runs in found.items():
+            for freeze in by_freeze:
+                by_freeze[freeze].append(time_parts(freeze, bf16, num_steps))
+        totals = {freeze: [sum(parts.values()) for parts in runs] for freeze, runs in by_freeze.items()}
+        for freeze, runs in by_freeze.items():
             name = f"{'bfloat16' if bf16 else 'float32'}, embeddings {'frozen' if freeze else 'trained'}"
             medians = [1000 * statistics.median(parts[part] for parts in runs) for part in PARTS]
             ratio = statistics.median(a / b for a, b in zip(totals[freeze], totals[False], strict=True))
@@ -66,17 +68,17 @@ def profile(rounds: int, num_steps: int) -> None:
 
 
 def measure_metric(num_rows: int, num_test: int, seeds: int) -> None:
-    """Distil real sentences with trained and with frozen word embeddings, and print accuracies and times."""
+    """Distill on real sentences with trained and with frozen word embeddings; print accuracies and times."""
     import material
 
-    theirs, ours = material.read_sentences()
-    folder = material.make_teacher(material.find_minilm(), material.WORK / "teacher", theirs)
+    teacher_sentences, sentences = material.read_sentences()
+    folder = material.make_teacher(material.find_minilm(), material.WORK / "teacher", teacher_sentences)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    rows, test = (material.tokenise(part, tokenizer) for part in (ours[:num_rows], ours[-num_test:]))
+    rows, test = (material.tokenize(part, tokenizer) for part in (sentences[:num_rows], sentences[-num_test:]))
     accuracy = as_compute_metrics("accuracy", "single_label_classification")
-    found: dict[bool, list[float]] = {False: [], True: []}
+    by_freeze: dict[bool, list[float]] = {False: [], True: []}
     for seed in range(seeds):
-        for freeze, accuracies in found.items():
+        for freeze, accuracies in by_freeze.items():
             args = DistillationTrainingArguments(
                 str(material.WORK / "student_step"), seed=seed, temperature=2.0, hard_label_weight=0.0,
                 learning_rate=1e-4, num_train_epochs=2, per_device_train_batch_size=32, per_device_eval_batch_size=64,
@@ -96,10 +98,10 @@ def measure_metric(num_rows: int, num_test: int, seeds: int) -> None:
             kind, agreement = "frozen " if freeze else "trained", metrics["eval_agreement"]
             teacher = metrics["eval_teacher_accuracy"]
             print(f"seed {seed}, {kind}: accuracy {accuracies[-1]:.4f}, agreement {agreement:.4f}, {seconds:.0f} s")
-    print(f"teacher: accuracy {teacher:.4f}, on {num_test:,} sentences")
-    differences = [b - a for a, b in zip(*found.values(), strict=True)]
-    spread = statistics.stdev(differences) / len(differences) ** 0.5 if seeds > 1 else float("nan")
-    print(f"frozen - trained: {statistics.mean(differences):+.4f}, standard error over seeds {spread:.4f}")
+    print(f"teacher: accuracy {teacher:.4f} on {num_test:,} sentences")
+    differences = [b - a for a, b in zip(*by_freeze.values(), strict=True)]
+    error = statistics.stdev(differences) / len(differences) ** 0.5 if seeds > 1 else float("nan")
+    print(f"frozen - trained: {statistics.mean(differences):+.4f}, standard error over seeds {error:.4f}")
 
 
 def main() -> None:

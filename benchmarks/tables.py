@@ -1,4 +1,4 @@
-"""Rows as an aligned table, as Markdown, as CSV, and as a plot of ratios with their spread."""
+"""Format rows as an aligned table, as Markdown and as CSV, and plot ratios with their spread."""
 
 import csv
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ Row = dict[str, Any]
 
 
 def to_text(rows: Sequence[Row]) -> str:
-    """Align columns for a terminal, numbers to the right."""
+    """Return an aligned table for a terminal, with numbers aligned to the right."""
     lines = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])
@@ -22,14 +22,14 @@ def to_text(rows: Sequence[Row]) -> str:
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """Return a Markdown table, numbers to the right."""
+    """Return a Markdown table, with numbers aligned to the right."""
     lines = [list(rows[0]), ["---:" if right else "---" for right in _are_numbers(rows)]]
     lines += [[_cell(value).replace("|", "\\|") for value in row.values()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows with full precision; a column that a row lacks is left empty."""
+    """Write rows with full precision. A row that lacks a column gets an empty cell."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
@@ -37,12 +37,12 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 
 def plot_ratios(path: Path, panels: dict[str, dict[str, Sequence[float]]], label: str) -> None:
-    """Draw one panel of horizontal bars per title: the median of each name's values, a dot for every value.
+    """Draw a panel of horizontal bars for each title: a bar for the median of a name's values, a tick for each value.
 
     Args:
-        path: Of the PNG.
-        panels: Title to name to values.
-        label: Of the horizontal axis; 1.0 is marked.
+        path: PNG file.
+        panels: Title -> name -> values.
+        label: Label of the horizontal axis. A line marks 1.0.
     """
     import matplotlib
 

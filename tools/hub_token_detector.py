@@ -1,4 +1,4 @@
-"""A plugin for detect-secrets, which does not know the tokens of the Hub."""
+"""A plugin for detect-secrets that finds Hub tokens, which its own plugins do not find."""
 
 import re
 
@@ -6,7 +6,7 @@ from detect_secrets.plugins.base import RegexBasedDetector
 
 
 class HuggingFaceTokenDetector(RegexBasedDetector):
-    """Finds `hf_` and 30 or more letters and digits."""
+    """Finds `hf_` followed by 30 or more letters and digits."""
 
     # pragma: allowlist nextline secret
     secret_type = "Hugging Face token"

@@ -1,4 +1,4 @@
-"""The table in `docs/objectives.md`, from the registry: `python tools/objectives_table.py`."""
+"""Print the table in `docs/objectives.md` from `OBJECTIVES`: `python tools/objectives_table.py`."""
 
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
@@ -6,7 +6,7 @@ from hf_distill.objectives import OBJECTIVES
 
 
 def objectives_table() -> str:
-    """Return a Markdown table: each objective, what it reads, and the problem types that it is defined for."""
+    """Return a Markdown table of the objectives: what each one reads, and its problem types."""
     lines = ["| objective | reads of the teacher | trains from stored outputs | independent of the batch |"]
     lines[0] += "".join(f" {name.replace('_', ' ')} |" for name in PROBLEM_TYPES)
     lines.append("| --- " * (4 + len(PROBLEM_TYPES)) + "|")

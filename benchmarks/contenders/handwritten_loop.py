@@ -1,4 +1,4 @@
-"""Distillation written by hand in plain PyTorch, the teacher run on every batch: what the others are compared with."""
+"""A hand-written PyTorch loop that runs the teacher on every batch; all others are compared with it."""
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +10,12 @@ from transformers import PreTrainedModel
 
 
 def paired_loader(job: Job) -> DataLoader:
-    """Return batches of both tokenisations, each padded by its own tokenizer."""
-    ours, theirs = job.collate(), job.collate(job.teacher)
+    """Return pairs of batches, one with the student's token ids and one with the teacher's."""
+    collate, collate_teacher = job.collate(), job.collate(job.teacher)
     pairs = list(zip(job.load_rows(), job.load_teacher_rows(), strict=True))
-    return job.loader(pairs, lambda batch: (ours([row for row, _ in batch]), theirs([row for _, row in batch])))
+    return job.loader(
+        pairs, lambda batch: (collate([row for row, _ in batch]), collate_teacher([row for _, row in batch]))
+    )
 
 
 def train(job: Job, student: PreTrainedModel, teacher: PreTrainedModel) -> float:

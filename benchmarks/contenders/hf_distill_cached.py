@@ -1,4 +1,4 @@
-"""hf_distill, the teacher run once on every distinct text before the first step; the cache starts empty every time."""
+"""hf_distill with an empty cache: the teacher runs once on every distinct text before the first step."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from hf_distill import DistillationTrainer, TeacherCache
 
 def train(job: Job, student: PreTrainedModel, teacher: PreTrainedModel) -> float | None:
     rows, cache_dir = job.load_rows(), str(Path(job.folder, "cache"))
-    if job.teacher_rows:  # a tokenizer of its own: label its rows, and join the column to the student's
+    if job.teacher_rows:  # the teacher has another tokenizer: label its rows, and add the column to the student's
         cache = TeacherCache(cache_dir, teacher, job.tokenizer(job.teacher))
         labelled = cache.label(job.load_teacher_rows()).select_columns("teacher_logits")
         rows = concatenate_datasets([rows, labelled], axis=1)

@@ -1,4 +1,4 @@
-"""hf_distill, the teacher run on every batch."""
+"""hf_distill with a live teacher, which runs on every batch."""
 
 from job import Job, run
 from transformers import PreTrainedModel
@@ -7,7 +7,7 @@ from hf_distill import DistillationTrainer, DistillationTrainingArguments
 
 
 def arguments(job: Job, **changes) -> DistillationTrainingArguments:
-    """Return the job's arguments in this library's terms."""
+    """Return the job's training arguments for hf_distill."""
     return DistillationTrainingArguments(
         **job.training_arguments(),
         temperature=job.temperature,

@@ -1,4 +1,4 @@
-"""ModelOpt's `mtd.convert`, whose user writes the loop; not its KDTrainer, which drops the last row of every batch."""
+"""ModelOpt's `mtd.convert` with our loop. Its KDTrainer is not used, because it drops the last row of every batch."""
 
 import modelopt.torch.distill as mtd
 from job import Batch, Job, run
@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 
 def train(job: Job, student: PreTrainedModel, teacher: PreTrainedModel) -> float:
-    # By default the loss would also be divided by the number of classes.
+    # The default reduction also divides the loss by the number of classes.
     loss = mtd.LogitsDistillationLoss(temperature=job.temperature, reduction="batchmean")
     config = {
         "teacher_model": teacher,
@@ -21,7 +21,7 @@ def train(job: Job, student: PreTrainedModel, teacher: PreTrainedModel) -> float
         return pair.compute_kd_loss(student_loss=model(**batch).loss)
 
     first_loss = fit(job, pair, job.loader(), loss_of)
-    mtd.export(pair)  # in place: `student` is an ordinary model again
+    mtd.export(pair)  # makes `student` an ordinary model again, in place
     return first_loss
 
 

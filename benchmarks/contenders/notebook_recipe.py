@@ -1,6 +1,6 @@
-"""The Trainer subclass of the notebooks, with the least change that makes it run on transformers 5.
+"""The Trainer subclass that many notebooks use, with the smallest change that makes it run on transformers 5.
 
-That is `num_items_in_batch` in the signature, without which Trainer calls it in vain, and nothing else.
+The only change is `num_items_in_batch` in the signature of `compute_loss`, which Trainer passes.
 """
 
 import torch
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 
 class NotebookTrainer(Trainer):
-    """Adds the soft loss to the loss that the student computes from the labels."""
+    """Adds the soft loss to the student's loss on the labels."""
 
     def __init__(self, *args, teacher: PreTrainedModel, temperature: float, alpha: float, **kwargs) -> None:
         super().__init__(*args, **kwargs)

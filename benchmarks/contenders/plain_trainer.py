@@ -1,4 +1,4 @@
-"""The stock Trainer on the labels alone: what the same student costs without a teacher."""
+"""The plain Trainer on the labels: the time of the same student without a teacher."""
 
 from job import Job, run
 from transformers import PreTrainedModel, Trainer, TrainingArguments

@@ -1,4 +1,4 @@
-"""Who takes part, each set up as well as its documented interface allows, and how its process is run."""
+"""The contenders, each set up as well as its documented interface allows, and how their processes are run."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from torch import Tensor
 
 HAND = "hand-written loop, live teacher"
 OUR_CACHE = "hf_distill, cached"
-TIMEOUT = 600  # seconds a contender may take
+TIMEOUT = 600  # seconds after which a contender is stopped
 
 
 @dataclass
 class Contender:
-    """A script in this folder and the packages that it needs beside ours, the peer itself first."""
+    """A script in this folder, and the packages that it needs in addition to ours, the peer first."""
 
     name: str
     script: str
@@ -34,20 +34,20 @@ class Contender:
 
 
 CONTENDERS = [
-    Contender("Trainer, no teacher", "plain_trainer", learns_from_teacher=False, note="cross-entropy alone"),
+    Contender("Trainer, no teacher", "plain_trainer", learns_from_teacher=False, note="only cross-entropy"),
     Contender(HAND, "handwritten_loop"),
     Contender("notebook recipe", "notebook_recipe", note="`num_items_in_batch` added to its signature"),
     Contender(
         "TextBrewer",
         "textbrewer_general",
         ("textbrewer==0.2.1.post1", "tensorboardX==2.6.5", "protobuf==7.36.2"),
-        "weight multiplied by T², which it lacks; logs soft cross-entropy, which is KL plus the teacher's entropy",
+        "weight multiplied by T², not in its loss; logs soft cross-entropy, which is KL plus the teacher's entropy",
     ),
     Contender(
         "torchdistill",
         "torchdistill_box",
         ("torchdistill==1.1.5",),
-        "`targets` passed by hand, accelerate left out, torchvision stubbed; wraps models for DDP on CUDA alone",
+        "`targets` passed by hand, without accelerate, torchvision stubbed; wraps models for DDP only on CUDA",
     ),
     Contender(
         "ModelOpt mtd",
@@ -60,14 +60,14 @@ CONTENDERS = [
             "ninja==1.13.2",
             "pulp==3.3.2",
         ),
-        'reduction="batchmean"; the loop is the hand-written one',
+        'reduction="batchmean"; hand-written loop',
     ),
     Contender("silverspoon-kd", "silverspoon_response", ("silverspoon-kd==0.1.0", "peft==0.21.2")),
     Contender(
         "zynthe",
         "zynthe_toolkit",
         ("zynthe==0.2.6", "omegaconf==2.4.0", "antlr4-python3-runtime==4.13.2"),
-        "confidence weights and annealing off; cosine schedule, AdamW not fused",
+        "without confidence weights and annealing; cosine schedule, AdamW not fused",
     ),
     Contender("hf_distill, live", "hf_distill_live"),
     Contender(OUR_CACHE, "hf_distill_cached", note="the cache is empty at the start of every run"),
@@ -76,18 +76,18 @@ CONTENDERS = [
 
 MPNET_CONTENDERS = [
     Contender("Trainer, no teacher", "plain_trainer", learns_from_teacher=False),
-    Contender(HAND, "handwritten_loop", note="two tokenisations"),
-    Contender(OUR_CACHE, "hf_distill_cached", note="column `teacher_logits`, made of the teacher's own rows"),
+    Contender(HAND, "handwritten_loop", note="token ids of both tokenizers"),
+    Contender(OUR_CACHE, "hf_distill_cached", note="column `teacher_logits`, from the teacher's token ids"),
 ]
 
 
 def peer_folder(contender: Contender) -> Path:
-    """Return where the packages of a contender are."""
+    """Return the folder of a contender's packages."""
     return material.WORK / "peers" / contender.script
 
 
 def install_peers() -> None:
-    """Install the packages of every contender; what fails shows when the contender is run."""
+    """Install the packages of every contender. If this fails, the contender's run reports an error."""
     for contender in CONTENDERS:
         if not contender.packages:
             continue
@@ -98,7 +98,7 @@ def install_peers() -> None:
 
 
 def run(contender: Contender, jobs: Sequence[Job], num_processes: int = 1, **environment: str) -> None:
-    """Let a contender do jobs in one process, or in several together; what it reports is in the jobs' folders."""
+    """Run jobs of a contender in one process, or in several processes together; results go to the jobs' folders."""
     for job in jobs:
         shutil.rmtree(job.folder, ignore_errors=True)
         job.save()
@@ -106,7 +106,7 @@ def run(contender: Contender, jobs: Sequence[Job], num_processes: int = 1, **env
     if num_processes > 1:
         command += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(num_processes)]
     command += [str(Path(__file__).with_name(f"{contender.script}.py")), *(job.folder for job in jobs)]
-    # Threads that wait by spinning slow each other down many times over as soon as anything else runs.
+    # Threads that spin while they wait slow each other down a lot when anything else runs.
     settings = {"PYTHONPATH": str(peer_folder(contender)), "OMP_WAIT_POLICY": "passive", **environment}
     with Path(jobs[0].folder, "log.txt").open("w") as log:
         process = subprocess.Popen(
@@ -120,7 +120,7 @@ def run(contender: Contender, jobs: Sequence[Job], num_processes: int = 1, **env
 
 
 def read_result(job: Job, rank: int = 0) -> dict[str, Any]:
-    """Read what a contender reported; one that died is reported by the last line of its log."""
+    """Read a contender's result; if it crashed, return the last line of its log as the error."""
     path = Path(job.folder, f"result{rank}.json")
     if path.exists():
         return json.loads(path.read_text())
@@ -135,5 +135,5 @@ def read_weights(job: Job, rank: int = 0) -> Tensor:
 
 
 def flatten(tensors: dict[str, Tensor]) -> Tensor:
-    """Return tensors in the order of their names as one float64 vector."""
+    """Return tensors, sorted by name, as one float64 vector."""
     return torch.cat([tensors[name].detach().flatten().double() for name in sorted(tensors)])

@@ -1,4 +1,4 @@
-"""silverspoon-kd's ResponseBasedDistiller, the peer whose API is the closest to ours."""
+"""silverspoon-kd's ResponseBasedDistiller, whose API is the most similar to hf_distill's."""
 
 from job import Job, run
 from silverspoon_kd import ResponseBasedDistiller, TrainingArguments

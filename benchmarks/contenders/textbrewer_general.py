@@ -1,7 +1,7 @@
 """TextBrewer's GeneralDistiller.
 
-Its soft loss has no T^2, so the weight carries it; its soft cross-entropy has the gradient of KL, and a value that is
-higher by the teacher's entropy. It saves the student at the end of training, which cannot be switched off.
+Its soft loss has no factor T^2, so the weight includes it. Its soft cross-entropy has the gradient of KL, but its
+value is higher by the teacher's entropy. It always saves the student at the end of training.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 
 def adaptor(batch: dict, outputs: object) -> dict:
-    """Name what the distiller reads of a model's outputs."""
+    """Return the parts of a model's outputs that the distiller reads."""
     return {"logits": outputs.logits, "losses": outputs.loss}
 
 
@@ -43,7 +43,7 @@ def train(job: Job, student: PreTrainedModel, teacher: PreTrainedModel) -> float
         adaptor,
     )
     totals: list[float] = []
-    if job.is_check:  # its only log is a tensorboard writer, which the timed job goes without
+    if job.is_check:  # it only logs to a tensorboard writer, which the timed job does not have
         distiller.tb_writer = SimpleNamespace(
             add_scalar=lambda name, value, _: totals.append(value) if name == "scalar/total_loss" else None
         )

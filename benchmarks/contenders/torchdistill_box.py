@@ -1,6 +1,7 @@
-"""torchdistill's DistillationBox, without accelerate, whose 1.15 it does not know.
+"""torchdistill's DistillationBox without accelerate, because it does not support accelerate 1.15.
 
-The targets are passed to `forward_process`, which its GLUE example leaves out: without them its KDLoss is the bare KL.
+The targets are passed to `forward_process`. Its GLUE example does not pass them, and its KDLoss is then only the KL
+term.
 """
 
 import sys
@@ -10,8 +11,8 @@ import torch
 from job import NUM_PROCESSES, Job, run
 from transformers import PreTrainedModel
 
-# It imports these names of torchvision, for data sets and models of images. The real wheel fails beside a torch of
-# another index; and the stub comes only now, because transformers would use it if it saw it.
+# It imports these names from torchvision for image datasets and models. The real wheel does not work with a torch from
+# another index. The stub is added only here, because transformers, imported above, would use it.
 STUB = {
     "torchvision": {},
     "torchvision.datasets": {},
@@ -29,7 +30,7 @@ from torchdistill.optim.registry import register_optimizer, register_scheduler  
 
 
 def make_config(job: Job) -> dict:
-    """Return what the library reads from YAML."""
+    """Return the configuration that the library usually reads from YAML."""
     hook = {"input": [], "output": ["classifier"]}
     model = {"forward_proc": "forward_batch_only_as_kwargs", "forward_hook": hook}
     kd_loss = {
@@ -80,16 +81,16 @@ def train(job: Job, student: PreTrainedModel, teacher: PreTrainedModel) -> float
         torch.distributed.init_process_group("gloo")
     rows, device = {"train": job.load_rows()}, torch.device("cpu")
     box = get_distillation_box(teacher, student, rows, make_config(job), device, None, NUM_PROCESSES > 1, 1)
-    first: list[float] = []
+    first_losses: list[float] = []
     for epoch in range(job.num_epochs):
         box.pre_epoch_process(epoch=epoch)
         for batch in box.train_data_loader:
             loss = box.forward_process(batch, targets=batch["labels"], supp_dict=None)
-            if len(first) < job.accumulation_steps:
-                first.append(loss.item())
+            if len(first_losses) < job.accumulation_steps:
+                first_losses.append(loss.item())
             box.post_forward_process(loss=loss)
         box.post_epoch_process()
-    return sum(first) / len(first)
+    return sum(first_losses) / len(first_losses)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""zynthe's DistillationToolkit: its preset, with what the preset adds to Hinton's loss switched off.
+"""zynthe's DistillationToolkit with its preset, without the preset's additions to Hinton's loss.
 
-Those are the weighting of rows by the teacher's confidence and the annealing of the temperature. `multi_stage` has to
-be true even for one stage: without it the stage's settings, the preset's own among them, are passed over in silence.
-Its `alpha` is the soft loss's weight. Of schedules it knows cosine, step and plateau: the cosine stands in for the
-linear one. Its AdamW is not the fused one, and it saves the student and a report at the end.
+These additions are weights of rows by the teacher's confidence and an annealed temperature. `multi_stage` must be true
+even for one stage: otherwise the toolkit silently ignores the settings of the stage, including the preset's. Its
+`alpha` is the weight of the soft loss. It has cosine, step and plateau schedules, but no linear schedule; cosine is
+used. Its AdamW is not fused, and it saves the student and a report at the end.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ def train(job: Job, student: PreTrainedModel, teacher: PreTrainedModel) -> float
     if job.accumulation_steps > 1:
         raise Unsupported("the toolkit does not accumulate")
     if NUM_PROCESSES > 1:
-        raise Unsupported("the toolkit knows one process")
+        raise Unsupported("the toolkit supports one process")
     toolkit = DistillationToolkit(teacher, student, device="cpu")
     hinton = {
         "temperature": job.temperature,
@@ -33,7 +33,7 @@ def train(job: Job, student: PreTrainedModel, teacher: PreTrainedModel) -> float
         "config": {
             "kd_hinton": hinton,
             "temperature": job.temperature,
-            "alpha": 1 - job.alpha,  # or the plan's schedule of loss weights would take its place
+            "alpha": 1 - job.alpha,  # otherwise the plan's schedule of loss weights replaces it
             "lr": job.learning_rate,
             "weight_decay": 0.0,
             "optimizer": "sgd" if job.is_check else "adamw",

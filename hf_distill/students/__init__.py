@@ -1,4 +1,4 @@
-"""Students made from a teacher's own weights: fewer layers, a BERT turned into a DistilBERT, fewer word pieces."""
+"""Students from a teacher's weights: fewer layers, a DistilBERT from a BERT, a smaller vocabulary."""
 
 from hf_distill.students.create import CONVERSIONS, create_student
 from hf_distill.students.layers import select_layers

@@ -1,4 +1,4 @@
-"""`create_student`: one call from a teacher to a student that starts from the teacher's weights."""
+"""`create_student`: make a student that starts from the teacher's weights."""
 
 import os
 from collections.abc import Sequence
@@ -23,35 +23,35 @@ def create_student(
     architecture: str | None = None,
     freeze_embeddings: bool = False,
 ) -> PreTrainedModel:
-    """Make a student out of some of the teacher's layers, with its embeddings, its head and its label names.
+    """Make a student from some of the teacher's layers, with the teacher's embeddings, head and label names.
 
-    The student is a model of its own: it shares no memory with the teacher, which is not changed. It has the
-    teacher's dtype and device, is in eval mode as after `from_pretrained`, and its parameters require gradients.
-    `config.name_or_path` keeps the teacher's.
+    The student shares no memory with the teacher, and the teacher is not changed. The student has the teacher's dtype
+    and device, is in eval mode as after `from_pretrained`, and its parameters require gradients. Its
+    `config.name_or_path` is the teacher's.
 
-    With `architecture="distilbert"` a BERT becomes a DistilBERT. With all layers kept, the last hidden states of a
-    single text equal the teacher's, but the class logits do not: DistilBERT's head applies a ReLU where BERT's pooler
-    applies tanh. The segments of sentence pairs are lost: DistilBERT sees both sentences as segment 0.
+    With `architecture="distilbert"` a BERT becomes a DistilBERT. If all layers are kept, the last hidden states of a
+    single text equal the teacher's, but the logits do not: DistilBERT's head applies a ReLU where BERT's pooler
+    applies tanh. The segments of sentence pairs are lost: DistilBERT reads both sentences as segment 0.
 
-    Any other model can be a student without this function: pass it to the trainer as it is.
+    Any other model can be a student without this function: pass it to the trainer.
 
     Args:
         teacher: A model with a task head, or the path or Hub id of a sequence classifier, which is loaded in
-            float32. Load any other head yourself.
-        num_hidden_layers: Number of layers of the student; the layers are those of [`select_layers`].
-        layers: The teacher's layers to keep, from 0, increasing; instead of `num_hidden_layers`.
-        architecture: `"distilbert"` for a BERT teacher, or the teacher's own `model_type`, which is the default.
-            When it is given, `num_hidden_layers` and `layers` may both be left out: all layers are kept.
-        freeze_embeddings: Whether the word embeddings stay as the teacher's: a small student's optimiser spends much
-            of a step on them (`benchmarks/README.md`).
+            float32. Load a model with any other head yourself.
+        num_hidden_layers: Number of layers of the student, chosen by [`select_layers`].
+        layers: Indices of the teacher's layers to keep, from 0, increasing; instead of `num_hidden_layers`.
+        architecture: `"distilbert"` for a BERT teacher, or the teacher's `model_type`, which is the default. If it is
+            given, `num_hidden_layers` and `layers` can both be left out, and all layers are kept.
+        freeze_embeddings: Whether to leave the word embeddings untrained: the optimizer of a small student spends
+            much of a step on them (`benchmarks/README.md`).
 
     Returns:
-        The student; of the teacher's class unless `architecture` says otherwise.
+        The student, of the teacher's class unless `architecture` says otherwise.
 
     Raises:
         TypeError: if the teacher is a PEFT, compiled or wrapped model.
-        ValueError: if the layers or the architecture are not possible for this teacher, it is quantised, or DeepSpeed
-            ZeRO-3 has shared its weights out.
+        ValueError: if the layers or the architecture are not possible for this teacher, if the teacher is quantized,
+            or if DeepSpeed ZeRO-3 has sharded its weights.
 
     Example:
     ```python
@@ -65,8 +65,8 @@ def create_student(
         )
     if num_hidden_layers is None and layers is None and architecture is None:
         raise ValueError(
-            "Pass `num_hidden_layers` (how many layers, e.g. half of the teacher's) or `layers` (which ones); only "
-            "with `architecture` does leaving out both keep all layers."
+            "Pass `num_hidden_layers` (how many layers, e.g. half of the teacher's) or `layers` (which layers). Both "
+            "can be left out only with `architecture`, which then keeps all layers."
         )
     config = _teacher_config(teacher)
     _check_architecture(architecture, config)
@@ -85,7 +85,7 @@ def create_student(
 
 
 def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTrainedConfig:
-    """The teacher's config, so that impossible wishes are refused before weights are loaded."""
+    """Return the teacher's config, so that errors are raised before weights are loaded."""
     if isinstance(teacher, (str, os.PathLike)):
         config = AutoConfig.from_pretrained(teacher, trust_remote_code=False)
     elif isinstance(teacher, PreTrainedModel):
@@ -93,18 +93,18 @@ def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTra
     else:
         raise TypeError(
             f"`teacher` must be a transformers PreTrainedModel, a path or a Hub id, got {type(teacher).__name__}. "
-            "Merge a PEFT model first (`teacher.merge_and_unload()`), and unwrap a compiled or parallel one."
+            "Merge a PEFT model first (`teacher.merge_and_unload()`), and unwrap a compiled or parallel model."
         )
-    # transformers gives a config this attribute when, and only when, the weights are quantised.
+    # transformers sets this attribute of a config only if the weights are quantized.
     if "quantization_config" in vars(config):
         raise ValueError(
-            "The teacher is quantised: its weights cannot be copied into a student that trains. Load it without "
-            "quantisation, or call `teacher.dequantize()` first."
+            "The teacher is quantized: its weights cannot be copied into a student that is trained. Load it without "
+            "quantization, or call `teacher.dequantize()` first."
         )
     if config.model_type == "albert":
         raise ValueError(
-            "The layers of an ALBERT share one set of weights, so there is none to drop. Set "
-            "`num_hidden_layers` in its config to run them fewer times, or choose another student."
+            "The layers of an ALBERT share one set of weights, so no layer can be dropped. Set `num_hidden_layers` in "
+            "its config to run them fewer times, or choose another student."
         )
     return config
 
@@ -127,7 +127,7 @@ def _kept_layers(num_teacher_layers: int, num_hidden_layers: int | None, layers:
     kept = list(layers)
     if not kept or kept != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= num_teacher_layers:
         raise ValueError(
-            "`layers` must be at least one layer, increasing, without repeats, each from 0 to "
+            "`layers` must be one or more indices, increasing, without repeats, each from 0 to "
             f"{num_teacher_layers - 1} (the teacher has {num_teacher_layers} layers), got {kept}."
         )
     return kept

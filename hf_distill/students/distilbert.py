@@ -1,4 +1,4 @@
-"""A DistilBERT student from a BERT teacher: the same encoder under other names, without segments and pooler."""
+"""Convert a BERT into a DistilBERT: the same encoder with other names, without segments and pooler."""
 
 import copy
 import warnings
@@ -19,7 +19,7 @@ from transformers import (
 
 from hf_distill.students.layers import build_student
 
-_LAYER_NORM_EPS = 1e-12  # written into DistilBERT's code; its config has no such field
+_LAYER_NORM_EPS = 1e-12  # a constant in DistilBERT's code; its config has no such field
 
 _EMBEDDING_MODULES = ("word_embeddings", "position_embeddings", "LayerNorm")
 _LAYER_MODULES = {
@@ -52,20 +52,24 @@ _HEADS: dict[type[PreTrainedModel], tuple[type[PreTrainedModel], dict[str, str]]
 def bert_to_distilbert(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
     """Copy the given layers of a BERT, its embeddings and its head into a DistilBERT.
 
-    Warns if the teacher's `layer_norm_eps` is not DistilBERT's fixed 1e-12: the hidden states then differ slightly
-    from the start, and training has to make up for it.
+    Warns if the teacher's `layer_norm_eps` is not DistilBERT's constant 1e-12: the hidden states then differ slightly
+    before training.
+
+    Args:
+        teacher: A BERT with a head for sequence classification, token classification or masked language modelling.
+        layers: Indices of the layers to copy, increasing.
 
     Raises:
-        ValueError: if the teacher's class has no counterpart.
+        ValueError: if DistilBERT has no counterpart of the teacher's class.
     """
     if type(teacher) not in _HEADS:
         raise ValueError(
             f"DistilBERT has no counterpart of {type(teacher).__name__}; `architecture='distilbert'` takes "
-            f"{', '.join(known.__name__ for known in _HEADS)}."
+            f"{', '.join(bert_class.__name__ for bert_class in _HEADS)}."
         )
     if teacher.config.layer_norm_eps != _LAYER_NORM_EPS:
         warnings.warn(
-            f"The teacher's layer_norm_eps is {teacher.config.layer_norm_eps}, DistilBERT's is fixed at "
+            f"The teacher's layer_norm_eps is {teacher.config.layer_norm_eps}, but DistilBERT's is always "
             f"{_LAYER_NORM_EPS}: the student's hidden states will not equal the teacher's exactly. Leave out "
             "`architecture` for a student with the teacher's value.",
             stacklevel=3,
@@ -87,8 +91,8 @@ def _renamed(weights: Mapping[str, Tensor], layers: Sequence[int], head_modules:
         module, parameter = name.rsplit(".", 1)
         if module in modules:
             renamed[f"{modules[module]}.{parameter}"] = weight
-    # BERT adds a segment's embedding to every token; DistilBERT has none. All tokens of a single text are in
-    # segment 0, so its row can ride on the positions.
+    # BERT adds the embedding of a segment to every token; DistilBERT has no segments. All tokens of a single text are
+    # in segment 0, so its embedding is added to the position embeddings.
     positions = "distilbert.embeddings.position_embeddings.weight"
     renamed[positions] = renamed[positions] + weights["bert.embeddings.token_type_embeddings.weight"][0]
     return renamed

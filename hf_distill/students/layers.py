@@ -1,4 +1,4 @@
-"""Students of the teacher's own architecture with some of its layers, and the filling of any student with weights."""
+"""Students with the teacher's architecture and some of its layers; `build_student` fills any student with weights."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -6,17 +6,24 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-# Lists in a config with one entry a layer; the model reads them by layer index.
+# Lists in a config with one entry per layer; the model reads them by layer index.
 PER_LAYER_LISTS = ("layer_types", "no_rope_layers")
 
 
 def select_layers(num_teacher_layers: int, num_student_layers: int) -> list[int]:
-    r"""Choose evenly spaced layers of the teacher, the first and the last among them.
+    r"""Choose evenly spaced layers of the teacher, including the first and the last.
 
     $$l_i = \mathrm{round}\left(i \, \frac{N - 1}{n - 1}\right), \qquad i = 0, \dots, n - 1$$
 
-    Halves round to the even neighbour: 6 of 12 layers are 0, 2, 4, 7, 9, 11, and 3 of 6 are 0, 2, 5. A student of
-    one layer gets layer 0.
+    Halves are rounded to even: 6 of 12 layers are 0, 2, 4, 7, 9, 11, and 3 of 6 are 0, 2, 5. A student with one layer
+    gets layer 0.
+
+    Args:
+        num_teacher_layers: Number of layers of the teacher.
+        num_student_layers: Number of layers of the student.
+
+    Returns:
+        `num_student_layers` indices, increasing.
 
     Raises:
         ValueError: unless 1 <= `num_student_layers` <= `num_teacher_layers`.
@@ -24,20 +31,24 @@ def select_layers(num_teacher_layers: int, num_student_layers: int) -> list[int]
     if not 1 <= num_student_layers <= num_teacher_layers:
         raise ValueError(
             f"The student's number of layers must be from 1 to {num_teacher_layers}, the teacher's number, got "
-            f"{num_student_layers}. A deeper student cannot be copied from the teacher: create that model yourself."
+            f"{num_student_layers}. The teacher has no more layers to copy: create a deeper student yourself."
         )
     if num_student_layers == 1:
         return [0]
-    # One division of two integers, so that a half is exactly a half.
+    # Only one division, of two integers, so that a half is exactly a half.
     return [round(i * (num_teacher_layers - 1) / (num_student_layers - 1)) for i in range(num_student_layers)]
 
 
 def keep_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
     """Copy the teacher with only the given layers.
 
+    Args:
+        teacher: The teacher.
+        layers: Indices of the layers to keep, increasing.
+
     Raises:
-        ValueError: if the teacher's layers cannot be found, if it cannot do without its layer 0, or if its weights
-            do not fit a model made from its config.
+        ValueError: if the teacher's layers cannot be found, if another layer cannot take the place of its layer 0, or
+            if its weights do not fit a model made from its config.
     """
     stack_name, stack = _find_stack(teacher)
     _check_first_layer(stack, layers[0])
@@ -46,7 +57,7 @@ def keep_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMo
     for name in PER_LAYER_LISTS:
         if name in vars(config):
             setattr(config, name, [getattr(config, name)[layer] for layer in layers])
-    config.validate()  # a per-layer list unknown here fails now, not when the trained student is saved
+    config.validate()  # a per-layer list that is not known here fails now, not when the trained student is saved
     weights = _renumbered(teacher.state_dict(), f"{stack_name}.", layers)
     return build_student(type(teacher), config, weights, teacher)
 
@@ -57,23 +68,32 @@ def build_student(
     weights: Mapping[str, Tensor],
     teacher: PreTrainedModel,
 ) -> PreTrainedModel:
-    """Build a model and fill it with copies of `weights`, in their dtype, on the teacher's device, in eval mode.
+    """Build a model and fill it with copies of `weights`.
+
+    Args:
+        student_class: Class of the model.
+        config: Config of the model.
+        weights: State dict of the model. Their dtype becomes the model's.
+        teacher: Model from which the weights come.
+
+    Returns:
+        The model, on the teacher's device and in eval mode.
 
     Raises:
-        ValueError: if the names or shapes of `weights` are not those of the model.
+        ValueError: if names or shapes of `weights` are not the ones of the model.
     """
     student = student_class(config)
-    wanted = {name: weight.shape for name, weight in student.state_dict().items()}
-    found = {name: weight.shape for name, weight in weights.items()}
-    if found != wanted:
-        differing = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+    expected_shapes = {name: weight.shape for name, weight in student.state_dict().items()}
+    shapes = {name: weight.shape for name, weight in weights.items()}
+    if shapes != expected_shapes:
+        differing = sorted(name for name in expected_shapes | shapes if expected_shapes.get(name) != shapes.get(name))
         raise ValueError(
             f"The weights of this {type(teacher).__name__} do not fit a {student_class.__name__} made from its "
             f"config: {len(differing)} differ, e.g. {differing[:3]}. Merge or remove adapters and undo other changes "
-            "to its modules; if its layers are of different kinds by position, choose other `layers`."
+            "to its modules. If the kind of a layer depends on its position, choose other `layers`."
         )
-    # Assigned, not copied into place: each weight keeps the teacher's dtype, and buffers that are not saved
-    # (rotary frequencies) the dtype that they have after `from_pretrained`.
+    # `assign` instead of copying: each weight keeps the teacher's dtype, and buffers that are not saved (rotary
+    # frequencies) keep the dtype that they have after `from_pretrained`.
     student.load_state_dict({name: weight.clone() for name, weight in weights.items()}, assign=True)
     student.tie_weights()
     return student.to(teacher.device).eval()  # type: ignore[arg-type]  # transformers hides the signature of `to`
@@ -82,26 +102,26 @@ def build_student(
 def _find_stack(teacher: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     num_layers = teacher.config.num_hidden_layers
     lists = {name: module for name, module in teacher.named_modules() if isinstance(module, nn.ModuleList)}
-    # A list inside a list belongs to one layer (experts, say) and is as long as the stack only by chance.
+    # A list inside another list belongs to one layer (e.g. experts). If it has the right length, that is chance.
     outermost = {name: m for name, m in lists.items() if not any(name.startswith(f"{other}.") for other in lists)}
     stacks = [(name, module) for name, module in outermost.items() if len(module) == num_layers]
     if len(stacks) != 1:
         lengths = {name: len(module) for name, module in outermost.items()}
         raise ValueError(
-            f"Cannot tell where the layers of this {type(teacher).__name__} are: wanted one nn.ModuleList of "
-            f"{num_layers} modules (`config.num_hidden_layers`), found {len(stacks)} among "
-            f"{lengths}. Create the student yourself."
+            f"Cannot find the layers of this {type(teacher).__name__}: expected one nn.ModuleList of {num_layers} "
+            f"modules (`config.num_hidden_layers`), found {len(stacks)} in {lengths}. Create the student yourself."
         )
     return stacks[0]
 
 
 def _check_first_layer(stack: nn.ModuleList, first: int) -> None:
-    # ModernBERT's layer 0 has no attention norm; another layer in its place would lose its own.
+    # ModernBERT's layer 0 has no attention norm; another layer in its place would lose its attention norm.
     names = [{name for name, _ in stack[layer].named_parameters()} for layer in (0, first)]
     if names[0] != names[1]:
         raise ValueError(
-            f"Layer 0 of this teacher is built differently (only one has {sorted(names[0] ^ names[1])}), so layer "
-            f"{first} cannot take its place. Keep layer 0: begin `layers` with 0."
+            f"Layer 0 of this teacher differs from layer {first} (only one of them has "
+            f"{sorted(names[0] ^ names[1])}), so layer {first} cannot take its place. Keep layer 0: start `layers` "
+            "with 0."
         )
 
 

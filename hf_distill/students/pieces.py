@@ -1,4 +1,4 @@
-"""A fast tokenizer with only some of its pieces, which splits the texts of a corpus as it did before."""
+"""Reduce a fast tokenizer to some of its word pieces, so that it splits the texts of a corpus as before."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from transformers import PreTrainedTokenizerBase
 
 
 def needed_pieces(backend: Tokenizer, used: Collection[int], texts: Iterable[str]) -> set[int]:
-    """Return the ids that a trimmed tokenizer needs so that it splits `texts` as the whole one does.
+    """Return the ids that a trimmed tokenizer needs to split the texts of a corpus as the original tokenizer does.
 
-    - A piece of WordPiece or Unigram needs no other. WordPiece takes the longest piece that fits: if that is there,
-      no shorter one is taken. But in a word that ends as unknown, the pieces before that point are needed, too.
-    - Unigram takes the likeliest split, which stays it when others go; but what it gives for a character that no
-      piece covers is measured from the least likely piece, which has to stay.
-    - A piece of BPE needs those that it is merged of, step by step, and byte-level BPE the 256 bytes.
+    - WordPiece takes the longest piece that fits, so a used piece needs no other piece. But in a word that becomes
+      unknown, the pieces before the unknown part are needed too.
+    - Unigram takes the likeliest split, which is still the likeliest one without the other pieces. But the score of a
+      character that no piece covers depends on the least likely piece, so that piece must be kept.
+    - BPE merges pieces step by step, so a used piece needs the pieces of each step. Byte-level BPE also needs the 256
+      bytes.
 
     Args:
-        backend: Of the whole tokenizer.
-        used: Ids of the pieces that the texts are split into.
-        texts: Those that hold an unknown piece.
+        backend: The original tokenizer.
+        used: Ids of the pieces that the texts of the corpus are split into.
+        texts: The texts of the corpus that have an unknown piece.
 
     Raises:
         ValueError: for another kind of tokenizer.
@@ -36,25 +37,30 @@ def needed_pieces(backend: Tokenizer, used: Collection[int], texts: Iterable[str
     if kind == "WordLevel":
         return {*used, *added}
     if kind == "WordPiece":
-        return {*used, *added, *_unfinished_words(backend, model, texts)}
+        return {*used, *added, *_starts_of_unknown_words(backend, model, texts)}
     if kind == "Unigram":
         scores = [score for _, score in model["vocab"]]
         ids = {piece: i for i, (piece, _) in enumerate(model["vocab"])}
-        least = min(range(len(scores)), key=scores.__getitem__)
-        # XLM-R's class writes the unknown piece's id into its code when it is loaded: nothing before it may go.
-        return {*used, *added, least, *range(model["unk_id"] + 1), *_bytes(state, ids)}
+        least_likely = min(range(len(scores)), key=scores.__getitem__)
+        # XLM-R's class sets the id of the unknown piece when it is loaded, so all pieces before it must be kept.
+        return {*used, *added, least_likely, *range(model["unk_id"] + 1), *_byte_pieces(state, ids)}
     if kind == "BPE" and not model["continuing_subword_prefix"] and not model["end_of_word_suffix"]:
-        return {*used, *added, *_parts(model, used), *_bytes(state, model["vocab"])}
+        return {*used, *added, *_merged_pieces(model, used), *_byte_pieces(state, model["vocab"])}
     raise ValueError(
-        f"The vocabulary of a tokenizer of the kind {kind} cannot be trimmed; that of WordPiece, Unigram, WordLevel "
-        "and of BPE without prefixes and suffixes can."
+        f"The vocabulary of this {kind} tokenizer cannot be trimmed. Supported are WordPiece, Unigram, WordLevel, and "
+        "BPE without prefixes and suffixes."
     )
 
 
 def keep_pieces(tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[int, int]) -> PreTrainedTokenizerBase:
-    """Return a tokenizer with only the pieces that `new_ids` names, under the ids that it gives them."""
+    """Return a tokenizer with some of the pieces.
+
+    Args:
+        tokenizer: The original tokenizer, which is not changed.
+        new_ids: Ids of the pieces to keep -> their new ids.
+    """
     with tempfile.TemporaryDirectory() as temporary:
-        # Through its own files: what comes back is what a later `from_pretrained` will give.
+        # Edit its files and load them, so that the result is what a later `from_pretrained` returns.
         tokenizer.save_pretrained(temporary)
         path = Path(temporary) / "tokenizer.json"
         state = json.loads(path.read_text(encoding="utf-8"))
@@ -62,7 +68,7 @@ def keep_pieces(tokenizer: PreTrainedTokenizerBase, new_ids: Mapping[int, int]) 
         for token in state["added_tokens"]:
             token["id"] = new_ids[token["id"]]
         state["post_processor"] = _renumbered(state["post_processor"], new_ids)
-        state["padding"] = state["truncation"] = None  # transformers sets them at each call
+        state["padding"] = state["truncation"] = None  # transformers sets both at each call
         path.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
         trimmed = type(tokenizer).from_pretrained(temporary, trust_remote_code=False)
     trimmed.name_or_path = tokenizer.name_or_path
@@ -82,7 +88,7 @@ def _trim_model(model: dict[str, Any], new_ids: Mapping[int, int]) -> None:
 
 
 def _renumbered(processor: Any, new_ids: Mapping[int, int]) -> Any:
-    """Return a post-processor with the new ids of the special tokens that it adds."""
+    """Return a post-processor with new ids for the special tokens that it adds."""
     if isinstance(processor, list):
         return [_renumbered(part, new_ids) for part in processor]
     if not isinstance(processor, dict):
@@ -92,15 +98,15 @@ def _renumbered(processor: Any, new_ids: Mapping[int, int]) -> Any:
         if name in ("sep", "cls"):  # BertProcessing, RobertaProcessing: [token, id]
             value = [value[0], new_ids[value[1]]]
         elif name == "special_tokens":  # TemplateProcessing
-            value = {token: {**said, "ids": [new_ids[i] for i in said["ids"]]} for token, said in value.items()}
+            value = {token: {**spec, "ids": [new_ids[i] for i in spec["ids"]]} for token, spec in value.items()}
         else:
             value = _renumbered(value, new_ids)
         renumbered[name] = value
     return renumbered
 
 
-def _bytes(state: dict[str, Any], vocab: Mapping[str, int]) -> set[int]:
-    """Return the pieces that stand for single bytes, where any text is made of such in the end."""
+def _byte_pieces(state: dict[str, Any], vocab: Mapping[str, int]) -> set[int]:
+    """Return the ids of the pieces that stand for single bytes, if the tokenizer falls back to bytes."""
     names: list[str] = []
     if state["model"]["byte_fallback"]:
         names = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -113,16 +119,16 @@ def _merge(entry: str | list[str]) -> list[str]:
     return entry.split(" ") if isinstance(entry, str) else entry
 
 
-def _parts(model: dict[str, Any], used: Collection[int]) -> set[int]:
-    """Return what the used pieces of BPE are merged of, at each step.
+def _merged_pieces(model: dict[str, Any], used: Collection[int]) -> set[int]:
+    """Return the ids of the pieces from which BPE merges the used pieces, at each step.
 
-    In a word, no merge crosses the border of a piece that it ends as, so the steps are those of the piece alone.
+    No merge in a word crosses the border of a final piece, so each piece can be merged by itself.
     """
     vocab, ranks = model["vocab"], {tuple(_merge(entry)): rank for rank, entry in enumerate(model["merges"])}
     pieces = {i: piece for piece, i in vocab.items()}
     parts = set()
     for i in used:
-        symbols = list(pieces.get(i, ""))  # none: a token that was added, which is not merged
+        symbols = list(pieces.get(i, ""))  # an added token is not in the vocabulary and is not merged
         while True:
             parts |= {vocab[symbol] for symbol in symbols if symbol in vocab}
             pairs = [
@@ -135,21 +141,21 @@ def _parts(model: dict[str, Any], used: Collection[int]) -> set[int]:
     return parts
 
 
-def _unfinished_words(backend: Tokenizer, model: dict[str, Any], texts: Iterable[str]) -> set[int]:
-    """Return the pieces that WordPiece takes at the beginning of words before it finds that they are unknown."""
+def _starts_of_unknown_words(backend: Tokenizer, model: dict[str, Any], texts: Iterable[str]) -> set[int]:
+    """Return the ids of the pieces that WordPiece matches at the start of words that then become unknown."""
     vocab, prefix = model["vocab"], model["continuing_subword_prefix"]
-    taken = set()
+    matched = set()
     for text in texts:
-        normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
-        words = backend.pre_tokenizer.pre_tokenize_str(normal) if backend.pre_tokenizer else [(normal, None)]
+        normalized = backend.normalizer.normalize_str(text) if backend.normalizer else text
+        words = backend.pre_tokenizer.pre_tokenize_str(normalized) if backend.pre_tokenizer else [(normalized, None)]
         for word, _ in words:
             start = 0
             while start < len(word):
-                begin = prefix if start else ""
+                piece_prefix = prefix if start else ""
                 ends = range(len(word), start, -1)
-                end = next((end for end in ends if begin + word[start:end] in vocab), None)
+                end = next((end for end in ends if piece_prefix + word[start:end] in vocab), None)
                 if end is None:
                     break
-                taken.add(vocab[begin + word[start:end]])
+                matched.add(vocab[piece_prefix + word[start:end]])
                 start = end
-    return taken
+    return matched

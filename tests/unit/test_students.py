@@ -35,20 +35,20 @@ from hf_distill.students import create, create_student, select_layers
 NUM_LAYERS = 5
 LAYERS = [0, 2, 3]
 LABELS = {"id2label": dict(enumerate(LABEL_NAMES)), "label2id": {name: i for i, name in enumerate(LABEL_NAMES)}}
-COMMON = {**TINY, **LABELS, "num_hidden_layers": NUM_LAYERS, "pad_token_id": 0}
-DECODER = {**COMMON, "num_key_value_heads": 1, "bos_token_id": 1, "eos_token_id": 2}
+SHARED = {**TINY, **LABELS, "num_hidden_layers": NUM_LAYERS, "pad_token_id": 0}
+DECODER = {**SHARED, "num_key_value_heads": 1, "bos_token_id": 1, "eos_token_id": 2}
 
-# Every family, with the name of its list of layers.
+# Name of a model family -> a config, and the name of the list of layers in its models.
 FAMILIES = {
-    "bert": (BertConfig(**COMMON), "bert.encoder.layer"),
-    "roberta": (RobertaConfig(**COMMON), "roberta.encoder.layer"),
-    "xlm-roberta": (XLMRobertaConfig(**COMMON), "roberta.encoder.layer"),
-    "electra": (ElectraConfig(**COMMON, embedding_size=8), "electra.encoder.layer"),
-    "distilbert": (DistilBertConfig(**COMMON, hidden_dim=32), "distilbert.transformer.layer"),
-    "mpnet": (MPNetConfig(**COMMON), "mpnet.encoder.layer"),
+    "bert": (BertConfig(**SHARED), "bert.encoder.layer"),
+    "roberta": (RobertaConfig(**SHARED), "roberta.encoder.layer"),
+    "xlm-roberta": (XLMRobertaConfig(**SHARED), "roberta.encoder.layer"),
+    "electra": (ElectraConfig(**SHARED, embedding_size=8), "electra.encoder.layer"),
+    "distilbert": (DistilBertConfig(**SHARED, hidden_dim=32), "distilbert.transformer.layer"),
+    "mpnet": (MPNetConfig(**SHARED), "mpnet.encoder.layer"),
     "deberta-v2": (
         DebertaV2Config(
-            **COMMON,
+            **SHARED,
             relative_attention=True,
             position_buckets=8,
             pos_att_type=["p2c", "c2p"],
@@ -61,7 +61,7 @@ FAMILIES = {
         "deberta.encoder.layer",
     ),
     "modernbert": (
-        ModernBertConfig(**COMMON, local_attention=4, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3),
+        ModernBertConfig(**SHARED, local_attention=4, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3),
         "model.layers",
     ),
     "qwen2": (Qwen2Config(**DECODER, use_sliding_window=True, sliding_window=4, max_window_layers=3), "model.layers"),
@@ -71,7 +71,7 @@ FAMILIES = {
 
 @pytest.fixture(params=FAMILIES)
 def family(request):
-    """A random teacher of every family that is sensitive to its inputs, and the name of its list of layers."""
+    """A random teacher of each family, sensitive to its inputs, and the name of its list of layers."""
     config, stack = FAMILIES[request.param]
     teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(config))
     with torch.no_grad():
@@ -116,7 +116,7 @@ def test_the_student_with_all_layers_has_the_logits_of_the_teacher(family, batch
     assert torch.equal(logits(reloaded(student, tmp_path), batch), logits(teacher, batch))
 
 
-def test_the_student_has_the_chosen_layers_and_everything_outside_them(family, batch, tmp_path):
+def test_the_student_has_the_chosen_layers_and_all_other_weights_of_the_teacher(family, batch, tmp_path):
     teacher, stack = family
     student = create_student(teacher, layers=LAYERS)
     assert student.config.num_hidden_layers == len(student.get_submodule(stack)) == 3
@@ -139,7 +139,7 @@ def test_the_student_computes_what_the_teacher_computes_without_the_other_layers
     kept = nn.ModuleList(layer for i, layer in enumerate(shortened.get_submodule(stack)) if i in LAYERS)
     setattr(shortened.get_submodule(parent), name, kept)
     shortened.config.num_hidden_layers = len(LAYERS)
-    shortened.config.use_cache = False  # decoders find their cache by the old layer index
+    shortened.config.use_cache = False  # decoders index their cache by the old layer index
     if "layer_types" in vars(shortened.config):
         shortened.config.layer_types = [shortened.config.layer_types[i] for i in LAYERS]
     assert torch.equal(logits(student, batch), logits(shortened, batch))
@@ -191,12 +191,12 @@ def test_rotary_frequencies_of_a_bfloat16_student_stay_in_float32():
 
 def test_modernbert_keeps_the_attention_types_of_the_chosen_layers():
     teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(FAMILIES["modernbert"][0]))
-    # Global attention in every third layer: layers 0 and 3 of these.
+    # Every third layer has global attention: of these layers, 0 and 3.
     layer_types = create_student(teacher, layers=[0, 2, 3]).config.layer_types
     assert layer_types == ["full_attention", "sliding_attention", "full_attention"]
 
 
-def test_modernbert_cannot_do_without_layer_0():
+def test_layer_0_of_modernbert_cannot_be_dropped():
     teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(FAMILIES["modernbert"][0]))
     with pytest.raises(ValueError, match=r"attn_norm.*layer 2 cannot take its place. Keep layer 0"):
         create_student(teacher, layers=[2, 3])
@@ -221,7 +221,7 @@ def test_token_classifiers_and_masked_language_models_can_be_teachers(batch, tmp
         assert torch.equal(logits(create_student(teacher, NUM_LAYERS), batch), logits(teacher, batch))
         student = create_student(teacher, 2, architecture="distilbert")
         assert torch.equal(logits(reloaded(student, tmp_path, auto_class), batch), logits(student, batch))
-        # Without pooler the two heads are the same function.
+        # Without a pooler, the heads of BERT and DistilBERT compute the same function.
         student = create_student(teacher, architecture="distilbert")
         torch.testing.assert_close(logits(student, batch), logits(teacher, batch), atol=1e-5, rtol=0)
 
@@ -259,7 +259,7 @@ def test_the_default_layers_never_repeat():
             assert layers[-1] == (num_teacher_layers - 1 if num_student_layers > 1 else 0)
 
 
-def test_the_number_of_layers_alone_takes_the_default_layers(bert):
+def test_a_number_of_layers_selects_the_default_layers(bert):
     student = create_student(bert, num_hidden_layers=3)
     for new, old in enumerate([0, 2, 5]):
         weights = [m.bert.encoder.layer[i].output.dense.weight for m, i in ((student, new), (bert, old))]
@@ -273,7 +273,7 @@ def test_a_depth_that_the_teacher_does_not_have_is_refused(bert, wanted):
 
 
 @pytest.mark.parametrize("layers", [[], [0, 6], [-1, 2], [0, 2, 2], [2, 0]])
-def test_layers_that_are_not_a_choice_of_the_layers_of_the_teacher_are_refused(bert, layers):
+def test_invalid_layers_are_refused(bert, layers):
     with pytest.raises(ValueError, match=r"increasing, without repeats, each from 0 to 5 .* got \[") as error:
         create_student(bert, layers=layers)
     assert str(layers) in str(error.value)
@@ -291,13 +291,13 @@ def test_neither_a_depth_nor_layers_is_refused_without_an_architecture(bert):
 
 
 def test_an_impossible_depth_is_refused_before_the_weights_are_loaded(bert, tmp_path):
-    bert.config.save_pretrained(tmp_path)  # no weights there
+    bert.config.save_pretrained(tmp_path)  # the folder has no weights
     with pytest.raises(ValueError, match="got 7"):
         create_student(tmp_path, 7)
 
 
 @pytest.mark.parametrize("architecture", ["tinybert", "roberta"])
-def test_an_unknown_architecture_is_refused_with_the_possible_ones(bert, architecture):
+def test_an_unknown_architecture_is_refused_and_the_error_lists_the_possible_ones(bert, architecture):
     with pytest.raises(ValueError, match=rf"'{architecture}'.* from a 'bert' teacher; possible: bert, distilbert"):
         create_student(bert, 2, architecture=architecture)
 
@@ -339,15 +339,15 @@ def test_albert_is_refused_because_its_layers_share_their_weights():
         create_student(teacher, 1)
 
 
-def test_a_teacher_whose_layers_cannot_be_told_is_refused():
-    # An encoder and a decoder of the same depth.
+def test_a_teacher_whose_layers_cannot_be_found_is_refused():
+    # The encoder and the decoder have the same number of layers.
     config = BartConfig(vocab_size=25, d_model=16, encoder_layers=2, decoder_layers=2, pad_token_id=0, eos_token_id=2)
     teacher = AutoModelForSequenceClassification.from_config(config)
-    with pytest.raises(ValueError, match="wanted one nn.ModuleList of 2 modules .* found 2 among"):
+    with pytest.raises(ValueError, match="expected one nn.ModuleList of 2 modules .* found 2 in"):
         create_student(teacher, 1)
 
 
-def test_a_per_layer_list_that_is_not_known_is_refused_before_training():
+def test_an_unknown_per_layer_list_is_refused_before_training():
     config = GPTNeoConfig(
         vocab_size=25, hidden_size=16, num_layers=4, attention_types=[[["global", "local"], 2]], num_heads=2
     )
@@ -373,14 +373,14 @@ def test_an_adapter_inside_the_teacher_is_refused(bert, architecture):
     try:
         bert.add_adapter(peft.LoraConfig(target_modules=["query"]))
     except ValueError as error:
-        pytest.skip(str(error))  # transformers may want a later PEFT than there is
+        pytest.skip(str(error))  # transformers can require a newer PEFT than the installed one
     with pytest.raises(ValueError, match="do not fit a .*Merge or remove adapters"):
         create_student(bert, 2, architecture=architecture)
 
 
-def test_a_quantised_teacher_is_refused(bert):
+def test_a_quantized_teacher_is_refused(bert):
     bert.config.quantization_config = {"quant_method": "bitsandbytes", "load_in_4bit": True}
-    with pytest.raises(ValueError, match="quantised.*Load it without"):
+    with pytest.raises(ValueError, match="quantized.*Load it without"):
         create_student(bert, 2)
 
 
@@ -391,7 +391,7 @@ def hidden_state(model, batch):
 
 def test_distilbert_has_the_hidden_states_of_bert_on_single_texts(batch, tmp_path):
     teacher = tiny_model(num_hidden_layers=4, hidden_act="relu", classifier_dropout=0.3)
-    # A segment embedding that matters.
+    # Make the segment embeddings large enough to matter.
     nn.init.normal_(teacher.bert.embeddings.token_type_embeddings.weight)
     student = create_student(teacher, architecture="distilbert")
     assert type(student).__name__ == "DistilBertForSequenceClassification"
@@ -418,19 +418,19 @@ def test_distilbert_takes_head_and_dropouts_of_bert(bert):
     assert create_student(bert, 2, architecture="distilbert").config.seq_classif_dropout == 0.2
 
 
-def test_another_layer_norm_eps_than_that_of_distilbert_is_warned_about():
-    with pytest.warns(UserWarning, match="layer_norm_eps is 1e-05, DistilBERT's is fixed at 1e-12"):
+def test_a_layer_norm_eps_that_distilbert_does_not_have_gives_a_warning():
+    with pytest.warns(UserWarning, match="layer_norm_eps is 1e-05, but DistilBERT's is always 1e-12"):
         create_student(tiny_model(layer_norm_eps=1e-5), architecture="distilbert")
 
 
-def test_distilbert_as_teacher_takes_the_generic_path(batch):
+def test_a_distilbert_teacher_gives_a_distilbert_student(batch):
     teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(FAMILIES["distilbert"][0])).eval()
     sharpen(teacher)
     student = create_student(teacher, architecture="distilbert")
     assert torch.equal(logits(student, batch), logits(teacher, batch))
 
 
-def test_frozen_word_embeddings_stay_the_teachers_and_the_rest_is_trained(teacher, dataset, tokenizer, tmp_path):
+def test_training_changes_all_weights_but_frozen_word_embeddings(teacher, dataset, tokenizer, tmp_path):
     student = create_student(teacher, num_hidden_layers=2, freeze_embeddings=True)
     trainer = make_trainer(student, teacher, dataset, tokenizer, tmp_path, optim="adamw_torch", weight_decay=0.1)
     trainer.train()
