@@ -12,7 +12,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress, logging
 
 from hf_distill.classifiers.problem_types import ProblemType
-from hf_distill.hub.card.files import find_licence, save_card
+from hf_distill.hub.card.files import find_license, save_card
 from hf_distill.hub.card.model_card import model_card
 from hf_distill.hub.upload import check_no_token, explain, files_to_push, upload
 from hf_distill.objectives import DistillationLoss
@@ -169,7 +169,7 @@ class Publishing(Trainer):
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         if self.teacher_description is not None and self.is_world_process_zero():
-            self.teacher_description = find_licence(self.teacher_description)
+            self.teacher_description = find_license(self.teacher_description)
         self.save_model(_internal_call=True)
         self.create_model_card(**card)
         if not self.is_world_process_zero():
