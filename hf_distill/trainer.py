@@ -23,7 +23,7 @@ from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.data.tokens import TokenCollator
-from hf_distill.hub.card.files import find_licence
+from hf_distill.hub.card.files import find_license
 from hf_distill.hub.upload import explain
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.teachers import BaseTeacher, TeacherEnsemble
@@ -690,7 +690,7 @@ class DistillationTrainer(Trainer):
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         if self.teaching.description is not None and self.is_world_process_zero():
-            self.teaching.description = find_licence(self.teaching.description)
+            self.teaching.description = find_license(self.teaching.description)
         self.save_model(_internal_call=True)
         self.create_model_card(**card)
         if not self.is_world_process_zero():

@@ -1,1 +1,1 @@
-"""From a finished folder to the Hub: the files, the card, the upload."""
+"""Publishing a trained student on the Hub: files, model card and upload."""

@@ -1,16 +1,20 @@
-"""What the card says of a report, of exports, and of where weights come from; what it keeps of a hand's work."""
+"""The parts of the card that come from a report, from exports and from earlier models; edits that it keeps."""
 
 import copy
+import json
 import os
 
 import pytest
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
-from records import EXPORTS, RECORD, REPORT, TOKEN, changed, hostile
+from records import EXPORTS, RECORD, REPORT, TOKEN, changed, hostile, read_back
+from tiny import tiny_model
+from transformers import BertForSequenceClassification
 
-from hf_distill.hub.card.files import read_report, write_card
+from hf_distill.hub.card.dataset_card import dataset_card
+from hf_distill.hub.card.files import find_license, read_report, write_card
 from hf_distill.hub.card.model_card import model_card
-from hf_distill.record import describe_machine, read_licence
+from hf_distill.record import describe_machine, describe_model, read_license, read_record, write_record
 from hf_distill.reporting.statistics import wilson_interval
 
 
@@ -24,7 +28,7 @@ def card():
     return model_card(RECORD, REPORT, EXPORTS)
 
 
-def test_scores_of_the_report_stand_with_their_intervals(card):
+def test_scores_of_the_report_have_intervals(card):
     assert rows_of(card, "accuracy")[0] == [
         "0.9500 (0.9400 to 0.9600)", "0.9000 (0.8900 to 0.9100)", "0.8500 (0.8400 to 0.8600)",
         "0.8900 (0.8800 to 0.9000)",
@@ -32,64 +36,71 @@ def test_scores_of_the_report_stand_with_their_intervals(card):
     assert rows_of(card, "retention") == [["n/a", "0.9470 (0.9300 to 0.9600)", "n/a", "n/a"]]
     assert rows_of(card, "gap closed") == [["n/a", "0.5000 (0.2000 to 0.8000)", "n/a", "n/a"]]
     assert rows_of(card, "accuracy, shifted data") == [["n/a", "0.8000 (0.7900 to 0.8100)", "n/a", "n/a"]]
-    assert "The student may replace the teacher." in card.text
-    assert "The shifted data are 100 rows only." in card.text
+    assert "Yes, the student can replace the teacher." in card.text
+    assert "The shifted dataset has only 100 rows." in card.text
 
 
-def test_the_test_against_the_teacher_is_told_with_its_outcome(card):
-    line = "- student against the teacher: difference -0.0500 (-0.0700 to -0.0300), p = 0.0001 (McNemar exact); not "
-    assert f"{line}shown to be non-inferior within 0.01." in card.text.splitlines()
+def test_the_test_against_the_teacher_is_given_with_its_outcome(card):
+    line = "- student minus the teacher: -0.0500 (-0.0700 to -0.0300), p = 0.0001 (McNemar exact)"
+    assert f"{line}; at most 0.01 worse: no." in card.text.splitlines()
 
 
-def test_seeds_are_told_apart_from_a_single_run(card):
+def test_several_seeds_and_a_single_run_are_described_differently(card):
     assert "- student: means of 3 runs; standard deviations: accuracy 0.0050." in card.text
-    assert "- baseline: of a single run; another seed would give other scores." in card.text
-    assert "The scores are of a single run" in model_card(RECORD).text
-    assert "The scores are of a single run" not in card.text
+    assert "- baseline: a single run; another seed would give different scores." in card.text
+    assert "The scores come from a single run" in model_card(RECORD).text
+    assert "The scores come from a single run" not in card.text
 
 
-def test_calibration_stands_before_and_after_scaling(card):
+def test_calibration_is_given_before_and_after_scaling(card):
     assert rows_of(card, "expected calibration error") == [["0.0800 → 0.0200"]]
     assert rows_of(card, "temperature") == [["1.30"]]
 
 
 def test_cost_names_the_machine(card):
-    assert "On 2 cores of AMD EPYC, 24.0 GiB of memory." in card.text
+    assert "Measured on 2 cores of AMD EPYC, 24.0 GiB of memory." in card.text
     assert rows_of(card, "latency, cpu, 16 tokens, batch 1, p50 / p95 (ms)") == [["10.00 / 12.50"] * 3]
     assert rows_of(card, "parameters (M)") == [["109.00", "45.00", "45.00"]]
 
 
-def test_exports_stand_with_their_parity(card):
+def test_exports_are_listed_with_their_parity(card):
     assert rows_of(card, "onnx-int8/") == [
-        ["onnx", "int8", "max abs difference 0.01235, agreement 0.99, accuracy 0.9 against 0.91"]
+        ["onnx", "int8", "max abs difference 0.01235, agreement 0.99, accuracy 0.9 (model: 0.91)"]
     ]
     assert "## Exports" not in model_card(RECORD).text
 
 
-def test_what_does_not_apply_is_left_out():
+def test_parts_that_do_not_apply_are_left_out():
     report = copy.deepcopy(REPORT)
     for model in report["models"].values():
         model |= {"fidelity": None, "calibration": None, "cost": None, "versus_teacher": None, "shifted": None}
     text = model_card(RECORD, report).text
-    assert not any(word in text for word in ("Calibration", "### Cost", "agreement", "shifted data |", "against the"))
+    assert not any(word in text for word in ("Calibration", "### Cost", "agreement", "shifted data |", "minus the"))
     assert "None" not in text
 
 
-def test_a_record_alone_gives_accuracies_their_interval():
+def test_the_accuracy_of_several_labels_gets_an_interval_too():
+    metrics = {"student": {"f1_micro": 0.8, "subset_accuracy": 0.9}}
+    record = {**RECORD, "problem_type": "multi_label_classification", "metric_name": "f1_micro", "metrics": metrics}
+    low, high = wilson_interval(0.9, 872)
+    assert f"student {low:.4f} to {high:.4f}" in model_card(record).text
+
+
+def test_accuracies_of_the_record_get_an_interval():
     low, high = wilson_interval(0.9, 872)
     assert f"student {low:.4f} to {high:.4f}" in model_card(RECORD).text
     assert (low, high) == pytest.approx((0.8783, 0.9182), abs=1e-4)  # by hand, with z = 1.96
     assert wilson_interval(1.0, 10) == pytest.approx((10 / 13.8416, 1.0))
 
 
-def test_weights_have_a_name_a_revision_and_a_licence_or_are_said_to_have_none_known():
+def test_weights_have_a_name_a_revision_and_a_license_or_these_are_unknown():
     record = changed(teacher={"license": "apache-2.0"}, student={"origin_license": None, "revision": None})
     card = model_card(record)
-    assert rows_of(card, "its teacher") == [["user/teacher", "0a1b2c", "apache-2.0"]]
-    assert rows_of(card, "start of the student") == [["google-bert/bert-base-uncased", "unknown", "unknown"]]
+    assert rows_of(card, "distilled from") == [["user/teacher", "0a1b2c", "apache-2.0"]]
+    assert rows_of(card, "initial weights") == [["google-bert/bert-base-uncased", "unknown", "unknown"]]
 
 
-def test_the_data_have_a_revision_in_text_and_metadata():
+def test_the_revision_of_the_dataset_is_in_text_and_metadata():
     card = model_card(changed(dataset={"revision": "c0ffee"}))
     assert rows_of(card, "revision") == [["c0ffee"]]
     assert card.data.eval_results[0].dataset_revision == "c0ffee"
@@ -97,7 +108,7 @@ def test_the_data_have_a_revision_in_text_and_metadata():
 
 def test_latency_of_the_record_names_its_machine():
     card = model_card({**RECORD, "machine": REPORT["machine"]})
-    assert "Latency is of one text in float32, on 2 cores of AMD EPYC, 24.0 GiB of memory." in card.text
+    assert "Latency is the time for one text in float32, on 2 cores of AMD EPYC, 24.0 GiB of memory." in card.text
 
 
 @pytest.mark.parametrize("record", [RECORD, hostile(RECORD)], ids=["plain", "hostile"])
@@ -124,10 +135,10 @@ def test_a_hostile_report_stays_text():
         assert len(found) == len([line for line in plain if line.startswith(start)])
 
 
-# ---- On the disk ----
+# ---- Files ----
 
 
-def test_a_card_is_written_anew_until_its_text_is_edited(tmp_path):
+def test_a_card_is_replaced_until_its_text_is_edited(tmp_path):
     assert write_card(tmp_path, RECORD, None, {})
     assert write_card(tmp_path, RECORD, REPORT, EXPORTS)
     path = tmp_path / "README.md"
@@ -138,7 +149,7 @@ def test_a_card_is_written_anew_until_its_text_is_edited(tmp_path):
     assert path.read_text() == edited
 
 
-def test_what_was_added_to_the_metadata_is_kept(tmp_path):
+def test_metadata_that_were_added_are_kept(tmp_path):
     write_card(tmp_path, RECORD, None, {})
     card = ModelCard.load(tmp_path / "README.md")
     card.data.license, card.data.language = "mit", "en"
@@ -159,7 +170,7 @@ def test_the_same_card_is_written_byte_for_byte(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [('{"format": 2}', "no report of format 1"), ("[]", "no report of format 1")],
+    [('{"format": 2}', "is not a report of format 1"), ("[]", "must contain a JSON object, got list")],
 )
 def test_a_report_of_another_format_is_refused(tmp_path, text, said):
     (tmp_path / "report.json").write_text(text)
@@ -167,21 +178,107 @@ def test_a_report_of_another_format_is_refused(tmp_path, text, said):
         read_report(tmp_path / "report.json", RECORD)
 
 
-def test_a_licence_is_read_from_a_folders_card_and_from_nowhere_else(tmp_path):
-    assert read_licence(tmp_path) is None
-    for text, licence in [("---\nlicense: mit\n---\n# x", "mit"), ("# x", None), ("---\n: [\n---\n", None)]:
+def test_a_license_is_read_only_from_the_card_in_a_folder(tmp_path):
+    assert read_license(tmp_path) is None
+    for text, license_name in [("---\nlicense: mit\n---\n# x", "mit"), ("# x", None), ("---\n: [\n---\n", None)]:
         (tmp_path / "README.md").write_text(text)
-        assert read_licence(tmp_path) == licence
+        assert read_license(tmp_path) == license_name
 
 
-def test_the_machine_is_described_by_what_this_process_may_use():
+def test_the_machine_is_described_by_what_this_process_can_use():
     machine = describe_machine()
     assert machine.keys() == {"cores", "cpu", "memory_gb", "gpu"}
     assert 1 <= machine["cores"] <= os.cpu_count()
     assert machine["memory_gb"] > 0.1
 
 
-def test_no_token_of_a_report_reaches_the_card():
+def test_no_token_and_no_local_folder_of_a_report_reaches_the_card(tmp_path):
     report = copy.deepcopy(REPORT)
-    report["verdict"]["sentence"] = f"see {TOKEN}"
-    assert TOKEN not in str(model_card(RECORD, report))
+    report["models"]["student"]["cost"] = None
+    report["verdict"]["sentence"] = f"see {TOKEN} in /home/me/out"
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    text = str(model_card(RECORD, read_report(tmp_path / "report.json", RECORD)))
+    assert TOKEN not in text
+    assert "/home/me" not in text
+    assert "see" in text
+
+
+# ---- The record ----
+
+
+SECRETS = {
+    "command": ["/home/me/bin/hf-distill", "--hub_token", "plain-secret", TOKEN],
+    "note": f"{TOKEN} ~/me/x",
+    "loss": float("nan"),
+}
+
+
+def test_a_record_is_written_without_tokens_and_local_folders(tmp_path):
+    write_record({**RECORD, **SECRETS}, tmp_path)
+    text = (tmp_path / "distillation.json").read_text()
+    assert not any(secret in text for secret in (TOKEN, "plain-secret", "/home", "~/", "NaN"))
+    assert read_record(tmp_path) == json.loads(text)
+
+
+def test_a_record_from_elsewhere_is_cleaned_when_it_is_read_and_on_disk_too(tmp_path):
+    record = read_back({**RECORD, **SECRETS}, tmp_path)
+    assert record["command"] == ["hf-distill", "--hub_token", "[redacted]", "[redacted]"]
+    assert record["note"] == "[redacted] x"
+    assert record["loss"] is None
+    assert json.loads((tmp_path / "distillation.json").read_text()) == record
+    before = (tmp_path / "distillation.json").stat().st_mtime_ns
+    assert read_record(tmp_path) == record
+    assert (tmp_path / "distillation.json").stat().st_mtime_ns == before  # a clean file is not written again
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        {"name_or_path": "/models/bert-base-uncased"},
+        {"teachers": [{"name_or_path": "user/teacher"}, {"name_or_path": "/models/bert-base-uncased"}]},
+    ],
+)
+def test_the_license_of_a_local_teacher_is_not_looked_up_on_the_hub(teacher, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda self, name, **_: asked.append(name) or 1 / 0)
+    record = read_back({**RECORD, "teacher": teacher}, tmp_path)
+    find_license(record["teacher"])
+    assert asked == (["user/teacher"] if "teachers" in teacher else [])
+
+
+def test_a_model_from_a_local_folder_is_described_as_local(tmp_path, monkeypatch):
+    tiny_model(1).save_pretrained(tmp_path / "bert-base-uncased")
+    monkeypatch.chdir(tmp_path)
+    local = BertForSequenceClassification.from_pretrained("bert-base-uncased")
+    description = describe_model(local)
+    assert description["is_local"]
+    assert "is_local" not in describe_model(tiny_model(1))
+    description["origin"] = description.pop("name_or_path")
+    write_record({**RECORD, "student": {**description, "name": "x"}}, tmp_path)
+    monkeypatch.undo()  # elsewhere, where there is no such folder
+    assert "base_model" not in model_card(read_record(tmp_path)).data.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not valid JSON"),
+        ("[1]", "must contain a JSON object, got list"),
+        (
+            '{"format": 1, "student": {}}',
+            "it has no problem_type, objectives, training, versions. Copy distillation.json",
+        ),
+    ],
+)
+def test_a_file_that_is_not_a_record_is_refused(tmp_path, text, said):
+    (tmp_path / "distillation.json").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        read_record(tmp_path)
+
+
+def test_the_card_of_a_dataset_has_neither_the_folder_nor_the_markup_of_the_teachers_name():
+    teacher = {"name_or_path": "/home/me/teachers/<b>", "revision": None, "dtype": "float32", "max_seq_length": 128}
+    text = str(dataset_card("labelled", teacher, {"train": 1000}))
+    assert "a teacher (&#60;b&#62;)" in text
+    assert "/home/me" not in text
+    assert "| train | 1,000 |" in text

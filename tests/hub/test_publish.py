@@ -1,4 +1,4 @@
-"""`hf-distill push` against a stand-in for the Hub: one commit, which can be repeated after whatever goes wrong."""
+"""`hf-distill push` against a local replacement of the Hub: one commit, which can be retried after any failure."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What training, comparing and exporting leave behind, and what must stay here beside it."""
+    """The files of training, comparing and exporting, and files that must not be published."""
     folder = tmp_path_factory.mktemp("made") / "out"
     tiny_model(seed=2).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
@@ -71,7 +71,7 @@ def out(made, tmp_path):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A Hub that this process talks to; what huggingface_hub read from the environment is set to it."""
+    """A local Hub that this process talks to."""
     with HubServer() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -85,7 +85,7 @@ def push(out, *flags):
 
 
 def failed_push(out, capsys, *flags):
-    """Push, and return the one message of the error."""
+    """Push, and return the message of the error."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
         push(out, *flags)
@@ -111,7 +111,7 @@ def test_student_exports_report_record_and_card_go_in_one_private_commit(out, se
     assert "Not pushed: .env, baseline, checkpoint-5, runs, teacher, training_args.bin, weights.pkl." in said
 
 
-def test_a_second_push_sends_nothing_and_a_third_what_has_changed(out, server, capsys):
+def test_a_second_push_uploads_nothing_and_a_third_what_has_changed(out, server, capsys):
     push(out)
     server.calls.clear()
     push(out)
@@ -124,7 +124,7 @@ def test_a_second_push_sends_nothing_and_a_third_what_has_changed(out, server, c
     assert not [call for call in server.calls if call.startswith("PUT")]
 
 
-def test_a_public_repository_is_made_only_on_request(out, server):
+def test_a_public_repository_is_created_only_on_request(out, server):
     push(out, "--public")
     assert not server.repos[REPO].is_private
 
@@ -139,7 +139,7 @@ def test_a_repository_that_exists_stays_as_visible_as_it_was(out, server, capsys
     assert ("stays private" in capsys.readouterr().out) == is_private
 
 
-def test_a_revision_is_a_branch_and_leaves_the_main_one_alone(out, server):
+def test_a_revision_is_a_branch_and_leaves_the_main_branch_unchanged(out, server):
     push(out, "--revision", "v2")
     assert server.repos[REPO].files == {}
     assert server.repos[REPO].branches["v2"].files.keys() >= STUDENT
@@ -148,15 +148,15 @@ def test_a_revision_is_a_branch_and_leaves_the_main_one_alone(out, server):
     assert not [call for call in server.calls if "/commit/" in call]
 
 
-# ---- What goes wrong ----
+# ---- Failures ----
 
 
-def test_a_server_that_dies_after_the_large_files_is_gone_on_with(out, server, capsys):
+def test_a_push_continues_after_a_server_that_died_behind_the_large_files(out, server, capsys):
     server.dies_at = "commit"
     said = failed_push(out, capsys, "--public")
-    assert "The repository tester/student is there" in said
-    assert "all or none of them. Nothing is lost here." in said
-    assert f"Go on with: hf-distill push --folder {out} --hub_model_id tester/student --public" in said
+    assert "The repository tester/student exists" in said
+    assert "All files are published in one commit, or none; the local files are unchanged." in said
+    assert f"To continue, run: hf-distill push --folder {out} --hub_model_id tester/student --public" in said
     assert server.repos[REPO].files == {}
     sent = [call for call in server.calls if call.startswith("PUT")]
     assert len(sent) == 2  # the weights and their export
@@ -168,7 +168,7 @@ def test_a_server_that_dies_after_the_large_files_is_gone_on_with(out, server, c
     assert not [call for call in server.calls if call.startswith("PUT")]
 
 
-def test_of_two_large_files_only_the_one_that_failed_is_sent_again(out, server, capsys):
+def test_only_the_large_file_that_failed_is_uploaded_again(out, server, capsys):
     weights = (out / "model.safetensors").read_bytes()
     refused = hashlib.sha256(b"graph").hexdigest()
     server.fail_with = {refused: 403}
@@ -181,25 +181,25 @@ def test_of_two_large_files_only_the_one_that_failed_is_sent_again(out, server, 
     assert server.repos[REPO].files["model.safetensors"] == weights
 
 
-def test_a_5xx_on_the_commit_publishes_nothing_and_quotes_no_token(out, server, capsys):
+def test_a_server_error_on_the_commit_publishes_nothing_and_quotes_no_token(out, server, capsys):
     server.fail_with, server.fail_saying = {"commit": 503}, {"error": f"overloaded, {HUB_TOKEN}, {TOKEN}"}
     said = failed_push(out, capsys)
-    assert "the Hub has trouble of its own" in said
+    assert "the Hub has a server error" in said
     assert "503" in said
     assert "overloaded, [redacted], [redacted]" in said
     assert server.repos[REPO].files == {}
 
 
-def test_a_wrong_token_is_an_error_that_says_so(out, server, capsys, monkeypatch):
+def test_a_wrong_token_is_named_as_the_cause(out, server, capsys, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     said = failed_push(out, capsys)
-    assert "does not take this token" in said
-    assert "Nothing of it is on the Hub." in said
+    assert "does not accept this token" in said
+    assert "Nothing was uploaded." in said
     assert "hf_wrong" not in said
     assert server.repos == {}
 
 
-def test_without_a_token_nothing_is_asked(out, server, capsys, monkeypatch):
+def test_without_a_token_the_hub_is_not_called(out, server, capsys, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(out / "no_token"))
     said = failed_push(out, capsys)
@@ -207,35 +207,37 @@ def test_without_a_token_nothing_is_asked(out, server, capsys, monkeypatch):
     assert server.calls == []
 
 
-def test_as_a_user_starts_it_an_error_is_one_message_and_exit_status_2(out, server):
+def test_an_error_of_the_command_is_one_message_and_exit_status_2(out, server):
     script = f"from hf_distill.cli import main; main('push --folder out --hub_model_id {REPO}'.split())"
     server.fail_with = {"commit": 503}
     done = run_against(server, script, out.parent)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("hf-distill push: The push failed: the Hub has trouble of its own")
+    assert done.stderr.splitlines()[-1].startswith("hf-distill push: The push failed: the Hub has a server error")
     assert HUB_TOKEN not in done.stdout + done.stderr
 
 
-# ---- What is refused, and what never leaves ----
+# ---- Files that are refused or never published ----
 
 
 @pytest.mark.parametrize("missing", ["distillation.json", "model.safetensors"])
-def test_a_folder_that_is_no_student_of_ours_is_refused(out, server, capsys, missing):
+def test_a_folder_without_a_student_is_refused(out, server, capsys, missing):
     (out / missing).unlink()
-    assert f"holds no student of hf_distill: there is no {missing}" in failed_push(out, capsys)
+    assert f"has no student of hf_distill: there is no {missing}" in failed_push(out, capsys)
     assert server.calls == []
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("{}", "is not the record of a student")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "is not valid JSON"), ("{}", "is not an hf_distill record: it has no format")]
+)
 def test_a_damaged_record_is_refused(out, server, capsys, text, said):
     (out / "distillation.json").write_text(text)
     assert said in failed_push(out, capsys)
 
 
-def test_a_repository_needs_its_owners_name(out, server, capsys):
+def test_a_repository_needs_the_name_of_its_owner(out, server, capsys):
     with pytest.raises(SystemExit):
         main(["push", "--folder", str(out), "--hub_model_id", "student"])
-    assert "called user/name, got 'student'" in capsys.readouterr().err
+    assert "must be user/name, got 'student'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["report/plots/b.png", "vocab.txt"])
@@ -253,7 +255,7 @@ def test_a_folder_that_is_a_link_to_another_place_is_refused(out, server, capsys
     assert "is a link that leads out of" in failed_push(out, capsys)
 
 
-def test_a_link_inside_of_the_folder_is_followed_but_not_to_a_pickle(out):
+def test_a_link_inside_the_folder_is_followed_but_not_to_a_pickle(out):
     (out / "vocab.txt").symlink_to(out / "weights.pkl")
     (out / "merges.txt").symlink_to("config.json")
     files = files_to_push(out)
@@ -261,7 +263,7 @@ def test_a_link_inside_of_the_folder_is_followed_but_not_to_a_pickle(out):
     assert "merges.txt" in files
 
 
-def test_a_token_in_the_recorded_command_is_taken_out(out, server):
+def test_a_token_in_the_recorded_command_is_removed(out, server):
     record = json.loads((out / "distillation.json").read_text())
     record["command"] = ["hf-distill", "train", "--hub_token", "plain-secret", f"--token={TOKEN}", "--x", TOKEN]
     (out / "distillation.json").write_text(json.dumps(record))
@@ -276,7 +278,7 @@ def test_a_token_in_another_file_stops_the_push(out, server, capsys, name, token
     path = out / name
     path.write_text(path.read_text() + f" {token}")
     said = failed_push(out, capsys)
-    assert f"{name} holds what looks like a token of the Hub, so nothing was pushed" in said
+    assert f"{name} contains what looks like a Hub token, so nothing was pushed" in said
     assert token not in said
     assert server.repos == {}
 
@@ -285,11 +287,11 @@ def test_a_report_of_another_student_is_refused(out, server, capsys):
     report = json.loads((out / "report" / "report.json").read_text())
     report["models"]["student"]["cost"]["num_parameters"] += 1
     (out / "report" / "report.json").write_text(json.dumps(report))
-    assert "tells of a student with 45,000,001 parameters" in failed_push(out, capsys)
+    assert "is about a student with 45,000,001 parameters" in failed_push(out, capsys)
 
 
 @pytest.mark.parametrize("name", ["report", "onnx-int8"])
-def test_what_is_older_than_the_student_is_refused(out, server, capsys, name):
+def test_a_report_or_export_older_than_the_student_is_refused(out, server, capsys, name):
     now = (out / "model.safetensors").stat().st_mtime
     for path in (out / name).rglob("*"):
         os.utime(path, (now - 120, now - 120))
@@ -298,7 +300,7 @@ def test_what_is_older_than_the_student_is_refused(out, server, capsys, name):
     assert server.calls == []
 
 
-def test_a_card_that_was_edited_by_hand_goes_as_it_is(out, server, capsys):
+def test_a_card_that_was_edited_by_hand_is_published_unchanged(out, server, capsys):
     push(out)
     path = out / "README.md"
     path.write_text(path.read_text().replace("## Limits", "## Limits\n\n- Mine."))
@@ -307,9 +309,9 @@ def test_a_card_that_was_edited_by_hand_goes_as_it_is(out, server, capsys):
     assert "README.md was edited by hand" in capsys.readouterr().out
 
 
-def test_the_teachers_licence_comes_from_the_hub(out, server):
+def test_the_teachers_license_comes_from_the_hub(out, server):
     server.repos["user/teacher"] = Repo({"README.md": b"---\nlicense: apache-2.0\n---\n"}, sha="0a1b2c")
     push(out)
     card = server.repos[REPO].files["README.md"].decode()
-    assert "| its teacher " in card
+    assert "| distilled from " in card
     assert "apache-2.0 |" in card

@@ -1,6 +1,9 @@
-"""The record of a run and the report of a comparison, as they stand on the disk."""
+"""The record of a run and the report of a comparison, as they are on disk."""
 
 import copy
+import json
+
+from hf_distill.record import read_record
 
 RECORD = {
     "format": 1,
@@ -47,11 +50,17 @@ TOKEN = "hf_" + "Ab1" * 12
 
 
 def changed(**parts):
-    """The record with values replaced; None takes a part away, a dict changes some of its keys."""
+    """The record with values replaced. A dict changes some keys of a part."""
     record = copy.deepcopy(RECORD)
     for name, part in parts.items():
         record[name] = {**record[name], **part} if isinstance(part, dict) else part
     return record
+
+
+def read_back(record, folder):
+    """The record after it was written as it is, like a file from somebody else, and read."""
+    (folder / "distillation.json").write_text(json.dumps(record), encoding="utf-8")
+    return read_record(folder)
 
 
 def minimal():
@@ -62,7 +71,7 @@ def minimal():
 
 
 def hostile(value, skip=("problem_type", "command")):
-    """Every string replaced, keys as well where they are names from outside."""
+    """The value with every string replaced."""
     if isinstance(value, dict):
         return {name: item if name in skip else hostile(item) for name, item in value.items()}
     return HOSTILE if isinstance(value, str) else value
@@ -115,7 +124,7 @@ REPORT = {
         "confidence_level": 0.95,
         "num_resamples": 2000,
     },
-    "verdict": {"sentence": "The student may replace the teacher.", "replace": True, "model": "student"},
+    "verdict": {"sentence": "Yes, the student can replace the teacher.", "replace": True, "model": "student"},
     "models": {
         "teacher": model_of_report("teacher", 0.95, 109_000_000),
         "student": model_of_report(
@@ -140,7 +149,7 @@ REPORT = {
         "int8": model_of_report("export", 0.89, 45_000_000, cost=None),
     },
     "disagreements": [],
-    "notes": ["The shifted data are 100 rows only."],
+    "notes": ["The shifted dataset has only 100 rows."],
 }  # fmt: skip
 EXPORTS = {
     "onnx-int8": {

@@ -1,1 +1,1 @@
-"""Cards for the Hub: of a student, and of a data set with a teacher's logits."""
+"""Cards for the Hub: the card of a student, and the card of a dataset with a teacher's logits."""

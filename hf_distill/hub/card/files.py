@@ -1,7 +1,6 @@
-"""Model cards on the disk: written from what stands beside them, and not over what somebody wrote by hand."""
+"""Model cards on disk. A card is written again from its sources, unless somebody has edited its text."""
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -11,15 +10,16 @@ from typing import Any
 from huggingface_hub import HfApi, ModelCard
 
 from hf_distill.hub.card.model_card import model_card
-from hf_distill.hub.card.words import hub_id
+from hf_distill.hub.card.words import model_id
+from hf_distill.record import read_json
 
 _FORMAT = 1
 _DIGEST = re.compile(r"\n+<!-- hf_distill ([0-9a-f]{16}): .*-->\s*\Z")
 
 
 def save_card(card: ModelCard, folder: str | os.PathLike) -> None:
-    """Write `README.md` with a digest of its text, by which an edit is noticed."""
-    mark = f"<!-- hf_distill {_digest(card.text)}: once this text is edited, it is not written anew. -->"
+    """Write `README.md` with a digest of its text, which reveals later edits."""
+    mark = f"<!-- hf_distill {_digest(card.text)}: if this text is edited, hf_distill does not replace it. -->"
     card.text = f"{card.text.rstrip()}\n\n{mark}\n"
     card.save(Path(folder, "README.md"))
 
@@ -34,57 +34,57 @@ def write_card(
     report: Mapping[str, Any] | None,
     exports: Mapping[str, Mapping[str, Any]],
 ) -> bool:
-    """Write the card into a student's folder, unless there is one with a text that was edited by hand.
+    """Write the card into a student's folder, unless it has a card whose text was edited.
 
-    What the metadata of an older card say beyond the record, its licence or language for instance, is kept.
+    Metadata that somebody added to an older card, such as license and language, are kept.
 
     Returns:
-        Whether it was written.
+        Whether the card was written.
     """
     card, path = model_card(record, report, exports), folder / "README.md"
     if path.exists():
-        old = ModelCard.load(path, ignore_metadata_errors=True)
-        mark = _DIGEST.search(old.text)
-        if mark is None or mark[1] != _digest(old.text[: mark.start()]):
+        old_card = ModelCard.load(path, ignore_metadata_errors=True)
+        mark = _DIGEST.search(old_card.text)
+        if mark is None or mark[1] != _digest(old_card.text[: mark.start()]):
             return False
-        known, found = card.data.to_dict(), old.data.to_dict()
-        tags = dict.fromkeys([*known["tags"], *found.get("tags", [])])
-        card.data = type(card.data)(**{**found, **known, "tags": list(tags)})
+        metadata, old_metadata = card.data.to_dict(), old_card.data.to_dict()
+        tags = dict.fromkeys([*metadata["tags"], *old_metadata.get("tags", [])])
+        card.data = type(card.data)(**{**old_metadata, **metadata, "tags": list(tags)})
     save_card(card, folder)
     return True
 
 
 def read_report(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read `report.json`; None if it is not there.
+    """Read `report.json` without tokens and local folders; None if there is no such file.
 
     Raises:
-        ValueError: if it is not a report that this version knows, or tells of a student of another size.
+        ValueError: if this version cannot read the report, or its student has another size.
     """
     if not path.is_file():
         return None
-    report = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(report, dict) or report.get("format") != _FORMAT:
-        raise ValueError(f"{path} is no report of format {_FORMAT}. Make it again with `hf-distill compare`.")
+    report = read_json(path)
+    if report.get("format") != _FORMAT:
+        raise ValueError(f"{path} is not a report of format {_FORMAT}. Run `hf-distill compare` again.")
     student = next((model for model in report["models"].values() if model["role"] == "student"), None)
     size = ((student or {}).get("cost") or {}).get("num_parameters")
     if size is not None and size != record["student"].get("num_parameters"):
         raise ValueError(
-            f"{path} tells of a student with {size:,} parameters, and this one has "
-            f"{record['student'].get('num_parameters')}. Run `hf-distill compare` on this one, or remove the report."
+            f"{path} is about a student with {size:,} parameters, but this student has "
+            f"{record['student'].get('num_parameters')}. Run `hf-distill compare` again, or remove the report."
         )
     return report
 
 
-def find_licence(teacher: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the licence that the Hub knows of a teacher, or of each member of an ensemble; without one, nothing."""
+def find_license(teacher: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the license that the Hub has for a teacher, or for each member of an ensemble, if it has one."""
     if members := teacher.get("teachers"):
-        return {**teacher, "teachers": [find_licence(member) for member in members]}
-    name = hub_id(teacher.get("name_or_path"))
+        return {**teacher, "teachers": [find_license(member) for member in members]}
+    name = model_id(teacher)
     if name is None or teacher.get("license"):
         return dict(teacher)
     try:
         card = HfApi().model_info(name, revision=teacher.get("revision"), timeout=10).card_data
-    except Exception:  # offline, gone, private: the card then says that the licence is unknown
+    except Exception:  # offline, deleted or private: the card then says that the license is unknown
         return dict(teacher)
-    licence = None if card is None else card.license
-    return {**teacher, **({"license": licence} if isinstance(licence, str) else {})}
+    license_name = None if card is None else card.license
+    return {**teacher, **({"license": license_name} if isinstance(license_name, str) else {})}

@@ -1,4 +1,4 @@
-"""The results section of the model card, from the record alone: what training measured, on one seed."""
+"""The results section of the model card from the record alone: what training measured, with one seed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,60 +7,59 @@ from hf_distill.data.metrics import find_metric
 from hf_distill.hub.card.words import as_text, describe_dataset, describe_machine
 from hf_distill.reporting.statistics import wilson_interval
 from hf_distill.reporting.tables import MODELS, markdown_table, results_table
-from hf_distill.reporting.text import NOT_AVAILABLE, escape, finite
+from hf_distill.reporting.text import escape, finite, number
 
 
 def results_section(record: Mapping[str, Any]) -> str:
-    """Compare student, teacher and baseline; accuracies get an interval."""
+    """Return the comparison of student, teacher and baseline, with an interval for accuracies."""
     metrics, metric_name = record.get("metrics") or {}, record.get("metric_name")
     models = [model for model in MODELS if metrics.get(model)]
-    dataset = record.get("dataset") or {}
     if not models:
         return "## Results\n\nNo evaluation was recorded."
-    parts = [f"## Results\n\n{evaluated_on(dataset)}"]
+    data = evaluation_data(record.get("dataset"))
+    parts = ["## Results", f"Evaluated on {data}." if data else "Evaluation data: not recorded."]
     if metric_name:
         rows = [_row(record, model) for model in models]
-        parts += [results_table(rows, metric_name, dataset.get("eval_rows")), _reading(record)]
+        num_rows = (record.get("dataset") or {}).get("eval_rows")
+        parts += [results_table(rows, metric_name, num_rows), _explanation(record)]
     parts += _intervals(record, models)
     names = dict.fromkeys(name for model in models for name in metrics[model] if name != metric_name)
-    others = [[name, *(score(metrics[model].get(name)) for model in models)] for name in names]
+    others = [[name, *(number(metrics[model].get(name), ".4f") for model in models)] for name in names]
     if others:
         parts.append(markdown_table(["metric", *(MODELS[model] for model in models)], others))
     return "\n\n".join(parts)
 
 
-def evaluated_on(dataset: Mapping[str, Any]) -> str:
-    """One sentence on the rows behind the scores."""
+def evaluation_data(dataset: Mapping[str, Any] | None) -> str | None:
+    """Return the dataset, split and number of rows behind the scores, escaped; None if they were not recorded."""
+    if not dataset:
+        return None
+    name = describe_dataset(dataset) or "an unnamed dataset"
     split = f", split {escape(dataset['eval_split'])}" if dataset.get("eval_split") else ""
     rows = f", {escape(as_text(dataset['eval_rows']))} rows" if dataset.get("eval_rows") is not None else ""
-    return f"Evaluated on {describe_dataset(dataset)}{split}{rows}."
-
-
-def score(value: Any) -> str:
-    """Four digits, or n/a."""
-    return NOT_AVAILABLE if finite(value) is None else f"{value:.4f}"
+    return f"{name}{split}{rows}"
 
 
 def _row(record: Mapping[str, Any], model: str) -> dict[str, Any]:
-    described = record.get("teacher") if model == "teacher" else record["student"]
+    description = record.get("teacher") if model == "teacher" else record["student"]
     latency = (record.get("latency") or {}).get(model) or {}
     return {
         **record["metrics"][model],
         "model": model,
-        "num_parameters": (described or {}).get("num_parameters"),
+        "num_parameters": (description or {}).get("num_parameters"),
         "p50_ms": latency.get("p50_ms"),
     }
 
 
-def _reading(record: Mapping[str, Any]) -> str:
+def _explanation(record: Mapping[str, Any]) -> str:
     text = (
-        "Retention is the score divided by the teacher's. The baseline is the same student trained without the "
-        "teacher, and gap closed is (student − baseline) / (teacher − baseline)."
+        "Retention is the model's score divided by the teacher's. Gap closed is (student − baseline) / (teacher − "
+        "baseline); the baseline is the same student trained without the teacher."
     )
     if not record.get("latency"):
         return text
     machine = describe_machine(record.get("machine"))
-    return f"{text} Latency is of one text in float32{f', on {machine}' if machine else ''}."
+    return f"{text} Latency is the time for one text in float32{f', on {machine}' if machine else ''}."
 
 
 def _intervals(record: Mapping[str, Any], models: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The section of the model card that writes the loss out, with its constants."""
+"""The section of the model card that writes the loss as a formula with its constants."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,24 +9,25 @@ from hf_distill.reporting.text import escape
 
 
 def loss_section(record: Mapping[str, Any]) -> str:
-    """Write the formula, what its mean is over, and the papers of its terms."""
+    """Return the formula, the unit that it is a mean over, and the papers of its terms."""
     objectives: Mapping[str, Mapping[str, Any]] = record["objectives"]
     terms = [
         f"{_number(arguments['weight'])} · {_formula(name, arguments, record['problem_type'])}"
         for name, arguments in objectives.items()
     ]
-    inner = any("logits" not in OBJECTIVES[name].student_reads for name in objectives if name in OBJECTIVES)
-    compared = "logits, or what the objective's name says" if inner else "logits"
+    reads_layers = any("logits" not in OBJECTIVES[name].student_reads for name in objectives if name in OBJECTIVES)
+    inputs = "logits, or the outputs that the name of the objective says" if reads_layers else "logits"
     papers = [f"- {escape(name)}: {OBJECTIVES[name].paper}" for name in objectives if name in OBJECTIVES]
     text = (
-        f"## Loss\n\n```text\nL = {' + '.join(terms)}\n```\n\nThe mean over {KINDS[record['problem_type']][3]}; "
-        f"`student` and `teacher` are {compared}, and a term of the label is 0 where there is none."
+        f"## Loss\n\n```text\nL = {' + '.join(terms)}\n```\n\nThe loss is the mean over "
+        f"{KINDS[record['problem_type']].units}. `student` and `teacher` stand for {inputs}. A term with `label` is 0 "
+        "where there is no label."
     )
     return "\n".join([text, "", *papers]).rstrip()
 
 
 def _number(value: Any) -> Any:
-    """Write a schedule as the way that a number goes over the run."""
+    """Write a schedule as its start, its end and its shape."""
     if isinstance(value, Mapping) and "schedule" in value:
         return f"({value['start']} → {value['end']}, {value['schedule']})"
     return value
@@ -40,10 +41,10 @@ def _formula(name: str, arguments: Mapping[str, Any], problem_type: str) -> str:
     temperature = _number(arguments.get("temperature"))
     if name == "kl" and temperature is not None:
         is_multi_label = problem_type == "multi_label_classification"
-        squash, of_what = ("sigmoid", "mean over labels of ") if is_multi_label else ("softmax", "")
-        return f"{temperature}² · {of_what}KL({squash}(teacher / {temperature}) ‖ {squash}(student / {temperature}))"
-    given = {key: _number(value) for key, value in arguments.items() if key != "weight" and value is not None}
+        squash, mean = ("sigmoid", "mean over labels of ") if is_multi_label else ("softmax", "")
+        return f"{temperature}² · {mean}KL({squash}(teacher / {temperature}) ‖ {squash}(student / {temperature}))"
+    values = {key: _number(value) for key, value in arguments.items() if key != "weight" and value is not None}
     if name == "ce":
-        smoothing = f", label smoothing {given['label_smoothing']}" if given.get("label_smoothing") else ""
+        smoothing = f", label smoothing {values['label_smoothing']}" if values.get("label_smoothing") else ""
         return f"cross-entropy(label, softmax(student){smoothing})"
-    return f"{name}({', '.join(['student', 'teacher', *(f'{key} = {value}' for key, value in given.items())])})"
+    return f"{name}({', '.join(['student', 'teacher', *(f'{key} = {value}' for key, value in values.items())])})"

@@ -1,7 +1,7 @@
-"""The model card of a distilled student, from the record of the run that made it and from what was measured since.
+"""The model card of a distilled student, from the record of its training and from later measurements.
 
-Strings of a record come from outside and may hold anything: `clean` makes each one printable line without a local
-folder or a token, and `escape` makes it mean itself in Markdown. Numbers are the record's.
+Strings come from outside and can contain anything: `printable` makes each one a printable line, and `escape` prevents
+that Markdown interprets it. `hf_distill.record` has removed tokens and local folders when it read or wrote the files.
 """
 
 import json
@@ -11,18 +11,18 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
-from hf_distill.hub.card.from_record import evaluated_on, results_section
+from hf_distill.hub.card.from_record import evaluation_data, results_section
 from hf_distill.hub.card.from_report import report_section
 from hf_distill.hub.card.loss import loss_section
 from hf_distill.hub.card.metadata import card_metadata
 from hf_distill.hub.card.words import (
     KINDS,
     as_text,
-    clean,
     describe_dataset,
     describe_model,
     describe_teacher,
     label,
+    printable,
 )
 from hf_distill.reporting.tables import markdown_table
 from hf_distill.reporting.text import NOT_AVAILABLE, escape
@@ -38,20 +38,20 @@ def model_card(
     """Write the card of a student.
 
     Args:
-        record: What `distillation.json` holds.
-        report: What `report.json` holds; its scores, with intervals, then stand in place of the record's.
-        exports: Name of a folder -> what its `export.json` holds.
+        record: The content of `distillation.json`, from `read_record` or `DistillationTrainer.distillation_record`.
+        report: The content of `report.json`, from `read_report`. Its scores with intervals replace the record's.
+        exports: Name of a folder -> the content of its `export.json`.
 
     Returns:
-        The card; `card.data` may still be changed, `card.save(path)` writes it.
+        The card. `card.data` can still be changed; `card.save(path)` writes it.
     """
+    record, exports = printable(record), printable(exports or {})
     metadata = card_metadata(record)
-    record, exports = clean(record), clean(exports or {})
     sections = [
         _introduction(record),
         _usage(record),
         _intended_use(record),
-        results_section(record) if report is None else report_section(clean(report)),
+        results_section(record) if report is None else report_section(printable(report)),
         *([_exports(exports)] if exports else []),
         loss_section(record),
         _training(record),
@@ -65,34 +65,37 @@ def model_card(
 
 
 def _introduction(record: Mapping[str, Any]) -> str:
-    student, teacher = record["student"], record.get("teacher")
-    kind = KINDS[record["problem_type"]][1]
-    origin = "distilled from the stored outputs of a teacher that the record does not name"
+    student, teacher, dataset = record["student"], record.get("teacher"), describe_dataset(record.get("dataset"))
+    noun = KINDS[record["problem_type"]].noun
     if teacher:
         origin = f"distilled from {describe_teacher(teacher)}"
     elif record["objectives"].keys() == {"ce"}:
         origin = "trained on labels alone, without a teacher"
+    else:
+        origin = "distilled from stored outputs of a teacher whose name was not recorded"
+    on_dataset = f", on {dataset}" if dataset else ""
     return (
-        f"# {escape(student['name'])}\n\nThis {kind} ({describe_model(student)}) was {origin}, on "
-        f"{describe_dataset(record.get('dataset'))}. It loads with Transformers like any other model."
+        f"# {escape(student['name'])}\n\nThis {noun} ({describe_model(student)}) was {origin}{on_dataset}. It loads "
+        "with Transformers like any other model."
     )
 
 
 def _usage(record: Mapping[str, Any]) -> str:
-    task, _, options, _ = KINDS[record["problem_type"]]
+    kind = KINDS[record["problem_type"]]
+    name = json.dumps(record["student"]["name"])
     return (
         "## How to use\n\n```python\nfrom transformers import pipeline\n\n"
-        f'classifier = pipeline("{task}", model={json.dumps(record["student"]["name"])}{options})\n'
+        f'classifier = pipeline("{kind.task}", model={name}{kind.pipeline_arguments})\n'
         'classifier("A text like those of the training data.")\n```'
     )
 
 
 def _intended_use(record: Mapping[str, Any]) -> str:
-    instead = " in its teacher's place" if record.get("teacher") else ""
+    instead = " in place of its teacher" if record.get("teacher") else ""
+    texts = describe_dataset(record.get("dataset")) or "its training data"
     return (
-        f"## Intended use\n\nAs a {KINDS[record['problem_type']][1]}{instead}, for texts like those of "
-        f"{describe_dataset(record.get('dataset'))}. It has not been tried on anything else, and no decision about a "
-        "person should rest on it alone."
+        f"## Intended use\n\nUse this model as a {KINDS[record['problem_type']].noun}{instead}, for texts similar to "
+        f"{texts}. It has not been tested on other texts. Do not base a decision about a person on its output alone."
     )
 
 
@@ -100,17 +103,17 @@ def _exports(exports: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name, export in exports.items():
         parity = export.get("parity") or {}
-        said = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in parity.items() if _is_scalar(value)]
-        metrics = parity.get("metrics") or {"model": {}}
-        said += [
-            f"{name} {_short(metrics['export'][name])} against {_short(value)}"
-            for name, value in metrics["model"].items()
+        numbers = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in parity.items() if _is_scalar(value)]
+        metrics = parity.get("metrics") or {"model": {}, "export": {}}
+        numbers += [
+            f"{metric} {_short(metrics['export'][metric])} (model: {_short(value)})"
+            for metric, value in metrics["model"].items()
         ]
         precision = as_text(export.get("quantize") or "float32")
-        rows.append([f"{name}/", as_text(export.get("format")), precision, ", ".join(said) or NOT_AVAILABLE])
+        rows.append([f"{name}/", as_text(export.get("format")), precision, ", ".join(numbers) or NOT_AVAILABLE])
     return (
-        "## Exports\n\nThe same student for other runtimes, and how far its answers are from those of the weights "
-        "above. A folder of ONNX runs without torch: `hf_distill.Predictor(folder)(texts)`.\n\n"
+        "## Exports\n\nThese folders contain the same student for other runtimes. Parity compares their answers with "
+        "those of the weights above. An ONNX folder runs without torch: `hf_distill.Predictor(folder)(texts)`.\n\n"
         + markdown_table(["folder", "format", "precision", "parity"], rows)
     )
 
@@ -134,30 +137,30 @@ def _training(record: Mapping[str, Any]) -> str:
 def _data(record: Mapping[str, Any]) -> str:
     dataset = record.get("dataset")
     if not dataset:
-        return "## Data\n\nThe record does not name the data."
+        return "## Data\n\nThe dataset was not recorded."
     names = ("config", "revision", "train_rows", "unlabelled_rows", "eval_split", "eval_rows")
-    known = {name.replace("_", " "): as_text(dataset[name]) for name in names if dataset.get(name) is not None}
+    details = {name.replace("_", " "): as_text(dataset[name]) for name in names if dataset.get(name) is not None}
     name = label(dataset.get("id")) or NOT_AVAILABLE
-    return "## Data\n\n" + markdown_table(["data set", name], list(known.items()))
+    return "## Data\n\n" + markdown_table(["dataset", name], list(details.items()))
 
 
 def _origins(record: Mapping[str, Any]) -> str:
-    """Write where the weights come from; what is not known is said to be so."""
+    """Return the table of the models that the student comes from, with what is unknown marked as such."""
     student, teacher = record["student"], record.get("teacher")
-    started = {**student, "name_or_path": student.get("origin"), "license": student.get("origin_license")}
+    initial = {**student, "name_or_path": student.get("origin"), "license": student.get("origin_license")}
     teachers = (teacher.get("teachers") or [teacher]) if teacher else []
-    models = [("start of the student", started), *(("its teacher", one) for one in teachers)]
+    models = [("initial weights", initial), *(("distilled from", member) for member in teachers)]
     rows = [
         [role, *(value or _UNKNOWN for value in (label(m.get("name_or_path")), m.get("revision"), m.get("license")))]
         for role, m in models
     ]
-    return "## Where the weights come from\n\n" + markdown_table(["", "name", "revision", "licence"], rows)
+    return "## Where the weights come from\n\n" + markdown_table(["", "name", "revision", "license"], rows)
 
 
 def _making(record: Mapping[str, Any]) -> str:
     versions = {"hf_distill": record["hf_distill_version"], **record["versions"]}
-    made_with = ", ".join(f"{escape(name)} {escape(str(version))}" for name, version in versions.items())
-    text = f"## How it was made\n\nOn {escape(record['created'])}, with {made_with}."
+    packages = ", ".join(f"{escape(name)} {escape(str(version))}" for name, version in versions.items())
+    text = f"## How it was made\n\nTrained on {escape(record['created'])} with {packages}."
     if record.get("command"):
         text += f"\n\n```shell\n{shlex.join(record['command'])}\n```"
     return text
@@ -165,15 +168,16 @@ def _making(record: Mapping[str, Any]) -> str:
 
 def _limits(record: Mapping[str, Any], has_report: bool) -> str:
     limits = [
-        "A student learns what its teacher answers, right or wrong: it inherits the teacher's errors and biases, and "
-        "adds some of its own.",
-        "The licences of the weights that it started from, of the teacher and of the data may restrict its use.",
+        "A student learns its teacher's answers, right or wrong. It inherits the teacher's errors and biases, and "
+        "makes further errors.",
+        "The licenses of the initial weights, of the teacher and of the data may restrict the use of this model.",
     ]
     if record.get("metrics"):
-        evaluated = evaluated_on(record.get("dataset") or {}).replace("Evaluated", "It was evaluated only", 1)
-        limits.insert(0, f"{evaluated} Nothing is known of other texts, domains and languages.")
-        if not has_report:  # which says for itself how many runs there were
-            limits.insert(1, "The scores are of a single run; another seed would give others.")
+        data = evaluation_data(record.get("dataset"))
+        evaluated = f"The model was evaluated only on {data}." if data else "The evaluation data were not recorded."
+        limits.insert(0, f"{evaluated} Its quality on other texts, domains and languages is unknown.")
+        if not has_report:  # a report states the number of runs itself
+            limits.insert(1, "The scores come from a single run. Another seed would give different scores.")
     elif not has_report:
-        limits.insert(0, "No evaluation was recorded. Measure the model on your own data before you rely on it.")
+        limits.insert(0, "No evaluation was recorded. Evaluate the model on your own data before you rely on it.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)

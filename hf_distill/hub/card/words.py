@@ -1,32 +1,40 @@
-"""How the model card names things: a text from outside becomes one printable line that may leave this machine."""
+"""How a card names models, datasets and machines. Strings become one printable line each."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from hf_distill.reporting.text import NOT_AVAILABLE, escape, one_line
-from hf_distill.utils.redaction import has_token, publishable
+from hf_distill.utils.redaction import has_token
 
-# Problem type -> the Hub's name of the task, what the model is called, what `pipeline` is told, what the loss is of.
+
+class Kind(NamedTuple):
+    """How the card speaks of a problem type: the Hub's task, a noun, further arguments of `pipeline`, and the unit."""
+
+    task: str
+    noun: str
+    pipeline_arguments: str
+    units: str
+
+
 KINDS = {
-    "single_label_classification": ("text-classification", "text classifier", "", "examples"),
-    "multi_label_classification": ("text-classification", "multi-label text classifier", ", top_k=None", "examples"),
-    # A single output would go through a sigmoid by default.
-    "regression": ("text-classification", "regression model for text", ', function_to_apply="none"', "examples"),
-    "token_classification": (
-        "token-classification",
-        "token classifier",
-        ', aggregation_strategy="simple"',
-        "words",
+    "single_label_classification": Kind("text-classification", "text classifier", "", "examples"),
+    "multi_label_classification": Kind(
+        "text-classification", "multi-label text classifier", ", top_k=None", "examples"
     ),
-    "masked_lm": ("fill-mask", "masked language model", "", "masked tokens"),
+    # By default the pipeline applies a sigmoid to a single output.
+    "regression": Kind("text-classification", "regression model for text", ', function_to_apply="none"', "examples"),
+    "token_classification": Kind(
+        "token-classification", "token classifier", ', aggregation_strategy="simple"', "words"
+    ),
+    "masked_lm": Kind("fill-mask", "masked language model", "", "masked tokens"),
 }
 
-# The Hub still answers to these without a namespace; any other bare name is taken for a local folder.
+# The Hub still accepts these names without a namespace. Any other name without one is taken for a local folder.
 _BARE_IDS = frozenset(
     {f"{name}-{case}" for name in ("bert-base", "bert-large", "distilbert-base") for case in ("cased", "uncased")}
     | {"albert-base-v2", "bert-base-multilingual-cased", "distilbert-base-multilingual-cased", "distilroberta-base"}
@@ -34,21 +42,20 @@ _BARE_IDS = frozenset(
 )
 
 
-def clean(value: Any) -> Any:
-    """Make every text of a JSON value one printable line without tokens and local folders."""
-    return _one_line(publishable(value))
-
-
-def _one_line(value: Any) -> Any:
+def printable(value: Any) -> Any:
+    """Make every string of a JSON value one printable line."""
     if isinstance(value, Mapping):
-        return {_one_line(name): _one_line(item) for name, item in value.items()}
+        return {printable(name): printable(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_one_line(item) for item in value]
+        return [printable(item) for item in value]
     return one_line(value) if isinstance(value, str) else value
 
 
 def hub_id(name: str | None) -> str | None:
-    """Return the name if it can be an id on the Hub: `namespace/name` that is no local folder, or an old bare name."""
+    """Return the name if it can be an id on the Hub, else None.
+
+    An id is `namespace/name` and not a local folder, or one of the old names without a namespace.
+    """
     if not name or has_token(name) or not ("/" in name or name in _BARE_IDS):
         return None
     try:
@@ -58,47 +65,52 @@ def hub_id(name: str | None) -> str | None:
     return None if Path(name).exists() else name
 
 
+def model_id(model: Mapping[str, Any], key: str = "name_or_path") -> str | None:
+    """Return the Hub id of a model of the record; None for a local one."""
+    return None if model.get("is_local") else hub_id(model.get(key))
+
+
 def label(name: str | None) -> str:
-    """A model or data set by its id, or by the last component of its path; empty if it has no name."""
-    return hub_id(name) or re.split(r"[/\\]", clean(name or "").rstrip("/\\"))[-1]
+    """Return the id of a model or dataset, or the last component of its path; empty if it has no name."""
+    return hub_id(name) or re.split(r"[/\\]", one_line(name or "").rstrip("/\\"))[-1]
 
 
 def as_text(value: Any) -> str:
-    """A value in full, as the record has it."""
+    """Return a value of the record in full."""
     return NOT_AVAILABLE if value is None else f"{value:,}" if type(value) is int else str(value)
 
 
 def describe_model(model: Mapping[str, Any]) -> str:
-    """Kind, depth and size, escaped."""
+    """Return kind, depth and size of a model, escaped."""
     kind, depth, size = (as_text(model.get(key)) for key in ("model_type", "num_hidden_layers", "num_parameters"))
     return escape(f"{kind}, {depth} layers, {size} parameters")
 
 
 def describe_teacher(teacher: Mapping[str, Any]) -> str:
-    """Name, kind and size, escaped; of an ensemble those of its members."""
+    """Return name, kind and size of the teacher, or of each member of an ensemble, escaped."""
     if members := teacher.get("teachers"):
-        one_by_one = ", ".join(describe_teacher(member) for member in members)
+        descriptions = ", ".join(describe_teacher(member) for member in members)
         mean_of = escape(as_text(teacher.get("mean_of")))
-        return f"the mean of the {mean_of} of an ensemble of {len(members)} teachers: {one_by_one}"
+        return f"an ensemble of {len(members)} teachers (mean of their {mean_of}): {descriptions}"
     name = escape(label(teacher.get("name_or_path")))
     if teacher.get("model_type") == "function":
-        return f"what the function {name} answers" if name else "what a function answers"
+        return f"the function {name}" if name else "a function"
     return f"{name or 'an unnamed teacher'} ({describe_model(teacher)})"
 
 
-def describe_dataset(dataset: Mapping[str, Any] | None) -> str:
-    """Name and configuration, escaped."""
+def describe_dataset(dataset: Mapping[str, Any] | None) -> str | None:
+    """Return name and configuration of the dataset, escaped; None if the record does not name it."""
     if not dataset or not dataset.get("id"):
-        return "data that the record does not name"
+        return None
     config = f" ({escape(dataset['config'])})" if dataset.get("config") else ""
     return escape(label(dataset["id"])) + config
 
 
 def describe_machine(machine: Mapping[str, Any] | None) -> str:
-    """The machine of a measurement in words, escaped; empty if it is not known."""
+    """Return the machine of a measurement, escaped; empty if it is not recorded."""
     if not machine:
         return ""
-    parts = [f"{as_text(machine.get('cores'))} cores of {machine.get('cpu') or 'an unnamed CPU'}"]
+    parts = [f"{as_text(machine.get('cores'))} cores of {machine.get('cpu') or 'an unknown CPU'}"]
     parts += [f"{machine['memory_gb']} GiB of memory"] if machine.get("memory_gb") is not None else []
     parts += [f"GPU {machine['gpu']}"] if machine.get("gpu") else []
     return escape(", ".join(parts))
