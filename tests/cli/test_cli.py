@@ -50,7 +50,7 @@ def test_flags_win_over_the_recipe(folder, tmp_path, capsys):
     assert record["student"]["num_hidden_layers"] == 2
 
 
-def test_a_token_and_local_folders_stay_out_of_record_and_card(folder, tmp_path, capsys):
+def test_tokens_and_local_folders_are_not_written_to_record_or_card(folder, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["train", *flags(folder, out, max_steps=1, hub_token="hf_canary0123456789")]
     main(arguments)
@@ -62,7 +62,7 @@ def test_a_token_and_local_folders_stay_out_of_record_and_card(folder, tmp_path,
     assert command[command.index("--hub_token") + 1] == "[redacted]"
 
 
-def test_what_is_wrong_is_said_before_the_teacher_is_fine_tuned(folder, tmp_path, capsys):
+def test_an_error_of_the_student_is_raised_before_the_teacher_is_fine_tuned(folder, tmp_path, capsys):
     changes = {"student_num_hidden_layers": 9, "fine_tune_teacher": True}
     with pytest.raises(SystemExit):
         main(["train", *flags(folder, tmp_path / "out", **changes)])
@@ -95,6 +95,22 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
         ({"student_num_hidden_layers": None, "student_layers": "0,a"}, "--student_layers takes numbers"),
         ({"config": "broken.yaml"}, "broken.yaml"),
         ({"train_file": None, "task_name": "sst3"}, "sst3"),
+        ({"task_name": "sst2"}, "--task_name and --train_file all name labelled rows"),
+        ({"train_file": None, "task_name": "sst2", "metric_name": "f1"}, "--metric_name is set by the GLUE task sst2"),
+        ({"student_model_name_or_path": "student"}, "Pass one or the other"),
+        ({"student_revision": "main"}, "need --student_model_name_or_path"),
+        ({"teacher_model_name_or_path": None}, "there are no layers to copy"),
+        (
+            {
+                "baseline": True,
+                "load_best_model_at_end": True,
+                "metric_for_best_model": "agreement",
+                "eval_strategy": "epoch",
+                "save_strategy": "epoch",
+                "teacher_model_name_or_path": "absent",
+            },
+            "baseline",
+        ),
         ({"teacher_model_name_or_path": "absent"}, "absent"),
     ],
 )
@@ -112,10 +128,12 @@ def test_the_command_is_installed_and_lists_its_commands():
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
     done = subprocess.run(["hf-distill", "--help"], capture_output=True, text=True, env=environment, check=True)
     assert "train" in done.stdout
-    assert subprocess.run(["hf-distill", "trian"], capture_output=True, env=environment).returncode == 2
+    unknown = subprocess.run(["hf-distill", "trian"], capture_output=True, text=True, env=environment)
+    assert unknown.returncode == 2
+    assert "unknown command 'trian'" in unknown.stderr
 
 
-def test_multi_label_rows_are_distilled_through_the_cache_command_too(tmp_path, tokenizer, capsys):
+def test_multi_label_rows_give_the_same_student_with_and_without_the_cache_command(tmp_path, tokenizer, capsys):
     names = ["a", "b", "c"]
     for name, num_hidden_layers in (("teacher", 3), ("student", 2)):
         model = tiny_model(num_hidden_layers, seed=num_hidden_layers, problem_type="multi_label_classification")

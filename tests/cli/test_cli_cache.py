@@ -1,4 +1,4 @@
-"""`hf-distill cache`: a teacher's logits beside the text, and a student trained on them with no teacher at hand."""
+"""`hf-distill cache`: texts with a teacher's logits, and students that are trained on them without the teacher."""
 
 import csv
 import json
@@ -63,7 +63,7 @@ def live_logits(folder, tokenizer, text):
         return model(**tokenizer(text, return_tensors="pt")).logits[0]
 
 
-def test_the_logits_are_the_teachers_in_the_order_of_the_classes_of_the_data(folder, tokenizer, capsys):
+def test_the_logits_are_the_teachers_in_the_class_order_of_the_data(folder, tokenizer, capsys):
     config = AutoConfig.from_pretrained(folder / "teacher")
     config.id2label = dict(enumerate(["neutral", "positive", "negative"]))
     config.label2id = {name: i for i, name in config.id2label.items()}
@@ -76,11 +76,11 @@ def test_the_logits_are_the_teachers_in_the_order_of_the_classes_of_the_data(fol
         assert rows.features["label"].names[row["label"]] == LABEL_NAMES[expected["label"]]
         by_name = dict(zip(rows.features["label"].names, row["teacher_logits"], strict=True))
         live = live_logits(folder, tokenizer, row["text"])
-        theirs = {config.id2label[i]: value for i, value in enumerate(live.tolist())}
-        assert by_name == pytest.approx(theirs, abs=1e-5)
+        expected_logits = {config.id2label[i]: value for i, value in enumerate(live.tolist())}
+        assert by_name == pytest.approx(expected_logits, abs=1e-5)
 
 
-def test_a_student_is_trained_on_the_folder_with_no_teacher_at_hand(folder, capsys):
+def test_a_student_is_trained_on_the_folder_without_a_teacher(folder, capsys):
     files = {name: folder / name for name in ("train.csv", "validation.csv", "transfer.txt")}
     cache(
         folder,
@@ -92,7 +92,7 @@ def test_a_student_is_trained_on_the_folder_with_no_teacher_at_hand(folder, caps
     assert (record["dataset"]["train_rows"], record["dataset"]["unlabelled_rows"]) == (24, 10)
     assert record["teacher"]["num_hidden_layers"] == 4
     assert record["metrics"].keys() == {"teacher", "student", "baseline"}
-    # The same run with the teacher at hand gives the same student.
+    # The same run with a live teacher gives the same student.
     with_teacher = {
         "teacher_model_name_or_path": folder / "teacher",
         "dataset_name": "",
@@ -109,7 +109,7 @@ def test_a_student_is_trained_on_the_folder_with_no_teacher_at_hand(folder, caps
         assert record["metrics"]["student"][name] == pytest.approx(live["metrics"]["student"][name], rel=1e-4)
 
 
-def test_unlabelled_text_alone_is_enough_and_a_second_run_computes_nothing(folder, capsys):
+def test_only_unlabelled_text_can_be_cached_and_a_second_run_computes_nothing(folder, capsys):
     cache(folder, transfer_file=folder / "transfer.txt")
     assert "train: 10 rows" in capsys.readouterr().out
     cache(folder, transfer_file=folder / "transfer.txt")
@@ -132,7 +132,7 @@ def test_unlabelled_text_alone_is_enough_and_a_second_run_computes_nothing(folde
         (train, {"fine_tune_teacher": True}, "--fine_tune_teacher needs"),
     ],
 )
-def test_what_is_wrong_is_one_message(folder, monkeypatch, capsys, command, changes, message):
+def test_an_error_of_the_user_is_one_message_and_status_2(folder, monkeypatch, capsys, command, changes, message):
     monkeypatch.chdir(folder)
     (folder / "plain").mkdir()
     for split in ("train", "validation"):
@@ -143,7 +143,7 @@ def test_what_is_wrong_is_one_message(folder, monkeypatch, capsys, command, chan
     assert message in capsys.readouterr().err
 
 
-def test_labelled_text_goes_to_the_hub_and_a_student_is_trained_from_there(folder):
+def test_texts_with_logits_are_pushed_to_the_hub_and_a_student_is_trained_from_there(folder):
     write_rows(folder / "train.csv", tiny_rows(12, 0))
     script = (
         "from hf_distill.cli import main\n"
@@ -161,7 +161,7 @@ def test_labelled_text_goes_to_the_hub_and_a_student_is_trained_from_there(folde
         record = json.loads((folder / "out" / "distillation.json").read_text())
         assert record["teacher"]["num_hidden_layers"] == 4
         assert record["dataset"]["revision"] == server.repos["datasets/tester/labelled"].sha
-        server.fail_with = {"preupload": 403}  # there is nothing new to commit
+        server.fail_with = {"preupload": 403}  # the second push has nothing new to commit
         failed = run_against(server, script.splitlines()[0] + "\n" + script.splitlines()[1], folder)
         assert failed.returncode == 2
         assert "The push failed" in failed.stderr

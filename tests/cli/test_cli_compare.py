@@ -39,7 +39,7 @@ def flags(folder, **changes):
     return ["compare", *(w for name, value in values.items() if value is not None for w in (f"--{name}", str(value)))]
 
 
-def test_compare_prints_the_verdict_and_leaves_the_report(folder, capsys):
+def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
     main(flags(folder, shifted_file=folder / "shifted.csv"))
     printed = capsys.readouterr().out
     assert printed.splitlines()[0].startswith(("Yes, the student", "No, the student", "It is undecided whether"))
@@ -56,7 +56,7 @@ def test_compare_prints_the_verdict_and_leaves_the_report(folder, capsys):
     assert any((folder / "report" / "plots").glob("*.png"))
 
 
-def test_rows_that_models_are_trained_on_are_never_compared_on(folder, capsys):
+def test_models_are_never_compared_on_the_training_split(folder, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(flags(folder, validation_file=None, train_file=folder / "train.csv"))
     assert stopped.value.code == 2

@@ -1,4 +1,4 @@
-"""What the docs say is what the code does."""
+"""The docs agree with the code."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from hf_distill.objectives import OBJECTIVES
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_table_of_objectives_is_that_of_the_registry():
+def test_the_table_of_objectives_is_up_to_date():
     # After a change: python tools/objectives_table.py
     assert objectives_table() in (DOCS / "objectives.md").read_text(encoding="utf-8")
 

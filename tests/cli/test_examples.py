@@ -1,4 +1,4 @@
-"""Every example runs on tiny files, as a user starts it."""
+"""Run every example on tiny files, as a user does."""
 
 import csv
 import json
@@ -17,11 +17,11 @@ from transformers import DistilBertForSequenceClassification
 from hf_distill.cli import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-COMMON = ["--use_cpu", "--max_steps", "2", "--per_device_train_batch_size", "8", "--disable_tqdm", "true"]
+SHARED_FLAGS = ["--use_cpu", "--max_steps", "2", "--per_device_train_batch_size", "8", "--disable_tqdm", "true"]
 
 
 def run(script, *arguments, cwd):
-    command = [sys.executable, str(EXAMPLES / script), *map(str, arguments), *COMMON]
+    command = [sys.executable, str(EXAMPLES / script), *map(str, arguments), *SHARED_FLAGS]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env={**os.environ})
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -46,7 +46,7 @@ def write_custom_files(folder, names):
     (folder / unlabelled).write_text("\n".join(row["text"] for row in tiny_rows(16, 2)))
 
 
-def test_run_glue_distils_a_pair_task_into_a_distilbert(tmp_path, tokenizer):
+def test_run_glue_distills_a_pair_task_into_a_distilbert(tmp_path, tokenizer):
     write_teacher(tmp_path / "teacher", tokenizer, 2, ["not_equivalent", "equivalent"])
     (tmp_path / "MRPC").mkdir()
     for name, seed in (("train", 0), ("dev", 1)):
@@ -117,12 +117,12 @@ def test_distill_multi_label_reads_the_original_files(tmp_path, tokenizer):
 
 
 def run_here(monkeypatch, script, *arguments):
-    """Run an example in this process, which has imported everything."""
-    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments), *COMMON])
+    """Run an example in this process, where the imports are already done."""
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments), *SHARED_FLAGS])
     runpy.run_path(str(EXAMPLES / script), run_name="__main__")
 
 
-def test_pretrain_student_makes_a_general_student_that_goes_to_a_task(tmp_path, tokenizer, monkeypatch, capsys):
+def test_pretrain_student_makes_a_student_that_is_then_trained_on_a_task(tmp_path, tokenizer, monkeypatch, capsys):
     write_encoder(tmp_path / "encoder", tokenizer)
     write_teacher(tmp_path / "teacher", tokenizer, 3, LABEL_NAMES)
     write_custom_files(tmp_path, ("train.csv", "validation.csv", "text.txt"))
@@ -140,7 +140,7 @@ def test_pretrain_student_makes_a_general_student_that_goes_to_a_task(tmp_path, 
     ])  # fmt: skip
     before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("general", "out"))
     name = "bert.embeddings.word_embeddings.weight"
-    assert 0 < (before[name] - after[name]).abs().max() < 1e-3  # one step from where it was
+    assert 0 < (before[name] - after[name]).abs().max() < 1e-3  # one step from the pretrained weights
 
 
 def train_flags(folder):
@@ -178,7 +178,7 @@ def test_distill_an_ensemble_compares_it_with_one_teacher(tmp_path, tokenizer):
     assert "Student of the ensemble against student of one teacher: " in done.stdout
 
 
-def test_the_python_example_of_the_readme_runs_as_it_is(tmp_path, tokenizer):
+def test_the_python_example_of_the_readme_runs(tmp_path, tokenizer):
     readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     write_teacher(tmp_path / "demo_output/student/teacher", tokenizer, 3, LABEL_NAMES)

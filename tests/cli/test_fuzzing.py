@@ -1,4 +1,4 @@
-"""A few generated inputs of every kind, the same ones each time; `benchmarks/fuzz.py` tries thousands."""
+"""Try a few generated inputs of every kind, the same ones in each run; `benchmarks/fuzz.py` tries thousands."""
 
 import pytest
 import yaml
@@ -22,7 +22,7 @@ def test_every_kind_of_input_is_tried(known):
 
 
 @pytest.mark.parametrize("name", NUM_INPUTS)
-def test_an_input_gives_a_right_result_or_a_clear_error(known, name):
+def test_an_input_gives_a_correct_result_or_a_clear_error(known, name):
     outcomes = set()
 
     @settings(
@@ -34,15 +34,15 @@ def test_an_input_gives_a_right_result_or_a_clear_error(known, name):
         outcomes.add(outcome(known[name].run, case))
 
     try_one()
-    assert outcomes == {"result", "refused"}  # or nothing was tried
+    assert outcomes == {"result", "refused"}  # both happen, so the inputs are not trivial
 
 
-def test_a_recipe_may_hold_every_type_of_value(tmp_path):
+def test_a_recipe_can_have_every_type_of_value(tmp_path):
     recipe = {**STUDENT, "objectives": {"kl": {"temperature": 3.0}}, "label_names": ["a", "b"], "baseline": True}
     assert outcome(run_recipes, yaml.safe_dump(recipe)) == "result"
 
 
-def test_an_error_from_somewhere_deep_is_told_from_a_clear_one():
+def test_an_unclear_error_is_told_from_a_clear_one():
     def deep(case, folder):
         case + 1
 
