@@ -1,5 +1,6 @@
 """The Trainer that distills: `transformers.Trainer` with a teacher in its loss."""
 
+import contextlib
 import gc
 import os
 import shlex
@@ -28,22 +29,26 @@ from hf_distill.hub.upload import explain
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.teachers import BaseTeacher, TeacherEnsemble
 from hf_distill.training.baseline import CallbackCopies, baseline_arguments, check_same_class
-from hf_distill.training.checkpoints import (
-    complete_checkpoint,
-    find_checkpoint,
-    resolve_resume_flag,
-    saving_on_sigterm,
-)
+from hf_distill.training.checkpoints import RunCheckpoints
 from hf_distill.training.checks import check_arguments, check_dataset, check_searched, check_student, labelled_rows
 from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
+from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
 from hf_distill.training.launch import check_launch
 from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
+from hf_distill.training.optimizer_settings import given_settings
 from hf_distill.training.recorder import RunRecorder
+from hf_distill.training.run_fingerprint import (
+    RunFingerprint,
+    describe_student,
+    fingerprint_rows,
+    fingerprint_run,
+)
 from hf_distill.training.sampling import LengthGroupedSampler, SetEpoch
 from hf_distill.training.search_objective import SearchObjective
 from hf_distill.training.sources import TeacherContext
+from hf_distill.training.stop_signals import stopping_on_signals
 from hf_distill.training.teaching import Teaching
 from hf_distill.training.units import NumberedRows, Units
 from hf_distill.training_args import DistillationTrainingArguments
@@ -258,22 +263,53 @@ class DistillationTrainer(Trainer):
 
     # ---- Runs ----
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
         """Train with the arguments of `transformers.Trainer.train`.
 
-        On SIGTERM the current step finishes, a checkpoint is saved, and the process exits with status 143; several
-        processes stop at the next step whose number is a multiple of 10. `resume_from_checkpoint=True` continues.
+        `resume_from_checkpoint=True` continues from the newest complete checkpoint of this run in the output folder,
+        and starts anew if there is none. A run is known by its teacher, training rows, objectives, problem type,
+        label names, student and optimizer. Other settings can change; the record lists the changes as `resumed_with`.
+
+        On SIGTERM and on the first Ctrl-C the current step finishes and a checkpoint is saved; then the process exits
+        with status 143, or `KeyboardInterrupt` is raised. Several processes stop at the next step whose number is a
+        multiple of 10. A second Ctrl-C stops at once.
 
         Raises:
-            ValueError: for a checkpoint that is damaged or does not exist.
-            OSError: for a checkpoint that cannot be written; the checkpoints before it are complete.
+            ValueError: for a checkpoint that is damaged, does not exist or belongs to another run.
+            OSError: for a checkpoint that cannot be written; the checkpoints before it are complete. Also if another
+                process trains into the output folder.
         """
-        self._forget_evaluation()
-        self.monitor.check_stored_outputs(self.train_dataset)
-        if resume_from_checkpoint:
-            resume_from_checkpoint = find_checkpoint(cast(Any, resume_from_checkpoint), str(self.args.output_dir))
-        with saving_on_sigterm(self.callback_handler, self.accelerator, self.args):
-            return super().train(resume_from_checkpoint, *args, **kwargs)
+        folder = str(self.args.output_dir)
+        with contextlib.ExitStack() as stack:
+            if self.is_world_process_zero():
+                stack.enter_context(locked_folder(Path(folder)))
+            self._forget_evaluation()
+            self.monitor.check_stored_outputs(self.train_dataset)
+            self.checkpoints = self._run_checkpoints()
+            if trial is None:  # the settings of a trial are not known yet
+                resume_from_checkpoint = self.checkpoints.find(resume_from_checkpoint, folder)
+            self.record.pop("resumed_with", None)
+            if self.checkpoints.resumed_with:
+                self.record["resumed_with"] = self.checkpoints.resumed_with
+            stack.enter_context(stopping_on_signals(self.callback_handler, self.accelerator, self.args))
+            return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+
+    def _run_checkpoints(self) -> RunCheckpoints:
+        student = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        description = describe_student(student)  # now, since FSDP renames its weights later
+
+        def fingerprint() -> RunFingerprint:
+            self._set_signature_columns_if_needed()
+            rows = fingerprint_rows(self.train_dataset, cast("list[str]", self._signature_columns), self.teaching)
+            loss, problem_type = self.distillation_loss, self.problem_type.name
+            return fingerprint_run(self.args, description, self.teaching, loss, problem_type, self.class_names, rows)
+
+        return RunCheckpoints(fingerprint)
 
     def hyperparameter_search(
         self,
@@ -376,9 +412,9 @@ class DistillationTrainer(Trainer):
         }
         check_same_class(type(self), list(arguments))
         baseline = type(self)(**arguments)
-        flag = self.args.resume_from_checkpoint
-        resumes = flag in ("True", "true")
-        baseline.train(resume_from_checkpoint=resolve_resume_flag(flag, str(args.output_dir)) if resumes else None)
+        resumes = (self.args.resume_from_checkpoint or "").lower() == "true"
+        checkpoint = baseline._run_checkpoints().newest(str(args.output_dir)) if resumes else None
+        baseline.train(resume_from_checkpoint=checkpoint)
         if self.eval_dataset is not None:
             baseline.evaluate()
         baseline.save_model()
@@ -592,7 +628,8 @@ class DistillationTrainer(Trainer):
         if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             self.monitor.check_weights(self.model, self.state.global_step)
         folder = Path(self._get_output_dir(trial=trial))
-        with complete_checkpoint(folder, self.state.global_step, self.args.should_save):
+        is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        with self.checkpoints.saving(folder, self.state, self.args.should_save, is_sharded):
             super()._save_checkpoint(model, trial)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
@@ -601,9 +638,12 @@ class DistillationTrainer(Trainer):
             self.loss_runner.save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            self.loss_runner.load(checkpoint)
-        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        self.loss_runner.load(checkpoint)
+        with given_settings(self.optimizer, self.lr_scheduler, self.checkpoints.has_changed):
+            super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_best_model(self) -> None:
         super()._load_best_model()

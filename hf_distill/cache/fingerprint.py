@@ -84,14 +84,26 @@ def fingerprint(model: PreTrainedModel, dtype: str, outputs: str = "logits") -> 
     Returns:
         32 hexadecimal digits, and what was hashed: weights, class, config, precision and outputs.
     """
+    hashed = {**identity(model), "dtype": dtype, "outputs": outputs}
+    return digest(hashed), hashed
+
+
+def identity(model: PreTrainedModel) -> dict[str, Any]:
+    """Return what makes a teacher this teacher, at whatever precision it runs: its weights, class and config.
+
+    Raises:
+        ValueError: for weights that are not in memory, or in a form that cannot be read.
+    """
     hashed = {
         "weights_sha256": hash_weights(model),
         "model_class": type(model).__name__,
         "config": forward_config(model),
-        "dtype": dtype,
-        "outputs": outputs,
     }
     if adapter := adapter_config(model):
         hashed["adapter"] = adapter
-    text = json.dumps(hashed, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32], hashed
+    return hashed
+
+
+def digest(value: dict[str, Any]) -> str:
+    """Return the start of the SHA-256 of a dict of JSON values, 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -7,7 +7,6 @@ from transformers import PreTrainedModel
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.student import StudentOptions, make_student
 from hf_distill.trainer import DistillationTrainer
-from hf_distill.training.checkpoints import resolve_resume_flag
 from hf_distill.training_args import DistillationTrainingArguments
 
 
@@ -29,7 +28,7 @@ def train(
         FloatingPointError: if the loss becomes NaN or infinite.
     """
     trainer = _make_trainer(student, inputs, args)
-    trainer.train(resume_from_checkpoint=resolve_resume_flag(args.resume_from_checkpoint, str(args.output_dir)))
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     return trainer
 
 

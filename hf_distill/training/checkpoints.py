@@ -1,178 +1,257 @@
-"""Checkpoints: only complete ones are resumed from, a failed one leaves nothing behind, and SIGTERM writes one."""
+"""The checkpoints of a run: which one it is resumed from, and what is written beside each of them."""
 
-import json
 import re
 import shutil
-import signal
-import threading
-import zipfile
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, cast
 
-import torch
-from accelerate import Accelerator
-from safetensors import SafetensorError, safe_open
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_callback import CallbackHandler
 from transformers.utils import logging
 
+from hf_distill.training.checkpoint_files import RUN_NAME, CheckpointInfo, damaged_file, is_finished, read_info
+from hf_distill.training.run_fingerprint import RunFingerprint
 from hf_distill.utils.atomic import describe_write_failure
 
 logger = logging.get_logger(__name__)
 
-SIGTERM_STATUS = 128 + signal.SIGTERM  # the exit status of a process that SIGTERM ended
-_STEPS_BETWEEN_AGREEMENTS = 10
+
+class RunCheckpoints:
+    """Finds the checkpoint that a training is resumed from, and marks every checkpoint that it writes as its own.
+
+    Args:
+        make_fingerprint: Makes the fingerprint of the run. Only the main process calls it, once, when the run is
+            resumed or first saved.
+
+    Attributes:
+        run: Random name of the run; a resumed training keeps the name.
+        resumed_with: For each time that the run was resumed with other settings, the step and the changes.
+        has_changed: Whether this time is one of them.
+    """
+
+    def __init__(self, make_fingerprint: Callable[[], RunFingerprint]) -> None:
+        self._make_fingerprint = make_fingerprint
+        self._fingerprint: RunFingerprint | None = None
+        self.run, self.resumed_with = uuid.uuid4().hex, list[dict[str, Any]]()
+        self.has_changed = False
+
+    def _share_fingerprint(self) -> RunFingerprint:
+        """Return the fingerprint; all processes must call it together."""
+        if self._fingerprint is None:
+            made = self._make_fingerprint() if PartialState().is_main_process else None
+            self._fingerprint, self.run = broadcast_object_list([(made, self.run)])[0]
+        return cast(RunFingerprint, self._fingerprint)
+
+    # ---- Resuming ----
+
+    def find(self, given: str | bool | None, output_dir: str) -> str | None:
+        """Return the checkpoint to resume from, the same on all processes; None to start anew.
+
+        Args:
+            given: The folder of a checkpoint; True for the newest checkpoint of this run in `output_dir`, if there is
+                one; False or None to start anew. The words "True" and "False" of a command line mean the same.
+            output_dir: The output folder of the run.
+
+        Raises:
+            ValueError: for a checkpoint that does not exist, is damaged or belongs to another run, and if there are
+                only such checkpoints. The message says what is wrong and what to do.
+        """
+        flag = {"true": True, "false": False}.get(str(given).lower(), given)
+        if not flag:
+            return None
+        self._share_fingerprint()
+        outcome: Any = None
+        if PartialState().is_main_process:
+            try:
+                path = self._newest(Path(output_dir)) if flag is True else self._checked(Path(str(flag)))
+                outcome = None if path is None else (str(path), *self._take_up(path))
+            except ValueError as error:
+                outcome = error
+        outcome = broadcast_object_list([outcome])[0]
+        if isinstance(outcome, ValueError):
+            raise outcome
+        if outcome is None:
+            return None
+        checkpoint, self.run, self.resumed_with, self.has_changed = outcome
+        return checkpoint
+
+    def newest(self, output_dir: str) -> str | None:
+        """Return the newest checkpoint of this run in a folder; None if there is none, whatever else is there."""
+        try:
+            return self.find(True, output_dir)
+        except ValueError as error:
+            logger.warning(f"{error} This training starts anew.")
+            return None
+
+    def _newest(self, folder: Path) -> Path | None:
+        own: list[tuple[float, Path]] = []
+        others, damaged = list[str](), list[str]()
+        for path in _checkpoints(folder):
+            if not is_finished(path):
+                logger.warning(f"Skipped {path}: it was not saved completely.")
+                continue
+            try:
+                info = read_info(path)
+            except ValueError:
+                damaged.append(f"{path.name} ({RUN_NAME})")
+                continue
+            if reason := self._foreign(info):
+                others.append(f"{path} {reason}")
+            elif info is not None:
+                own.append((info.saved_at, path))
+        for _, path in sorted(own, reverse=True):
+            if (file := damaged_file(path)) is None:
+                if damaged:
+                    logger.warning(f"Skipped damaged checkpoints: {', '.join(damaged)}. Resumes from {path.name}.")
+                return path
+            damaged.append(f"{path.name} ({file.relative_to(path)})")
+        if damaged:
+            raise ValueError(
+                f"All checkpoints of this run in {folder} are damaged: {', '.join(damaged)} are missing or changed. "
+                "Start anew without `resume_from_checkpoint`."
+            )
+        if others:
+            raise ValueError(f"{others[0]} {_REMEDY}")
+        logger.warning(f"There is no checkpoint in {folder}, so this training starts anew.")
+        return None
+
+    def _foreign(self, info: CheckpointInfo | None) -> str | None:
+        """Say why a checkpoint does not belong to this run; None if it does."""
+        if info is None:
+            return (
+                f"has no {RUN_NAME}: another program or an older version of hf_distill wrote it, so it is not known "
+                "whether it belongs to this run. If it does, name its folder as `resume_from_checkpoint`."
+            )
+        if differences := self._share_fingerprint().differences(info.identity):
+            return f"belongs to another run; what differs is {', and '.join(differences)}."
+        return None
+
+    def _checked(self, checkpoint: Path) -> Path:
+        if not checkpoint.is_dir():
+            raise ValueError(f"There is no checkpoint {checkpoint}.")
+        if (file := damaged_file(checkpoint)) is not None or not is_finished(checkpoint):
+            file = file or checkpoint / TRAINER_STATE_NAME
+            last = self._last_complete(checkpoint.parent, checkpoint)
+            remedy = (
+                f"Resume from {last}, which is complete" if last else "No earlier checkpoint is complete: start anew"
+            )
+            raise ValueError(
+                f"The checkpoint {checkpoint} is damaged: {file.relative_to(checkpoint)} is missing, truncated or "
+                f"changed. {remedy}."
+            )
+        info = read_info(checkpoint)
+        if info is None:
+            logger.warning(f"{checkpoint} has no {RUN_NAME}: whether it belongs to this run cannot be checked.")
+        elif reason := self._foreign(info):
+            raise ValueError(f"{checkpoint} {reason} {_REMEDY}")
+        return checkpoint
+
+    def _take_up(self, checkpoint: Path) -> tuple[str, list[dict[str, Any]], bool]:
+        """Return the run's name, the changes of settings in all resumptions, and whether there are changes now."""
+        info, fingerprint = read_info(checkpoint), self._share_fingerprint()
+        if info is None:
+            return self.run, [], False
+        if fingerprint.identity["training rows"] is None:
+            logger.warning(
+                "The training rows are streamed or not a `datasets.Dataset`, so whether they are the rows that "
+                f"{checkpoint} was trained on is not known."
+            )
+        changes = fingerprint.changes(info.settings)
+        if not changes:
+            return info.run, info.resumed_with, False
+        texts = (f"{name} {before} -> {now}" for name, (before, now) in changes.items())
+        logger.warning(f"Resumes from {checkpoint} with other settings: {', '.join(texts)}.")
+        return info.run, [*info.resumed_with, {"step": info.step, **changes}], True
+
+    def _last_complete(self, folder: Path, before: Path | None = None) -> Path | None:
+        """Return the last complete checkpoint of this run, of those before another one if it is given."""
+        paths = _checkpoints(folder)
+        paths = paths[paths.index(before) + 1 :] if before in paths else paths
+        complete = (path for path in paths if is_finished(path) and damaged_file(path) is None)
+        return next((path for path in complete if self._foreign(read_info(path)) is None), None)
+
+    # ---- Saving ----
+
+    @contextmanager
+    def saving(self, folder: Path, state: TrainerState, should_save: bool, is_sharded: bool) -> Iterator[None]:
+        """Mark a checkpoint while it is being written, and leave nothing behind if it cannot be written completely.
+
+        Args:
+            folder: The folder of the checkpoints.
+            state: The Trainer's.
+            should_save: Whether this process writes.
+            is_sharded: Whether the weights are shared out over the processes. Their files get no checksums, because
+                one process would have to read what all have written.
+
+        Raises:
+            OSError: if the checkpoint cannot be written; the message names the last complete one.
+        """
+        checkpoint = folder / f"checkpoint-{state.global_step}"
+        self._share_fingerprint()
+        try:
+            info = self._begin(checkpoint, state.global_step) if should_save else None
+            PartialState().wait_for_everyone()  # all write into the new folder
+            best_before = state.best_model_checkpoint
+            yield
+            self._check_best(state, best_before, checkpoint if should_save else None)
+            PartialState().wait_for_everyone()
+            if info is not None and not is_sharded:
+                info.with_checksums(checkpoint).write(checkpoint)
+        except Exception as error:
+            if (why := describe_write_failure(error, folder)) is None:
+                raise
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            last = self._last_complete(folder)
+            raise OSError(
+                f"The checkpoint of step {state.global_step} cannot be written into {folder} ({why}). Free some "
+                "space, or make the folder writable; then "
+                + (f"resume from {last}, the last complete one." if last else "start anew: there is no earlier one.")
+            ) from error
+
+    def _begin(self, checkpoint: Path, step: int) -> CheckpointInfo:
+        shutil.rmtree(checkpoint, ignore_errors=True)  # another run's files must not mix with those written now
+        checkpoint.mkdir(parents=True)
+        run = self._share_fingerprint()
+        info = CheckpointInfo(self.run, step, time.time(), run.identity, run.settings, self.resumed_with)
+        info.write(checkpoint)
+        return info
+
+    def _check_best(self, state: TrainerState, best_before: str | None, checkpoint: Path | None) -> None:
+        """Keep Trainer from taking another run's checkpoint for the best of this run.
+
+        Trainer takes the folder whose number is the best step, also if this run saved no checkpoint at that step.
+        """
+        best = state.best_model_checkpoint
+        if best is None or best == best_before or self.wrote(best):
+            return
+        state.best_model_checkpoint = best_before
+        if checkpoint is not None:
+            state.save_to_json(str(checkpoint / TRAINER_STATE_NAME))
+
+    def wrote(self, checkpoint: str) -> bool:
+        """Whether this run has written a checkpoint."""
+        try:
+            info = read_info(Path(checkpoint))
+        except ValueError:
+            return False
+        return info is not None and info.run == self.run
 
 
-def damaged_file(checkpoint: Path) -> Path | None:
-    """Return a file of a checkpoint that is truncated or unreadable; None if all are readable."""
-    return next((path for path in sorted(checkpoint.rglob("*")) if path.is_file() and not _is_readable(path)), None)
-
-
-def _is_readable(path: Path) -> bool:
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt"):
-                return True
-        if path.suffix == ".json":
-            json.loads(path.read_text(encoding="utf-8"))
-    except (SafetensorError, ValueError):
-        return False
-    return path.suffix not in (".pt", ".pth", ".bin") or zipfile.is_zipfile(path)
-
-
-def _is_finished(checkpoint: Path) -> bool:
-    """Whether the file that Trainer writes last is readable; if not, the process ended while it saved."""
-    path = checkpoint / TRAINER_STATE_NAME
-    return path.is_file() and _is_readable(path)
+_REMEDY = (
+    "Choose another `output_dir` for this run, or leave `resume_from_checkpoint` out to start anew there. To go on "
+    "from the weights of that checkpoint alone, pass its folder as the student."
+)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Return the folders of checkpoints, the last step first."""
     steps = {
-        int(found[1]): path for path in folder.glob("*") if (found := re.fullmatch(r"checkpoint-(\d+)", path.name))
+        int(match[1]): path for path in folder.glob("*") if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
     }
     return [path for _, path in sorted(steps.items(), reverse=True) if path.is_dir()]
-
-
-def _last_complete(folder: Path, before: Path | None = None) -> Path | None:
-    paths = _checkpoints(folder)
-    paths = paths[paths.index(before) + 1 :] if before in paths else paths
-    return next((path for path in paths if _is_finished(path) and damaged_file(path) is None), None)
-
-
-def find_checkpoint(given: str | Literal[True], output_dir: str) -> str:
-    """Return the checkpoint to resume from.
-
-    Args:
-        given: Its folder, or True for the last complete one in `output_dir`.
-        output_dir: The output folder of the run.
-
-    Raises:
-        ValueError: if there is no such checkpoint, or it is damaged; the message names the damaged file and what to
-            resume from instead.
-    """
-    folder = Path(output_dir)
-    if given is True:
-        unfinished = [path for path in _checkpoints(folder) if not _is_finished(path)]
-        finished = [path for path in _checkpoints(folder) if path not in unfinished]
-        if not finished:
-            raise ValueError(f"There is no complete checkpoint in {folder}. Remove `resume_from_checkpoint`.")
-        if unfinished:
-            logger.warning(f"Skipped {', '.join(path.name for path in unfinished)}: not completely saved.")
-        checkpoint = finished[0]
-    else:
-        checkpoint = Path(given)
-        if not checkpoint.is_dir():
-            raise ValueError(f"There is no checkpoint {checkpoint}.")
-    if (damaged := damaged_file(checkpoint)) is None:
-        return str(checkpoint)
-    last = _last_complete(checkpoint.parent, checkpoint)
-    remedy = f"Resume from {last}, which is complete" if last else "No earlier checkpoint is complete: start anew"
-    raise ValueError(f"The checkpoint {checkpoint} is damaged: {damaged.name} is truncated or unreadable. {remedy}.")
-
-
-def resolve_resume_flag(flag: str | None, output_dir: str) -> str | None:
-    """Return the checkpoint that `--resume_from_checkpoint` names; for True the last complete one, if there is one."""
-    if (flag or "").lower() != "true":
-        return flag
-    return find_checkpoint(True, output_dir) if any(map(_is_finished, _checkpoints(Path(output_dir)))) else None
-
-
-@contextmanager
-def complete_checkpoint(folder: Path, step: int, should_save: bool) -> Iterator[None]:
-    """Leave nothing behind of a checkpoint that cannot be written completely.
-
-    Args:
-        folder: The folder of the checkpoints.
-        step: Number of the optimizer step.
-        should_save: Whether this process writes.
-
-    Raises:
-        OSError: if the checkpoint cannot be written; the message names the last complete one.
-    """
-    checkpoint = folder / f"checkpoint-{step}"
-    try:
-        if should_save:  # an older checkpoint of the same step is incomplete while it is overwritten
-            (checkpoint / TRAINER_STATE_NAME).unlink(missing_ok=True)
-        yield
-    except Exception as error:
-        if (why := describe_write_failure(error, folder)) is None:
-            raise
-        shutil.rmtree(checkpoint, ignore_errors=True)
-        last = _last_complete(folder)
-        raise OSError(
-            f"The checkpoint of step {step} cannot be written into {folder} ({why}). Free some space, or make the "
-            "folder writable; then "
-            + (f"resume from {last}, the last complete one." if last else "start anew: there is no earlier one.")
-        ) from error
-
-
-@contextmanager
-def saving_on_sigterm(callbacks: CallbackHandler, accelerator: Accelerator, args: TrainingArguments) -> Iterator[None]:
-    """End a training on SIGTERM after the current step, with a checkpoint and `SystemExit` of status 143."""
-    # Only the main thread can handle signals; with `enable_jit_checkpoint` Trainer handles them.
-    if threading.current_thread() is not threading.main_thread() or args.enable_jit_checkpoint:
-        yield
-        return
-    callback = _SaveOnSigterm(accelerator)
-    callbacks.add_callback(callback)
-    handler_before = signal.signal(signal.SIGTERM, callback.request)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, handler_before)
-        callbacks.remove_callback(callback)
-
-
-class _SaveOnSigterm(TrainerCallback):
-    """Ends training with a checkpoint after the step in which SIGTERM came."""
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        self.accelerator = accelerator
-        self.is_requested = False
-
-    def request(self, *signal_and_frame: object) -> None:
-        self.is_requested = True
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        if args.world_size > 1:  # all processes save at the same step, and agreeing on it takes time
-            if state.global_step % _STEPS_BETWEEN_AGREEMENTS:
-                return
-            requested = torch.tensor(float(self.is_requested), device=args.device)
-            self.is_requested = bool(self.accelerator.reduce(requested, reduction="sum") > 0)
-        control.should_save |= self.is_requested
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
-        if self.is_requested and (args.world_size == 1 or state.global_step % _STEPS_BETWEEN_AGREEMENTS == 0):
-            logger.warning(
-                f"SIGTERM: stopped after step {state.global_step}, which is saved in {args.output_dir}. Continue with "
-                "`resume_from_checkpoint=True` (`--resume_from_checkpoint True`)."
-            )
-            self.accelerator.wait_for_everyone()  # once the first process exits, the launcher ends the others
-            raise SystemExit(SIGTERM_STATUS)

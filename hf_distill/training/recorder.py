@@ -16,6 +16,7 @@ from hf_distill.hub.card.model_card import model_card
 from hf_distill.hub.upload import check_no_token, files_to_push, upload
 from hf_distill.objectives import DistillationLoss
 from hf_distill.record import describe_model, describe_training, new_record, write_record
+from hf_distill.training.checkpoint_files import RUN_NAME
 from hf_distill.training.loss import OBJECTIVES_NAME
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.atomic import describe_write_failure, replace_files_atomically
@@ -169,6 +170,6 @@ class RunRecorder:
     def copy_checkpoint(self, checkpoint: str) -> None:
         """Copy the model of a checkpoint into the output folder, without what only a resumed run needs."""
         for path in Path(checkpoint).iterdir():
-            is_for_resuming = path.name in (TRAINER_STATE_NAME, OBJECTIVES_NAME)
+            is_for_resuming = path.name in (TRAINER_STATE_NAME, OBJECTIVES_NAME, RUN_NAME)
             if path.suffix in (".safetensors", ".json", ".txt", ".model") and not is_for_resuming:
                 shutil.copy(path, self.folder)

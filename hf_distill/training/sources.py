@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import datasets
+from accelerate import PartialState
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.cache import FunctionCache, OutputCache, TeacherCache
+from hf_distill.cache.fingerprint import digest, forward_config, identity
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
@@ -46,7 +48,10 @@ class Source:
         problem_type: The teacher's problem type; None for the student's.
         config: The config of a model; None for a function.
         description: The teacher's entry in the record.
+        identity: What tells this teacher from others when a run is resumed, the same for a live and a stored teacher;
+            None if only its outputs can tell.
         caches: The stores of its outputs, one for each kind; empty for a teacher that runs in every step.
+        reads_texts: Whether it reads texts, not the student's token ids.
         tokenizers: Prefix of columns -> the tokenizer whose token ids they hold; empty if no such columns are left.
     """
 
@@ -55,6 +60,8 @@ class Source:
     problem_type: ProblemType | None = None
     config: PreTrainedConfig | None = None
     description: dict[str, Any]
+    identity: str | None = None
+    reads_texts: bool = False
     caches: Sequence[OutputCache] = ()
     tokenizers: Mapping[str, PreTrainedTokenizerBase] = {}
 
@@ -114,6 +121,10 @@ class ModelSource(Source):
             text_columns=context.text_columns,
         )
         self.tokenizers = {prefix: tokenizer} if tokenizer and not self.caches else {}
+        self.reads_texts = tokenizer is not None
+        if tokenizer is not None and self.identity is not None:
+            tokens = {"vocabulary": tokenizer.get_vocab(), "longest": tokenizer.model_max_length}
+            self.identity = digest({"model": self.identity, "tokenizer": tokens})
 
     def _read_through_caches(
         self,
@@ -132,7 +143,7 @@ class ModelSource(Source):
         ]
         self.caches, self.teacher = caches, CachedTeacher(self.prefix)
         self.config, self.problem_type = caches[0].config, caches[0].problem_type
-        self.description = caches[0].description
+        self.description, self.identity = caches[0].description, caches[0].identity
 
     def _run_in_every_step(
         self,
@@ -142,6 +153,8 @@ class ModelSource(Source):
     ) -> None:
         model = given if isinstance(given, nn.Module) else load_teacher(given)
         check_equal_on_all_processes(model)
+        if PartialState().is_main_process:  # which alone reads and writes checkpoints
+            self.identity = _identify(model)  # before the weights are moved, cast or shared out
         self.teacher = Teacher(
             model,
             args.device,
@@ -194,7 +207,9 @@ class FunctionSource(Source):
             )
         self.given, self.context, self.column = given, context, f"{prefix}logits"
         self.teacher = CachedTeacher(prefix)
-        self.description = {"name_or_path": given.name, "model_type": "function"}
+        self.description, self.reads_texts = {"name_or_path": given.name, "model_type": "function"}, True
+        if given.name is not None:
+            self.identity = digest({"function": given.name, "labels": given.labels})
         self.cache: FunctionCache | None = None
         if given.labels is not None:
             self.id2label = dict(enumerate(given.labels))
@@ -222,6 +237,13 @@ class FunctionSource(Source):
             self.caches = [self.cache]
         outputs = self.cache.label(dataset).select_columns([TEACHER_LOGITS])
         return with_column(dataset, outputs, self.column)
+
+
+def _identify(model: PreTrainedModel) -> str:
+    try:
+        return digest(identity(model))
+    except ValueError:  # weights that are not in memory, or that DeepSpeed has shared out: known by name
+        return digest({"name": model.config.name_or_path, "class": type(model).__name__, **forward_config(model)})
 
 
 def with_column(dataset: datasets.Dataset, column: datasets.Dataset, name: str) -> datasets.Dataset:

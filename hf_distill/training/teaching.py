@@ -83,6 +83,36 @@ class Teaching:
         return self.sources[0].config if len(self.sources) == 1 else None
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What tells the teacher from others when a run is resumed, and its name; empty without a teacher."""
+        if self.description is None:
+            return {}
+        names = [source.description["name_or_path"] or source.description["model_type"] for source in self.sources]
+        combined = ("mean_of", "weights", "temperatures")
+        return {
+            "name": " and ".join(names),
+            "teachers": [[source.identity, source.id2label] for source in self.sources],
+            "combined by": {part: self.description[part] for part in combined if part in self.description},
+            "calibrated": self.context.args.calibrate_teacher,
+        }
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether a teacher reads texts."""
+        return any(source.reads_texts for source in self.sources)
+
+    @property
+    def temperatures(self) -> list[float]:
+        """The temperatures that the teachers' logits are divided by, to two digits after the point."""
+        return [round(source.teacher.temperature, 2) for source in self.sources]
+
+    @property
+    def unidentified_columns(self) -> frozenset[str]:
+        """The columns with outputs of teachers that only their outputs can tell from others."""
+        unknown = (source.added_columns for source in self.sources if source.identity is None)
+        return frozenset[str]().union(*unknown)
+
+    @property
     def caches(self) -> list[OutputCache]:
         """The stores of the teachers' outputs, one for each teacher and kind of output."""
         return [cache for source in self.sources for cache in source.caches]

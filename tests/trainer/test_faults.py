@@ -8,30 +8,13 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
+from interrupted import SETTINGS, At, cut, same_weights
 from invariance import make_trainer
-from safetensors.torch import load_file
-from transformers import TrainerCallback
 
 import hf_distill.utils.atomic as files
 from hf_distill import TeacherCache
-from hf_distill.training.checkpoints import SIGTERM_STATUS, damaged_file, find_checkpoint, resolve_resume_flag
-
-SETTINGS = {
-    "per_device_train_batch_size": 8, "save_strategy": "steps", "save_steps": 1, "optim": "adamw_torch",
-    "learning_rate": 1e-2, "train_sampling_strategy": "random", "num_train_epochs": 1,
-}  # fmt: skip
-
-
-class At(TrainerCallback):
-    """Does something at the start of a step, from 0."""
-
-    def __init__(self, step, action):
-        self.step, self.action = step, action
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            self.action()
+from hf_distill.training.checkpoint_files import damaged_file
+from hf_distill.training.stop_signals import SIGTERM_STATUS
 
 
 @pytest.fixture(scope="module")
@@ -51,35 +34,7 @@ def run(whole, tmp_path):
     return tmp_path / "run"
 
 
-def same_weights(a, b):
-    a, b = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
 # ---- Checkpoints ----
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "config.json"])
-def test_a_damaged_file_of_a_checkpoint_is_named_with_the_checkpoint_before(run, name):
-    cut(run / "checkpoint-4" / name)
-    cut(run / "checkpoint-3" / "optimizer.pt")
-    assert damaged_file(run / "checkpoint-4") == run / "checkpoint-4" / name
-    for given in (True, str(run / "checkpoint-4")):
-        with pytest.raises(
-            ValueError, match=f"checkpoint-4 is damaged: {name} is truncated.*checkpoint-2, which is complete"
-        ):
-            find_checkpoint(given, str(run))
-
-
-def test_a_checkpoint_that_a_kill_cut_off_is_passed_by(run):
-    (run / "checkpoint-4" / "trainer_state.json").unlink()  # written last
-    cut(run / "checkpoint-4" / "optimizer.pt")
-    cut(run / "checkpoint-3" / "trainer_state.json")
-    assert find_checkpoint(True, str(run)) == str(run / "checkpoint-2")
 
 
 def test_a_run_goes_on_from_a_whole_checkpoint_and_ends_as_if_nothing_had_been(run, whole, models, dataset, tokenizer):
@@ -101,16 +56,6 @@ def test_a_run_that_is_done_takes_no_step_more_when_it_is_resumed(whole, models,
         trainer.save_model()
         assert trainer.state.global_step == 3
         assert same_weights(tmp_path, tmp_path / "checkpoint-3")
-
-
-def test_the_flag_means_the_start_where_there_is_no_checkpoint_yet(run, tmp_path):
-    assert resolve_resume_flag("True", str(tmp_path / "absent")) is None
-    assert resolve_resume_flag("true", str(run)) == str(run / "checkpoint-4")
-    assert resolve_resume_flag("some/folder", str(run)) == "some/folder"
-    with pytest.raises(ValueError, match="There is no complete checkpoint"):
-        find_checkpoint(True, str(tmp_path / "absent"))
-    with pytest.raises(ValueError, match="There is no checkpoint"):
-        find_checkpoint(str(tmp_path / "absent"), str(tmp_path))
 
 
 def test_sigterm_saves_the_step_in_hand_and_the_run_goes_on_bit_for_bit(whole, models, dataset, tokenizer, tmp_path):
@@ -182,12 +127,18 @@ def test_weights_come_last_when_files_are_moved(tmp_path):
 
 
 def test_an_output_folder_that_cannot_be_written_to_is_a_clear_error(models, dataset, tokenizer, tmp_path):
-    trainer = make_trainer(*models, dataset, tokenizer, tmp_path / "out", **SETTINGS)
-    (tmp_path / "out").rmdir()
-    (tmp_path / "out").write_text("a file in the place of the folder")
+    out = tmp_path / "out"
+
+    def replace_by_a_file():
+        shutil.rmtree(out)
+        out.write_text("a file in the place of the folder")
+
+    trainer = make_trainer(*models, dataset, tokenizer, out, callbacks=[At(0, replace_by_a_file)], **SETTINGS)
+    with pytest.raises(OSError, match="The checkpoint of step 1 cannot be written into .*start anew"):
+        trainer.train()
     with pytest.raises(OSError, match="The student cannot be written into .*out"):
         trainer.save_model()
-    with pytest.raises(OSError, match="The checkpoint of step 1 cannot be written into .*start anew"):
+    with pytest.raises(OSError, match="The output folder .*out cannot be written"):  # before the first step
         trainer.train()
 
 
