@@ -1,12 +1,17 @@
 """Flags that name the rows; several commands share them."""
 
+import functools
+import logging
 import math
 from dataclasses import dataclass, field
 
 from hf_distill.data import Task, load_task, load_text_dataset
 from hf_distill.data.metrics import METRICS
+from hf_distill.data.reading.paths import find_files
 from hf_distill.pipeline.loading import limit_rows
 from hf_distill.pipeline.transfer import TransferOptions
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -134,10 +139,15 @@ class DataArguments:
                 f"--transfer_min_confidence is a probability between 0 and 1, got {self.transfer_min_confidence}."
             )
 
-    @property
+    @functools.cached_property
     def transfer_files(self) -> list[str]:
         """The files of unlabelled text."""
-        return self.transfer_file.split(",") if self.transfer_file else []
+        if not self.transfer_file:
+            return []
+        files, notes = find_files(self.transfer_file)
+        for note in notes:
+            logger.warning(note)
+        return [str(file) for file in files]
 
     @property
     def transfer_dataset_names(self) -> list[str]:

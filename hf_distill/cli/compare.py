@@ -118,7 +118,10 @@ def _load_shifted(file: str | None, task: Task, data: DataArguments) -> Dataset 
     if file is None:
         return None
     shifted = load_text_dataset(
-        validation_file=file, text_column_names=task.text_columns, label_column_name=data.label_column_name
+        validation_file=file,
+        text_column_names=task.text_columns,
+        label_column_name=data.label_column_name,
+        problem_type=task.problem_type,
     )
     rows, names = shifted.datasets["validation"], shifted.label_names
     if shifted.problem_type == "multi_label_classification" and names is not None:

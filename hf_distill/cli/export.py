@@ -13,8 +13,8 @@ from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.parsing import parse
 from hf_distill.data import load_text_dataset, load_transfer_text
-from hf_distill.data.files import LABEL_COLUMNS, TAG_COLUMNS
-from hf_distill.data.readers import read_file
+from hf_distill.data.columns import LABEL_COLUMNS, TAG_COLUMNS
+from hf_distill.data.reading import read_file
 from hf_distill.export import export_model
 from hf_distill.export.loading import load_classifier
 from hf_distill.export.predictor import EXPORT_NAME
@@ -99,7 +99,8 @@ def _load_texts(args: ExportArguments, model: PreTrainedModel) -> dict[str, Any]
     names = None if args.text_column_names is None else args.text_column_names.split(",")
     problem_type = resolve_problem_type(model).name
     default_columns = TAG_COLUMNS if problem_type == "token_classification" else LABEL_COLUMNS
-    if args.label_column_name is None and not set(default_columns) & set(read_file(args.text_file).column_names):
+    has_label = any(read_file(args.text_file).find(name) is not None for name in default_columns)
+    if args.label_column_name is None and not has_label:
         rows = load_transfer_text(args.text_file, None, names)
         return {"texts": _texts(rows, names or rows.column_names, args.max_eval_samples)}
     task = load_text_dataset(

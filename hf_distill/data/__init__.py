@@ -2,11 +2,12 @@
 
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.data.compute_metrics import as_compute_metrics
-from hf_distill.data.files import load_text_dataset, load_transfer_text, unlabelled_task
+from hf_distill.data.files import load_text_dataset
 from hf_distill.data.glue import GLUE_TASKS, load_task
 from hf_distill.data.labelled import read_teacher, with_teacher_logits, write_labelled
 from hf_distill.data.masking import MaskingCollator, chunk_texts, mask_once
 from hf_distill.data.soft_labels import soft_labels
+from hf_distill.data.summary import DataSummary
 from hf_distill.data.task import Task
 from hf_distill.data.tokens import TokenCollator, tokenize_words
 from hf_distill.data.transfer import (
@@ -17,9 +18,11 @@ from hf_distill.data.transfer import (
     select_by_teacher,
     teacher_confidence,
 )
+from hf_distill.data.transfer_text import load_transfer_text, unlabelled_task
 
 __all__ = [
     "GLUE_TASKS",
+    "DataSummary",
     "MaskingCollator",
     "Task",
     "TokenCollator",

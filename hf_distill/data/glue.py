@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,8 +11,13 @@ from pathlib import Path
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
 
+from hf_distill.data.columns import Choice
 from hf_distill.data.compute_metrics import as_compute_metrics
+from hf_distill.data.describe import Origin, summarize
+from hf_distill.data.table import Source, counted
 from hf_distill.data.task import Task
+
+logger = logging.getLogger(__name__)
 
 GLUE_ON_THE_HUB = "nyu-mll/glue"
 
@@ -31,6 +37,7 @@ class GlueTask:
         columns_without_header: Columns of train and dev, where these files start without a header.
         files: File of each split.
         other_folder: Another name under which the folder is found.
+        has_malformed_lines: Whether GLUE's own files have lines with too few cells, which are counted and skipped.
     """
 
     text_columns: tuple[str, ...]
@@ -45,6 +52,7 @@ class GlueTask:
         default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
     )
     other_folder: str | None = None
+    has_malformed_lines: bool = False
 
     @property
     def features(self) -> Features:
@@ -92,6 +100,7 @@ GLUE_TASKS: dict[str, GlueTask] = {
         folder="QQP",
         label_header="is_duplicate",
         label_words=("0", "1"),
+        has_malformed_lines=True,
     ),
     "mnli": GlueTask(
         text_columns=("premise", "hypothesis"),
@@ -152,9 +161,18 @@ def load_task(name: str, data_dir: str | os.PathLike[str] | None = None) -> Task
         raise ValueError(f"Unknown GLUE task {name!r}. Known are: {', '.join(GLUE_TASKS)}.")
     spec = GLUE_TASKS[name]
     problem_type = "regression" if spec.label_names is None else "single_label_classification"
+    sources: dict[str, Source] = {}
+    if data_dir is None:
+        datasets = _read_hub(name, GLUE_ON_THE_HUB)
+        sources = {split: Source(f"{name}/{split}", f"{name}/{split}", "Hub dataset") for split in datasets}
+    else:
+        datasets = _read_folder(spec, Path(data_dir).expanduser(), sources)
+    text = Choice(spec.text_headers or spec.text_columns, "GLUE's layout")
+    label = Choice((spec.label_header,), "GLUE's layout") if spec.label_header else None
+    origins = {split: Origin([(source, len(datasets[split]))], text, label) for split, source in sources.items()}
     return Task(
         name=name,
-        datasets=_read_hub(name, GLUE_ON_THE_HUB) if data_dir is None else _read_folder(spec, Path(data_dir)),
+        datasets=datasets,
         text_columns=spec.text_columns,
         problem_type=problem_type,
         label_names=None if spec.label_names is None else list(spec.label_names),
@@ -162,6 +180,7 @@ def load_task(name: str, data_dir: str | os.PathLike[str] | None = None) -> Task
         compute_metrics=as_compute_metrics(spec.metric_names, problem_type),
         dataset_id=GLUE_ON_THE_HUB,
         config_name=name,
+        summary=summarize(datasets, spec.text_columns, problem_type, spec.label_names, origins),
     )
 
 
@@ -178,7 +197,7 @@ def _read_hub(name: str, repo_id: str) -> DatasetDict:
     return splits
 
 
-def _read_folder(spec: GlueTask, data_dir: Path) -> DatasetDict:
+def _read_folder(spec: GlueTask, data_dir: Path, sources: dict[str, Source]) -> DatasetDict:
     folder = data_dir / spec.folder
     if spec.other_folder is not None and not folder.is_dir():
         folder = data_dir / spec.other_folder
@@ -188,12 +207,13 @@ def _read_folder(spec: GlueTask, data_dir: Path) -> DatasetDict:
             f"There is no {' or '.join(spec.files.values())} in {data_dir / spec.folder}. `data_dir` is the folder "
             f"that holds {spec.folder}/ with the files as GLUE publishes them."
         )
-    return DatasetDict({split: _read_split(spec, split, path) for split, path in paths.items()})
+    return DatasetDict({split: _read_split(spec, split, path, sources) for split, path in paths.items()})
 
 
-def _read_split(spec: GlueTask, split: str, path: Path) -> Dataset:
+def _read_split(spec: GlueTask, split: str, path: Path, sources: dict[str, Source]) -> Dataset:
     is_test = split.startswith("test")
-    rows = _read_tsv(path, None if is_test else spec.columns_without_header)
+    malformed: list[int] | None = [] if spec.has_malformed_lines else None
+    rows = _read_tsv(path, None if is_test else spec.columns_without_header, malformed)
     _, header = next(rows, (0, []))
     wanted = spec.text_headers or spec.text_columns
     if not is_test and spec.label_header is not None:
@@ -212,6 +232,12 @@ def _read_split(spec: GlueTask, split: str, path: Path) -> Dataset:
         raise ValueError(
             f"{path} holds no rows. Fetch GLUE's original file, or remove this one to leave the split out."
         )
+    notes: tuple[str, ...] = ()
+    if malformed:
+        lines = ", ".join(f"{line:,}" for line in malformed[:5])
+        notes = (f"left out: {counted(len(malformed), 'malformed line')}, which GLUE's own file has: line {lines}",)
+        logger.warning(f"{path}: {notes[0]}.")
+    sources[split] = Source(str(path), path.name, "TSV", "\t", None, "UTF-8", notes)
     return Dataset.from_dict(columns, features=spec.features)
 
 
@@ -234,10 +260,17 @@ def _parse_label(spec: GlueTask, word: str | None, place: str) -> int | float:
     return words.index(word)
 
 
-def _read_tsv(path: Path, columns: tuple[str, ...] | None) -> Iterator[tuple[int, list[str]]]:
+def _read_tsv(
+    path: Path, columns: tuple[str, ...] | None, malformed: list[int] | None
+) -> Iterator[tuple[int, list[str]]]:
     """Yield line numbers and cells, the header first.
 
     Quotes are plain characters, since the texts hold unbalanced ones; only a line feed ends a line.
+
+    Args:
+        path: The file.
+        columns: Its header, if it has none.
+        malformed: Gets the lines with too few cells, which are then left out; None to refuse them.
     """
     with open(path, encoding="utf-8-sig", newline="\n") as file:  # MRPC starts with a byte-order mark
         header = list(columns or ())
@@ -246,6 +279,9 @@ def _read_tsv(path: Path, columns: tuple[str, ...] | None) -> Iterator[tuple[int
         for line, text in enumerate(file, start=1):
             cells = text.rstrip("\r\n").split("\t")
             header = header or cells
+            if malformed is not None and len(cells) < len(header):
+                malformed.append(line)
+                continue
             if len(cells) != len(header):
                 raise ValueError(
                     f"{path}, line {line}: {len(cells)} columns separated by tabs, but {len(header)} were expected: "

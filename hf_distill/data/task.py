@@ -6,7 +6,7 @@ import functools
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from hf_distill.classifiers.label_order import name_teacher_logits, teacher_labe
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type, without_adapter
 from hf_distill.data.compute_metrics import logits_of
+from hf_distill.data.summary import DataSummary
 from hf_distill.data.tokens import tokenize_words
 from hf_distill.functional import IGNORE_INDEX
 
@@ -47,6 +48,7 @@ class Task:
         compute_metrics: From logits and labels to named numbers, as `Trainer` takes it.
         dataset_id: Where the data are from, for the model card: an id on the Hub, or a file's or folder's bare name.
         config_name: Configuration of the data set on the Hub.
+        summary: What was read from which file, and what was decided about it.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Task:
     compute_metrics: ComputeMetrics
     dataset_id: str
     config_name: str | None = None
+    summary: DataSummary = field(default_factory=DataSummary)
 
     @property
     def revision(self) -> str | None:

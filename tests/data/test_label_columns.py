@@ -64,13 +64,14 @@ def test_a_problem_type_that_is_given_wins_where_the_labels_leave_a_choice(
 @pytest.mark.parametrize(
     ("labels", "problem_type", "message"),
     [
-        (["a", "b"], REGRESSION, r"`problem_type` is 'regression', but .* 'label' holds a name a row, such as 'a'"),
-        ([1, 2], MULTI, "holds an integer a row, such as 1, which makes it single_label.* or regression"),
-        ([["a"]], SINGLE, "holds a list of names a row"),
-        ([0.5, 1.0], MULTI, "holds a number a row"),
-        ([[0.5, 1.5]], MULTI, r"holds \[0.5, 1.5\]; multi_label_classification wants numbers from 0 to 1"),
-        ([[0.5, 1.5], [1.0]], None, r"do not match: \[0.5, 1.5\] and \[1.0\]"),
-        ([[0.5, 1.5], [1.0, None]], None, "lists with empty entries"),
+        (["a", "b"], REGRESSION, r"line 1 .*label is 'a', and `problem_type` is 'regression', which wants numbers"),
+        ([0.5, 1.0], MULTI, "label is '1.0', and `problem_type` is 'multi_label_classification', which wants lists"),
+        ([["a", "b"]], SINGLE, r"\['a', 'b'\] is a list of 2 labels"),
+        ([["a", "b"]], REGRESSION, "label is 'a', and `problem_type` is 'regression', which wants numbers"),
+        (["a", "b"], "token_classification", "words and tags are wanted in two columns of lists"),
+        ([[0.5, 1.5]], MULTI, r"label is \[0.5, 1.5\]; multi_label_classification wants numbers from 0 to 1"),
+        ([[0.5, 1.5], [1.0]], None, r"line 2 \(row 2\): 1 numbers, which do not match the 2 of an earlier row"),
+        ([[0.5, 1.5], [1.0, None]], None, r"line 2 .*the list \[1.0, None\] has an empty entry"),
         (["a"], "ranking", "must be one of single_label_classification"),
     ],
 )

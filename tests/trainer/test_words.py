@@ -18,7 +18,7 @@ from transformers import (
 from hf_distill.cli import main
 from hf_distill.data import load_text_dataset, load_transfer_text
 from hf_distill.data.metrics import default_metrics
-from hf_distill.data.readers import read_file
+from hf_distill.data.reading import read_file
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.teachers import load_teacher
 
@@ -59,7 +59,7 @@ def test_a_conll_file_has_the_word_first_and_the_tag_last(tmp_path):
     path.write_text(
         "-DOCSTART- -X- O O\n\nEU NNP B-NP B-ORG\r\nrejects VBZ B-VP O\n\t\n\n# X O O\n\xa0 X O O", "utf-8"
     )
-    assert read_file(path).to_dict() == {
+    assert read_file(path).dataset.to_dict() == {
         "tokens": [["EU", "rejects"], ["#", "\xa0"]],
         "tags": [["B-ORG", "O"], ["O", "O"]],
     }
@@ -67,7 +67,7 @@ def test_a_conll_file_has_the_word_first_and_the_tag_last(tmp_path):
     with pytest.raises(ValueError, match=r"train.conll, line 2: 1 columns, where the first word has 2: 'b'"):
         read_file(path)
     path.write_text("a\nb\n\nc")
-    assert read_file(path).to_dict() == {"tokens": [["a", "b"], ["c"]]}
+    assert read_file(path).dataset.to_dict() == {"tokens": [["a", "b"], ["c"]]}
 
 
 def test_words_and_tags_make_a_task_of_words(tmp_path):

@@ -1,0 +1,148 @@
+"""Tables whose columns have roles, as the datasets of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, DatasetDict, Features, concatenate_datasets
+
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.data.columns import Choice, Roles, find_column, holds_text
+from hf_distill.data.describe import Origin, summarize
+from hf_distill.data.labels.read import Labels, read_labels
+from hf_distill.data.labels.settings import LabelSettings
+from hf_distill.data.summary import DataSummary
+from hf_distill.data.table import Table
+from hf_distill.data.texts import Texts
+
+_JOINED_BY = " + "  # in the name of a column that was made of several
+
+
+class Assembly:
+    """The datasets of a task on the way from tables.
+
+    Args:
+        splits: The tables of each split.
+        roles: What their columns are.
+        settings: What the user says of labels.
+        text_column_delimiter: What joins several text columns; None for a blank, and a pair of two.
+
+    Attributes:
+        names: Text columns of the task.
+        labels: The labels of all splits.
+        datasets: The splits, with the text columns and `label`.
+
+    Raises:
+        ValueError: for rows without text, and labels that cannot be read.
+    """
+
+    def __init__(
+        self,
+        splits: Mapping[str, Sequence[Table]],
+        roles: Roles,
+        settings: LabelSettings,
+        text_column_delimiter: str | None,
+    ) -> None:
+        self.splits, self.roles = splits, roles
+        self.names, delimiter = joined_name(roles.text.names, text_column_delimiter)
+        if "label" in self.names:
+            raise ValueError("The text column `label` would be overwritten by the labels. Rename it.")
+        label_columns = {
+            split: [(table, self._label_columns(split, table)) for table in tables] for split, tables in splits.items()
+        }
+        self.labels: Labels = read_labels(label_columns, settings, are_tags=roles.has_words)
+        self.texts = {
+            split: [Texts(table, self._text_columns(table), self.names, delimiter) for table in tables]
+            for split, tables in splits.items()
+        }
+        for parts in self.texts.values():
+            for part in parts:
+                part.refuse_missing()
+        self.datasets = DatasetDict({split: self._dataset(split) for split in splits})
+
+    def summary(self, notes: Sequence[str]) -> DataSummary:
+        """Say what was read, and what contradicts itself in it."""
+        origins = {split: self._origin(split) for split in self.splits}
+        summary = summarize(self.datasets, self.names, self.labels.problem_type, self.labels.names, origins)
+        summary.notes = [*notes, *self._about_other_texts(), *self.labels.notes]
+        summary.warnings = [*self.labels.warnings, *summary.warnings]
+        return summary
+
+    def _about_other_texts(self) -> list[str]:
+        """Say it where a name was taken for that of the text although other columns hold text, too."""
+        if self.roles.text.reason == "by flag" or self.roles.has_words:
+            return []
+        first = next(iter(self.splits.values()))[0]
+        used = {*self.texts[next(iter(self.splits))][0].columns, *self.roles.label.names}
+        others = [name for name in first.names if name not in used and holds_text(first, name)]
+        if not others:
+            return []
+        return [
+            f"the text is {' and '.join(map(repr, self.roles.text.names))}, and not {', '.join(map(repr, others))}: "
+            "--text_column_names (`text_column_names`) names other columns"
+        ]
+
+    def _text_columns(self, table: Table) -> list[str]:
+        return [find_column(table, name, "text") for name in self.roles.text.names]
+
+    def _label_columns(self, split: str, table: Table) -> list[str]:
+        if split.startswith("test") and all(table.find(name) is None for name in self.roles.label.names):
+            return []
+        return [find_column(table, name, "label") for name in self.roles.label.names]
+
+    def _dataset(self, split: str) -> Dataset:
+        parts = []
+        for part, values in zip(self.texts[split], self.labels.values[split], strict=True):
+            if self.roles.has_words:
+                _check_lengths(part, values)
+            column = _as_array(values, self.labels.feature)
+            parts.append(part.dataset.add_column("label", column, feature=self.labels.feature))
+        if len({tuple(part.column_names) for part in parts}) > 1:
+            raise ValueError(
+                f"Some files of the split {split!r} have a column `{TEACHER_LOGITS}`, and others lack it."
+            )
+        return concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+
+    def _origin(self, split: str) -> Origin:
+        tables, roles = self.splits[split], self.roles
+        used = {name.partition(".")[0].casefold() for name in (*roles.text.names, *roles.label.names, TEACHER_LOGITS)}
+        used |= {name.casefold() for name in (*roles.text.names, *roles.label.names)}
+        return Origin(
+            sources=[(table.source, len(table)) for table in tables],
+            text=Choice(tuple(self.texts[split][0].columns), roles.text.reason),
+            label=roles.label if any(self._label_columns(split, table) for table in tables) else None,
+            not_read=list(dict.fromkeys(n for table in tables for n in table.names if n.casefold() not in used)),
+            remarks=[remark for part in self.texts[split] for remark in part.remarks],
+        )
+
+
+def joined_name(names: Sequence[str], delimiter: str | None) -> tuple[tuple[str, ...], str | None]:
+    """Return the names of a task's text columns, and what joins the columns; None if they are not joined."""
+    if len(names) < 2 or (len(names) == 2 and delimiter is None):
+        return tuple(names), None
+    return (_JOINED_BY.join(names),), " " if delimiter is None else delimiter
+
+
+def parts_of_name(name: str) -> list[str]:
+    """Return the columns that a joined one was made of; the name itself if it was not."""
+    return name.split(_JOINED_BY)
+
+
+def _check_lengths(texts: Texts, tags: Sequence[Sequence[int] | None]) -> None:
+    words = pc.list_value_length(texts.dataset.data.column(texts.names[0])).to_pylist()
+    for row, (num_words, own) in enumerate(zip(words, tags, strict=True)):
+        if own is not None and len(own) != num_words:
+            raise ValueError(
+                f"{texts.table.place(row)}: {num_words} words and {len(own)} tags. Give each word a tag, or null."
+            )
+
+
+def _as_array(values: Any, feature: Any) -> pa.Array:
+    kind = Features({"label": feature}).arrow_schema.field("label").type
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), kind.value_type), values.shape[1]).cast(kind)
+    return pa.array(values, kind)

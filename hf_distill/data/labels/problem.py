@@ -1,0 +1,232 @@
+"""Which problem the labels of a task make."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from hf_distill.data.labels.cells import Cells, Lists, Scalars
+from hf_distill.data.labels.settings import MULTI, REGRESSION, SINGLE, TOKENS, LabelSettings
+from hf_distill.data.labels.spelling import form, map_to_paste
+from hf_distill.data.table import counted
+
+_NUMBERS = {"integer", "whole", "number"}
+_FRACTIONS = {"whole", "number", "comma", "percent"}
+_DELIMITER = re.compile(r"[|;,]")
+_ZERO_OR_ONE = {"0", "1", "True", "False", "0.0", "1.0"}
+
+
+class LabelCounts:
+    """How often each label of a task occurs, by what it looks like.
+
+    Args:
+        columns: The cells of all splits.
+        agreed: Labels that the user has named as classes.
+    """
+
+    def __init__(self, columns: Sequence[Cells], agreed: Iterable[str] = ()) -> None:
+        self.columns, self.agreed = columns, set(agreed)
+        self.counts = sum((column.counts() for column in columns), Counter[str]())
+        is_declared = any(column.declared is not None for column in columns)
+        self.by_form: dict[str, Counter[str]] = {}
+        for value, count in self.counts.items():
+            kind = form(value)
+            if is_declared or (value in self.agreed and kind not in _NUMBERS):
+                kind = "word"
+            self.by_form.setdefault(kind, Counter())[value] = count
+        self.is_declared = is_declared
+
+    def of(self, *kinds: str) -> Counter[str]:
+        """Return the labels of some forms."""
+        return sum((self.by_form.get(kind, Counter()) for kind in kinds), Counter[str]())
+
+    def has(self, *kinds: str) -> bool:
+        """Whether a label has one of these forms."""
+        return bool(self.by_form.keys() & set(kinds))
+
+    def example(self, *kinds: str) -> str:
+        """Return the commonest label of some forms."""
+        return self.of(*kinds).most_common(1)[0][0]
+
+    @property
+    def where(self) -> str:
+        """The files and the column, for messages."""
+        files = dict.fromkeys(column.table.source.path for column in self.columns)
+        return f"{', '.join(files)}: the label column {self.columns[0].column!r}"
+
+    def place(self, label: str) -> str:
+        """Say where a label is first."""
+        return next((place for column in self.columns if (place := column.place(label)) is not None), self.where)
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """List labels with their numbers of rows, the commonest first."""
+    common = Counter(counts).most_common(8)
+    more = f" and {len(counts) - 8:,} more" if len(counts) > 8 else ""
+    return ", ".join(f"{value!r} ({counted(count, 'row')})" for value, count in common) + more
+
+
+def problem_of_scalars(columns: Sequence[Scalars], settings: LabelSettings) -> str:
+    """Return the problem type of columns with one label a row.
+
+    Names and integers are classes, numbers with a fraction are scores. Numbers such as `1.0`, all of them without a
+    fraction, can be either; the teacher's number of outputs decides then, or the user.
+
+    Raises:
+        ValueError: where the labels leave two readings, and for words that no reading explains.
+    """
+    labels = LabelCounts(columns, settings.agreed)
+    _refuse_missing_words(labels)
+    if settings.problem_type is not None:
+        return _check_asked(labels, settings.problem_type)
+    _refuse_strange_numbers(labels)
+    if labels.has("word", "bool"):
+        _refuse_mixtures(labels)
+        _refuse_joined_names(labels)
+        return SINGLE
+    if settings.teacher_num_labels == len(labels.counts) and len(labels.counts) > 1:
+        return SINGLE
+    if labels.has("number") or settings.teacher_num_labels == 1:
+        return REGRESSION
+    if labels.has("whole") and not _has_plain_ids(columns):
+        raise ValueError(
+            f"{labels.where} holds numbers without a fraction, such as {labels.example('whole')!r}: "
+            f"{len(labels.counts)} classes, or scores. Pass --problem_type {SINGLE} or --problem_type {REGRESSION} "
+            "(`problem_type`)."
+        )
+    return SINGLE
+
+
+def problem_of_lists(columns: Sequence[Lists], settings: LabelSettings) -> tuple[str, bool]:
+    """Return the problem type of columns with a list of labels a row, and whether a list has a number for each class.
+
+    Raises:
+        ValueError: for lists of which none has two labels, which can also be one class a row, and for lists that
+            cannot be of the problem type that is asked for.
+    """
+    labels, asked = LabelCounts(columns, settings.agreed), settings.problem_type
+    _refuse_missing_words(labels)
+    lengths = {len(row) for column in columns for row in column.rows if row is not None}
+    longest = max(lengths, default=0)
+    is_hot = len(lengths) == 1 and longest > 1 and labels.counts.keys() <= _ZERO_OR_ONE
+    are_numbers = labels.has(*_NUMBERS) and labels.by_form.keys() <= _NUMBERS
+    if asked == TOKENS or (asked == REGRESSION and not are_numbers):
+        wanted = "columns `tokens` and `tags`" if asked == TOKENS else "numbers"
+        raise ValueError(_cannot(labels, next(iter(labels.counts), ""), str(asked), wanted))
+    if is_hot or asked == REGRESSION:
+        return asked or MULTI, True
+    if are_numbers and labels.has("whole", "number") and asked != SINGLE:
+        return asked or REGRESSION, True
+    if asked == SINGLE:
+        _refuse_several(columns)
+    if asked is not None:
+        return asked, False
+    if longest > 1 or settings.label_delimiter is not None or settings.teacher_problem_type == MULTI:
+        return MULTI, False
+    if not labels.counts:
+        raise ValueError(f"{labels.where} holds only empty lists. Name another column, or fill them in.")
+    if settings.teacher_problem_type == SINGLE:
+        return SINGLE, False
+    raise ValueError(
+        f"{labels.where} holds lists of one label at most, such as [{next(iter(labels.counts))!r}]: one class a row, "
+        f"or any number of them. Pass --problem_type {SINGLE} or --problem_type {MULTI} (`problem_type`)."
+    )
+
+
+def _refuse_missing_words(labels: LabelCounts) -> None:
+    """Refuse words for missing values, which could be names of classes; NaN beside numbers is no name."""
+    words, numbers = labels.of("word", "bool", "comma", "percent"), labels.of(*_NUMBERS)
+    nones = Counter({value: count for value, count in words.items() if value.casefold() == "none"})
+    is_numeric = bool(numbers) and words.keys() <= nones.keys()  # of a `ClassLabel` all labels are words
+    strange = labels.of("missing") + (nones if is_numeric else labels.of("nan"))
+    if strange:
+        others = (numbers + words) - strange
+        beside = f" beside {others.most_common(1)[0][0]!r}" if others else ""
+        raise ValueError(
+            f"{labels.where} holds {listed(strange)}{beside}. Is the label missing there, or is it a class? If it is "
+            f"missing, pass {map_to_paste(dict.fromkeys(strange))}; if it is a class, map it to itself."
+        )
+
+
+def _refuse_strange_numbers(labels: LabelCounts) -> None:
+    """Refuse numbers with a decimal comma or a percent sign, which would be names of classes."""
+    for kind, advice in (
+        ("comma", "Write decimal numbers with a point; if these are several labels, pass --label_delimiter ','"),
+        ("percent", "Write percentages as numbers without the sign"),
+    ):
+        if labels.has(kind):
+            raise ValueError(
+                f"{labels.place(labels.example(kind))}: {labels.example(kind)!r} is no number as it stands. {advice}; "
+                f"if each such value is a class, pass --problem_type {SINGLE} (`problem_type`)."
+            )
+
+
+def _refuse_mixtures(labels: LabelCounts) -> None:
+    """Refuse words among scores, and truth values among numbers."""
+    words = labels.of("word", "bool")
+    if labels.has("number", "whole") or (labels.has("bool") and labels.has("integer") and not labels.has("word")):
+        numbers = labels.of(*_NUMBERS)
+        raise ValueError(
+            f"{labels.where} holds the numbers {listed(numbers)}, and the words {listed(words)}. Say what the words "
+            f"are by {map_to_paste(dict.fromkeys(list(words)[:4]))}; if all of them are classes, pass --problem_type "
+            f"{SINGLE} (`problem_type`)."
+        )
+
+
+def _refuse_joined_names(labels: LabelCounts) -> None:
+    """Refuse cells that look like several labels with a delimiter: each combination would be a class."""
+    if labels.is_declared:
+        return
+    for delimiter in "|;,":
+        parts = {value: {p.strip() for p in value.split(delimiter)} for value in labels.counts if delimiter in value}
+        seen = Counter(part for items in parts.values() for part in items)
+        joined = [v for v, items in parts.items() if any(seen[p] > 1 or p in labels.counts for p in items)]
+        if parts and (joined or delimiter == "|"):
+            value = (joined or list(parts))[0]
+            raise ValueError(
+                f"{labels.place(value)}: {value!r} looks like a list of labels with {delimiter!r} between them. If it "
+                f"is one, pass --label_delimiter {delimiter!r} (`label_delimiter`); if it is one class, pass "
+                f"--problem_type {SINGLE} (`problem_type`)."
+            )
+
+
+def _has_plain_ids(columns: Sequence[Scalars]) -> bool:
+    """Whether a file holds integers alone, so that `1.0` in another file is the id 1."""
+    return any(column.values and all(form(value) == "integer" for value in column.values) for column in columns)
+
+
+def _refuse_several(columns: Sequence[Lists]) -> None:
+    for column in columns:
+        for number, row in enumerate(column.rows):
+            if row is not None and len(row) > 1:
+                raise ValueError(
+                    f"{column.table.place(number, column.column)}: {row} is a list of {len(row)} labels, and "
+                    f"`problem_type` is {SINGLE!r}. Keep one label in each row, or pass --problem_type {MULTI}."
+                )
+
+
+def _check_asked(labels: LabelCounts, problem_type: str) -> str:
+    if problem_type == REGRESSION and (odd := labels.by_form.keys() - _NUMBERS - {"nan"}):
+        raise ValueError(_cannot(labels, labels.example(*odd), REGRESSION, "numbers"))
+    if problem_type == TOKENS and labels.counts:
+        raise ValueError(_cannot(labels, next(iter(labels.counts)), TOKENS, "lists of tags, one for each word"))
+    if problem_type == MULTI:
+        if labels.has("whole", "number"):
+            raise ValueError(_cannot(labels, labels.example("whole", "number"), MULTI, "lists of names"))
+        joined = next((value for value in labels.counts if _DELIMITER.search(value)), None)
+        if joined is not None:
+            delimiter = _DELIMITER.search(joined)[0]  # type: ignore[index]
+            raise ValueError(
+                f"{labels.place(joined)}: {joined!r} is no list, and `problem_type` is {MULTI!r}, which wants lists. "
+                f"To read such a cell as a list, pass --label_delimiter {delimiter!r} (`label_delimiter`)."
+            )
+    return problem_type
+
+
+def _cannot(labels: LabelCounts, label: str, problem_type: str, wanted: str) -> str:
+    return (
+        f"{labels.place(label)}: the label is {label!r}, and `problem_type` is {problem_type!r}, which wants "
+        f"{wanted}. Pass another --problem_type or none, correct the label, or leave it out by "
+        f"{map_to_paste({label: None})}."
+    )

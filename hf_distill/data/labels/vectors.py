@@ -1,0 +1,163 @@
+"""Labels that are a number for each class: lists of one length, or several columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from datasets import ClassLabel, List, Value
+
+from hf_distill.data.labels.cells import CellReader, Scalars
+from hf_distill.data.labels.result import Columns, Labels
+from hf_distill.data.labels.settings import MULTI, REGRESSION, SINGLE, LabelSettings
+from hf_distill.data.labels.spelling import form
+from hf_distill.data.table import Table
+
+Rows = Sequence[list[str] | None]
+_TRUTH = {"True": 1.0, "False": 0.0}
+_ZERO_OR_ONE = {"0", "1", "0.0", "1.0", *_TRUTH}
+
+
+def rows_of_several_columns(table: Table, split: str, columns: Sequence[str], settings: LabelSettings) -> Rows:
+    """Return the numbers that several columns have in each row; None where they are all empty, or all -1.
+
+    Raises:
+        ValueError: for a label that is no number, and for rows of which some columns are empty.
+    """
+    reader = CellReader(settings.mapping)
+    cells = [reader.read(table, split, column) for column in columns]
+    numbers = []
+    for column in cells:
+        if not isinstance(column, Scalars):
+            raise ValueError(f"{table.source.path}: the label column {column.column!r} holds lists: name it alone.")
+        for label in column.values:
+            if form(label) not in ("integer", "whole", "number", "bool"):
+                raise ValueError(
+                    f"{column.place(label)}: the label is {label!r}. Where several label columns are named, each "
+                    "has a number for its class: 0 or 1, or a score."
+                )
+        labels = [*(label.capitalize() for label in column.values), None]
+        numbers.append([labels[code] for code in column.codes])
+    rows: list[list[str] | None] = []
+    for i, row in enumerate(zip(*numbers, strict=True)):
+        present = [value for value in row if value is not None]
+        if not present or (set(present) == {"-1"} and settings.problem_type != REGRESSION):
+            rows.append(None)  # -1 marks rows that nobody has labelled
+        elif len(present) < len(row):
+            raise ValueError(f"{table.place(i)}: some of the label columns are empty. Fill in all of them, or none.")
+        else:
+            rows.append(present)
+    return rows
+
+
+def read_several_columns(columns: Columns, names: Sequence[str], settings: LabelSettings) -> Labels:
+    """Read several label columns: 0 and 1 as a class that a row has or not, and other numbers as scores."""
+    rows = {
+        id(table): rows_of_several_columns(table, split, own, settings)
+        for split, tables in columns.items()
+        for table, own in tables
+        if own
+    }
+    present = {value for lists in rows.values() for row in lists if row is not None for value in row}
+    short = [name.rpartition(".")[2] for name in names]  # of `label.joy` the class is `joy`
+    names = short if len(set(short)) == len(names) else names
+    problem_type = settings.problem_type or (MULTI if present <= _ZERO_OR_ONE else REGRESSION)
+    return read_vectors(columns, rows, settings, problem_type, names)
+
+
+def read_vectors(
+    columns: Columns,
+    rows: Mapping[int, Rows],
+    settings: LabelSettings,
+    problem_type: str,
+    column_names: Sequence[str] | None = None,
+) -> Labels:
+    """Read as many numbers in each row, one for each output; NaN for a row without them.
+
+    Args:
+        columns: The tables of each split.
+        rows: The numbers by the identity of a table; a table that is not there has none.
+        settings: What the user says of labels.
+        problem_type: What the numbers are.
+        column_names: The columns that they are from, if there are several.
+
+    Raises:
+        ValueError: for rows of different lengths, numbers out of range, and names that do not fit the numbers.
+    """
+    size = _common_length(columns, rows)
+    names, order = _names(size, settings, column_names)
+    values = {
+        split: [_as_array(rows.get(id(table), [None] * len(table)), size)[:, order] for table, _ in tables]
+        for split, tables in columns.items()
+    }
+    for split, parts in values.items():
+        for array, (table, _) in zip(parts, columns[split], strict=True):
+            _check_range(array, table, problem_type)
+    if problem_type == SINGLE:
+        return _one_hot(values, columns, names)
+    arrays = {split: [array.astype(np.float32) for array in parts] for split, parts in values.items()}
+    return Labels(problem_type, names, dict(arrays), List(Value("float32"), length=size))
+
+
+def _common_length(columns: Columns, rows: Mapping[int, Rows]) -> int:
+    length = None
+    for tables in columns.values():
+        for table, _ in tables:
+            for i, row in enumerate(rows.get(id(table), ())):
+                length = len(row) if length is None and row is not None else length
+                if row is not None and len(row) != length:
+                    raise ValueError(
+                        f"{table.place(i)}: {len(row)} numbers, which do not match the {length} of an earlier row. "
+                        "Give each row a number for each output, or null."
+                    )
+    if length is None:
+        paths = [table.source.path for tables in columns.values() for table, _ in tables]
+        raise ValueError(f"{', '.join(paths)}: no row has a label. Fill in the label column, or name another one.")
+    return length
+
+
+def _names(size: int, settings: LabelSettings, column_names: Sequence[str] | None) -> tuple[list[str], list[int]]:
+    """Return the names of the outputs, and the place of each among the numbers."""
+    names = settings.names
+    if names is None:
+        return list(column_names or [f"LABEL_{i}" for i in range(size)]), list(range(size))
+    folded = [name.casefold() for name in column_names or names]
+    if len(names) != size or set(folded) != {name.casefold() for name in names}:
+        of_columns = f", of the columns {', '.join(column_names)}" if column_names else ""
+        raise ValueError(
+            f"The labels are {size} numbers in each row{of_columns}, and --class_names has {', '.join(names)}. "
+            "Give it the names of all of them."
+        )
+    return names, [folded.index(name.casefold()) for name in names]
+
+
+def _as_array(rows: Rows, size: int) -> np.ndarray:
+    none = [np.nan] * size
+    numbers = [none if row is None else [_TRUTH[v] if v in _TRUTH else float(v) for v in row] for row in rows]
+    return np.array(numbers, dtype=np.float64).reshape(len(rows), size)
+
+
+def _check_range(array: np.ndarray, table: Table, problem_type: str) -> None:
+    is_out = np.isinf(array) if problem_type == REGRESSION else (array < 0) | (array > 1)
+    if is_out.any():
+        row = int(np.argmax(is_out.any(axis=1)))
+        wanted = "finite numbers" if problem_type == REGRESSION else "numbers from 0 to 1"
+        raise ValueError(f"{table.place(row)}: the label is {array[row].tolist()}; {problem_type} wants {wanted}.")
+
+
+def _one_hot(values: Mapping[str, Sequence[np.ndarray]], columns: Columns, names: list[str]) -> Labels:
+    """Read vectors with one 1 each as classes."""
+    ids: dict[str, list[np.ndarray]] = {}
+    for split, parts in values.items():
+        ids[split] = []
+        for array, (table, _) in zip(parts, columns[split], strict=True):
+            is_labelled = ~np.isnan(array).any(axis=1)
+            is_odd = is_labelled & (((array == 1).sum(axis=1) != 1) | ((array == 0).sum(axis=1) != len(names) - 1))
+            if is_odd.any():
+                row = int(np.argmax(is_odd))
+                raise ValueError(
+                    f"{table.place(row)}: the label is {array[row].tolist()}; {SINGLE} wants one 1 among zeros. "
+                    f"Correct it, or pass --problem_type {MULTI}."
+                )
+            ids[split].append(np.where(is_labelled, np.nan_to_num(array).argmax(axis=1), -1))
+    return Labels(SINGLE, names, dict(ids), ClassLabel(names=names))

@@ -1,0 +1,91 @@
+"""Files, folders and datasets as tables: formats, dialects, encodings, archives and paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hf_distill.data.reading.columnar import read_parquet
+from hf_distill.data.reading.conll import looks_like_conll, read_conll
+from hf_distill.data.reading.content import COMPRESSED, SHEETS, Content, open_content
+from hf_distill.data.reading.delimited import read_delimited
+from hf_distill.data.reading.encodings import decode
+from hf_distill.data.reading.folders import read_folder
+from hf_distill.data.reading.hub import read_hub
+from hf_distill.data.reading.json_rows import read_json
+from hf_distill.data.reading.options import ReadOptions
+from hf_distill.data.reading.paths import PathLike, find_file
+from hf_distill.data.reading.plain_text import read_plain_text
+from hf_distill.data.table import Table
+
+# Suffix -> reader. Help texts and error messages list these suffixes.
+READERS: dict[str, Callable[[Content, ReadOptions], Table]] = {
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
+    ".tab": read_delimited,
+    ".json": read_json,
+    ".jsonl": read_json,
+    ".ndjson": read_json,
+    ".parquet": read_parquet,
+    ".txt": read_plain_text,
+    ".conll": read_conll,
+    ".bio": read_conll,
+    ".iob": read_conll,
+}
+SUFFIXES = ", ".join(READERS)
+
+
+def read_file(file: PathLike, options: ReadOptions | None = None) -> Table:
+    """Read a file of rows.
+
+    Args:
+        file: A path with one of the suffixes of `READERS`, perhaps in an archive (`.csv.gz`); or a file of words and
+            tags with any suffix.
+        options: What the user says of text files.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: that names file and line, for what cannot be read.
+    """
+    options = options or ReadOptions()
+    content = open_content(find_file(file))
+    reader = READERS.get(content.suffix)
+    if reader is None and content.suffix not in SHEETS and looks_like_conll(decode(content)[0]):
+        reader = read_conll
+    if reader is None:
+        hint = "Save a sheet as CSV UTF-8." if content.suffix in SHEETS else "Rename or convert it."
+        raise ValueError(
+            f"{content.path} ends in {content.suffix!r}. Wanted is one of {SUFFIXES}, each also packed as "
+            f"{', '.join(COMPRESSED)}. {hint}"
+        )
+    return reader(content, options)
+
+
+def read_dataset(
+    name: str, config_name: str | None = None, revision: str | None = None, options: ReadOptions | None = None
+) -> tuple[dict[str, list[Table]], list[str]]:
+    """Read the splits of a folder, or of a dataset on the Hub.
+
+    Args:
+        name: A folder, whose files are read as [`read_file`] does, or an id on the Hub.
+        config_name: Configuration.
+        revision: Branch, tag or commit on the Hub.
+        options: What the user says of text files.
+
+    Returns:
+        The tables of each split, and notes.
+
+    Raises:
+        ValueError: for a file instead of a folder, and as [`read_file`] and [`read_folder`].
+        OSError: if it is not there.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise ValueError(f"`revision` is one of the Hub, and {name} is a folder.")
+        return read_folder(folder, config_name, list(READERS), lambda path: read_file(path, options))
+    if folder.is_file():
+        raise ValueError(f"{name} is a file. Pass it by --train_file or --validation_file (or --transfer_file).")
+    if str(name).startswith(("/", ".", "~")):
+        raise FileNotFoundError(f"There is no folder {folder}.")
+    return read_hub(name, config_name, revision), []

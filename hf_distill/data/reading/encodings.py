@@ -1,0 +1,132 @@
+"""Bytes as text: UTF-8 and UTF-16 are recognised, any other encoding is named by the user."""
+
+from __future__ import annotations
+
+import codecs
+import unicodedata
+
+from hf_distill.data.reading.content import Content
+
+# The longer marks come first: UTF-32 in the order of Intel starts as UTF-16 does.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8", "UTF-8 with BOM"),
+    (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32-be", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
+)
+_WINDOWS = "cp1252"  # of Excel in Western Europe and America, and a superset of what is called latin-1
+
+
+def decode(content: Content, encoding: str | None = None) -> tuple[str, str]:
+    """Return a file's text and the name of its encoding.
+
+    A byte-order mark decides. Without one the text is UTF-8, or in `encoding` where that is given; but a file with
+    letters beyond ASCII that is valid UTF-8 stays UTF-8, because `encoding` is one for several files, and UTF-8 read
+    in another encoding gives wrong letters without an error.
+
+    Raises:
+        ValueError: for other bytes, with file, line, byte and a guess; and for an encoding that does not exist.
+    """
+    data, path = content.data, content.path
+    for mark, codec, name in _MARKS:
+        if data.startswith(mark):
+            return _decode_strictly(data[len(mark) :], codec, path, name), name
+    if encoding is not None:
+        try:
+            "".encode(encoding)
+        except LookupError:
+            raise ValueError(f"`encoding` is {encoding!r}, which Python does not know. Write cp1252, say.") from None
+        if not _is_utf8_beyond_ascii(data):
+            return _decode_strictly(data, encoding, path, encoding), encoding
+        is_utf8 = codecs.lookup(encoding).name == "utf-8"
+        return data.decode("utf-8"), "UTF-8" if is_utf8 else f"UTF-8 (its bytes are valid UTF-8, not {encoding})"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(_explain(data, error, path)) from None
+    if 5 * data.count(0) > len(data):
+        guess = "utf-16-le" if data[1::2].count(0) > data[::2].count(0) else "utf-16-be"
+        raise ValueError(
+            f"{path}: {data.count(0):,} of {len(data):,} bytes are zero, as in the encoding UTF-16 without a "
+            f"byte-order mark. Pass --encoding {guess} (`encoding`), or save the file as UTF-8."
+        )
+    return text, "UTF-8"
+
+
+def _is_utf8_beyond_ascii(data: bytes) -> bool:
+    if data.isascii():
+        return False
+    try:
+        return "\x00" not in data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+
+
+def _decode_strictly(data: bytes, codec: str, path: str, name: str) -> str:
+    try:
+        return data.decode(codec)
+    except UnicodeDecodeError as error:
+        line, byte = _locate(data, error.start)
+        raise ValueError(
+            f"{path}, line {line}, byte {byte} of the line (0x{data[error.start : error.end].hex()}) is not in the "
+            f"encoding {name}: {error.reason}. Pass another --encoding (`encoding`), or save the file as UTF-8."
+        ) from None
+
+
+def _locate(data: bytes, position: int) -> tuple[int, int]:
+    """Return the line and the byte within it, both from 1."""
+    end = b"\n" if b"\n" in data else b"\r"
+    return data.count(end, 0, position) + 1, position - data.rfind(end, 0, position)
+
+
+def _explain(data: bytes, error: UnicodeDecodeError, path: str) -> str:
+    line, byte = _locate(data, error.start)
+    start = f"{path}, line {line}, byte {byte} of the line (0x{data[error.start]:02x}) is not in the encoding UTF-8. "
+    replaced = data.decode("utf-8", errors="replace")
+    num_broken = replaced.count("\ufffd")
+    num_right = sum(not char.isascii() for char in replaced) - num_broken
+    if num_right > num_broken:
+        return f"{start}The rest of the file is, but for {num_broken} such places: correct the line."
+    guess = guess_encoding(data)
+    if guess is None:
+        return f"{start}Pass its encoding by --encoding (`encoding`), such as {_WINDOWS}, or save the file as UTF-8."
+    reads = data[: error.start].decode(guess, "replace")[-20:] + data[error.start :].decode(guess, "replace")[:20]
+    return (
+        f"{start}It is perhaps {guess}, in which it reads {' '.join(reads.split())!r}. If that is right, pass "
+        f"--encoding {guess} (`encoding`), or save the file as UTF-8."
+    )
+
+
+def guess_encoding(data: bytes) -> str | None:
+    """Guess the encoding of bytes that are not UTF-8; None if nothing fits."""
+    from charset_normalizer import from_bytes
+
+    sample = _around_odd_bytes(data)
+    matches = from_bytes(sample)
+    names = [match.encoding for match in matches if not match.encoding.startswith(("utf_16", "utf_32"))]
+    # Western text has few letters beyond ASCII. The code pages of Windows share most of them, so a short text fits
+    # several, and cp1252 is the commonest; letters of another script between Latin ones are a wrong guess.
+    guess = names[0] if names else None
+    if sum(byte > 127 for byte in sample) < 0.3 * len(sample):
+        western = sample.decode(_WINDOWS, "replace")
+        read = "" if guess is None else sample.decode(guess, "replace")
+        if "\ufffd" not in western and (_WINDOWS in names or western == read or not _is_latin(read) or not read):
+            return _WINDOWS
+    return guess
+
+
+def _is_latin(text: str) -> bool:
+    return all("LATIN" in unicodedata.name(char, "") for char in text if char.isalpha())
+
+
+def _around_odd_bytes(data: bytes, size: int = 50_000) -> bytes:
+    """Return the lines with bytes beyond ASCII, up to a size: they alone tell encodings apart."""
+    lines, length = [], 0
+    for line in data.split(b"\n"):
+        if not line.isascii():
+            lines.append(line)
+            length += len(line)
+        if length > size:
+            break
+    return b"\n".join(lines)

@@ -1,0 +1,118 @@
+"""JSON files: an object a line, objects one after another, or a list of objects."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from hf_distill.data.reading.content import Content
+from hf_distill.data.reading.encodings import decode
+from hf_distill.data.reading.options import ReadOptions
+from hf_distill.data.reading.text_lines import split_lines, without_inner_marks
+from hf_distill.data.table import Source, Table, table_of_values
+
+_BETWEEN = re.compile(r"[\s,\[]*")
+_WANTED = "Wanted is one JSON object a line, or a list of objects"
+
+
+def read_json(content: Content, options: ReadOptions) -> Table:
+    """Read objects as rows; a name that an object lacks is null there.
+
+    Raises:
+        ValueError: that names file and line, for what is not JSON, and for rows that are no objects.
+    """
+    text, encoding = decode(content, options.encoding)
+    text = without_inner_marks(text)[0]
+    is_list = text.lstrip().startswith("[")
+    if is_list:
+        rows, line_of, kind = _read_list(text, content.path), _lines_of_objects(text), "JSON"
+    else:
+        rows, line_of, kind = _read_lines(text, content.path)
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise ValueError(
+                f"{content.path}, line {line_of(index)}: row {index + 1} is {_short(row)}, not an object. {_WANTED}."
+            )
+    if not is_list:
+        _refuse_wrapped(rows, content.path)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return table_of_values(Source(content.path, content.name, kind, encoding=encoding), columns, line_of)
+
+
+def _read_list(text: str, path: str) -> list[Any]:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _not_json(error, path, 0) from None
+
+
+def _read_lines(text: str, path: str) -> tuple[list[Any], Callable[[int], int], str]:
+    # Not `splitlines`: a text may hold separators of Unicode, such as U+2028, that end no line of JSON.
+    lines = split_lines(text)
+    rows, numbers = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line or line.isspace():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            if not rows:
+                return (*_read_sequence(text, path), "JSON")
+            raise _not_json(error, path, number - 1) from None
+        numbers.append(number)
+    return rows, numbers.__getitem__, "JSON Lines"
+
+
+def _read_sequence(text: str, path: str) -> tuple[list[Any], Callable[[int], int]]:
+    """Read objects that go over several lines."""
+    decoder, position, rows = json.JSONDecoder(), 0, []
+    while (position := _BETWEEN.match(text, position).end()) < len(text):  # type: ignore[union-attr]
+        try:
+            row, position = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            raise _not_json(error, path, 0) from None
+        rows.append(row)
+    return rows, _lines_of_objects(text)
+
+
+def _lines_of_objects(text: str) -> Callable[[int], int]:
+    def line_of(row: int) -> int:
+        decoder, position = json.JSONDecoder(), 0
+        for _ in range(row):
+            position = decoder.raw_decode(text, _BETWEEN.match(text, position).end())[1]  # type: ignore[union-attr]
+        return text.count("\n", 0, _BETWEEN.match(text, position).end()) + 1  # type: ignore[union-attr]
+
+    return line_of
+
+
+def _not_json(error: Exception, path: str, lines_before: int) -> ValueError:
+    if isinstance(error, json.JSONDecodeError):
+        place, reason = f"line {error.lineno + lines_before}, character {error.colno}", error.msg
+    else:
+        place, reason = f"line {lines_before + 1}", str(error)
+    return ValueError(f"{path}, {place}: {reason}. {_WANTED}.")
+
+
+def _refuse_wrapped(rows: list[dict[str, Any]], path: str) -> None:
+    """Refuse a single object around the rows, or around columns."""
+    if len(rows) != 1:
+        return
+    inside = {name: value for name, value in rows[0].items() if isinstance(value, list | dict)}
+    lists = [name for name, value in inside.items() if isinstance(value, list) and isinstance((*value, None)[0], dict)]
+    if lists:
+        raise ValueError(
+            f"{path} is one object with the names {list(rows[0])}. {_WANTED}: save the list under {lists[0]!r} alone."
+        )
+    if inside and all(isinstance(value, dict) for value in rows[0].values()):
+        raise ValueError(
+            f"{path} is one object with the columns {list(rows[0])}. {_WANTED}: in pandas, "
+            "`to_json(path, orient='records', lines=True)` writes it."
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,66 @@
+"""Paths as users write them."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+PathLike = str | os.PathLike[str]
+
+
+def find_file(file: PathLike) -> Path:
+    """Return the path of one file; `~` is the home folder, and brackets or commas are characters like others.
+
+    Raises:
+        FileNotFoundError: if it is not there; the message has the names that are most alike.
+        ValueError: for a folder or a URL.
+    """
+    if "://" in str(file):
+        raise ValueError(f"{file} is a URL. Download the file first, and pass the path of the download.")
+    path = Path(file).expanduser()
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder. Pass it by --dataset_name (`dataset_name`), or name a file in it.")
+    if not path.exists():
+        meant = "" if str(path) == os.fspath(file) else f" ({file})"
+        raise FileNotFoundError(f"There is no file {path}{meant}.{_alike(path)}")
+    return path
+
+
+def _alike(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" There is no folder {path.parent} either."
+    names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+    folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(path.name.casefold(), folded, n=3, cutoff=0.75)
+    return f" The folder holds {', '.join(folded[name] for name in close)}." if close else ""
+
+
+def find_files(files: PathLike | Sequence[PathLike]) -> tuple[list[Path], list[str]]:
+    """Return the paths of several files, and what was made of names that are no paths.
+
+    A word that is the path of a file is that file. Otherwise it is a pattern (`part-*.csv`), or several paths with
+    commas between them.
+
+    Raises:
+        FileNotFoundError: for a word that is none of them.
+        ValueError: as [`find_file`].
+    """
+    paths: list[Path] = []
+    notes: list[str] = []
+    for word in [files] if isinstance(files, str | os.PathLike) else files:
+        text = os.path.expanduser(os.fspath(word))
+        if os.path.exists(text) or "://" in text:
+            paths.append(find_file(word))
+        elif matches := sorted(name for name in glob.glob(text, recursive=True) if os.path.isfile(name)):
+            paths += map(Path, matches)
+            notes.append(f"{word} is no file: as a pattern it stands for {len(matches)} files")
+        elif "," in text:
+            parts, more = find_files([part for part in text.split(",") if part])
+            paths += parts
+            notes += [f"{word} is no file: its commas separate {len(parts)} files", *more]
+        else:
+            paths.append(find_file(word))
+    return paths, notes

@@ -1,0 +1,87 @@
+"""Text files with one text a line, and fastText files, whose lines start with `__label__`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from hf_distill.data.reading.conll import looks_like_conll, read_conll
+from hf_distill.data.reading.content import Content
+from hf_distill.data.reading.delimited import read_delimited
+from hf_distill.data.reading.dialects import DELIMITERS
+from hf_distill.data.reading.encodings import decode
+from hf_distill.data.reading.options import ReadOptions
+from hf_distill.data.reading.text_lines import split_lines, without_inner_marks
+from hf_distill.data.table import Source, Table, counted, table_of_values
+
+_LABEL = "__label__"
+_LEADING_LABELS = re.compile(r"(?:__label__\S+(?:\s+|$))*")
+_HEADERS = ("text", "label", "labels", "sentence", "review", "content", "sentiment", "category", "id")
+
+
+def read_plain_text(content: Content, options: ReadOptions) -> Table:
+    """Read one text a line; blank lines are skipped.
+
+    A file of words and tags is read as CoNLL, and one whose lines start with `__label__` as fastText. With several
+    `column_names` the lines are cells of a table; with one, they are texts whatever they look like.
+
+    Raises:
+        ValueError: for lines that are all split alike by a tab, a semicolon, a comma or a bar: a table, by its look.
+    """
+    names = options.column_names
+    if names is not None and len(names) > 1:
+        return read_delimited(content, options)
+    text, encoding = decode(content, options.encoding)
+    if names is None and looks_like_conll(text):
+        return read_conll(content, options)
+    lines = split_lines(without_inner_marks(text)[0])
+    numbers = [number for number, line in enumerate(lines, start=1) if line.strip()]
+    texts = [lines[number - 1].strip() for number in numbers]
+    if any(line.startswith(_LABEL) for line in texts):
+        return _read_fasttext(texts, content, encoding, numbers.__getitem__)
+    if names is None:
+        _refuse_table(texts, content.path)
+    num_blank = len(lines) - len(texts) - (not lines[-1].strip())
+    notes = (f"left out: {counted(num_blank, 'blank line')}",) if num_blank else ()
+    source = Source(content.path, content.name, "text, one a line", encoding=encoding, notes=notes)
+    table = table_of_values(source, {"text" if names is None else names[0]: texts}, numbers.__getitem__)
+    table.is_one_text = True
+    return table
+
+
+def _read_fasttext(lines: Sequence[str], content: Content, encoding: str, line_of: Callable[[int], int]) -> Table:
+    """Split the labels from the texts; a line without one is unlabelled."""
+    texts, labels = [], []
+    for row, line in enumerate(lines):
+        end = _LEADING_LABELS.match(line).end()  # type: ignore[union-attr]  # it matches nothing at least
+        if line.count(_LABEL) > len(line[:end].split()):
+            raise ValueError(
+                f"{content.path}, line {line_of(row)}: `{_LABEL}` stands behind the first words of {line[:60]!r}. Put "
+                "the labels first, with blanks between them."
+            )
+        texts.append(line[end:].strip())
+        labels.append([word.removeprefix(_LABEL) for word in line[:end].split()])
+    is_single = all(len(names) <= 1 for names in labels)
+    values = [names[0] if names else None for names in labels] if is_single else [names or None for names in labels]
+    source = Source(content.path, content.name, "fastText", encoding=encoding)
+    return table_of_values(source, {"text": texts, "label": values}, line_of)
+
+
+def _refuse_table(texts: Sequence[str], path: str) -> None:
+    """Refuse lines that look like rows of a table: their labels would be parts of the texts."""
+    for delimiter, name in DELIMITERS.items():
+        counts = Counter(line.count(delimiter) for line in texts)
+        count = next(iter(counts), 0)
+        if len(counts) != 1 or not count or (len(texts) < 2 and delimiter != "\t"):
+            continue
+        last = [line.rpartition(delimiter)[2] for line in texts]
+        starts_with_names = any(cell.strip().casefold() in _HEADERS for cell in texts[0].split(delimiter))
+        ends_in_a_word = all(cell and not cell[0].isspace() and len(cell.split()) == 1 for cell in last)
+        if delimiter == "\t" or starts_with_names or ends_in_a_word:
+            raise ValueError(
+                f"{path} looks like a table, not like texts: each of its {len(texts):,} lines has {count} times a "
+                f"{name} ({delimiter!r}), such as {texts[0][:60]!r}. If it has a header, rename it to .tsv or .csv; "
+                "if not, pass --column_names text,label (`column_names`); if each line is a text, pass "
+                "--column_names text."
+            )

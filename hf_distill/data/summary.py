@@ -1,0 +1,185 @@
+"""What was read from which file, and what was decided about it: printed, recorded, and returned with a task."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_distill.data.table import Source
+
+_FEW_CLASSES = 8  # so many are listed with their numbers of rows
+
+
+@dataclass
+class SplitSummary:
+    """One role of the data: a split, or unlabelled text.
+
+    Attributes:
+        role: `train`, `validation`, `test`, `transfer`, ...
+        sources: The files, and how each was read.
+        rows: Number of rows.
+        text_columns: Columns of the texts, as the files call them.
+        text_reason: How they were chosen: `by flag`, `known name`, ...
+        example: The first text.
+        not_read: Other columns of the files.
+        sha256: Hash of the texts and labels, the same for the same rows in any format.
+        labelled_rows: Rows that have a label; None where no label is read.
+        label_columns: Columns of the labels.
+        label_reason: How they were chosen.
+        classes: Rows of each class; empty for scores.
+        remarks: What is true of the split as a whole, such as how many of its texts are in train, too.
+    """
+
+    role: str
+    sources: list[tuple[Source, int]]
+    rows: int
+    text_columns: tuple[str, ...]
+    text_reason: str
+    example: str
+    not_read: list[str]
+    sha256: str
+    labelled_rows: int | None = None
+    label_columns: tuple[str, ...] = ()
+    label_reason: str = ""
+    classes: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the record says, without local folders."""
+        files = [
+            {
+                "name": source.name,
+                "format": source.format,
+                **({"delimiter": source.delimiter} if source.delimiter else {}),
+                **({"quoting": source.quoting} if source.quoting else {}),
+                **({"encoding": source.encoding} if source.encoding else {}),
+                "rows": rows,
+                **({"notes": list(source.notes)} if source.notes else {}),
+            }
+            for source, rows in self.sources
+        ]
+        labels = {
+            "labelled_rows": self.labelled_rows,
+            "label_columns": list(self.label_columns),
+            "label_columns_chosen": self.label_reason,
+            **({"classes": self.classes} if self.classes else {}),
+        }
+        return {
+            "files": files,
+            "rows": self.rows,
+            "text_columns": list(self.text_columns),
+            "text_columns_chosen": self.text_reason,
+            **(labels if self.labelled_rows is not None else {}),
+            **({"not_read": self.not_read} if self.not_read else {}),
+            **({"remarks": self.remarks} if self.remarks else {}),
+            "sha256": self.sha256,
+        }
+
+    def lines(self, name_width: int, earlier: SplitSummary | None = None) -> list[str]:
+        """Return the lines of the printed summary; columns only where they differ from those of an earlier split."""
+        labelled = "" if self.labelled_rows is None else f", {self.labelled_rows:,} labelled"
+        remarks = "".join(f"; {remark}" for remark in self.remarks)
+        lines = []
+        for place, (source, rows) in enumerate(self.sources):
+            is_last = place == len(self.sources) - 1
+            total = f"{self.rows:,} rows{labelled}{remarks}" if is_last else f"{rows:,} rows, and"
+            lines.append(
+                f"{'' if place else self.role:<12}{source.name:<{name_width}}  {_format(source):<24}  {total}"
+            )
+            lines += [f"{'':<12}{note}" for note in source.notes]
+        if earlier is None or self._columns() != earlier._columns():
+            columns = f"{' and '.join(self.text_columns)} ({self.text_reason})"
+            not_read = f"   not read: {', '.join(self.not_read)}" if self.not_read else ""
+            lines.append(f"  {'text':<10}{columns:<{name_width + 26}}  {_quoted(self.example)}{not_read}")
+            if self.label_columns:
+                columns = f"{', '.join(self.label_columns)} ({self.label_reason})"
+                lines.append(f"  {'label':<10}{columns:<{name_width + 26}}  {self._classes()}")
+        return [line.rstrip() for line in lines]
+
+    def _columns(self) -> tuple[Any, ...]:
+        return self.text_columns, self.not_read, self.label_columns
+
+    def _classes(self) -> str:
+        if not self.classes:
+            return "scores"
+        if len(self.classes) <= _FEW_CLASSES:
+            return ", ".join(f"{name} {count:,}" for name, count in self.classes.items())
+        counts = sorted(self.classes.values())
+        return f"{len(self.classes):,} classes, {counts[0]:,} to {counts[-1]:,} of each"
+
+
+@dataclass
+class DataSummary:
+    """All that was read for a task.
+
+    `str()` gives the block that the commands print, `to_dict()` what the record holds.
+
+    Attributes:
+        splits: One entry for each split, and for each source of unlabelled text.
+        notes: What was changed in labels: merged, mapped, taken for missing.
+        warnings: Contradictions within the data.
+    """
+
+    splits: list[SplitSummary] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def __getitem__(self, role: str) -> SplitSummary:
+        return next(split for split in self.splits if split.role == role)
+
+    def __str__(self) -> str:
+        width = max((len(source.name) for split in self.splits for source, _ in split.sources), default=0)
+        lines: list[str] = []
+        for place, split in enumerate(self.splits):
+            lines += split.lines(width, self.splits[place - 1] if place else None)
+        lines += [f"  {'note':<10}{note}" for note in self.notes]
+        lines += [f"  {'warning':<10}{warning}" for warning in self.warnings]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON, for the record."""
+        return {
+            "splits": {split.role: split.to_dict() for split in self.splits},
+            **({"notes": self.notes} if self.notes else {}),
+            **({"warnings": self.warnings} if self.warnings else {}),
+        }
+
+
+def hash_rows(texts: Sequence[pa.ChunkedArray], labels: Iterable[Any] | None = None) -> str:
+    """Return the SHA-256 of rows: of their texts, or words, and of the names or numbers of their labels.
+
+    Neither the names of the columns nor the format of the file matter, and the order of the rows does.
+
+    Args:
+        texts: The columns of text.
+        labels: Of each row, such as class names, numbers, or lists of either; None for rows without labels.
+    """
+    digest = hashlib.sha256()
+    for column in texts:
+        chunks = [chunk for chunk in column.chunks if len(chunk)]
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            for chunk in chunks:
+                digest.update(pc.list_value_length(chunk).cast(pa.int64()).to_numpy(zero_copy_only=False).tobytes())
+            chunks = [chunk.flatten() for chunk in chunks]
+        for chunk in chunks:  # all lengths before all texts: a column can be cut into chunks in several ways
+            digest.update(pc.binary_length(chunk).cast(pa.int64()).to_numpy(zero_copy_only=False).tobytes())
+        for chunk in chunks:
+            digest.update("".join(chunk.to_pylist()).encode())
+    if labels is not None:
+        digest.update("\n".join(map(repr, labels)).encode())
+    return digest.hexdigest()
+
+
+def _format(source: Source) -> str:
+    delimiter = source.delimiter and {"\t": "tab", " ": "blanks"}.get(source.delimiter, f"'{source.delimiter}'")
+    return ", ".join(filter(None, [source.format, delimiter, source.quoting, source.encoding]))
+
+
+def _quoted(text: str) -> str:
+    line = " ".join(text.split())
+    return f'"{line if len(line) <= 40 else line[:37] + "..."}"'

@@ -1,0 +1,240 @@
+"""Rows as a file or a split holds them, before anything is decided about their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, LargeList, List
+
+Strings = ("string", "large_string")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun, in the plural where it is not one."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows are from, and how they were read.
+
+    Attributes:
+        path: What error messages call the file: its path as it was given, or the id of a dataset on the Hub.
+        name: The same without local folders, for the summary and the record.
+        format: `CSV`, `JSON Lines`, `Parquet`, ...
+        delimiter: Of the cells of a line; None where the format has none.
+        quoting: How cells are quoted; None where no cell is.
+        encoding: Of the text; None for binary formats.
+        notes: What the reader recognised, changed or left out, a sentence each.
+    """
+
+    path: str
+    name: str
+    format: str
+    delimiter: str | None = None
+    quoting: str | None = None
+    encoding: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def with_notes(self, *notes: str) -> Source:
+        """Return the same source with further notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
+
+class Table:
+    """Rows and columns of one file, or of one split of a dataset.
+
+    Args:
+        source: Where the rows are from.
+        dataset: The columns whose values have one type.
+        mixed: The other columns, by name: values of several types, such as `1` and `"1"` in one JSON file.
+        names: All columns in the order of the file; None for those of `dataset`.
+        line_of: Returns the line of the file at which a row starts; None where the format has no lines.
+        declared: Class names that a dataset card declares for a column of ids.
+        header_doubt: Why the first line is perhaps no header; None if nothing speaks against it.
+        is_one_text: Whether the file holds texts and nothing else, one a line.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        dataset: Dataset,
+        *,
+        mixed: Mapping[str, Sequence[Any]] | None = None,
+        names: Sequence[str] | None = None,
+        line_of: Callable[[int], int] | None = None,
+        declared: Mapping[str, list[str]] | None = None,
+        header_doubt: str | None = None,
+        is_one_text: bool = False,
+    ) -> None:
+        self.source, self.dataset, self.mixed = source, dataset, dict(mixed or {})
+        self.names = list(dataset.column_names if names is None else names)
+        self.line_of, self.declared = line_of, dict(declared or {})
+        self.header_doubt, self.is_one_text = header_doubt, is_one_text
+        self._num_rows = len(next(iter(self.mixed.values()))) if self.mixed else len(dataset)
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def place(self, row: int, column: str | None = None) -> str:
+        """Say where a row is: file, line, row from 1, and column."""
+        line = "" if self.line_of is None else f"line {self.line_of(row)} "
+        where = f"{self.source.path}, {line}(row {row + 1})" if line else f"{self.source.path}, row {row + 1}"
+        return where if column is None else f"{where}, column {column!r}"
+
+    def select(self, rows: Sequence[int], *notes: str) -> Table:
+        """Return some of the rows, with further notes about the others."""
+        line_of, places = self.line_of, list(map(int, rows))
+        return Table(
+            self.source.with_notes(*notes),
+            self.dataset.select(places).flatten_indices() if self.dataset.column_names else self.dataset,
+            mixed={name: [values[row] for row in places] for name, values in self.mixed.items()},
+            names=self.names,
+            line_of=None if line_of is None else lambda row: line_of(places[row]),
+            declared=self.declared,
+            header_doubt=self.header_doubt,
+            is_one_text=self.is_one_text,
+        )
+
+    def find(self, name: str) -> str | None:
+        """Return the column of this name, upper or lower case; None if there is none.
+
+        A path such as `data.text` or `annotations.0.label` reaches into nested values and becomes a column.
+
+        Raises:
+            ValueError: if several columns have the name but for the case.
+        """
+        if name in self.names or name in self.dataset.column_names or name in self.mixed:
+            return name
+        alike = [column for column in self.names if column.casefold() == name.strip().casefold()]
+        if len(alike) > 1:
+            raise ValueError(f"{self.source.path} has the columns {alike}. Name one of them exactly, not {name!r}.")
+        if alike:
+            return alike[0]
+        return name if self._add_nested(name) else None
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return the values of a column of one type.
+
+        Raises:
+            ValueError: for a column of several types; the message has the row at which the type changes.
+        """
+        if name in self.mixed:
+            row, reason = why_mixed(self.mixed[name])
+            raise ValueError(f"{self.place(row, name)}: {reason}. Give all rows a value of one type.")
+        return self.dataset.data.column(name)
+
+    def feature(self, name: str) -> Any:
+        """Return the type of a column as `datasets` says it; None for a column of several types."""
+        return self.dataset.features.get(name)
+
+    def class_names(self, name: str) -> list[str] | None:
+        """Return the classes that a `ClassLabel`, or a list of them, or the dataset card declares for a column."""
+        feature = self.feature(name)
+        feature = feature.feature if isinstance(feature, List | LargeList) else feature
+        return list(feature.names) if isinstance(feature, ClassLabel) else self.declared.get(name)
+
+    def describe_columns(self) -> str:
+        """List the columns for an error message, with what nested ones hold."""
+        nested = [path for name in self.names for path in self._nested_paths(name)]
+        inside = f" (nested: {', '.join(nested[:12])})" if nested else ""
+        return f"{', '.join(map(self._described, self.names)) or 'no columns'}{inside}"
+
+    def _described(self, name: str) -> str:
+        if name in self.mixed:
+            return f"{name!r} (of several types)"
+        kind = self.dataset.data.column(name).type
+        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        return repr(name) if is_text or self._is_nested(name) else f"{name!r} ({kind})"
+
+    def _values(self, name: str) -> Sequence[Any]:
+        return self.mixed[name] if name in self.mixed else self.dataset.data.column(name).to_pylist()
+
+    def _add_nested(self, path: str) -> bool:
+        """Make a column of what a path of names and places leads to in a nested column."""
+        head, _, rest = path.strip().partition(".")
+        if not rest or self.find(head) is None or not self._nested_paths(str(self.find(head))):
+            return False
+        values = [_follow(value, rest.split(".")) for value in self._values(str(self.find(head)))]
+        if all(value is None for value in values):
+            return False
+        self._add(path, values)
+        return True
+
+    def _add(self, name: str, values: Sequence[Any]) -> None:
+        array = typed(values)
+        if array is None:
+            self.mixed[name] = values
+        else:
+            self.dataset = self.dataset.add_column(name, array)
+
+    def _nested_paths(self, name: str) -> list[str]:
+        """Return the paths to what the first row holds in a nested column; none for another column."""
+        is_nested = name in self.mixed or not isinstance(self.feature(name), ClassLabel) and self._is_nested(name)
+        first = next((value for value in self._values(name) if value), None) if is_nested else None
+        return list(_paths(name, first)) if isinstance(first, dict | list) else []
+
+    def _is_nested(self, name: str) -> bool:
+        kind = self.dataset.data.column(name).type
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        return pa.types.is_struct(kind) or (is_list and pa.types.is_nested(kind.value_type))
+
+
+def table_of_values(
+    source: Source, columns: Mapping[str, Sequence[Any]], line_of: Callable[[int], int] | None = None
+) -> Table:
+    """Make a table of Python values, and of those columns apart that have values of several types."""
+    arrays = {name: typed(values) for name, values in columns.items()}
+    dataset = Dataset.from_dict({name: array for name, array in arrays.items() if array is not None})
+    mixed = {name: columns[name] for name, array in arrays.items() if array is None}
+    return Table(source, dataset, mixed=mixed, names=list(columns), line_of=line_of)
+
+
+def typed(values: Sequence[Any]) -> pa.Array | None:
+    """Return values as an array of one type; None if they have several, or one that Arrow cannot hold."""
+    try:
+        array = pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeError):
+        return None
+    if pa.types.is_floating(array.type) and all(
+        value is None or type(value) is int or value != value for value in values
+    ):
+        return pa.array([None if value != value else value for value in values], pa.int64())  # integers and NaN
+    return array
+
+
+def why_mixed(values: Sequence[Any]) -> tuple[int, str]:
+    """Return the first row that has another type than the rows before it, and what is wrong with it."""
+    first = next(value for value in values if value is not None)
+    for row, value in enumerate(values):
+        if value is not None and typed([first, value]) is None:
+            reason = f"{value!r} is {_kind(value)}, and {first!r} in an earlier row is {_kind(first)}"
+            return row, reason if typed([value]) is not None else f"{value!r} is not valid text or too large a number"
+    return 0, f"the values, such as {first!r}, have several types"
+
+
+def _kind(value: Any) -> str:
+    names: dict[type, str] = {str: "text", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _follow(value: Any, parts: Sequence[str]) -> Any:
+    for part in parts:
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdigit():
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            return None
+    return value
+
+
+def _paths(prefix: str, value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [path for name, inner in value.items() for path in _paths(f"{prefix}.{name}", inner)]
+    if isinstance(value, list) and value and isinstance(value[0], dict | list):
+        return _paths(f"{prefix}.0", value[0])
+    return [prefix]

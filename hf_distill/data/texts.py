@@ -1,0 +1,128 @@
+"""The texts of a table, as the columns of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, List, Value
+
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.data.columns import is_string, is_words
+from hf_distill.data.table import Table, counted
+
+_SEEN = r"[^\s\p{Z}\p{Cc}\p{Cf}]"  # a character that is no blank, no control and no invisible mark
+_OF_PRODIGY = {"_input_hash", "_task_hash"}
+
+
+class Texts:
+    """The text columns of one table.
+
+    Args:
+        table: The rows.
+        columns: Its text columns.
+        names: What the task calls them; one name where several columns are joined.
+        delimiter: What joins columns.
+
+    Attributes:
+        dataset: The rows with the columns of the task, and `teacher_logits` if the table has it.
+        remarks: What is odd about the texts.
+
+    Raises:
+        ValueError: for columns that do not hold text.
+    """
+
+    def __init__(self, table: Table, columns: Sequence[str], names: Sequence[str], delimiter: str | None) -> None:
+        self.table, self.columns, self.names = table, list(columns), list(names)
+        for column in columns:
+            _check_type(table, column)
+        self.remarks: list[str] = []
+        kept = [TEACHER_LOGITS] if TEACHER_LOGITS in table.dataset.column_names else []
+        if delimiter is not None:
+            self.dataset = self._joined(delimiter, kept)
+        else:
+            dataset = table.dataset.select_columns([*columns, *kept])
+            renamed = {old: new for old, new in zip(columns, names, strict=True) if old != new}
+            self.dataset = _as_strings(dataset.rename_columns(renamed), names)
+
+    def refuse_missing(self) -> None:
+        """Refuse rows without text; of a pair one text can be blank, which is remarked.
+
+        Raises:
+            ValueError: with the first such row, and how many there are.
+        """
+        is_missing, is_half = self._missing()
+        if is_missing.any():
+            number, row = int(is_missing.sum()), int(np.argmax(is_missing))
+            more = f", and {counted(number - 1, 'more row')}" if number > 1 else ""
+            raise ValueError(
+                f"{self.table.place(row)}{more}: no text in column {' or '.join(map(repr, self.columns))}. Remove the "
+                "rows, or fill in the text."
+            )
+        if is_half.any():
+            self.remarks.append(f"one text is blank in {counted(int(is_half.sum()), 'pair')}")
+
+    def without_missing(self) -> Dataset:
+        """Return the rows that have a text; that others are left out is remarked."""
+        is_missing, _ = self._missing()
+        if not is_missing.any():
+            return self.dataset
+        self.remarks.append(f"left out: {counted(int(is_missing.sum()), 'row')} without text")
+        return self.dataset.select(np.flatnonzero(~is_missing)).flatten_indices()
+
+    def _missing(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return which rows have no text, or a null in a pair, and which pairs have one blank text."""
+        columns = [self.dataset.data.column(name) for name in self.names]
+        is_null = np.logical_or.reduce([column.is_null().to_numpy() for column in columns])
+        is_blank = [_is_blank(column) for column in columns]
+        is_missing = is_null | np.logical_and.reduce(is_blank)
+        return is_missing, np.logical_or.reduce(is_blank) & ~is_missing
+
+    def _joined(self, delimiter: str, kept: Sequence[str]) -> Dataset:
+        """Join the texts of several columns, without the blank ones."""
+        joined, *others = [self.table.column(column).fill_null("").combine_chunks() for column in self.columns]
+        for part in others:
+            between = pc.if_else(pc.or_(pc.equal(joined, ""), pc.equal(part, "")), "", delimiter)
+            joined = pc.binary_join_element_wise(joined, between, part, "")
+        dataset = Dataset.from_dict({self.names[0]: joined})
+        for column in kept:
+            dataset = dataset.add_column(column, self.table.column(column), feature=self.table.feature(column))
+        return dataset
+
+
+def without_rejected(table: Table) -> Table:
+    """Leave out the rows that annotators of Prodigy have rejected or ignored."""
+    if "answer" not in table.dataset.column_names or not _OF_PRODIGY & set(table.names):
+        return table
+    is_accepted = pc.equal(table.column("answer"), "accept").fill_null(False).to_numpy()
+    if is_accepted.all():
+        return table
+    note = f"left out: {counted(int((~is_accepted).sum()), 'row')} whose `answer` is not 'accept' (Prodigy)"
+    return table.select(np.flatnonzero(is_accepted).tolist(), note)
+
+
+def _is_blank(column: pa.ChunkedArray) -> np.ndarray:
+    if not is_string(column.type):  # words
+        return pc.equal(pc.list_value_length(column), 0).fill_null(True).to_numpy()
+    return pc.invert(pc.match_substring_regex(column, _SEEN)).fill_null(True).to_numpy()
+
+
+def _as_strings(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    for name in names:
+        wanted = Value("string") if is_string(dataset.data.column(name).type) else List(Value("string"))
+        if dataset.features[name] != wanted:
+            dataset = dataset.cast_column(name, wanted)
+    return dataset
+
+
+def _check_type(table: Table, name: str) -> None:
+    column = table.column(name)  # which refuses a column of several types
+    if is_string(column.type) or is_words(table, name):
+        return
+    kind = "bytes that are no UTF-8 (binary)" if pa.types.is_binary(column.type) else str(table.feature(name))
+    raise ValueError(
+        f"{table.source.path}: column {name!r} is no column of text, it holds {kind}. The columns are "
+        f"{table.describe_columns()}. Name the text by --text_column_names (`text_column_names`)."
+    )

@@ -1,0 +1,159 @@
+"""Text without labels, for the teacher to label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datasets import Dataset, DatasetDict, List, Value, concatenate_datasets
+
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.data.assemble import joined_name, parts_of_name
+from hf_distill.data.columns import LABEL_COLUMNS, WORDS, Choice, choose_text_columns, find_column, is_words
+from hf_distill.data.compute_metrics import as_compute_metrics, default_metrics
+from hf_distill.data.describe import Origin, describe_text
+from hf_distill.data.reading import PathLike, ReadOptions, read_dataset, read_file
+from hf_distill.data.summary import SplitSummary
+from hf_distill.data.table import Table
+from hf_distill.data.task import Task
+from hf_distill.data.texts import Texts
+
+
+def load_transfer_text(
+    file: PathLike | Sequence[PathLike] | None = None,
+    dataset_name: str | None = None,
+    text_column_names: Sequence[str] | None = ("text",),
+    *,
+    dataset_config_name: str | None = None,
+    split: str = "train",
+    are_words: bool = False,
+    encoding: str | None = None,
+    column_names: Sequence[str] | None = None,
+) -> Dataset:
+    """Load text for the teacher to label: only soft targets are taken from it, and a label column is ignored.
+
+    Rows without text are left out.
+
+    Args:
+        file: A `.txt` file with one text a line, another file as for [`load_text_dataset`], or several files.
+        dataset_name: An id on the Hub or a folder, instead of a file.
+        text_column_names: Text columns of the task. Columns of these names are taken; without them, the columns that
+            [`load_text_dataset`] would take, renamed, if they are as many. None for whatever these are.
+        dataset_config_name: Configuration of `dataset_name`.
+        split: Split of `dataset_name`.
+        are_words: Whether the task's rows are lists of words, in one column. Without such a column of this name or of
+            the name `tokens` the words are those of the text, split at white space.
+        encoding: Of text files that are not UTF-8 and have no byte-order mark.
+        column_names: Columns of CSV, TSV and text files without a header, in their order.
+
+    Returns:
+        Rows with the text columns, and `teacher_logits` if it is there.
+
+    Raises:
+        FileNotFoundError: for a file that is not there.
+        ValueError: if nothing is named or both are, for what cannot be read, and if it is open which column is text.
+    """
+    options = ReadOptions(encoding, None if column_names is None else tuple(column_names))
+    dataset, _ = read_transfer_text(
+        file, dataset_name, text_column_names, dataset_config_name, split, are_words, options
+    )
+    return dataset
+
+
+def read_transfer_text(
+    file: PathLike | Sequence[PathLike] | None,
+    dataset_name: str | None,
+    text_column_names: Sequence[str] | None,
+    dataset_config_name: str | None = None,
+    split: str = "train",
+    are_words: bool = False,
+    options: ReadOptions | None = None,
+) -> tuple[Dataset, SplitSummary]:
+    """[`load_transfer_text`], with a summary of what was read."""
+    if (file is None) == (dataset_name is None):
+        raise ValueError(f"Pass either a file or the name of a dataset, got {file!r} and {dataset_name!r}.")
+    if file is not None:
+        files = [file] if not isinstance(file, Sequence) or isinstance(file, str) else file
+        tables = [read_file(one, options) for one in files]
+    else:
+        splits, _ = read_dataset(str(dataset_name), dataset_config_name, None, options)
+        if split not in splits:
+            raise ValueError(
+                f"{dataset_name} has no split {split!r}, only {', '.join(splits)}. Name a file of it by "
+                "--transfer_file, or pass another `split`."
+            )
+        tables = splits[split]
+    source = str(file or dataset_name)
+    if not sum(map(len, tables)):
+        raise ValueError(f"{source} holds no text.")
+    parts = [_words(table, text_column_names) if are_words else _texts(table, text_column_names) for table in tables]
+    names = parts[0][0].names
+    datasets = [texts.without_missing() for texts, _ in parts]
+    if len({frozenset(dataset.column_names) for dataset in datasets}) > 1:
+        raise ValueError(f"{source}: the files have different columns of text. Give all of them the same ones.")
+    dataset = concatenate_datasets(datasets) if len(datasets) > 1 else datasets[0]
+    if not len(dataset):
+        raise ValueError(f"{source} holds no text, only blank rows.")
+    return dataset, _summary(parts, dataset, names)
+
+
+def _texts(table: Table, wanted: Sequence[str] | None) -> tuple[Texts, Choice]:
+    labels = [name for name in table.names if name.casefold() in LABEL_COLUMNS]
+    if wanted is None:
+        choice = choose_text_columns(table, None, labels)
+        return Texts(table, choice.names, choice.names, None), choice
+    names = [part for name in wanted for part in (parts_of_name(name) if table.find(name) is None else [name])]
+    if all(table.find(name) is not None for name in names):
+        choice = Choice(tuple(find_column(table, name, "text") for name in names), "named as the task's")
+        delimiter = None if len(names) == len(wanted) else joined_name(names, None)[1]
+        return Texts(table, choice.names, wanted, delimiter), choice
+    choice = choose_text_columns(table, None, labels)
+    if len(choice.names) != len(wanted) or len(names) != len(wanted) or set(choice.names) & set(wanted):
+        raise ValueError(
+            f"{table.source.path} has the text columns {', '.join(choice.names)}; the task has {', '.join(wanted)}. "
+            f"Give the columns the names of the task's. The columns are {table.describe_columns()}."
+        )
+    return Texts(table, choice.names, wanted, None), choice
+
+
+def _words(table: Table, wanted: Sequence[str] | None) -> tuple[Texts, Choice]:
+    """Return the words of unlabelled sentences in a column of the task's name."""
+    (name,) = wanted or [WORDS]
+    for column in (name, WORDS):
+        if is_words(table, column):
+            return Texts(table, [column], [name], None), Choice((column,), "known name")
+    texts, choice = _texts(table, None)
+    if len(choice.names) != 1:
+        raise ValueError(f"{table.source.path} has pairs of texts; one column of text or words is wanted.")
+    rows = texts.without_missing()[texts.names[0]]
+    words = Dataset.from_dict({name: [row.split() for row in rows]}).cast_column(name, List(Value("string")))
+    split = Table(table.source, words, line_of=table.line_of)
+    result = Texts(split, [name], [name], None)
+    result.remarks += texts.remarks
+    return result, choice
+
+
+def _summary(parts: Sequence[tuple[Texts, Choice]], dataset: Dataset, names: Sequence[str]) -> SplitSummary:
+    tables = [part.table for part, _ in parts]
+    used = {name for _, chosen in parts for name in chosen.names} | {TEACHER_LOGITS}
+    origin = Origin(
+        sources=[(table.source, len(table)) for table in tables],
+        text=parts[0][1],
+        not_read=list(dict.fromkeys(name for table in tables for name in table.names if name not in used)),
+        remarks=[remark for part, _ in parts for remark in part.remarks],
+    )
+    return describe_text("transfer", dataset, names, origin)
+
+
+def unlabelled_task(text: Dataset, problem_type: str, label_names: list[str] | None) -> Task:
+    """Make a task of text alone, split `train`, for a teacher of this problem type and these classes."""
+    metric_names = default_metrics(problem_type, label_names)
+    return Task(
+        name="text",
+        datasets=DatasetDict({"train": text}),
+        text_columns=tuple(name for name in text.column_names if name != TEACHER_LOGITS),
+        problem_type=problem_type,
+        label_names=label_names,
+        metric_name=metric_names[0],
+        compute_metrics=as_compute_metrics(metric_names, problem_type, label_names),
+        dataset_id="text",
+    )
