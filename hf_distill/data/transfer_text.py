@@ -9,8 +9,9 @@ from datasets import Dataset, DatasetDict, List, Value, concatenate_datasets
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.assemble import joined_name, parts_of_name
 from hf_distill.data.columns import LABEL_COLUMNS, WORDS, Choice, choose_text_columns, find_column, is_words
-from hf_distill.data.compute_metrics import as_compute_metrics, default_metrics
+from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.describe import Origin, describe_text
+from hf_distill.data.metrics import default_metrics
 from hf_distill.data.reading import PathLike, ReadOptions, read_dataset, read_file
 from hf_distill.data.summary import SplitSummary
 from hf_distill.data.table import Table
