@@ -190,6 +190,7 @@ class DistillationTrainer(Trainer):
         problem_type = self.teaching.match(student)
         self.teaching.request(loss.teacher_reads)
         prepare_outputs(student, loss.student_reads, "student")
+        self._student_description = describe_student(student)
         self.units = Units(problem_type, self.accelerator)
         self.loss_runner = LossRunner(loss, self.accelerator)
         compared = self.teaching.compared_config(self.train_dataset, *self._eval_datasets().values())
@@ -300,14 +301,22 @@ class DistillationTrainer(Trainer):
             return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _run_checkpoints(self) -> RunCheckpoints:
-        student = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        description = describe_student(student)  # now, since FSDP renames its weights later
+        if self.model is not None:  # a trial of a search makes its student later
+            student = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+            self._student_description = describe_student(student)  # before FSDP renames its weights
 
         def fingerprint() -> RunFingerprint:
             self._set_signature_columns_if_needed()
             rows = fingerprint_rows(self.train_dataset, cast("list[str]", self._signature_columns), self.teaching)
-            loss, problem_type = self.distillation_loss, self.problem_type.name
-            return fingerprint_run(self.args, description, self.teaching, loss, problem_type, self.class_names, rows)
+            return fingerprint_run(
+                self.args,
+                self._student_description,
+                self.teaching,
+                self.distillation_loss,
+                self.problem_type.name,
+                self.class_names,
+                rows,
+            )
 
         return RunCheckpoints(fingerprint)
 

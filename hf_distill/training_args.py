@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from transformers import TrainingArguments
+from transformers.utils import logging
 
+from hf_distill.functional import LOWEST_TEMPERATURE
 from hf_distill.objectives import LOGIT_OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
 from hf_distill.teachers import CachedTeacher
+
+logger = logging.get_logger(__name__)
 
 # If one of these words is part of the name of a metric, lower values are better.
 _LOWER_IS_BETTER = frozenset({"loss", "error", "mae", "mse", "rmse", "nll", "perplexity", "ece", "brier"})
@@ -63,7 +67,7 @@ class DistillationTrainingArguments(TrainingArguments):
 
     temperature: float | None = field(
         default=None,
-        metadata={"help": "Softmax temperature of teacher and student in the soft loss, > 0. Unset: 2.0."},
+        metadata={"help": "Softmax temperature of teacher and student in the soft loss, >= 0.001. Unset: 2.0."},
     )
     soft_label_weight: float | None = field(
         default=None,
@@ -135,7 +139,8 @@ class DistillationTrainingArguments(TrainingArguments):
         for name in ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
-        _check_number("temperature", self.temperature, above_zero=True)
+        self._check_length_and_rate()
+        _check_number("temperature", self.temperature, LOWEST_TEMPERATURE)
         _check_number("soft_label_weight", self.soft_label_weight)
         _check_number("hard_label_weight", self.hard_label_weight)
         if self.soft_loss is not None and self.soft_loss not in LOGIT_OBJECTIVES:
@@ -148,6 +153,17 @@ class DistillationTrainingArguments(TrainingArguments):
             raise ValueError(
                 "This `hub_strategy` would publish optimizer states, which are pickles. Use 'end' or 'every_save'."
             )
+
+    def _check_length_and_rate(self) -> None:
+        if self.max_steps < 1 and self.max_steps != -1:
+            raise ValueError(
+                f"`max_steps` must be at least 1, or -1 to train `num_train_epochs`, got {self.max_steps}."
+            )
+        if self.max_steps == -1 and not 0 < self.num_train_epochs < math.inf:
+            raise ValueError(f"`num_train_epochs` must be a finite number > 0, got {self.num_train_epochs}.")
+        _check_number("learning_rate", self.learning_rate)
+        if self.learning_rate == 0:
+            logger.warning_once("`learning_rate` is 0, so the student does not learn.")
 
     def _check_exclusions(self) -> None:
         if self.label_smoothing_factor and "ce" not in (self.objectives or {"ce": None}):
@@ -245,18 +261,25 @@ def is_lower_better(metric: str) -> bool:
 
 def _parse_objectives(text: str) -> dict[str, Any]:
     try:
-        spec = json.loads(text)
+        spec = json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"`objectives` is not valid JSON ({error}): {text!r}. An example is '{{\"kl\": 1.0}}'."
         ) from None
+    except RecursionError:
+        raise ValueError("`objectives` is nested too deeply.") from None
     if not isinstance(spec, dict):
         raise ValueError(f"`objectives` must be a JSON object from names to weights, got {text!r}.")
     return spec
 
 
-def _check_number(name: str, value: float | None, above_zero: bool = False) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int | float) or not (0 < value if above_zero else 0 <= value) or value == math.inf:
-        raise ValueError(f"`{name}` must be a finite number {'> 0' if above_zero else '>= 0'}, got {value!r}.")
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if duplicates := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"`objectives` has {duplicates[0]!r} twice. Remove one of them.")
+    return dict(pairs)
+
+
+def _check_number(name: str, value: float | None, lowest: float = 0.0) -> None:
+    if value is not None and (not isinstance(value, int | float) or not lowest <= value < math.inf):
+        raise ValueError(f"`{name}` must be a finite number >= {lowest:g}, got {value!r}.")

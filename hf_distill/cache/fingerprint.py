@@ -84,11 +84,11 @@ def fingerprint(model: PreTrainedModel, dtype: str, outputs: str = "logits") -> 
     Returns:
         32 hexadecimal digits, and what was hashed: weights, class, config, precision and outputs.
     """
-    hashed = {**identity(model), "dtype": dtype, "outputs": outputs}
-    return digest(hashed), hashed
+    hashed = {**hashed_parts(model), "dtype": dtype, "outputs": outputs}
+    return hash_json(hashed), hashed
 
 
-def identity(model: PreTrainedModel) -> dict[str, Any]:
+def hashed_parts(model: PreTrainedModel) -> dict[str, Any]:
     """Return what makes a teacher this teacher, at whatever precision it runs: its weights, class and config.
 
     Raises:
@@ -104,6 +104,6 @@ def identity(model: PreTrainedModel) -> dict[str, Any]:
     return hashed
 
 
-def digest(value: dict[str, Any]) -> str:
+def hash_json(value: dict[str, Any]) -> str:
     """Return the start of the SHA-256 of a dict of JSON values, 32 hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.cache.cached_output import CachedOutput
-from hf_distill.cache.fingerprint import digest, fingerprint
+from hf_distill.cache.fingerprint import fingerprint, hash_json
 from hf_distill.cache.output_cache import OutputCache, default_cache_dir, find_unusable_row
 from hf_distill.cache.rows import batches_by_length, hash_rows
 from hf_distill.classifiers.label_maps import id2label_of
@@ -74,7 +74,7 @@ class TeacherCache(OutputCache):
         name, hashed = fingerprint(model, dtype, f"{outputs} in {stored_dtype}")
         metadata = {"fingerprint": name, **hashed, "teacher": self.description}
         # The same for every precision and every kind of output, and for the teacher when it runs in every step.
-        self.identity = digest({part: value for part, value in hashed.items() if part not in ("dtype", "outputs")})
+        self.identity = hash_json({part: value for part, value in hashed.items() if part not in ("dtype", "outputs")})
         super().__init__(Path(cache_dir or default_cache_dir()) / name, cached_output, metadata)
 
     def _model(self) -> PreTrainedModel:

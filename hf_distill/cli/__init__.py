@@ -14,7 +14,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `hf-distill COMMAND ...`. An error of the user ends it with one message and exit status 2."""
+    """Run `hf-distill COMMAND ...`. An error of the user ends it with one message and status 2, Ctrl-C with 130."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     usage = "usage: hf-distill COMMAND [flags]; `hf-distill COMMAND --help` lists the flags\n\n" + "\n".join(
         f"  {name:10}{text}" for name, text in COMMANDS.items()
@@ -37,3 +37,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         print(f"hf-distill {arguments[0]}: {without_secrets(str(error))}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

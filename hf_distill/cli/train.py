@@ -1,7 +1,9 @@
 """`hf-distill train`: train a student with its teacher, and compare teacher, student and baseline in a table."""
 
+import contextlib
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 
 from transformers import set_seed
 
@@ -17,6 +19,7 @@ from hf_distill.pipeline.training import check_training, train
 from hf_distill.pipeline.transfer import load_transfer
 from hf_distill.reporting import summary
 from hf_distill.trainer import DistillationTrainer
+from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training_args import DistillationTrainingArguments
 
 
@@ -25,11 +28,21 @@ def run(arguments: Sequence[str]) -> None:
     types = (ModelArguments, DataArguments, DistillationTrainingArguments)
     models, data, args = parse(types, arguments, "hf-distill train")
     _check(models, data, args)
+    # From the teacher's fine-tuning to the saved student; each training alone would lock its own folder for its time.
+    is_main = args.process_index == 0
+    with locked_folder(Path(str(args.output_dir))) if is_main else contextlib.nullcontext():
+        trainer = _train(models, data, args)
+        trainer.record["command"] = ["hf-distill", "train", *arguments]
+        _save(trainer)
+
+
+def _train(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationTrainer:
     set_seed(args.seed)
     inputs = _load(models, data, args)
     if models.fine_tune_teacher:
         check_training(models.student, inputs, args)
         fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
+        set_seed(args.seed)  # a resumed command takes fewer steps here, and must still draw the same student
     inputs = select_transfer_rows(inputs, args)
     if inputs.transfer is not None and args.process_index == 0:
         print(inputs.transfer.summary())
@@ -39,8 +52,7 @@ def run(arguments: Sequence[str]) -> None:
     evaluate(trainer, inputs)
     baseline = None if untrained is None else trainer.train_baseline(untrained).model
     describe_run(trainer, inputs, baseline, data.dataset_name)
-    trainer.record["command"] = ["hf-distill", "train", *arguments]
-    _save(trainer)
+    return trainer
 
 
 def _check(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> None:

@@ -10,6 +10,7 @@ from hf_distill.functional.hidden_states import (
     relation_divergence,
 )
 from hf_distill.functional.logits import (
+    LOWEST_TEMPERATURE,
     bernoulli_kl_divergence,
     decoupled_kl_divergence,
     dist_loss,
@@ -23,6 +24,7 @@ from hf_distill.functional.supervised import IGNORE_INDEX, binary_cross_entropy,
 
 __all__ = [
     "IGNORE_INDEX",
+    "LOWEST_TEMPERATURE",
     "ForbiddenClassError",
     "attention_mse",
     "bernoulli_kl_divergence",

@@ -20,11 +20,15 @@ from torch import Tensor
 from hf_distill.functional.forbidden_classes import find_forbidden_classes
 from hf_distill.functional.supervised import IGNORE_INDEX
 
+# Below it, logits divided by the temperature leave the range in which float32 keeps their differences.
+LOWEST_TEMPERATURE = 1e-3
+
 
 def _check_temperature(temperature: float) -> None:
-    if not 0 < temperature < math.inf:
+    if not LOWEST_TEMPERATURE <= temperature < math.inf:
         raise ValueError(
-            f"`temperature` must be a finite number > 0, got {temperature}. Use 1.0 for unsoftened distributions."
+            f"`temperature` must be a finite number >= {LOWEST_TEMPERATURE}, got {temperature}. Use 1.0 for "
+            "distributions that are not softened."
         )
 
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig
 
 from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, ProblemType
+from hf_distill.functional import LOWEST_TEMPERATURE
 from hf_distill.objectives.schedules import Schedule, Scheduled, read_schedule
 
 
@@ -44,16 +45,15 @@ class Objective(nn.Module):
         self.schedules: dict[str, Schedule] = {}
         self.weight = self._read_number("weight", weight)
 
-    def _read_number(self, name: str, value: Scheduled, *, above_zero: bool = False) -> float:
+    def _read_number(self, name: str, value: Scheduled, *, lowest: float = 0.0) -> float:
         """Return a number, or register a schedule and return its start."""
         numbers = [value]
         if isinstance(value, Mapping):
             schedule = self.schedules[name] = read_schedule(value, f"`{name}` of objective `{self.name}`")
             numbers = [schedule.start, schedule.end]
         for number in cast("list[float]", numbers):
-            if not (0 < number if above_zero else 0 <= number) or number == math.inf:
-                bound = "> 0" if above_zero else ">= 0"
-                raise ValueError(f"`{name}` of `{self.name}` must be a finite number {bound}, got {number}.")
+            if not lowest <= number < math.inf:
+                raise ValueError(f"`{name}` of `{self.name}` must be a finite number >= {lowest:g}, got {number}.")
         return cast("list[float]", numbers)[0]
 
     def set_progress(self, progress: float) -> None:
@@ -106,7 +106,9 @@ class TemperedObjective(Objective):
         # None only until `bind`, and for problem types without a temperature.
         self.temperature = cast(
             float,
-            temperature if temperature is None else self._read_number("temperature", temperature, above_zero=True),
+            temperature
+            if temperature is None
+            else self._read_number("temperature", temperature, lowest=LOWEST_TEMPERATURE),
         )
 
     def bind(self, problem_type: ProblemType) -> None:

@@ -38,7 +38,8 @@ def fine_tune(
         model: A classifier for the task, which is changed in place; or the path or Hub id of a pretrained model,
             which gets a new head with the task's label names, drawn with `args.seed`.
         task: The task: label names, metrics, and the rows unless they are passed.
-        args: Training arguments; objectives, temperature, pushes and calibration in them are ignored.
+        args: Training arguments; objectives, temperature, pushes and calibration in them are ignored. If
+            `resume_from_checkpoint` is "True", training continues from the last checkpoint in `output_dir`, if any.
         output_dir: Folder for checkpoints, the fine-tuned model, its tokenizer and its record.
         tokenizer: The model's tokenizer; None to load it from where the model is.
         train_dataset: Rows of the task as token ids, with labels in the model's order; None for the training split.
@@ -85,7 +86,9 @@ def fine_tune(
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
     )
-    trainer.train()
+    # The path of a checkpoint is one of the student's.
+    resumes = (args.resume_from_checkpoint or "").lower() == "true"
+    trainer.train(resume_from_checkpoint=resumes)
     trainer.save_model()
     return trainer
 

@@ -63,9 +63,13 @@ class TeacherEnsemble:
                 raise ValueError(
                     f"`{name}` must have one entry per teacher, got {len(values)} for {len(self.teachers)} teachers."
                 )
-        for name in ("weights", "temperatures"):
-            if not all(0 < value < math.inf for value in getattr(self, name) or ()):
-                raise ValueError(f"`{name}` must be finite numbers > 0, got {list(getattr(self, name))}.")
+        if not all(0 < weight < math.inf for weight in self.weights or ()):
+            raise ValueError(f"`weights` must be finite numbers > 0, got {list(self.weights or ())}.")
+        if not all(functional.LOWEST_TEMPERATURE <= value < math.inf for value in self.temperatures or ()):
+            raise ValueError(
+                f"`temperatures` must be finite numbers >= {functional.LOWEST_TEMPERATURE}, got "
+                f"{list(self.temperatures or ())}."
+            )
 
     def normalised_weights(self) -> list[float]:
         """Return the weights, normalized to the sum 1."""

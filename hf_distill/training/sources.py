@@ -1,5 +1,6 @@
 """From what a user passes as `teacher_model` to a teacher that reads columns, and the columns that datasets need."""
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from typing import Any
 import datasets
 from accelerate import PartialState
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.cache import FunctionCache, OutputCache, TeacherCache
-from hf_distill.cache.fingerprint import digest, forward_config, identity
+from hf_distill.cache.fingerprint import forward_config, hash_json, hashed_parts
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
@@ -124,7 +126,7 @@ class ModelSource(Source):
         self.reads_texts = tokenizer is not None
         if tokenizer is not None and self.identity is not None:
             tokens = {"vocabulary": tokenizer.get_vocab(), "longest": tokenizer.model_max_length}
-            self.identity = digest({"model": self.identity, "tokenizer": tokens})
+            self.identity = hash_json({"model": self.identity, "tokenizer": tokens})
 
     def _read_through_caches(
         self,
@@ -209,7 +211,7 @@ class FunctionSource(Source):
         self.teacher = CachedTeacher(prefix)
         self.description, self.reads_texts = {"name_or_path": given.name, "model_type": "function"}, True
         if given.name is not None:
-            self.identity = digest({"function": given.name, "labels": given.labels})
+            self.identity = hash_json({"function": given.name, "labels": given.labels})
         self.cache: FunctionCache | None = None
         if given.labels is not None:
             self.id2label = dict(enumerate(given.labels))
@@ -240,10 +242,10 @@ class FunctionSource(Source):
 
 
 def _identify(model: PreTrainedModel) -> str:
-    try:
-        return digest(identity(model))
-    except ValueError:  # weights that are not in memory, or that DeepSpeed has shared out: known by name
-        return digest({"name": model.config.name_or_path, "class": type(model).__name__, **forward_config(model)})
+    if not isinstance(model, FSDPModule):  # whose weights an earlier Trainer has shared out
+        with contextlib.suppress(ValueError):  # weights that are not in memory, or that DeepSpeed has shared out
+            return hash_json(hashed_parts(model))
+    return hash_json({"name": model.config.name_or_path, "class": type(model).__name__, **forward_config(model)})
 
 
 def with_column(dataset: datasets.Dataset, column: datasets.Dataset, name: str) -> datasets.Dataset:

@@ -24,9 +24,10 @@ def describe_write_failure(error: BaseException, folder: Path) -> str | None:
         The description, or None if the error has another reason than a failed write.
     """
     error = error.__cause__ or error
-    # For a full disk, torch raises a RuntimeError and safetensors a SafetensorError instead of an OSError.
+    # For a full disk, torch raises a RuntimeError, safetensors a SafetensorError and tokenizers a bare Exception.
     is_torch_error = isinstance(error, RuntimeError) and "inline_container" in str(error)
-    if not (is_torch_error or isinstance(error, OSError | SafetensorError)):
+    is_tokenizers_error = type(error) is Exception and "(os error " in str(error)
+    if not (is_torch_error or is_tokenizers_error or isinstance(error, OSError | SafetensorError)):
         return None
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return f"{error}; {shutil.disk_usage(existing).free / 2**20:,.1f} MiB are free"
@@ -83,10 +84,12 @@ def write_folder_atomically(folder: Path, write: Callable[[Path], object], marke
         if folder.exists():
             folder.replace(replaced)
         temporary.replace(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if replaced.exists() and not folder.exists():
             replaced.replace(folder)
+        if not isinstance(error, OSError) and (reason := describe_write_failure(error, folder)) is not None:
+            raise OSError(f"{folder} cannot be written ({reason}). Free some space, or choose another.") from error
         raise
     shutil.rmtree(replaced, ignore_errors=True)
 

@@ -87,7 +87,7 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
         ({"train_file": "absent.csv"}, "absent.csv"),
         ({"student_num_hidden_layers": 9}, "9"),
         ({"student_num_hidden_layers": None}, "No student given"),
-        ({"temperature": -1}, "`temperature` must be a finite number > 0, got -1"),
+        ({"temperature": -1}, "`temperature` must be a finite number >= 0.001, got -1"),
         ({"text_column_names": "review"}, "review"),
         ({"train_file": None}, "No labelled rows given"),
         ({"learning_rte": 1}, "--learning_rte"),

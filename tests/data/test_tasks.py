@@ -224,7 +224,7 @@ def test_labels_follow_the_models_own_order_by_name(tmp_path, tokenizer):
     ],
 )
 def test_labels_that_the_model_does_not_know_are_refused_with_both_maps(tmp_path, tokenizer, label2id):
-    with pytest.raises(ValueError, match=r"0: 'negative', 1: 'positive'.* against \{.*Set `id2label`"):
+    with pytest.raises(ValueError, match=r"0: 'negative', 1: 'positive'.* and \{.*Set `id2label`"):
         small_task(tmp_path).tokenize(tokenizer, label2id=label2id)
 
 

@@ -3,18 +3,21 @@
 import errno
 import json
 import os
+import resource
 import shutil
-import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from interrupted import SETTINGS, At, cut, same_weights
 from invariance import make_trainer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 import hf_distill.utils.atomic as files
 from hf_distill import TeacherCache
 from hf_distill.training.checkpoint_files import damaged_file
-from hf_distill.training.stop_signals import SIGTERM_STATUS
 
 
 @pytest.fixture(scope="module")
@@ -58,22 +61,6 @@ def test_a_run_that_is_done_takes_no_step_more_when_it_is_resumed(whole, models,
         assert same_weights(tmp_path, tmp_path / "checkpoint-3")
 
 
-def test_sigterm_saves_the_step_in_hand_and_the_run_goes_on_bit_for_bit(whole, models, dataset, tokenizer, tmp_path):
-    settings = SETTINGS | {"save_strategy": "no"}
-    stop = At(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    before = signal.getsignal(signal.SIGTERM)
-    trainer = make_trainer(*models, dataset, tokenizer, tmp_path, callbacks=[stop], **settings)
-    with pytest.raises(SystemExit) as stopped:
-        trainer.train()
-    assert stopped.value.code == SIGTERM_STATUS == 143
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
-    trainer = make_trainer(*models, dataset, tokenizer, tmp_path, **settings)
-    trainer.train(resume_from_checkpoint=True)
-    trainer.save_model()
-    assert same_weights(tmp_path, whole)
-
-
 # ---- Disks ----
 
 
@@ -98,6 +85,44 @@ def test_a_full_disk_ends_training_with_the_last_whole_checkpoint_named(
         trainer.train()
     assert f"resume from {tmp_path / 'checkpoint-2'}" in str(error.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"]
+
+
+@pytest.fixture
+def large_tokenizer():
+    """A tokenizer whose file is larger than every other file of a tiny student."""
+    words = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *(f"word{i}" for i in range(20_000))])}
+    backend = Tokenizer(WordLevel(words, unk_token="[UNK]"))
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]")
+
+
+@contextmanager
+def files_of_at_most(num_bytes):
+    """Let the operating system refuse to write larger files, as a full disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_that_is_full_when_the_tokenizer_is_saved(large_tokenizer, models, dataset, tmp_path):
+    trainer = make_trainer(*models, dataset, large_tokenizer, tmp_path, **SETTINGS)
+    with files_of_at_most(200_000), pytest.raises(OSError, match="student cannot be written.*os error 27.*MiB are fr"):
+        trainer.save_model()
+    assert not list(tmp_path.iterdir())
+    with (
+        files_of_at_most(200_000),
+        pytest.raises(OSError, match="checkpoint of step 1 cannot be written.*os error 27"),
+    ):
+        trainer.train()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_whose_tokenizer_cannot_be_written_is_an_os_error(large_tokenizer, tmp_path):
+    with files_of_at_most(200_000), pytest.raises(OSError, match="onnx cannot be written .*os error 27"):
+        files.write_folder_atomically(tmp_path / "onnx", large_tokenizer.save_pretrained, "export.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_student_that_cannot_be_saved_leaves_the_older_one_whole(full_disk, run, whole, models, dataset, tokenizer):

@@ -384,7 +384,7 @@ def test_unequal_shapes_are_rejected_and_both_are_named(name):
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan])
 @pytest.mark.parametrize("name", TEMPERED)
 def test_a_temperature_that_is_not_finite_and_positive_is_rejected(name, temperature):
-    with pytest.raises(ValueError, match=rf"`temperature` must be a finite number > 0, got {temperature}\."):
+    with pytest.raises(ValueError, match=rf"`temperature` must be a finite number >= 0.001, got {temperature}\."):
         LOSSES[name](*draw(), temperature)
 
 

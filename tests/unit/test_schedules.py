@@ -85,7 +85,7 @@ def test_an_invalid_schedule_is_rejected_with_a_valid_example(value):
 
 
 def test_the_ends_of_a_schedule_must_be_within_the_bounds_of_the_number():
-    with pytest.raises(ValueError, match="`temperature` of `kl` must be a finite number > 0, got 0"):
+    with pytest.raises(ValueError, match="`temperature` of `kl` must be a finite number >= 0.001, got 0"):
         build_objectives({"kl": {"temperature": {"schedule": "linear", "start": 2.0, "end": 0}}})
     with pytest.raises(ValueError, match="`weight` of `ce` must be a finite number >= 0, got -1"):
         build_objectives({"ce": {"weight": {"schedule": "cosine", "start": 1.0, "end": -1}}})

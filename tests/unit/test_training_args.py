@@ -6,7 +6,9 @@ import json
 
 import pytest
 import yaml
+from tiny import visible_to_caplog
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.utils import logging
 
 from hf_distill import DistillationTrainingArguments
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
@@ -105,9 +107,9 @@ def test_the_spec_is_a_copy(make_args):
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "4"], ids=repr)
 @pytest.mark.parametrize(
-    ("name", "bound"), [("temperature", "> 0"), ("soft_label_weight", ">= 0"), ("hard_label_weight", ">= 0")]
+    ("name", "bound"), [("temperature", ">= 0.001"), ("soft_label_weight", ">= 0"), ("hard_label_weight", ">= 0")]
 )
-def test_a_number_out_of_boundis_rejected_with_value_and_range(make_args, name, bound, value):
+def test_a_number_out_of_range_is_rejected_with_value_and_range(make_args, name, bound, value):
     with pytest.raises(ValueError, match=f"`{name}` must be a finite number {bound}, got {value!r}"):
         make_args(**{name: value})
 
@@ -115,7 +117,17 @@ def test_a_number_out_of_boundis_rejected_with_value_and_range(make_args, name, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"temperature": 0}, "`temperature` must be a finite number > 0, got 0"),
+        ({"temperature": 0}, "`temperature` must be a finite number >= 0.001, got 0"),
+        ({"temperature": 9e-4}, "`temperature` must be a finite number >= 0.001, got 0.0009"),
+        ({"max_steps": 0}, "`max_steps` must be at least 1, or -1 to train `num_train_epochs`, got 0"),
+        ({"max_steps": -2}, "`max_steps` must be at least 1, or -1 .* got -2"),
+        ({"num_train_epochs": 0}, "`num_train_epochs` must be a finite number > 0, got 0"),
+        ({"num_train_epochs": float("nan")}, "`num_train_epochs` must be a finite number > 0, got nan"),
+        ({"learning_rate": -1e-5}, "`learning_rate` must be a finite number >= 0, got -1e-05"),
+        ({"learning_rate": float("nan")}, "`learning_rate` must be a finite number >= 0, got nan"),
+        ({"objectives": '{"kl": 1, "ce": 0.1, "kl": 2}'}, "`objectives` has 'kl' twice"),
+        ({"objectives": '{"kl": {"weight": 1, "weight": 1}}'}, "`objectives` has 'weight' twice"),
+        ({"objectives": '{"kl": ' + "[" * 100_000}, "`objectives` is nested too deeply"),
         ({"soft_loss": "ce"}, "`soft_loss` must be one of kl, reverse_kl, jsd, logit_mse, dkd, dist; got 'ce'"),
         ({"soft_loss": "KL"}, "`soft_loss` must be one of kl, .*; got 'KL'"),
         ({"teacher_dtype": "fp16"}, "`teacher_dtype` must be one of auto, float32, bfloat16, float16; got 'fp16'"),
@@ -130,7 +142,12 @@ def test_a_number_out_of_boundis_rejected_with_value_and_range(make_args, name, 
             {"objectives": '{"kl": {"temprature": 1}}'},
             "`kl` has no hyperparameter 'temprature'; its hyperparameters are temperature",
         ),
-        ({"objectives": {"kl": {"temperature": 0}}}, "`temperature` of `kl` must be a finite number > 0, got 0"),
+        ({"objectives": {"kl": {"temperature": 0}}}, "`temperature` of `kl` must be a finite number >= 0.001, got 0"),
+        ({"objectives": {"dkd": {"temperature": 1e-4}}}, "`temperature` of `dkd` must be a finite number >= 0.001"),
+        (
+            {"objectives": {"kl": {"temperature": {"schedule": "linear", "start": 4.0, "end": 1e-9}}}},
+            "`temperature` of `kl` must be a finite number >= 0.001, got 1e-09",
+        ),
         ({"objectives": {"jsd": {"beta": 1}}}, "`beta` of jsd must be > 0 and < 1, got 1"),
     ],
     ids=str,
@@ -288,3 +305,11 @@ def test_auto_dtype_is_float16_for_fp16(make_args):
     args = make_args()
     args.fp16 = True  # rejected at construction on a CPU
     assert args.resolved_teacher_dtype() == "float16"
+
+
+def test_a_learning_rate_of_zero_warns_once(make_args, caplog):
+    logging.get_logger("hf_distill").warning_once.__func__.cache_clear()
+    with visible_to_caplog("hf_distill.training_args"):
+        for _ in range(2):
+            make_args(learning_rate=0)
+    assert caplog.text.count("`learning_rate` is 0, so the student does not learn") == 1
