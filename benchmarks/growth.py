@@ -38,7 +38,7 @@ from hf_distill.training.monitor import Observation
 BATCH_SIZE, ROW_LENGTH, NUM_ROWS = 32, 32, 256  # of the training runs
 STUDENT_SIZE = 64, 2  # hidden size and layers
 TEACHER_SIZE = 128, 4
-KINDS = ["student alone", "live", "cached", "cached again"]
+KINDS = ["no teacher", "live", "cached", "cached again"]
 NOTES = {
     "store": "Shards of 4,096 rows are written, opened, and read in random order, 10,000 rows at a time. Held: "
     "private memory that the process still has at the end. Peak: largest resident memory, including pages of mapped "
@@ -129,11 +129,11 @@ def make_trainer(
     rows: datasets.Dataset | None,
     num_epochs: int,
 ) -> DistillationTrainer:
-    """Return a Trainer; `kind` is "student alone", "live", or "cached" under `folder`."""
-    teacher = {} if kind == "student alone" else {"teacher_model": make_model(num_classes, *teacher_size, seed=1)}
+    """Return a Trainer; `kind` is "no teacher", "live", or "cached" under `folder`."""
+    teacher = {} if kind == "no teacher" else {"teacher_model": make_model(num_classes, *teacher_size, seed=1)}
     args = DistillationTrainingArguments(
         folder,
-        objectives={"ce": 1.0} if kind == "student alone" else None,
+        objectives={"ce": 1.0} if kind == "no teacher" else None,
         cache_teacher_outputs=kind == "cached",
         teacher_cache_dir=f"{folder}/cache" if kind == "cached" else None,
         per_device_train_batch_size=BATCH_SIZE,

@@ -180,16 +180,16 @@ def table(results: list[dict[str, Any]]) -> str:
     by_loss: dict[str, dict[int, dict[str, Any]]] = {}
     for result in results:
         by_loss.setdefault(result["loss"], {})[result["seed"]] = result
-    logits, alone = by_loss["logits"], by_loss["alone"]
+    logits, baseline = by_loss["logits"], by_loss["alone"]
     rows = []
     for name, by_seed in by_loss.items():
         scores = [result["student"] for result in by_seed.values()]
         gains = [by_seed[seed]["student"] - logits[seed]["student"] for seed in by_seed if seed in logits]
         error = f" ± {statistics.stdev(gains) / len(gains) ** 0.5:.4f}" if len(gains) > 1 else ""
         closed = [
-            (result["student"] - alone[seed]["student"]) / (result["teacher"] - alone[seed]["student"])
+            (result["student"] - baseline[seed]["student"]) / (result["teacher"] - baseline[seed]["student"])
             for seed, result in by_seed.items()
-            if result["teacher"] != alone[seed]["student"]
+            if result["teacher"] != baseline[seed]["student"]
         ]
         values = {
             key: [r[key] for r in by_seed.values() if key in r] for key in ("seconds_per_step", "agreement", "kl")

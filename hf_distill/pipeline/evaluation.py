@@ -19,8 +19,8 @@ def evaluate(trainer: DistillationTrainer, inputs: DistillationInputs) -> dict[s
     """Evaluate a student on every validation split.
 
     Returns:
-        Name of the split -> metrics; the first split's names start with `eval_`, those of the others (MNLI has two)
-        with the name of the split.
+        Name of the split -> metrics. Names of metrics start with `eval_` for the first split, and with the name of
+        the split for the others (MNLI has two).
     """
     first, *others = inputs.task.validation_splits
     metrics = {first: trainer.evaluate()}
@@ -80,8 +80,8 @@ def describe_run(
         trainer: The Trainer of the student.
         inputs: What it was trained with.
         baseline: The same student trained without the teacher, if there is one.
-        dataset_name: The dataset from which the rows came. If there is no teacher, its file `teacher.json`, if it has
-            one, says which teacher made the logits.
+        dataset_name: The dataset with the rows. Without a teacher, its file `teacher.json`, if it exists, says which
+            teacher the logits come from.
     """
     describe_data(trainer, inputs.task, {**inputs.rows, "train": inputs.train_dataset})
     if inputs.teacher is None and dataset_name is not None:

@@ -40,7 +40,7 @@ class DistillationInputs:
 
     @property
     def label2id(self) -> dict[str, int] | None:
-        """The teacher's class ids by label name; None without a teacher, for the task's own order."""
+        """The teacher's class ids by label name; None without a teacher, which keeps the task's order of classes."""
         return None if self.teacher is None else label2id_of(self.teacher.config)
 
     @property
@@ -103,7 +103,11 @@ def load_inputs(
 def select_transfer_rows(inputs: DistillationInputs, args: DistillationTrainingArguments) -> DistillationInputs:
     """Drop the transfer rows on which the teacher's confidence is too low, and report how many are out of domain.
 
-    The teacher labels all rows for that, into the store from which the Trainer then reads its logits.
+    For this the teacher labels all rows. Its logits go into the store from which the Trainer later reads them.
+
+    Args:
+        inputs: The inputs.
+        args: Training arguments; only with `cache_teacher_outputs` the teacher labels rows before training.
 
     Returns:
         The inputs with fewer training rows; unchanged without a transfer set, a teacher or `cache_teacher_outputs`.
@@ -115,8 +119,8 @@ def select_transfer_rows(inputs: DistillationInputs, args: DistillationTrainingA
         return inputs
     context = TeacherContext(args, inputs.tokenizer, list(inputs.task.text_columns))
     source = make_source(inputs.teacher, inputs.teacher_tokenizer, "teacher_", context)
-    chosen = inputs.transfer.select(source.prepare(inputs.train_dataset), source.prepare(inputs.eval_dataset))
-    return replace(inputs, train_dataset=chosen.remove_columns(TEACHER_LOGITS))
+    selected = inputs.transfer.select(source.prepare(inputs.train_dataset), source.prepare(inputs.eval_dataset))
+    return replace(inputs, train_dataset=selected.remove_columns(TEACHER_LOGITS))
 
 
 def _append_unlabelled(labelled: Dataset, unlabelled: Dataset) -> Dataset:

@@ -33,7 +33,12 @@ def train(
 
 
 def check_training(options: StudentOptions, inputs: DistillationInputs, args: DistillationTrainingArguments) -> None:
-    """Raise what is wrong with student, loss or rows now, before the teacher is fine-tuned for an hour.
+    """Raise errors of student, loss or rows before the teacher is fine-tuned, which can take long.
+
+    Args:
+        options: How to make the student.
+        inputs: Teacher, tokenizers and rows.
+        args: The student's training arguments.
 
     Raises:
         ValueError: as [`train`] would.
