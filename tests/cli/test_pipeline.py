@@ -152,7 +152,7 @@ def test_what_cannot_be_fine_tuned_is_refused_before_training(task, encoder, tok
         ("rows.csv", "text,label\ngood film,1.5\nbad film,0.5\nthe film,\n", (2, 1)),
         (
             "rows.jsonl",
-            '{"text": "a", "label": ["x"]}\n{"text": "b", "label": []}\n{"text": "c", "label": null}',
+            '{"text": "a", "label": ["x", "y"]}\n{"text": "b", "label": []}\n{"text": "c", "label": null}',
             (2, 1),
         ),
         ("rows.jsonl", '{"tokens": ["a", "film"], "tags": ["O", "B-x"]}\n{"tokens": ["a"], "tags": null}', (1, 1)),

@@ -345,10 +345,7 @@ def test_what_is_wrong_with_the_flags_is_one_message(folder, capsys, changes, me
     assert message in capsys.readouterr().err
 
 
-def test_files_and_data_sets_are_sources_together(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("a.txt", "b.txt"):
-        (tmp_path / name).write_text("a film")
+def test_files_and_data_sets_are_sources_together():
     data = DataArguments(transfer_file="a.txt,b.txt", transfer_dataset_name="user/c", transfer_weights="1,2,3")
     assert [*data.transfer_files, *data.transfer_dataset_names] == ["a.txt", "b.txt", "user/c"]
     assert data.weights == [1.0, 2.0, 3.0]

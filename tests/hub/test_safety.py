@@ -97,7 +97,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(saved, models, dataset, tok
     shutil.copytree(saved / "checkpoint-1", checkpoint)
     torch.save(Exploit(canary), checkpoint / name)
     trainer = make_trainer(*models, dataset, tokenizer, tmp_path, max_steps=2)
-    with pytest.raises(Exception, match="[Ww]eights.only"):
+    with pytest.raises(Exception, match="[Ww]eights.only|truncated or changed"):
         trainer.train(resume_from_checkpoint=str(checkpoint))
     assert not canary.exists()
 

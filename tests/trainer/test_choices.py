@@ -2,6 +2,7 @@
 
 import copy
 
+import optuna
 import pytest
 from invariance import accuracy, make_args
 from tiny import tiny_dataset, tiny_model
@@ -30,7 +31,7 @@ def search(student, teacher, rows, tokenizer, folder, space, compute_metrics=acc
     direction = {} if direction is None else {"direction": direction}
     best = trainer.hyperparameter_search(
         hp_space=lambda trial: {name: trial.suggest_categorical(name, values)}, n_trials=len(values),
-        backend="optuna", **direction,
+        backend="optuna", sampler=optuna.samplers.GridSampler({name: values}), **direction,
     )  # fmt: skip
     return trainer, best, evaluations
 

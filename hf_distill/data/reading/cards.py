@@ -83,7 +83,7 @@ def read_card(folder: Path) -> Card | None:
         return None
     header = text.split("\n---", 1)[0].removeprefix("---")
     try:
-        data = yaml.load(header, Loader=yaml.BaseLoader)  # all values as text: a class can be named `no`
+        data = yaml.BaseLoader(header).get_single_data()  # all values as text: a class can be named `no`
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: its header is not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(data, dict):

@@ -103,6 +103,10 @@ def parse(text: str, delimiter: str, is_tsv: bool) -> tuple[Rows, str]:
     """
     if '"' not in text:
         return _parse_plain(text, delimiter), PLAIN
+    if is_tsv:
+        plain = _parse_plain(text, delimiter)
+        if plain.is_whole and len(plain.cells[0]) > 1 and not _are_around_cells(plain):
+            return plain, PLAIN
     parsed = {quoting: _parse_quoted(text, delimiter, quoting) for quoting in _candidates(text, delimiter)}
     if _BACKSLASH in parsed and not _escapes_quotes(text, delimiter, len(parsed[_BACKSLASH].cells)):
         del parsed[_BACKSLASH]
@@ -110,10 +114,8 @@ def parse(text: str, delimiter: str, is_tsv: bool) -> tuple[Rows, str]:
     # A way to quote that is wrong takes a quote for a part of a cell, and with it the rows behind it.
     best = max(whole, key=lambda quoting: len(whole[quoting].cells)) if whole else next(iter(parsed))
     rows = parsed[best]
-    if is_tsv:
-        plain = _parse_plain(text, delimiter)
-        if plain.is_whole and len(plain.cells[0]) > 1 and not (rows.is_whole and _explains_quotes(plain, rows)):
-            return plain, PLAIN
+    if is_tsv and plain.is_whole and len(plain.cells[0]) > 1 and not (rows.is_whole and _explains(plain, rows)):
+        return plain, PLAIN
     swallowing = _first_that_swallows(rows, text, delimiter) if rows.is_whole else None
     if swallowing is not None:
         reason = "a quote opens a cell that ends in a later line, although each of these lines is a whole row"
@@ -157,21 +159,29 @@ def _candidates(text: str, delimiter: str) -> list[str]:
     return [_DOUBLED, *backslash, *([_BLANKS] if f'{delimiter} "' in text else [])]
 
 
-def _explains_quotes(plain: Rows, quoted: Rows) -> bool:
-    """Whether the quotes of a TSV file are those of a program that quotes cells, all of them or those that need it."""
+def _are_around_cells(plain: Rows) -> bool:
+    """Whether every cell that holds a quote starts and ends with one."""
+    return all(
+        cell.startswith('"') and cell.endswith('"') and len(cell) > 1
+        for cells in plain.cells
+        for cell in cells
+        if '"' in cell
+    )
+
+
+def _explains(plain: Rows, quoted: Rows) -> bool:
+    """Whether a program that quotes all cells of a column, or the cells that need it, has written the quotes."""
     if len(quoted.cells) < len(plain.cells):
-        return False  # a cell of several lines, of which every one is a whole row
-    with_quotes = Counter[int]()  # of each column
-    needed = 0
+        return False  # a cell of several lines, each of which is a whole row
+    num_quoted = Counter[int]()  # by column
     for raw, cells in zip(plain.cells, quoted.cells, strict=True):
         for column, (before, after) in enumerate(zip(raw, cells, strict=False)):
             if '"' in before:
-                if not (before.startswith('"') and before.endswith('"') and len(before) > 1):
-                    return False
-                needed += any(char in after for char in '"\t\n\r')
-                with_quotes[column] += 1
-    rows = len(plain.cells) - 1  # the header has no quotes in some programs
-    return needed > 0 or any(count >= max(rows, 2) for count in with_quotes.values())
+                if any(char in after for char in '"\t\n\r'):
+                    return True
+                num_quoted[column] += 1
+    num_rows = max(len(plain.cells) - 1, 2)  # some programs do not quote the header
+    return any(number >= num_rows for number in num_quoted.values())
 
 
 def _parse_plain(text: str, delimiter: str) -> Rows:

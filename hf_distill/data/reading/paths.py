@@ -39,28 +39,24 @@ def _alike(path: Path) -> str:
 
 
 def find_files(files: PathLike | Sequence[PathLike]) -> tuple[list[Path], list[str]]:
-    """Return the paths of several files, and what was made of names that are no paths.
+    """Return the paths that one or several words stand for, and what was made of words that are not paths.
 
     A word that is the path of a file is that file. Otherwise it is a pattern (`part-*.csv`), or several paths with
-    commas between them.
-
-    Raises:
-        FileNotFoundError: for a word that is none of them.
-        ValueError: as [`find_file`].
+    commas between them. Whether these files exist is checked when they are read.
     """
     paths: list[Path] = []
     notes: list[str] = []
     for word in [files] if isinstance(files, str | os.PathLike) else files:
         text = os.path.expanduser(os.fspath(word))
         if os.path.exists(text) or "://" in text:
-            paths.append(find_file(word))
+            paths.append(Path(word))
         elif matches := sorted(name for name in glob.glob(text, recursive=True) if os.path.isfile(name)):
             paths += map(Path, matches)
-            notes.append(f"{word} is no file: as a pattern it stands for {len(matches)} files")
+            notes.append(f"there is no file {word}: as a pattern it matches {len(matches)} files")
         elif "," in text:
             parts, more = find_files([part for part in text.split(",") if part])
             paths += parts
-            notes += [f"{word} is no file: its commas separate {len(parts)} files", *more]
+            notes += [f"there is no file {word}: it is read as {len(parts)} files with commas between them", *more]
         else:
-            paths.append(find_file(word))
+            paths.append(Path(word))
     return paths, notes
