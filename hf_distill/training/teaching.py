@@ -26,6 +26,7 @@ from hf_distill.teachers.calibration import (
 )
 from hf_distill.training.sources import Source, TeacherContext, make_sources, with_column
 from hf_distill.training.units import Units
+from hf_distill.utils.redaction import publishable
 
 logger = logging.get_logger(__name__)
 
@@ -90,7 +91,7 @@ class Teaching:
         names = [source.description["name_or_path"] or source.description["model_type"] for source in self.sources]
         combined = ("mean_of", "weights", "temperatures")
         return {
-            "name": " and ".join(names),
+            "name": publishable(" and ".join(names)),
             "teachers": [[source.identity, source.id2label] for source in self.sources],
             "combined by": {part: self.description[part] for part in combined if part in self.description},
             "calibrated": self.context.args.calibrate_teacher,
