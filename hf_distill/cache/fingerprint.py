@@ -34,14 +34,14 @@ def hash_weights(model: PreTrainedModel) -> str:
     check_not_partitioned(model, "`cache_teacher_outputs`")
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
-        _update(digest, name, value)
+        _hash_value(digest, name, value)
     return digest.hexdigest()
 
 
-def _update(digest: Any, name: str, value: Any) -> None:
+def _hash_value(digest: Any, name: str, value: Any) -> None:
     if isinstance(value, tuple):  # weight and bias of a dynamically quantized layer
         for i, part in enumerate(value):
-            _update(digest, f"{name}.{i}", part)
+            _hash_value(digest, f"{name}.{i}", part)
     elif isinstance(value, torch.Tensor) and not value.is_meta:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         value = value.dequantize() if value.is_quantized else value

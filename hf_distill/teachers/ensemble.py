@@ -71,7 +71,7 @@ class TeacherEnsemble:
                 f"{list(self.temperatures or ())}."
             )
 
-    def normalised_weights(self) -> list[float]:
+    def normalized_weights(self) -> list[float]:
         """Return the weights, normalized to the sum 1."""
         weights = self.weights or [1.0] * len(self.teachers)
         return [weight / sum(weights) for weight in weights]
@@ -90,7 +90,7 @@ class EnsembleTeacher(BaseTeacher):
         self.columns = frozenset[str]().union(*(member.columns for member in members))
         self.required_columns = frozenset[str]().union(*(member.required_columns for member in members))
         self.is_stored = all(member.is_stored for member in members)
-        self.weights = torch.tensor(ensemble.normalised_weights())
+        self.weights = torch.tensor(ensemble.normalized_weights())
 
     def bind(self, problem_type: ProblemType) -> None:
         """Set the problem type, which defines the mean of the probabilities."""

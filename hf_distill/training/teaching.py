@@ -73,7 +73,7 @@ class Teaching:
             "model_type": "ensemble",
             "num_parameters": sum(member.get("num_parameters", 0) for member in descriptions),
             "mean_of": ensemble.mean_of,
-            "weights": ensemble.normalised_weights(),
+            "weights": ensemble.normalized_weights(),
             "temperatures": list(ensemble.temperatures) if ensemble.temperatures else None,
             "teachers": descriptions,
         }
