@@ -152,7 +152,7 @@ def damage(folder: Path, name: str) -> None:
     assert damaged_file(last) == last / name
     if name != "trainer_state.json":  # without this file a checkpoint counts as unfinished and is skipped
         assert in_process(lambda: train(folder), folder / "refused") == 1
-        assert f"{name} is cut off" in (folder / "refused").read_text()
+        assert f"{name} is truncated" in (folder / "refused").read_text()
         shutil.rmtree(last)
 
 
