@@ -195,12 +195,20 @@ def test_token_classification_needs_the_names_of_the_tags():
         as_compute_metrics("entity_f1", "token_classification")
 
 
-def test_metric_names_are_unique_and_say_how_a_score_is_shown():
+def test_every_metric_has_a_unique_name_and_says_how_its_score_is_shown():
     metrics = [metric for metrics_of_type in METRICS.values() for metric in metrics_of_type]
     assert len({metric.name for metric in metrics}) == len(metrics)
-    plain = {metric.name: metric.lowest for metric in metrics if not metric.is_share}
-    assert plain == {"matthews_correlation": -1.0, "pearson": -1.0, "spearmanr": -1.0}
-    assert {metric.name for metric in metrics if metric.is_row_accuracy} == {"accuracy", "subset_accuracy"}
+    for name in ("matthews_correlation", "pearson", "spearmanr"):
+        assert (find_metric(name).is_share, find_metric(name).lowest) == (False, -1.0)
+    for name in ("accuracy", "f1", "f1_micro", "entity_f1", "token_accuracy"):
+        assert (find_metric(name).is_share, find_metric(name).lowest) == (True, 0.0)
+    for name, is_row_accuracy in {
+        "accuracy": True,
+        "subset_accuracy": True,
+        "f1": False,
+        "token_accuracy": False,
+    }.items():
+        assert find_metric(name).is_row_accuracy == is_row_accuracy
     assert find_metric("entity_f1").needs_entities
     assert find_metric("loss") is None
 
@@ -211,7 +219,10 @@ def test_a_metric_that_needs_no_entities_is_a_default_for_any_tags(monkeypatch):
         lambda p, r, _: float(np.mean([tags == labels for tags, labels in zip(p, r, strict=True)])),
     )
     monkeypatch.setitem(METRICS, "token_classification", (*METRICS["token_classification"], sentence_accuracy))
-    assert default_metrics("token_classification", ["S-x", "O"]) == ["token_accuracy", "sentence_accuracy"]
+    names = default_metrics("token_classification", ["S-x", "O"])
+    assert names[0] == "token_accuracy"
+    assert "sentence_accuracy" in names
+    assert "entity_f1" not in names
     assert default_metrics("token_classification", ["B-x", "O"])[0] == "entity_f1"
     compute = as_compute_metrics("sentence_accuracy", "token_classification", ["S-x", "O"])
     logits = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])

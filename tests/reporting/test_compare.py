@@ -203,10 +203,10 @@ def test_entity_f1_is_reported_for_tags_that_spell_entities_and_on_request(token
     for model in spelled.values():
         model.config.id2label = dict(enumerate(tags))
         model.config.label2id = {tag: i for i, tag in enumerate(tags)}
-    assert compare(spelled, problem.rows, tokenizer)["task"]["metrics"] == ["entity_f1", "token_accuracy"]
-    assert compare(models, problem.rows, tokenizer)["task"]["metrics"] == ["token_accuracy"]
+    assert compare(spelled, problem.rows, tokenizer)["task"]["metrics"][:2] == ["entity_f1", "token_accuracy"]
+    assert "entity_f1" not in compare(models, problem.rows, tokenizer)["task"]["metrics"]
     report = compare(models, problem.rows, tokenizer, metric_name="entity_f1")
-    assert report["task"]["metrics"] == ["entity_f1", "token_accuracy"]
+    assert report["task"]["metrics"][:2] == ["entity_f1", "token_accuracy"]
 
 
 def test_the_export_of_a_token_classifier_has_the_same_numbers_as_its_model(tokenizer, tmp_path):
