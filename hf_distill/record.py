@@ -38,7 +38,7 @@ def describe_machine() -> dict[str, Any]:
     """Return what latency depends on.
 
     Returns:
-        `cores`: the number of cores that this process may use; `cpu`: the name of the CPU, or None; `memory_gb`: the
+        `cores`: the number of cores that this process can use; `cpu`: the name of the CPU, or None; `memory_gb`: the
         memory of the machine in GiB, or None; `gpu`: the name of the first GPU, or None.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()

@@ -28,7 +28,7 @@ def as_compute_metrics(
 ) -> ComputeMetrics:
     """Make a metric into what `Trainer` takes as `compute_metrics`: from logits and labels to named numbers.
 
-    Rows without a label are left out; the result is empty if no row has one. Predictions may be a tuple whose first
+    Rows without a label are left out; the result is empty if no row has one. Predictions can be a tuple whose first
     element is the logits, `(num_examples, num_labels)`, or `(num_examples, 1)` or `(num_examples,)` for regression.
     The metric gets the ids of the largest logits; for multi-label classification, 1 where a logit is above 0; for
     token classification, the tags of each sentence; for regression, the outputs themselves.

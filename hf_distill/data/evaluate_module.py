@@ -42,7 +42,7 @@ def _module_class() -> type[evaluate.Metric]:
             )
 
         def _build_data_dir(self) -> str:
-            # `evaluate` makes a folder in the home directory even with `keep_in_memory`; that may be read-only.
+            # `evaluate` makes a folder in the home directory even with `keep_in_memory`; it can be read-only.
             return ""
 
         def _compute(self, *, predictions: Any, references: Any, num_labels: int | None = None) -> dict[str, float]:

@@ -202,7 +202,7 @@ def _spearmanr(predictions: np.ndarray, references: np.ndarray, num_labels: int)
 def _correlation(correlate: Callable[..., Any], predictions: np.ndarray, references: np.ndarray) -> float:
     """Return the correlation; for several outputs its mean over the outputs; 0.0 where it is undefined.
 
-    A constant has no correlation with anything, and a model may predict a constant early in training. 0.0 means "no
+    A constant has no correlation with anything, and a model can predict a constant early in training. 0.0 means "no
     information", as for Matthews' coefficient. NaN would stop the run when it chooses the best checkpoint.
     """
     if predictions.ndim == 2:

@@ -86,8 +86,8 @@ def bootstrap(scorers: Mapping[str, Scorer], num_rows: int, num_resamples: int =
         for name, scorer in scorers.items():
             chunks[name].append(scorer(draws))
     return {
-        name: {score: np.concatenate([chunk[score] for chunk in of_model]) for score in of_model[0]}
-        for name, of_model in chunks.items()
+        name: {score: np.concatenate([chunk[score] for chunk in model_chunks]) for score in model_chunks[0]}
+        for name, model_chunks in chunks.items()
     }
 
 

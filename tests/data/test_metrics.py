@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand, scikit-learn and SciPy."""
+"""Metrics against values computed by hand, scikit-learn and SciPy."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def logits_for(classes, num_labels):
     return np.eye(num_labels, dtype=np.float32)[classes]
 
 
-def test_classification_metrics_are_those_computed_by_hand():
+def test_classification_metrics_match_the_values_computed_by_hand():
     compute = as_compute_metrics(["accuracy", "f1", "matthews_correlation"], CLASSIFICATION)
     values = compute(EvalPrediction(logits_for(PREDICTED, 2), TRUE))
     assert values["accuracy"] == pytest.approx(3 / 6)
@@ -45,7 +45,7 @@ def test_matthews_correlation_takes_more_than_two_classes():
     assert value["matthews_correlation"] == pytest.approx(matthews_corrcoef(true, predicted))
 
 
-def test_correlations_are_those_of_scipy():
+def test_correlations_equal_scipys():
     outputs, scores = np.array([[0.5], [2.0], [1.5], [4.0]]), np.array([0.0, 1.0, 3.0, 5.0], dtype=np.float32)
     values = as_compute_metrics(["pearson", "spearmanr"], "regression")(EvalPrediction(outputs, scores))
     assert values["pearson"] == pytest.approx(pearsonr(outputs[:, 0], scores).statistic)
@@ -90,12 +90,12 @@ def test_rows_without_a_label_are_left_out():
     assert as_compute_metrics("accuracy", CLASSIFICATION)(unlabelled) == {}
 
 
-def test_logits_may_be_the_first_of_a_tuple():
+def test_logits_can_be_the_first_element_of_a_tuple():
     prediction = EvalPrediction((logits_for(PREDICTED, 2), np.zeros((6, 4))), TRUE)
     assert as_compute_metrics("accuracy", CLASSIFICATION)(prediction) == {"accuracy": 0.5}
 
 
-def test_a_function_or_any_module_of_evaluate_may_be_the_metric():
+def test_a_metric_can_be_a_function_or_a_module_of_evaluate():
     class Errors(evaluate.Metric):
         def _info(self):
             from datasets import Features, Value
@@ -123,7 +123,7 @@ def test_load_metric_gives_a_module_that_collects_batches():
     assert metric.compute() == {"f1": pytest.approx(4 / 7), "accuracy": 0.5}
 
 
-def test_metrics_write_nothing(tmp_path, monkeypatch):
+def test_metrics_write_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", str(tmp_path / "metrics"))
     load_metric(["accuracy"]).compute(predictions=[0, 1], references=[0, 1])
     assert list(tmp_path.iterdir()) == []
@@ -146,41 +146,41 @@ def test_wrong_arguments_are_named():
         as_compute_metrics("pearson", "regression")(EvalPrediction(np.zeros((3, 2)), np.zeros(3)))
 
 
-def test_importing_the_room_imports_no_slow_package():
+def test_importing_the_package_imports_no_slow_package():
     code = "import sys, hf_distill.data; print([m for m in ('evaluate', 'scipy', 'sklearn') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 
-def test_multi_label_metrics_are_scikit_learns():
+def test_multi_label_metrics_equal_scikit_learns():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(40, 5)), (rng.random((40, 5)) < 0.4).astype(np.float32)
     labels[3] = np.nan
     compute = as_compute_metrics(["f1_micro", "f1_macro", "subset_accuracy"], "multi_label_classification")
     result = compute(EvalPrediction(predictions=logits, label_ids=labels))
     keep = np.arange(40) != 3
-    found, wanted = (logits[keep] > 0).astype(int), labels[keep].astype(int)
+    predicted, labelled = (logits[keep] > 0).astype(int), labels[keep].astype(int)
     for average in ("micro", "macro"):
-        assert result[f"f1_{average}"] == pytest.approx(f1_score(wanted, found, average=average))
-    assert result["subset_accuracy"] == pytest.approx((found == wanted).all(axis=1).mean())
+        assert result[f"f1_{average}"] == pytest.approx(f1_score(labelled, predicted, average=average))
+    assert result["subset_accuracy"] == pytest.approx((predicted == labelled).all(axis=1).mean())
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "f1"),
+    ("predicted", "expected", "f1"),
     [
         ("B-per I-per O B-loc", "B-per I-per O B-loc", 1.0),
-        ("B-per O O B-loc", "B-per I-per O B-loc", 0.5),  # half of a name is not the name
+        ("B-per O O B-loc", "B-per I-per O B-loc", 0.5),  # half of an entity is not the entity
         ("O O O O", "B-per I-per O B-loc", 0.0),
-        ("B-per I-per B-per O", "B-per I-per I-per O", 0.0),  # two spans where there is one
-        ("I-per I-per O B-loc", "B-per I-per O B-loc", 1.0),  # I without B begins a span
-        ("B-per I-loc O O", "B-per O O O", 2 / 3),  # I of another type, too
+        ("B-per I-per B-per O", "B-per I-per I-per O", 0.0),  # two entities instead of one
+        ("I-per I-per O B-loc", "B-per I-per O B-loc", 1.0),  # I without B begins an entity
+        ("B-per I-loc O O", "B-per O O O", 2 / 3),  # so does I of another type
         ("O O O O", "O O O O", 0.0),
     ],
 )
-def test_entity_f1_counts_whole_spans(found, wanted, f1):
+def test_entity_f1_counts_whole_entities(predicted, expected, f1):
     names = ["O", "B-per", "I-per", "B-loc", "I-loc"]
-    ids = [[names.index(tag) for tag in tags.split()] for tags in (found, wanted)]
-    # Between the words there are tokens without a label, whatever is predicted for them.
+    ids = [[names.index(tag) for tag in tags.split()] for tags in (predicted, expected)]
+    # Between the words there are tokens without a label, whose predictions do not count.
     logits, labels = np.full((2, 8, 5), -1.0), np.full((2, 8), -100)
     for i, (tag, label) in enumerate(zip(*ids, strict=True)):
         logits[0, 2 * i, tag], labels[0, 2 * i] = 1.0, label
@@ -190,17 +190,25 @@ def test_entity_f1_counts_whole_spans(found, wanted, f1):
     assert result["token_accuracy"] == pytest.approx(np.mean([a == b for a, b in zip(*ids, strict=True)]))
 
 
-def test_metrics_of_words_need_the_names_of_the_tags():
+def test_token_classification_needs_the_names_of_the_tags():
     with pytest.raises(ValueError, match="`label_names` is missing"):
         as_compute_metrics("entity_f1", "token_classification")
 
 
-def test_metric_names_are_unique_and_say_how_a_score_is_shown():
-    metrics = [metric for of_type in METRICS.values() for metric in of_type]
+def test_every_metric_has_a_unique_name_and_says_how_its_score_is_shown():
+    metrics = [metric for metrics_of_type in METRICS.values() for metric in metrics_of_type]
     assert len({metric.name for metric in metrics}) == len(metrics)
-    plain = {metric.name: metric.lowest for metric in metrics if not metric.is_share}
-    assert plain == {"matthews_correlation": -1.0, "pearson": -1.0, "spearmanr": -1.0}
-    assert {metric.name for metric in metrics if metric.is_row_accuracy} == {"accuracy", "subset_accuracy"}
+    for name in ("matthews_correlation", "pearson", "spearmanr"):
+        assert (find_metric(name).is_share, find_metric(name).lowest) == (False, -1.0)
+    for name in ("accuracy", "f1", "f1_micro", "entity_f1", "token_accuracy"):
+        assert (find_metric(name).is_share, find_metric(name).lowest) == (True, 0.0)
+    for name, is_row_accuracy in {
+        "accuracy": True,
+        "subset_accuracy": True,
+        "f1": False,
+        "token_accuracy": False,
+    }.items():
+        assert find_metric(name).is_row_accuracy == is_row_accuracy
     assert find_metric("entity_f1").needs_entities
     assert find_metric("loss") is None
 
@@ -211,7 +219,10 @@ def test_a_metric_that_needs_no_entities_is_a_default_for_any_tags(monkeypatch):
         lambda p, r, _: float(np.mean([tags == labels for tags, labels in zip(p, r, strict=True)])),
     )
     monkeypatch.setitem(METRICS, "token_classification", (*METRICS["token_classification"], sentence_accuracy))
-    assert default_metrics("token_classification", ["S-x", "O"]) == ["token_accuracy", "sentence_accuracy"]
+    names = default_metrics("token_classification", ["S-x", "O"])
+    assert names[0] == "token_accuracy"
+    assert "sentence_accuracy" in names
+    assert "entity_f1" not in names
     assert default_metrics("token_classification", ["B-x", "O"])[0] == "entity_f1"
     compute = as_compute_metrics("sentence_accuracy", "token_classification", ["S-x", "O"])
     logits = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])

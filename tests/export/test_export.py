@@ -299,10 +299,10 @@ def test_the_metrics_depend_on_the_problem_type(problem_type, names, logits, lab
 @pytest.mark.parametrize(
     ("problem_type", "labels", "message"),
     [
-        ("single_label_classification", [0, 2, 1], "must be ids below 2, one a text"),
-        ("single_label_classification", [0.5, 0.5, 1.0], "must be ids below 2"),
-        ("multi_label_classification", [0, 1, 1], "must be 2 numbers a text"),
-        ("regression", [[1, 2, 3]] * 3, "must be 2 numbers a text"),
+        ("single_label_classification", [0, 2, 1], "must be one class id below 2 for each text"),
+        ("single_label_classification", [0.5, 0.5, 1.0], "must be one class id below 2"),
+        ("multi_label_classification", [0, 1, 1], "must be 2 numbers for each text"),
+        ("regression", [[1, 2, 3]] * 3, "must be 2 numbers for each text"),
     ],
 )
 def test_labels_of_another_problem_type_are_rejected(problem_type, labels, message):

@@ -112,10 +112,10 @@ def test_latency_of_the_record_names_its_machine():
 
 
 @pytest.mark.parametrize("record", [RECORD, hostile(RECORD)], ids=["plain", "hostile"])
-def test_the_results_survive_the_hubs_own_reader_and_writer(record):
+def test_the_hubs_reader_and_writer_keep_the_results(record):
     data = model_card(record, hostile(REPORT) if record != RECORD else REPORT).data
     index = data.to_dict().get("model-index")
-    assert (index is None) == (record != RECORD)  # a hostile name is no id of a data set
+    assert (index is None) == (record != RECORD)  # a hostile name is not the id of a dataset
     if index is not None:
         name, results = model_index_to_eval_results(index)
         assert eval_results_to_model_index(name, results) == index
@@ -131,8 +131,8 @@ def test_a_hostile_report_stays_text():
     assert not any(mark in prose for mark in ("<", "*", "[u]", "](", "http:", "\u202e"))
     plain = model_card(RECORD, REPORT, EXPORTS).text.splitlines()
     for start in ("#", "|"):
-        found = [line for line in card.text.splitlines() if line.startswith(start)]
-        assert len(found) == len([line for line in plain if line.startswith(start)])
+        lines = [line for line in card.text.splitlines() if line.startswith(start)]
+        assert len(lines) == len([line for line in plain if line.startswith(start)])
 
 
 # ---- Files ----
@@ -169,12 +169,12 @@ def test_the_same_card_is_written_byte_for_byte(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [('{"format": 2}', "is not a report of format 1"), ("[]", "must contain a JSON object, got list")],
 )
-def test_a_report_of_another_format_is_refused(tmp_path, text, said):
+def test_a_report_of_another_format_is_refused(tmp_path, text, message):
     (tmp_path / "report.json").write_text(text)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         read_report(tmp_path / "report.json", RECORD)
 
 
@@ -260,7 +260,7 @@ def test_a_model_from_a_local_folder_is_described_as_local(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "is not valid JSON"),
         ("[1]", "must contain a JSON object, got list"),
@@ -270,9 +270,9 @@ def test_a_model_from_a_local_folder_is_described_as_local(tmp_path, monkeypatch
         ),
     ],
 )
-def test_a_file_that_is_not_a_record_is_refused(tmp_path, text, said):
+def test_a_file_that_is_not_a_record_is_refused(tmp_path, text, message):
     (tmp_path / "distillation.json").write_text(text)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         read_record(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The stand-in for the Hub serves what the real client sends and asks for."""
+"""The local replacement of the Hub works with the real client."""
 
 import json
 import textwrap
@@ -71,7 +71,7 @@ def test_a_failing_push_raises_in_the_client_and_leaves_no_commit(server, model,
     assert TOKEN not in pushed.stdout + pushed.stderr
 
 
-def test_what_is_in_a_repository_can_be_listed(server, model, tmp_path):
+def test_the_files_of_a_repository_can_be_listed(server, model, tmp_path):
     listed = run_against(
         server,
         textwrap.dedent("""

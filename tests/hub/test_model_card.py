@@ -13,7 +13,7 @@ def lines_with(card, start):
 
 
 def prose(card):
-    """The text without its blocks of code."""
+    """The text without code blocks."""
     return "".join(("\n" + card.text).split("\n```")[::2])
 
 
@@ -122,7 +122,7 @@ def test_the_card_says_when_distillation_did_not_pay_off():
         ),
     ],
 )
-def test_the_loss_is_written_out_with_its_constants(parts, formula):
+def test_the_loss_is_a_formula_with_its_constants(parts, formula):
     assert lines_with(model_card(changed(**parts)), "L = ") == [f"L = {formula}"]
 
 
@@ -136,13 +136,13 @@ def test_the_example_runs_a_regression_without_a_sigmoid():
 @pytest.mark.parametrize("origin", ["/home/me/bert-base-uncased", "C:\\models\\bert", "checkpoint-500", "a/b/c", None])
 def test_a_student_from_a_local_folder_has_no_base_model(origin, tmp_path):
     record = changed(student={"origin": origin})
-    for known in (record, read_back(record, tmp_path)):  # the folder's name alone must not look like an id
-        metadata = model_card(known).data.to_dict()
+    for variant in (record, read_back(record, tmp_path)):  # the folder's name alone must not look like an id
+        metadata = model_card(variant).data.to_dict()
         assert "base_model" not in metadata
         assert "base_model_relation" not in metadata
 
 
-def test_a_relative_folder_is_not_taken_for_an_id(tmp_path, monkeypatch):
+def test_a_relative_folder_is_not_mistaken_for_an_id(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out" / "teacher").mkdir(parents=True)
     card = model_card(changed(student={"origin": "out/teacher"}, teacher={"name_or_path": "out/teacher"}))
@@ -263,16 +263,16 @@ def test_the_hub_accepts_the_cards_and_would_refuse_a_broken_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("problem_type", "task", "said"),
+    ("problem_type", "task", "expected"),
     [
         ("multi_label_classification", "text-classification", "KL(sigmoid(teacher / 2.0)"),
         ("token_classification", "token-classification", "The loss is the mean over words"),
         ("masked_lm", "fill-mask", "This masked language model"),
     ],
 )
-def test_the_card_names_the_problem_type(problem_type, task, said):
+def test_the_card_names_the_problem_type(problem_type, task, expected):
     card = model_card({**RECORD, "problem_type": problem_type})
     assert card.data.pipeline_tag == task
     assert task in card.data.tags
     assert f'pipeline("{task}"' in card.content
-    assert said in card.content
+    assert expected in card.content

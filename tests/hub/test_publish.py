@@ -90,10 +90,10 @@ def failed_push(out, capsys, *flags):
     with pytest.raises(SystemExit) as stopped:
         push(out, *flags)
     assert stopped.value.code == 2
-    said = capsys.readouterr()
-    assert HUB_TOKEN not in said.out + said.err
-    assert "Traceback" not in said.err
-    return said.err
+    printed = capsys.readouterr()
+    assert HUB_TOKEN not in printed.out + printed.err
+    assert "Traceback" not in printed.err
+    return printed.err
 
 
 def test_student_exports_report_record_and_card_go_in_one_private_commit(out, server, capsys):
@@ -106,9 +106,9 @@ def test_student_exports_report_record_and_card_go_in_one_private_commit(out, se
     assert f'model="{REPO}"' in card
     assert "means of 3 runs" in card
     assert "| onnx-int8/ |" in card
-    said = capsys.readouterr().out
-    assert f"Pushed 11 files to {server.url}/{REPO} (private)." in said
-    assert "Not pushed: .env, baseline, checkpoint-5, runs, teacher, training_args.bin, weights.pkl." in said
+    printed = capsys.readouterr().out
+    assert f"Pushed 11 files to {server.url}/{REPO} (private)." in printed
+    assert "Not pushed: .env, baseline, checkpoint-5, runs, teacher, training_args.bin, weights.pkl." in printed
 
 
 def test_a_second_push_uploads_nothing_and_a_third_what_has_changed(out, server, capsys):
@@ -151,12 +151,12 @@ def test_a_revision_is_a_branch_and_leaves_the_main_branch_unchanged(out, server
 # ---- Failures ----
 
 
-def test_a_push_continues_after_a_server_that_died_behind_the_large_files(out, server, capsys):
+def test_a_push_continues_where_the_server_died_after_the_large_files(out, server, capsys):
     server.dies_at = "commit"
-    said = failed_push(out, capsys, "--public")
-    assert "The repository tester/student exists" in said
-    assert "All files are published in one commit, or none; the local files are unchanged." in said
-    assert f"To continue, run: hf-distill push --folder {out} --hub_model_id tester/student --public" in said
+    message = failed_push(out, capsys, "--public")
+    assert "The repository tester/student exists" in message
+    assert "All files are published in one commit, or none; the local files are unchanged." in message
+    assert f"To continue, run: hf-distill push --folder {out} --hub_model_id tester/student --public" in message
     assert server.repos[REPO].files == {}
     sent = [call for call in server.calls if call.startswith("PUT")]
     assert len(sent) == 2  # the weights and their export
@@ -183,27 +183,27 @@ def test_only_the_large_file_that_failed_is_uploaded_again(out, server, capsys):
 
 def test_a_server_error_on_the_commit_publishes_nothing_and_quotes_no_token(out, server, capsys):
     server.fail_with, server.fail_saying = {"commit": 503}, {"error": f"overloaded, {HUB_TOKEN}, {TOKEN}"}
-    said = failed_push(out, capsys)
-    assert "the Hub has a server error" in said
-    assert "503" in said
-    assert "overloaded, [redacted], [redacted]" in said
+    message = failed_push(out, capsys)
+    assert "the Hub has a server error" in message
+    assert "503" in message
+    assert "overloaded, [redacted], [redacted]" in message
     assert server.repos[REPO].files == {}
 
 
 def test_a_wrong_token_is_named_as_the_cause(out, server, capsys, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    said = failed_push(out, capsys)
-    assert "does not accept this token" in said
-    assert "Nothing was uploaded." in said
-    assert "hf_wrong" not in said
+    message = failed_push(out, capsys)
+    assert "does not accept this token" in message
+    assert "Nothing was uploaded." in message
+    assert "hf_wrong" not in message
     assert server.repos == {}
 
 
 def test_without_a_token_the_hub_is_not_called(out, server, capsys, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(out / "no_token"))
-    said = failed_push(out, capsys)
-    assert "hf auth login" in said
+    message = failed_push(out, capsys)
+    assert "hf auth login" in message
     assert server.calls == []
 
 
@@ -227,11 +227,11 @@ def test_a_folder_without_a_student_is_refused(out, server, capsys, missing):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("{", "is not valid JSON"), ("{}", "is not an hf_distill record: it has no format")]
+    ("text", "message"), [("{", "is not valid JSON"), ("{}", "is not an hf_distill record: it has no format")]
 )
-def test_a_damaged_record_is_refused(out, server, capsys, text, said):
+def test_a_damaged_record_is_refused(out, server, capsys, text, message):
     (out / "distillation.json").write_text(text)
-    assert said in failed_push(out, capsys)
+    assert message in failed_push(out, capsys)
 
 
 def test_a_repository_needs_the_name_of_its_owner(out, server, capsys):
@@ -277,9 +277,9 @@ def test_a_token_in_the_recorded_command_is_removed(out, server):
 def test_a_token_in_another_file_stops_the_push(out, server, capsys, name, token):
     path = out / name
     path.write_text(path.read_text() + f" {token}")
-    said = failed_push(out, capsys)
-    assert f"{name} contains what looks like a Hub token, so nothing was pushed" in said
-    assert token not in said
+    message = failed_push(out, capsys)
+    assert f"{name} contains what looks like a Hub token, so nothing was pushed" in message
+    assert token not in message
     assert server.repos == {}
 
 
@@ -295,8 +295,8 @@ def test_a_report_or_export_older_than_the_student_is_refused(out, server, capsy
     now = (out / "model.safetensors").stat().st_mtime
     for path in (out / name).rglob("*"):
         os.utime(path, (now - 120, now - 120))
-    said = failed_push(out, capsys)
-    assert f"{out / name} is older than the student's weights" in said
+    message = failed_push(out, capsys)
+    assert f"{out / name} is older than the student's weights" in message
     assert server.calls == []
 
 

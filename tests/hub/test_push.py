@@ -1,4 +1,4 @@
-"""Pushing a student, against a stand-in for the Hub on this machine."""
+"""`trainer.push_to_hub` against a local replacement of the Hub."""
 
 import textwrap
 

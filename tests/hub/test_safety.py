@@ -1,4 +1,4 @@
-"""What comes from others is not run, what is secret stays here, and what has a name cannot lead out of its folder."""
+"""Foreign files run no code, secrets are not published, and names cannot lead out of a folder."""
 
 import ast
 import json
@@ -29,7 +29,7 @@ PACKAGE = Path(hf_distill.__file__).parent
 
 
 def dangerous(path):
-    """Yield what in a source file may run what it reads."""
+    """Yield the calls and imports of a source file that can run code from data."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
@@ -47,7 +47,7 @@ def dangerous(path):
             yield f"{name} without `trust_remote_code`, which asks on the terminal"
 
 
-def test_the_reader_of_sources_sees_what_is_dangerous(tmp_path):
+def test_the_check_of_sources_finds_what_is_dangerous(tmp_path):
     path = tmp_path / "module.py"
     path.write_text(
         "import pickle\ntorch.load(f)\ntorch.load(f, weights_only=True)\nyaml.load(f)\nyaml.safe_load(f)\n"
@@ -57,7 +57,7 @@ def test_the_reader_of_sources_sees_what_is_dangerous(tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_module_of_ours_runs_what_it_reads(path):
+def test_no_module_runs_code_from_data(path):
     if path.parent.name == "export":
         pytest.skip("loads what `save_pretrained` of this library wrote")
     assert not list(dangerous(path))
@@ -83,7 +83,7 @@ def saved(models, dataset, tokenizer, tmp_path_factory):
     return out
 
 
-def test_the_only_pickles_are_those_of_trainers_checkpoints(saved):
+def test_the_only_pickles_are_in_trainers_checkpoints(saved):
     heads = {path.relative_to(saved): path.read_bytes()[:2] for path in saved.rglob("*") if path.is_file()}
     pickles = {path for path, head in heads.items() if head in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")}
     expected = {"optimizer.pt", "scheduler.pt", "rng_state.pth"}
@@ -124,7 +124,7 @@ def custom(tmp_path, tokenizer):
     return custom, canary
 
 
-def test_code_of_a_model_is_not_run_unasked(custom):
+def test_code_of_a_model_is_not_run_by_default(custom):
     path, canary = custom
     for load in (load_teacher, lambda name: create_student(name, 1)):
         with pytest.raises(ValueError, match="trust_remote_code"):
@@ -136,7 +136,7 @@ def test_code_of_a_model_is_not_run_unasked(custom):
 
 
 @pytest.mark.parametrize("side", ["teacher", "student"])
-def test_each_side_is_trusted_on_its_own(folder, custom, tmp_path, capsys, side):
+def test_teacher_and_student_are_trusted_separately(folder, custom, tmp_path, capsys, side):
     path, canary = custom
     other = {"teacher": "student", "student": "teacher"}[side]
     models = {f"{side}_model_name_or_path": path, f"{other}_model_name_or_path": folder / "teacher"}
@@ -193,8 +193,8 @@ CANARIES = ["hf_FlagCanary0123456789abcdefghijklmn", "hf_RecipeCanary0123456789a
 
 
 @pytest.fixture(scope="module")
-def told(folder, tmp_path_factory):
-    """All that two runs with tokens and a wrong one leave behind, as (what, bytes)."""
+def traces(folder, tmp_path_factory):
+    """The files and output of two runs with tokens and one with a typo: name -> bytes."""
     here = tmp_path_factory.mktemp("tokens")
     (here / "recipe.yaml").write_text(yaml.safe_dump({"hub_token": CANARIES[1], "logging_steps": 1}))
     settings = {
@@ -204,11 +204,11 @@ def told(folder, tmp_path_factory):
         "push_to_hub": True,
         "hub_model_id": "tester/student",
     }
-    common = flags(folder, here / "out", **settings)
+    shared_flags = flags(folder, here / "out", **settings)
     runs = [
-        ["train", *common, "--hub_token", CANARIES[0]],
-        ["train", *common, "--config", str(here / "recipe.yaml")],
-        ["train", *common, "--hub_tokn", CANARIES[2]],
+        ["train", *shared_flags, "--hub_token", CANARIES[0]],
+        ["train", *shared_flags, "--config", str(here / "recipe.yaml")],
+        ["train", *shared_flags, "--hub_tokn", CANARIES[2]],
     ]
     with HubServer() as server:
         server.tokens.update(CANARIES)
@@ -219,12 +219,12 @@ def told(folder, tmp_path_factory):
     return {**pushed, **written, "stdout": done.stdout.encode(), "stderr": done.stderr.encode()}
 
 
-def test_no_token_is_in_what_is_written_pushed_or_said(told):
-    assert any(name.endswith("optimizer.pt") for name in told)
-    assert any("tfevents" in name for name in told)
-    assert "pushed README.md" in told
+def test_no_token_is_written_pushed_or_printed(traces):
+    assert any(name.endswith("optimizer.pt") for name in traces)
+    assert any("tfevents" in name for name in traces)
+    assert "pushed README.md" in traces
     secrets = [*CANARIES, "hf_test_token_of_nobody"]
-    assert not [name for name, content in told.items() for secret in secrets if secret.encode() in content]
+    assert not [name for name, content in traces.items() for secret in secrets if secret.encode() in content]
 
 
 def test_messages_lose_tokens_and_keep_names(monkeypatch):

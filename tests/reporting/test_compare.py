@@ -44,21 +44,21 @@ def numbers(report, name="student"):
     return json.loads(json.dumps({key: model[key] for key in keys}), parse_float=lambda text: round(float(text), 4))
 
 
-def test_scores_are_those_of_the_models_own_logits(pair, texts, tokenizer):
+def test_scores_match_the_logits_of_the_models(pair, texts, tokenizer):
     report = compare(pair, texts, tokenizer)
     compute = as_compute_metrics(["accuracy", "f1"], "single_label_classification")
     for name, model in pair.items():
         with torch.no_grad():
             logits = [model(**tokenizer(text, return_tensors="pt")).logits[0].tolist() for text in texts["text"]]
         expected = compute(EvalPrediction(predictions=np.array(logits), label_ids=np.array(texts["label"])))
-        found = {metric: report["models"][name]["metrics"][metric]["value"] for metric in expected}
-        assert found == pytest.approx(expected)
+        scores = {metric: report["models"][name]["metrics"][metric]["value"] for metric in expected}
+        assert scores == pytest.approx(expected)
     assert report["task"]["rows"] == 60
     assert report["task"]["labels"] == LABEL_NAMES
     assert report["models"]["student"]["fidelity"]["agreement"]["value"] < 1
 
 
-def test_a_student_with_its_classes_in_another_order_is_the_same_student(pair, texts, tokenizer):
+def test_the_order_of_a_students_classes_changes_nothing(pair, texts, tokenizer):
     order = [2, 0, 1]
     other = copy.deepcopy(pair["student"])
     other.classifier.weight.data, other.classifier.bias.data = (
@@ -80,11 +80,11 @@ def test_labels_can_be_names_or_the_teachers_ids(pair, texts, tokenizer):
 
 def test_tokenized_rows_give_the_same_numbers_as_their_texts(pair, texts, tokenizer):
     rows = texts.map(lambda row: tokenizer(row["text"]), batched=True, remove_columns=["text"])
-    found, expected = compare(pair, rows, tokenizer), compare(pair, texts, tokenizer)
-    for report in (found, expected):
+    token_report, text_report = compare(pair, rows, tokenizer), compare(pair, texts, tokenizer)
+    for report in (token_report, text_report):
         report["models"]["student"]["by_length"] = []  # tokens, not words
-    assert numbers(found) == numbers(expected)
-    assert found["disagreements"][0]["text"] == expected["disagreements"][0]["text"]
+    assert numbers(token_report) == numbers(text_report)
+    assert token_report["disagreements"][0]["text"] == text_report["disagreements"][0]["text"]
 
 
 class Stored:
@@ -97,13 +97,13 @@ class Stored:
         return self.inner.logits(texts, batch_size)[:, ::-1]
 
 
-def test_an_object_with_logits_is_a_column_like_its_model(pair, texts, tokenizer):
+def test_an_object_with_logits_has_the_same_numbers_as_its_model(pair, texts, tokenizer):
     report = compare({**pair, "stored": Stored(pair["student"], tokenizer)}, texts, tokenizer)
     assert numbers(report, "stored") == numbers(report)
     assert report["models"]["stored"]["cost"]["num_parameters"] is None
 
 
-def test_an_export_is_a_column_like_its_model(pair, texts, tokenizer, tmp_path):
+def test_an_export_has_the_same_numbers_as_its_model(pair, texts, tokenizer, tmp_path):
     export = pytest.importorskip("hf_distill.export")
     export.export_model(pair["student"], tmp_path / "onnx", processing_class=tokenizer)
     report = compare({**pair, "onnx": tmp_path / "onnx"}, texts, tokenizer, latency_rounds=1)
@@ -121,29 +121,29 @@ def test_runs_are_loaded_from_their_folders_and_averaged(pair, texts, tokenizer,
     for seed in (2, 3):
         tiny_model(2, seed=seed).save_pretrained(tmp_path / str(seed))
     tokenizer.save_pretrained(tmp_path / "2")
-    alone = [
+    single_runs = [
         compare({**pair, "student": tiny_model(2, seed=seed)}, texts, tokenizer)["models"]["student"]
         for seed in (2, 3)
     ]
     report = compare({**pair, "student": [tmp_path / "2", str(tmp_path / "3")]}, texts, tokenizer)
     student = report["models"]["student"]
-    accuracies = [of_run["metrics"]["accuracy"]["value"] for of_run in alone]
+    accuracies = [run["metrics"]["accuracy"]["value"] for run in single_runs]
     assert student["num_runs"] == 2
     assert student["metrics"]["accuracy"]["runs"] == accuracies
     assert student["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(accuracies))
-    assert student["fidelity"]["kl"] == pytest.approx(np.mean([of_run["fidelity"]["kl"] for of_run in alone]))
-    assert student["calibration"]["ece"] == pytest.approx(np.mean([of_run["calibration"]["ece"] for of_run in alone]))
+    assert student["fidelity"]["kl"] == pytest.approx(np.mean([run["fidelity"]["kl"] for run in single_runs]))
+    assert student["calibration"]["ece"] == pytest.approx(np.mean([run["calibration"]["ece"] for run in single_runs]))
     assert student["origin"] == "2"
     assert str(tmp_path) not in json.dumps(report)
 
 
 def test_each_model_can_have_its_own_tokenizer(pair, texts, tokenizer):
     models = {"teacher": roberta(), "student": pair["student"]}
-    own = {"teacher": letters_tokenizer(140), "student": tokenizer}
-    report = compare(models, texts, own)
+    tokenizers = {"teacher": letters_tokenizer(140), "student": tokenizer}
+    report = compare(models, texts, tokenizers)
     assert report["models"]["student"]["metrics"] == compare(pair, texts, tokenizer)["models"]["student"]["metrics"]
     with torch.no_grad():
-        inputs = own["teacher"](list(texts["text"]), padding=True, return_tensors="pt")
+        inputs = tokenizers["teacher"](list(texts["text"]), padding=True, return_tensors="pt")
         predicted = models["teacher"](**inputs).logits.argmax(-1)
     accuracy = (predicted == torch.tensor(texts["label"])).float().mean().item()
     assert report["models"]["teacher"]["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
@@ -162,7 +162,7 @@ def test_rows_without_a_label_count_only_for_fidelity(pair, texts, tokenizer):
     assert any("20 more rows have no label" in note for note in report["notes"])
 
 
-def test_without_any_label_only_fidelity_is_known(pair, texts, tokenizer):
+def test_without_labels_a_report_has_only_fidelity(pair, texts, tokenizer):
     report = compare_models(pair, texts.remove_columns("label"), tokenizer, **QUICK)
     student = report.to_dict()["models"]["student"]
     assert student["metrics"] == {}
@@ -186,7 +186,7 @@ def test_a_report_has_the_parts_that_apply_to_its_problem_type(tokenizer, proble
     report = compare_models(models, problem.rows, tokenizer, **QUICK)
     student = report.to_dict()["models"]["student"]
     assert report.to_dict()["task"]["metric_name"] == metric
-    assert report.to_dict()["task"]["rows"] == 22  # of 24, two have no label
+    assert report.to_dict()["task"]["rows"] == 22  # two of the 24 rows have no label
     assert {key for key in ("calibration", "by_class", "deferral") if student[key]} == applies
     if problem_type == "regression":
         assert student["fidelity"]["rmse"] > 0
@@ -195,7 +195,21 @@ def test_a_report_has_the_parts_that_apply_to_its_problem_type(tokenizer, proble
     assert metric in report.to_markdown()
 
 
-def test_the_export_of_a_tagger_is_a_column_like_its_model(tokenizer, tmp_path):
+def test_entity_f1_is_reported_for_tags_that_spell_entities_and_on_request(tokenizer):
+    problem = make_problem("token_classification", 12)
+    models = {"teacher": problem.teacher, "student": problem.student}
+    tags = ["O", "B-x", "I-x"]
+    spelled = {name: copy.deepcopy(model) for name, model in models.items()}
+    for model in spelled.values():
+        model.config.id2label = dict(enumerate(tags))
+        model.config.label2id = {tag: i for i, tag in enumerate(tags)}
+    assert compare(spelled, problem.rows, tokenizer)["task"]["metrics"][:2] == ["entity_f1", "token_accuracy"]
+    assert "entity_f1" not in compare(models, problem.rows, tokenizer)["task"]["metrics"]
+    report = compare(models, problem.rows, tokenizer, metric_name="entity_f1")
+    assert report["task"]["metrics"][:2] == ["entity_f1", "token_accuracy"]
+
+
+def test_the_export_of_a_token_classifier_has_the_same_numbers_as_its_model(tokenizer, tmp_path):
     export = pytest.importorskip("hf_distill.export")
     problem = make_problem("token_classification", 12)
     words = [row["text"].split() for row in tiny_rows(12, seed=3)]
@@ -217,11 +231,11 @@ def test_words_are_compared_across_tokenizers(tokenizer):
     words = [row["text"].split() for row in tiny_rows(12, seed=3)]
     rows = Dataset.from_dict({"tokens": words, "label": [[len(word) % 3 for word in row] for row in words]})
     models = {"teacher": roberta(RobertaForTokenClassification), "student": problem.student}
-    own = {"teacher": letters_tokenizer(140), "student": tokenizer}
-    report = compare(models, rows, own, text_columns=["tokens"])
+    tokenizers = {"teacher": letters_tokenizer(140), "student": tokenizer}
+    report = compare(models, rows, tokenizers, text_columns=["tokens"])
     correct = total = 0
     for row in words:
-        encoded = own["teacher"](row, is_split_into_words=True, return_tensors="pt")
+        encoded = tokenizers["teacher"](row, is_split_into_words=True, return_tensors="pt")
         with torch.no_grad():
             predicted = models["teacher"](**encoded).logits[0].argmax(-1)
         places = [encoded.word_ids(0).index(i) for i in range(len(row))]
@@ -245,9 +259,9 @@ def test_costs_are_measured_for_every_model(pair, texts, tokenizer, tmp_path):
     report = compare(models, texts, tokenizer, latency_rounds=2)
     costs = {name: model["cost"] for name, model in report["models"].items()}
     for cost in costs.values():
-        assert [(of["tokens"], of["batch_size"]) for of in cost["latency"]] == [(16, 1), (64, 1)]
-        assert all(0 < of["p50_ms"] <= of["p95_ms"] for of in cost["latency"])
-        assert [(of["tokens"], of["batch_size"]) for of in cost["throughput"]] == [(16, 32), (64, 32)]
+        assert [(e["tokens"], e["batch_size"]) for e in cost["latency"]] == [(16, 1), (64, 1)]
+        assert all(0 < e["p50_ms"] <= e["p95_ms"] for e in cost["latency"])
+        assert [(e["tokens"], e["batch_size"]) for e in cost["throughput"]] == [(16, 32), (64, 32)]
     assert costs["teacher"]["speedup"] == 1.0
     student = costs["student"]
     total = sum(parameter.numel() for parameter in pair["student"].parameters())
@@ -258,7 +272,7 @@ def test_costs_are_measured_for_every_model(pair, texts, tokenizer, tmp_path):
     assert costs["stored"]["peak_memory_bytes"] is None
 
 
-def test_floating_point_operations_are_those_of_the_matrix_products(pair, texts, tokenizer):
+def test_the_operations_of_the_matrix_products_are_counted(pair, texts, tokenizer):
     cost = compare(pair, texts, tokenizer)["models"]["student"]["cost"]
     length, hidden, inner = 16, TINY["hidden_size"], TINY["intermediate_size"]
     layer = 2 * length * (4 * hidden**2 + 2 * hidden * inner) + 2 * 2 * length**2 * hidden
@@ -269,10 +283,10 @@ def test_floating_point_operations_are_those_of_the_matrix_products(pair, texts,
 def test_a_second_dataset_is_scored_separately(pair, texts, tokenizer):
     shifted = texts.select(range(30))
     report = compare(pair, texts, tokenizer, shifted_dataset=shifted)
-    alone = compare(pair, shifted, tokenizer)
+    separate = compare(pair, shifted, tokenizer)
     for name in pair:
-        assert report["models"][name]["shifted"]["metrics"] == alone["models"][name]["metrics"]
-    assert report["models"]["student"]["shifted"]["retention"] == alone["models"]["student"]["retention"]
+        assert report["models"][name]["shifted"]["metrics"] == separate["models"][name]["metrics"]
+    assert report["models"]["student"]["shifted"]["retention"] == separate["models"]["student"]["retention"]
 
 
 def test_a_second_dataset_can_have_its_classes_in_another_order(pair, texts, tokenizer):
@@ -305,11 +319,11 @@ def test_the_verdict_is_yes_no_or_undecided():
         "replace": True,
         "model": "student",
         "sentence": "Yes, the student can replace the teacher: on 1,234 rows its accuracy is 90.0 %, and the "
-        "teacher's is 90.0 %. With 95 % confidence it is less than 1 point worse. It is 2.0 times as fast and takes "
-        "25 % of the space on disk.",
+        "teacher's is 90.0 %. With 95 % confidence the student is less than 1 point worse. It is 2.0 times as fast "
+        "and needs 25 % of the disk space.",
     }
     busy = verdict(-0.005, 0.01, is_busy=True, speedup=1650.0, bytes_on_disk=25)
-    assert busy["sentence"].endswith("less than 1 point worse. It takes 25 % of the space on disk.")
+    assert busy["sentence"].endswith("less than 1 point worse. It needs 25 % of the disk space.")
     no, undecided = verdict(-0.05, -0.02), verdict(-0.03, 0.01)
     assert (no["replace"], undecided["replace"]) == (False, None)
     assert no["sentence"].startswith("No, the student should not replace")

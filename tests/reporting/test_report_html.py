@@ -73,7 +73,7 @@ def test_the_page_is_well_formed_for_every_problem_type(problem_type):
     assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row"}
 
 
-def test_what_does_not_apply_to_a_regression_is_left_out():
+def test_parts_that_do_not_apply_to_a_regression_are_left_out():
     html = rendered("regression")
     assert section_ids(html) == ["models", "quality", "fidelity", "robustness", "cost", "method"]
     assert "RMSE" in html
@@ -86,7 +86,7 @@ def test_sections_without_numbers_are_left_out(html):
     assert section_ids(html) == ["models", "quality", "robustness", "method"]
 
 
-def test_rows_without_labels_leave_a_page_without_scores():
+def test_a_page_for_rows_without_labels_has_no_scores():
     report = without(*PARTS[1:], "retention", "gap_closed", "versus_teacher", "versus_baseline", "metrics")
     report["task"]["metrics"], report["verdict"] = (
         [],
@@ -129,7 +129,7 @@ def test_a_number_that_is_not_finite_is_refused():
         render_html(report)
 
 
-def test_there_is_no_url_but_namespaces(html):
+def test_the_only_urls_are_namespaces(html):
     assert set(URL.findall(html)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
     assert "@import" not in html
     assert not Page(html).values("src")
@@ -140,7 +140,7 @@ def test_hostile_strings_make_no_element_and_no_attribute(html, hostile_html):
     assert {tag for tag, _ in page.elements} == {tag for tag, _ in Page(html).elements}
     assert [attributes["type"] for attributes in page.all("script")] == ["application/json"]
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
-    assert "student </script><img…" in page.texts["text"]  # it did reach the plots
+    assert "student </script><img…" in page.texts["text"]  # the string is in the plots
     assert not set("\u202e\u2028\x00") & set(hostile_html)
 
 
@@ -190,8 +190,8 @@ def test_a_role_keeps_its_color_and_a_second_student_gets_another():
 def test_the_plot_shows_the_worst_classes_and_the_table_all():
     labels = [f"class{i:02d}" for i in range(77)]
     report = sample_report(labels=labels)
-    for i, found in enumerate(report["models"]["student"]["by_class"]):
-        found["f1"] = 0.5 + i / 200
+    for i, entry in enumerate(report["models"]["student"]["by_class"]):
+        entry["f1"] = 0.5 + i / 200
     svg = inline_svgs(report)["f1_by_class"]
     assert re.findall(r"class\d\d", svg) == labels[:15]
     html = render_html(report)

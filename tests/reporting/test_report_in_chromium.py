@@ -22,7 +22,7 @@ REPORTS = {
 @pytest.fixture(scope="module")
 def browser():
     with playwright_api.sync_playwright() as playwright:
-        # Without a sandbox, which a container seldom allows; the pages are our own.
+        # The sandbox does not work in most containers. The pages are our own.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -30,7 +30,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Each report as a file, and the hostile one once more without the policy that would stop a script anyway."""
+    """Each report as a file, and the hostile report also without the policy that would stop a script anyway."""
     folder = tmp_path_factory.mktemp("reports")
     pages = {name: render_html(make()) for name, make in REPORTS.items()}
     pages["hostile, unprotected"] = re.sub('<meta http-equiv="Content-Security-Policy".*?>', "", pages["hostile"])
@@ -42,7 +42,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, files):
-    """Open a report; afterwards nothing may have been said, asked for or run."""
+    """Open a report. Afterwards there must be no console message, no request and no script that ran."""
     events, contexts = [], []
 
     def open_page(name, width=1200, **kwargs):
@@ -64,12 +64,12 @@ def visit(browser, files):
 
 
 def brightness(page, selector, style):
-    colour = page.eval_on_selector(selector, f"element => getComputedStyle(element).{style}")
-    return sum(map(int, re.findall(r"\d+", colour)[:3])) / (3 * 255)
+    color = page.eval_on_selector(selector, f"element => getComputedStyle(element).{style}")
+    return sum(map(int, re.findall(r"\d+", color)[:3])) / (3 * 255)
 
 
 @pytest.mark.parametrize("name", [*REPORTS, "hostile, unprotected"])
-def test_a_report_shows_without_a_word_on_the_console_or_a_request(visit, name):
+def test_a_report_causes_no_console_message_and_no_request(visit, name):
     page = visit(name)
     assert page.locator("section").count() == 9
     for box in page.locator("figure svg").all():
@@ -81,20 +81,20 @@ def test_a_report_shows_without_a_word_on_the_console_or_a_request(visit, name):
 
 
 @pytest.mark.parametrize("name", REPORTS)
-def test_a_phone_need_not_scroll_sideways(visit, name):
+def test_a_phone_does_not_scroll_sideways(visit, name):
     page = visit(name, width=400)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
 def test_words_of_plots_can_be_read_on_a_phone(visit):
     page = visit("sample", width=400)
-    heights = [
+    line_heights = [
         text.bounding_box()["height"] for text in page.locator("#scores-figure_1 text, #latency-figure_1 text").all()
     ]
-    assert min(heights) >= 10  # of the line, in CSS pixels
+    assert min(line_heights) >= 10  # CSS pixels
 
 
-def test_the_page_is_dark_for_who_prefers_dark_and_light_on_paper(visit):
+def test_the_page_is_dark_for_readers_who_prefer_dark_and_light_on_paper(visit):
     light, dark = visit("sample", color_scheme="light"), visit("sample", color_scheme="dark")
     assert brightness(light, "body", "backgroundColor") > 0.9
     assert brightness(light, "figure svg text", "fill") < 0.5

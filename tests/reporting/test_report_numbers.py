@@ -1,4 +1,4 @@
-"""The numbers of a report: by hand, against the metrics that training reports, and by simulation."""
+"""The numbers of a report against values computed by hand, the metrics of training, and simulations."""
 
 import math
 from dataclasses import replace
@@ -38,7 +38,7 @@ def units_of(labels, names=("a", "b"), problem_type=SINGLE, rows=None):
 
 
 def logits_for(predicted, confidence=0.9, num_labels=2):
-    """Logits of which the class at `predicted` has that probability."""
+    """Logits that give the predicted class this probability."""
     predicted, confidence = np.asarray(predicted), np.broadcast_to(confidence, len(predicted))
     others = (1 - confidence) / (num_labels - 1)
     logits = np.log(np.repeat(others[:, None], num_labels, axis=1))
@@ -52,7 +52,7 @@ def quality_of(labels, how=None, **predictions):
 
 
 def case(problem_type, num_rows=60, seed=0):
-    """Units and random logits that know something of the labels."""
+    """Units, and random logits that depend on the labels."""
     draw = np.random.default_rng(seed)
     if problem_type == "regression":
         labels = draw.normal(size=num_rows).round(1)  # with ties
@@ -69,7 +69,7 @@ def case(problem_type, num_rows=60, seed=0):
 
 
 class Prediction:
-    """What `compute_metrics` takes."""
+    """The input of `compute_metrics`."""
 
     def __init__(self, units, logits):
         self.predictions, self.label_ids = logits, units.labels
@@ -83,11 +83,11 @@ class Prediction:
 
 
 def resample(units, logits, seed=1):
-    """Rows drawn with replacement: how often each was drawn, and the same rows written out."""
+    """Draw rows with replacement: how often each row was drawn, and the drawn rows themselves."""
     drawn = np.random.default_rng(seed).integers(0, units.num_rows, units.num_rows)
     draws = np.bincount(drawn, minlength=units.num_rows)[None].astype(float)
     places = [np.flatnonzero(units.rows == row) for row in drawn]
-    chosen, rows = np.concatenate(places), np.repeat(np.arange(len(drawn)), [len(of_row) for of_row in places])
+    chosen, rows = np.concatenate(places), np.repeat(np.arange(len(drawn)), [len(place) for place in places])
     return draws, units_of(units.labels[chosen], units.names, units.problem_type, rows), logits[chosen]
 
 
@@ -95,17 +95,18 @@ def resample(units, logits, seed=1):
 def test_every_metric_has_the_score_that_training_reports_on_the_rows_and_on_resamples(problem_type):
     units, logits = case(problem_type)
     compute_metrics = as_compute_metrics([metric.name for metric in METRICS[problem_type]], problem_type, units.names)
-    assert all(metric.from_counts for metric in METRICS[problem_type])
     answers = Answers(units, logits)
     expected = compute_metrics(Prediction(units, logits))
     assert {metric.name: answers.score(metric) for metric in METRICS[problem_type]} == expected
-    for make in (make_scorer, make_row_by_row_scorer):
-        scorer = make(answers, METRICS[problem_type])
-        assert on_all_rows(scorer, units.num_rows) == pytest.approx(expected)
+    with_counts = [metric for metric in METRICS[problem_type] if metric.from_counts]
+    for make, metrics in ((make_scorer, with_counts), (make_row_by_row_scorer, METRICS[problem_type])):
+        scorer, names = make(answers, metrics), [metric.name for metric in metrics]
+        assert on_all_rows(scorer, units.num_rows) == pytest.approx({name: expected[name] for name in names})
         for seed in range(5):
             draws, *written_out = resample(units, logits, seed)
             scores = {name: values[0] for name, values in scorer(draws).items()}
-            assert scores == pytest.approx(compute_metrics(Prediction(*written_out)))
+            on_written_out = compute_metrics(Prediction(*written_out))
+            assert scores == pytest.approx({name: on_written_out[name] for name in names})
 
 
 @pytest.mark.parametrize("problem_type", METRICS)
@@ -119,8 +120,9 @@ def test_scores_from_counts_equal_the_plain_scores_in_degenerate_cases(problem_t
     else:
         logits = -np.ones_like(logits) if problem_type == MULTI else np.zeros_like(logits)
     answers = Answers(units, logits)
-    scores = on_all_rows(make_scorer(answers, METRICS[problem_type]), units.num_rows)
-    assert scores == pytest.approx({metric.name: answers.score(metric) for metric in METRICS[problem_type]})
+    metrics = [metric for metric in METRICS[problem_type] if metric.from_counts]
+    scores = on_all_rows(make_scorer(answers, metrics), units.num_rows)
+    assert scores == pytest.approx({metric.name: answers.score(metric) for metric in metrics})
     assert all(np.isfinite(score) for score in scores.values())
 
 
@@ -135,7 +137,8 @@ def test_two_classes_have_the_f1_of_the_second():
 
 def test_a_constant_prediction_has_correlation_zero():
     units, logits = case("regression")
-    scorer = make_scorer(Answers(units, np.full_like(logits, 0.3)), METRICS["regression"])
+    metrics = [find_metric("pearson"), find_metric("spearmanr")]
+    scorer = make_scorer(Answers(units, np.full_like(logits, 0.3)), metrics)
     assert on_all_rows(scorer, 60) == {"pearson": 0.0, "spearmanr": 0.0}
 
 
@@ -184,7 +187,7 @@ def test_the_p_value_of_the_bootstrap_counts_the_sample_itself():
     assert bootstrap_p_value(np.zeros(10)) == 1.0
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_contain_the_truth_about_as_often_as_their_level_says():
     draw, covered = np.random.default_rng(0), 0
     for trial in range(200):
         correct = (draw.random(150) < 0.8).astype(int)
@@ -202,9 +205,9 @@ def test_all_scorers_and_calls_see_the_same_resamples():
     assert len(np.unique(both["a"]["accuracy"])) > 5
 
 
-def test_rows_that_are_all_right_leave_the_doubt_of_what_was_not_seen():
-    found = quality_of(np.ones(50, dtype=int), teacher=[1] * 50)
-    accuracy = found.estimates("teacher")["accuracy"]
+def test_an_interval_of_rows_that_are_all_right_includes_errors_that_were_not_seen():
+    quality = quality_of(np.ones(50, dtype=int), teacher=[1] * 50)
+    accuracy = quality.estimates("teacher")["accuracy"]
     assert (accuracy["value"], accuracy["high"]) == (1.0, 1.0)
     assert accuracy["low"] == pytest.approx(1 + math.log(0.05) / 50)
 
@@ -216,13 +219,13 @@ def wrong_at(num_rows, *places):
     return predicted
 
 
-def test_non_inferiority_needs_rows_and_is_denied_to_a_worse_student():
+def test_non_inferiority_needs_enough_rows_and_a_student_that_is_not_worse():
     def versus(num_rows, num_wrong):
         predictions = {"teacher": wrong_at(num_rows), "student": wrong_at(num_rows, *range(num_wrong))}
         quality = quality_of(np.ones(num_rows, dtype=int), **predictions)
         return describe_quality(quality, "student", "accuracy", margin=0.01)["versus_teacher"]
 
-    assert not versus(100, 0)["non_inferior"]  # 3 / 100 might still go wrong
+    assert not versus(100, 0)["non_inferior"]  # an error rate of 3 / 100 is still possible
     assert versus(1000, 0)["non_inferior"]
     assert versus(1000, 2)["non_inferior"]
     worse = versus(1000, 30)
@@ -240,13 +243,13 @@ def test_retention_and_the_gap_closed_are_ratios_of_the_scores():
         "baseline": wrong_at(500, *range(130)),
     }
     quality = quality_of(np.ones(500, dtype=int), **predictions)
-    found = describe_quality(quality, "student", "accuracy", 0.01)
-    assert found["retention"]["value"] == pytest.approx(430 / 450)
-    assert found["gap_closed"]["value"] == pytest.approx(60 / 80)
+    description = describe_quality(quality, "student", "accuracy", 0.01)
+    assert description["retention"]["value"] == pytest.approx(430 / 450)
+    assert description["gap_closed"]["value"] == pytest.approx(60 / 80)
     for name in ("retention", "gap_closed"):
-        assert found[name]["low"] < found[name]["value"] < found[name]["high"]
-    assert found["versus_baseline"]["difference"] == pytest.approx(60 / 500)
-    assert found["versus_baseline"]["low"] > 0
+        assert description[name]["low"] < description[name]["value"] < description[name]["high"]
+    assert description["versus_baseline"]["difference"] == pytest.approx(60 / 500)
+    assert description["versus_baseline"]["low"] > 0
 
 
 def test_there_is_no_gap_where_the_teacher_is_not_clearly_above_the_baseline():
@@ -255,12 +258,12 @@ def test_there_is_no_gap_where_the_teacher_is_not_clearly_above_the_baseline():
         "student": wrong_at(100, 3),
         "baseline": wrong_at(100, 4, 5, 6, 7),
     }
-    found = describe_quality(quality_of(np.ones(100, dtype=int), **predictions), "student", "accuracy", 0.01)
-    assert found["gap_closed"] is None
-    assert found["gap_closed_note"] == "the teacher is not clearly above the baseline"
+    description = describe_quality(quality_of(np.ones(100, dtype=int), **predictions), "student", "accuracy", 0.01)
+    assert description["gap_closed"] is None
+    assert description["gap_closed_note"] == "the teacher is not clearly above the baseline"
 
 
-def test_runs_are_averaged_and_their_spread_is_given():
+def test_runs_are_averaged_and_their_deviation_is_given():
     runs = [wrong_at(100), wrong_at(100, *range(10)), wrong_at(100, *range(20))]
     quality = quality_of(np.ones(100, dtype=int), teacher=wrong_at(100), student=runs)
     accuracy = quality.estimates("student")["accuracy"]
@@ -272,7 +275,7 @@ def test_runs_are_averaged_and_their_spread_is_given():
 
 def test_calibration_error_and_brier_score_match_the_values_computed_by_hand():
     bins = reliability_bins(np.array([0.65, 0.61, 0.95, 1.0]), np.array([True, False, True, True]))
-    assert [of["rows"] for of in bins] == [0] * 6 + [2, 0, 0, 2]
+    assert [b["rows"] for b in bins] == [0] * 6 + [2, 0, 0, 2]
     assert bins[0] == {"low": 0.0, "high": 0.1, "rows": 0, "confidence": None, "accuracy": None}
     assert (bins[6]["confidence"], bins[6]["accuracy"]) == (pytest.approx(0.63), 0.5)
     assert expected_calibration_error(bins) == pytest.approx(0.5 * 0.13 + 0.5 * 0.025)
@@ -280,102 +283,102 @@ def test_calibration_error_and_brier_score_match_the_values_computed_by_hand():
     assert brier_scores(probabilities, np.array([0, 2])) == pytest.approx([0.09 + 0.04 + 0.01, 0 + 1 + 1])
 
 
-def test_temperature_scaling_mends_logits_that_were_multiplied():
+def test_temperature_scaling_corrects_logits_that_were_multiplied():
     draw = np.random.default_rng(0)
     logits = 2 * draw.normal(size=(3000, 3))
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = np.array([draw.choice(3, p=p) for p in shares])
-    found = describe_calibration(units_of(labels, NAMES), 3 * logits)
-    assert found["temperature"] == pytest.approx(3, rel=0.1)
-    assert found["ece_scaled"] < 0.03 < 0.1 < found["ece"]
-    assert found["brier_scaled"] < found["brier"]
-    assert found["nll_scaled"] < found["nll"]
+    calibration = describe_calibration(units_of(labels, NAMES), 3 * logits)
+    assert calibration["temperature"] == pytest.approx(3, rel=0.1)
+    assert calibration["ece_scaled"] < 0.03 < 0.1 < calibration["ece"]
+    assert calibration["brier_scaled"] < calibration["brier"]
+    assert calibration["nll_scaled"] < calibration["nll"]
 
 
-def test_no_row_is_judged_by_a_temperature_that_was_fitted_to_it():
-    # Of logits that say nothing a temperature fitted to the same rows could only improve the likelihood.
+def test_no_row_is_scaled_by_a_temperature_that_was_fitted_to_it():
+    # A temperature that was fitted to the same random logits could only improve the likelihood.
     draw = np.random.default_rng(0)
     for seed in range(20):
         labels, logits = draw.integers(0, 2, 6), draw.normal(size=(6, 2))
-        found = describe_calibration(units_of(labels), logits, seed)
-        if found["nll_scaled"] > found["nll"]:
+        calibration = describe_calibration(units_of(labels), logits, seed)
+        if calibration["nll_scaled"] > calibration["nll"]:
             return
     pytest.fail("the scaled likelihood was never worse: it is not cross-fitted")
 
 
 def test_labels_of_a_multi_label_problem_are_calibrated_one_by_one():
     units, logits = case(MULTI, 400)
-    found = describe_calibration(units, logits)
+    calibration = describe_calibration(units, logits)
     probabilities = 1 / (1 + np.exp(-logits))
-    assert found["brier"] == pytest.approx(((probabilities - units.labels) ** 2).mean())
-    assert sum(of["rows"] for of in found["bins"]) == 1200
+    assert calibration["brier"] == pytest.approx(((probabilities - units.labels) ** 2).mean())
+    assert sum(b["rows"] for b in calibration["bins"]) == 1200
 
 
-def test_a_cascade_hands_up_the_texts_of_which_the_student_is_least_sure():
-    # Wrong on the two least sure texts, of which the teacher gets one.
+def test_a_cascade_hands_over_the_texts_with_the_lowest_confidence_of_the_student():
+    # The student is wrong on its two least confident texts. The teacher is right on one of them.
     units = units_of([1, 1, 1, 1])
     student = logits_for([0, 0, 1, 1], [0.6, 0.7, 0.8, 0.9])
     teacher = logits_for([1, 0, 1, 0], 0.99)
-    found = describe_deferral(units, student, teacher, ACCURACY, wanted=[0.5, 0.75, 0.9])
-    assert [(point["share"], point["value"]) for point in found["points"]] == [
+    deferral = describe_deferral(units, student, teacher, ACCURACY, wanted=[0.5, 0.75, 0.9])
+    assert [(point["share"], point["value"]) for point in deferral["points"]] == [
         (0.0, 0.5), (0.25, 0.75), (0.5, 0.75), (0.75, 0.75), (1.0, 0.5)
     ]  # fmt: skip
-    assert [threshold["share"] for threshold in found["thresholds"]] == [0.0, 0.25, None]
-    assert found["thresholds"][1]["threshold"] == pytest.approx(0.7)
-    assert found["thresholds"][2]["threshold"] is None
+    assert [threshold["share"] for threshold in deferral["thresholds"]] == [0.0, 0.25, None]
+    assert deferral["thresholds"][1]["threshold"] == pytest.approx(0.7)
+    assert deferral["thresholds"][2]["threshold"] is None
 
 
-def test_texts_of_equal_confidence_go_up_together():
+def test_texts_of_equal_confidence_are_handed_over_together():
     units = units_of([1, 1, 1])
-    found = describe_deferral(units, logits_for([0, 0, 1], 0.8), logits_for([1, 1, 1]), ACCURACY, wanted=[1.0])
-    assert [point["share"] for point in found["points"]] == [0.0, 1.0]
-    assert found["thresholds"] == [{"wanted": 1.0, "share": 1.0, "threshold": None}]
+    deferral = describe_deferral(units, logits_for([0, 0, 1], 0.8), logits_for([1, 1, 1]), ACCURACY, wanted=[1.0])
+    assert [point["share"] for point in deferral["points"]] == [0.0, 1.0]
+    assert deferral["thresholds"] == [{"wanted": 1.0, "share": 1.0, "threshold": None}]
 
 
 def test_fidelity_matches_the_values_computed_by_hand():
     units = units_of([0, 0, 1, -100])
     teacher, student = logits_for([0, 0, 1, 1], 0.75), logits_for([0, 1, 1, 1], 0.5 + 1e-6)
-    found = describe_fidelity(units, teacher, [student], Resampling(200))
-    assert found["agreement"]["value"] == 0.75
+    fidelity = describe_fidelity(units, teacher, [student], Resampling(200))
+    assert fidelity["agreement"]["value"] == 0.75
     kl = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
-    assert found["kl"] == pytest.approx(kl, abs=1e-5)
-    assert found["by_class"] == [
+    assert fidelity["kl"] == pytest.approx(kl, abs=1e-5)
+    assert fidelity["by_class"] == [
         {"label": "a", "rows": 2, "teacher": 1.0, "model": 0.5, "agreement": 0.5},
         {"label": "b", "rows": 1, "teacher": 1.0, "model": 1.0, "agreement": 1.0},
     ]
 
 
-def test_fidelity_of_a_regression_is_the_distance_of_the_outputs():
+def test_fidelity_of_a_regression_is_the_difference_of_the_outputs():
     units = units_of([0.1, 0.2, 0.3], ["score"], "regression")
-    found = describe_fidelity(
+    fidelity = describe_fidelity(
         units, np.array([[1.0], [2.0], [3.0]]), [np.array([[1.0], [2.0], [5.0]])], Resampling(100)
     )
-    assert found["rmse"] == pytest.approx(math.sqrt(4 / 3))
-    assert found["agreement"] is None
+    assert fidelity["rmse"] == pytest.approx(math.sqrt(4 / 3))
+    assert fidelity["agreement"] is None
 
 
-def test_disagreements_come_by_how_sure_the_less_sure_is():
+def test_disagreements_are_sorted_by_the_lower_confidence():
     units = units_of([1, 0, 0, -100])
     teacher, student = (
         logits_for([1, 1, 0, 0], [0.6, 0.99, 0.9, 0.8]),
         logits_for([0, 0, 0, 1], [0.99, 0.7, 0.9, 0.95]),
     )
-    found = list_disagreements(units, teacher, "student", student)
-    assert [row["text"] for row in found] == ["text 3", "text 1", "text 0"]
-    assert found[0] == {
+    disagreements = list_disagreements(units, teacher, "student", student)
+    assert [row["text"] for row in disagreements] == ["text 3", "text 1", "text 0"]
+    assert disagreements[0] == {
         "text": "text 3", "label": None, "teacher": "a", "teacher_confidence": pytest.approx(0.8, abs=1e-6),
         "model": "student", "prediction": "b", "confidence": pytest.approx(0.95, abs=1e-6),
     }  # fmt: skip
 
 
-def test_disagreements_of_a_multi_label_problem_name_the_sets():
+def test_disagreements_of_a_multi_label_problem_name_all_chosen_classes():
     units = units_of(np.array([[1.0, 0.0, 0.0]]), NAMES, MULTI)
-    found = list_disagreements(units, np.array([[2.0, 1.0, -1.0]]), "student", np.array([[-3.0, 1.0, -1.0]]))
-    assert [found[0][key] for key in ("label", "teacher", "prediction")] == ["a", "a, b", "b"]
-    assert found[0]["confidence"] == pytest.approx(1 / (1 + math.exp(-3)))
+    disagreements = list_disagreements(units, np.array([[2.0, 1.0, -1.0]]), "student", np.array([[-3.0, 1.0, -1.0]]))
+    assert [disagreements[0][key] for key in ("label", "teacher", "prediction")] == ["a", "a, b", "b"]
+    assert disagreements[0]["confidence"] == pytest.approx(1 / (1 + math.exp(-3)))
 
 
-def test_buckets_of_length_split_all_rows_and_no_length():
+def test_length_buckets_contain_all_rows_and_split_no_length():
     lengths = np.array([3] * 50 + list(range(4, 54)))
     masks = length_buckets(lengths)
     assert sum(mask.sum() for mask in masks) == 100
@@ -384,7 +387,7 @@ def test_buckets_of_length_split_all_rows_and_no_length():
     assert len(length_buckets(np.arange(10))) == 1
 
 
-def test_scores_by_length_and_class_are_those_of_their_rows():
+def test_scores_by_length_and_class_match_the_rows_in_them():
     labels = np.array([0, 1] * 20)
     predicted = np.where(np.arange(40) < 20, labels, 0)  # the longer half is all class 0
     units, logits = units_of(labels), logits_for(predicted)

@@ -106,10 +106,10 @@ def test_latency_is_measured_on_copies_with_the_inputs_that_a_model_knows():
         )
     before = copy.deepcopy(teacher.state_dict())
     inputs = {"input_ids": torch.tensor([[2, 5, 7, 3]]), "unknown": torch.zeros(1)}
-    found = measure_latency({"student": student, "teacher": teacher}, inputs, rounds=4, warmup=2)
+    latencies = measure_latency({"student": student, "teacher": teacher}, inputs, rounds=4, warmup=2)
 
-    assert list(found) == ["student", "teacher"]
-    assert all(0 < times["p50_ms"] <= times["p95_ms"] for times in found.values())
+    assert list(latencies) == ["student", "teacher"]
+    assert all(0 < times["p50_ms"] <= times["p95_ms"] for times in latencies.values())
     assert seen == [({"input_ids"}, depth, False, torch.float32) for depth in (1, 2)] * 6
     assert student.training
     assert teacher.dtype == torch.bfloat16
@@ -123,8 +123,8 @@ def test_latency_ignores_the_forward_that_mixed_precision_leaves_on_a_model():
         raise AssertionError("this would run the original model")
 
     model.forward = forward
-    found = measure_latency({"student": model}, {"input_ids": torch.tensor([[2, 3]])}, rounds=1, warmup=0)
-    assert found["student"]["p50_ms"] > 0
+    latencies = measure_latency({"student": model}, {"input_ids": torch.tensor([[2, 3]])}, rounds=1, warmup=0)
+    assert latencies["student"]["p50_ms"] > 0
     assert model.forward is forward
 
 

@@ -57,7 +57,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
         },
         "verdict": {
             "sentence": "Yes, the student can replace the teacher: on 872 rows its accuracy is 90.2 %, and the "
-            "teacher's is 91.2 %. With 95 % confidence it is less than 1 point worse. It is 2.0 times as fast.",
+            "teacher's is 91.2 %. With 95 % confidence the student is less than 1 point worse.",
             "replace": True,
             "model": student,
         },

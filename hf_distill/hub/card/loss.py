@@ -21,7 +21,7 @@ def loss_section(record: Mapping[str, Any]) -> str:
     text = (
         f"## Loss\n\n```text\nL = {' + '.join(terms)}\n```\n\nThe loss is the mean over "
         f"{KINDS[record['problem_type']].units}. `student` and `teacher` stand for {inputs}. A term with `label` is 0 "
-        "where there is no label."
+        "if there is no label."
     )
     return "\n".join([text, "", *papers]).rstrip()
 

@@ -86,13 +86,14 @@ def _usage(record: Mapping[str, Any]) -> str:
     return (
         "## How to use\n\n```python\nfrom transformers import pipeline\n\n"
         f'classifier = pipeline("{kind.task}", model={name}{kind.pipeline_arguments})\n'
-        'classifier("A text like those of the training data.")\n```'
+        'classifier("A text like the training data.")\n```'
     )
 
 
 def _intended_use(record: Mapping[str, Any]) -> str:
     instead = " in place of its teacher" if record.get("teacher") else ""
-    texts = describe_dataset(record.get("dataset")) or "its training data"
+    dataset = describe_dataset(record.get("dataset"))
+    texts = f"the texts in {dataset}" if dataset else "its training data"
     return (
         f"## Intended use\n\nUse this model as a {KINDS[record['problem_type']].noun}{instead}, for texts similar to "
         f"{texts}. It has not been tested on other texts. Do not base a decision about a person on its output alone."
@@ -113,7 +114,7 @@ def _exports(exports: Mapping[str, Mapping[str, Any]]) -> str:
         rows.append([f"{name}/", as_text(export.get("format")), precision, ", ".join(numbers) or NOT_AVAILABLE])
     return (
         "## Exports\n\nThese folders contain the same student for other runtimes. Parity compares their answers with "
-        "those of the weights above. An ONNX folder runs without torch: `hf_distill.Predictor(folder)(texts)`.\n\n"
+        "the weights above. An ONNX folder runs without torch: `hf_distill.Predictor(folder)(texts)`.\n\n"
         + markdown_table(["folder", "format", "precision", "parity"], rows)
     )
 
@@ -145,7 +146,7 @@ def _data(record: Mapping[str, Any]) -> str:
 
 
 def _origins(record: Mapping[str, Any]) -> str:
-    """Return the table of the models that the student comes from, with what is unknown marked as such."""
+    """Return the table of the models that the student comes from, and mark what was not recorded as unknown."""
     student, teacher = record["student"], record.get("teacher")
     initial = {**student, "name_or_path": student.get("origin"), "license": student.get("origin_license")}
     teachers = (teacher.get("teachers") or [teacher]) if teacher else []

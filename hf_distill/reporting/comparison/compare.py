@@ -54,7 +54,7 @@ def compare_models(
         models: Name -> model. "teacher" is required. "baseline", the same student trained without the teacher, shows
             whether distillation paid off. The verdict is about the first of the other models. A model is a
             transformers model, a path or Hub id, the folder of an export, an object with `logits(texts, batch_size)`
-            and `id2label`, or a list of these: runs with different seeds, whose mean is reported.
+            and `id2label`; or a list of runs with different seeds, whose mean is reported.
         dataset: Rows of text, or tokenized rows (`input_ids`), which all models must be able to read.
         processing_class: The tokenizer, or name -> tokenizer. By default the tokenizer in the model's folder.
         text_columns: One text column, or the two columns of a pair; for token classification the column of words. By
@@ -65,7 +65,7 @@ def compare_models(
             this order. By default the dataset's order, else the teacher's. The classes of all models are aligned by
             name.
         metric_name: The metric that decides. By default the first one of the problem type, e.g. accuracy.
-        margin: How much worse a student may be to count as non-inferior; 0.01 is one point.
+        margin: How much worse a student can be and still count as non-inferior; 0.01 is one point.
         shifted_dataset: Labelled rows of another kind with the same columns, to measure how the scores hold up there.
         name: Name of the dataset.
         max_length: Texts are cut to this number of tokens.
@@ -147,17 +147,16 @@ def _problem_type(contenders: Sequence[Contender]) -> str:
 
 
 def _choose_metrics(chosen: str | None, problem_type: str, label_names: Sequence[str]) -> list[Metric]:
-    """Return the metrics that apply to these classes, the chosen one first."""
-    names = default_metrics(problem_type, label_names)
+    """Return the default metrics for these classes and the chosen one, which comes first."""
+    known = [metric.name for metric in METRICS[problem_type]]
+    if chosen is not None and chosen not in known:
+        raise ValueError(
+            f"`metric_name` must be one of {', '.join(known)} for {problem_type}, got {chosen!r}. To use another "
+            f"metric, add a `Metric` to `hf_distill.data.metrics.METRICS[{problem_type!r}]`."
+        )
+    names = {chosen, *default_metrics(problem_type, label_names)}
     metrics = [metric for metric in METRICS[problem_type] if metric.name in names]
-    if chosen is None or chosen in names:
-        return sorted(metrics, key=lambda metric: metric.name != chosen)
-    if chosen in {metric.name for metric in METRICS[problem_type]}:
-        raise ValueError(f"`{chosen}` needs tags of the form B-type, I-type and O, and the tags are {label_names}.")
-    raise ValueError(
-        f"`metric_name` must be one of {', '.join(names)} for {problem_type}, got {chosen!r}. To use another metric, "
-        f"add a `Metric` to `hf_distill.data.metrics.METRICS[{problem_type!r}]`."
-    )
+    return sorted(metrics, key=lambda metric: metric.name != chosen)
 
 
 def _run(contenders: Sequence[Contender], sets: Sequence[EvaluationSet], batch_size: int) -> list[RunLogits]:

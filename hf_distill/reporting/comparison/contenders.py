@@ -24,7 +24,7 @@ class Contender:
         name: Name of the column. "teacher" and "baseline" are roles; the folder of an export is an export; all others
             are students.
         value: A model, a path or Hub id, the folder of an export, or an object with `logits` and `id2label`; or a list
-            of these, the runs with different seeds.
+            of runs with different seeds.
         tokenizer: Tokenizer of the model; None for the tokenizer in its folder.
         max_length: Texts are cut to this number of tokens.
         device: Device that transformers models run on.

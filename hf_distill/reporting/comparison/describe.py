@@ -30,7 +30,7 @@ class Comparison:
         units: Units of the evaluation set.
         logits: Name of a model -> `(num_units, num_labels)` of each run, with the classes in the units' order.
         metrics: What to score. The first metric decides.
-        margin: How much lower a score may be to count as non-inferior.
+        margin: How much lower a score can be and still count as non-inferior.
         how: How intervals are made.
     """
 

@@ -69,7 +69,7 @@ class EvaluationSet:
             _check_all_words(rows, self.units)
         positions = [np.flatnonzero(is_counted) for is_counted in map(_counted_tokens, rows)]
         logits = predictor.logits_of(rows, batch_size)
-        return np.concatenate([of_row[of_units] for of_row, of_units in zip(logits, positions, strict=True)])
+        return np.concatenate([values[chosen] for values, chosen in zip(logits, positions, strict=True)])
 
 
 def _word_logits(predictor: Predicts, units: Units, batch_size: int) -> np.ndarray:

@@ -57,7 +57,7 @@ def _pearson(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _agreement(units: Units, agreements: Sequence[np.ndarray], how: Resampling) -> dict[str, float]:
-    scorer = mean_of([_share_scorer(units, of_units) for of_units in agreements])
+    scorer = mean_of([_share_scorer(units, agreement) for agreement in agreements])
     value = on_all_rows(scorer, units.num_rows)["agreement"]
     samples = bootstrap({"model": scorer}, units.num_rows, how.num_resamples, how.seed)["model"]["agreement"]
     low, high = interval(samples, how.level)

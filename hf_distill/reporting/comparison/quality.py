@@ -53,7 +53,7 @@ class Quality:
 
     def __init__(self, units: Units, logits: Logits, metrics: Sequence[Metric], how: Resampling) -> None:
         self.metrics, self.how = {metric.name: metric for metric in metrics}, how
-        self.answers = {name: [Answers(units, of_run) for of_run in runs] for name, runs in logits.items()}
+        self.answers = {name: [Answers(units, run) for run in runs] for name, runs in logits.items()}
         self.runs = {
             name: [{metric.name: run.score(metric) for metric in metrics} for run in runs]
             for name, runs in self.answers.items()

@@ -50,7 +50,7 @@ class Answers:
         return float(metric.score(self.predictions, self.references, self.num_labels))
 
     def score_rows(self, metric: Metric, rows: np.ndarray) -> float:
-        """Return the score of some rows, of which each may occur several times."""
+        """Return the score of some rows; a row can occur several times."""
         if self.units.is_token_level:
             chosen: tuple[Any, Any] = ([self.predictions[row] for row in rows], [self.references[row] for row in rows])
         else:

@@ -53,12 +53,13 @@ def make_verdict(models: Models, task: Mapping[str, Any], is_busy: bool) -> dict
     answer = non_inferiority(versus)
     if answer == "yes":
         sentence = (
-            f"Yes, the {name} can replace the teacher: {comparison}. {level} it is less than {margin} worse."
+            f"Yes, the {name} can replace the teacher: {comparison}. {level} the {name} is less than {margin} worse."
             f"{_gain(models, name, is_busy)}"
         )
     elif answer == "no":
         sentence = (
-            f"No, the {name} should not replace the teacher: {comparison}. {level} it is more than {margin} worse."
+            f"No, the {name} should not replace the teacher: {comparison}. {level} the {name} is more than {margin} "
+            "worse."
         )
     else:
         low, high = (PLAIN.difference(versus[end], metric) for end in ("low", "high"))
@@ -75,7 +76,7 @@ def _gain(models: Models, name: str, is_busy: bool) -> str:
     cost, teacher = models[name]["cost"], models[TEACHER]["cost"]
     gains = [f"is {cost['speedup']:.1f} times as fast"] if cost["speedup"] and not is_busy else []
     if cost["bytes_on_disk"] and teacher["bytes_on_disk"]:
-        gains.append(f"takes {100 * cost['bytes_on_disk'] / teacher['bytes_on_disk']:.0f} % of the space on disk")
+        gains.append(f"needs {100 * cost['bytes_on_disk'] / teacher['bytes_on_disk']:.0f} % of the disk space")
     return f" It {' and '.join(gains)}." if gains else ""
 
 

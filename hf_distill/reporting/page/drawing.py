@@ -49,7 +49,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # words stay text, which readers can search, have read aloud, and see in their own font
     "svg.hashsalt": "hf_distill",  # the default is random, so that no two reports would be equal
     "text.color": LIGHT["ink"],
-    "text.parse_math": False,  # a name may contain dollar signs
+    "text.parse_math": False,  # a name can contain dollar signs
     "xtick.color": LIGHT["line"],
     "xtick.labelcolor": LIGHT["muted"],
     "xtick.major.size": 0,

@@ -85,8 +85,8 @@ SECTIONS = [
         "calibration",
         "Does the confidence match the accuracy?",
         "The expected calibration error (ECE) is the mean difference between confidence and accuracy. The Brier score "
-        "and the negative log-likelihood (NLL) also count wrong answers. Lower is better for all three. Temperature "
-        "scaling, which divides the logits by one number, corrects most of the error.",
+        "and the negative log-likelihood (NLL) measure confidence and accuracy together. Lower is better for all. "
+        "Temperature scaling, which divides the logits by one number, corrects most of the error.",
         ["reliability"],
         is_beside=True,
     ),

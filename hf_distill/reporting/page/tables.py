@@ -57,14 +57,24 @@ def models_table(report: Report) -> Table:
                 _score((model["metrics"] or {}).get(metric), metric),
                 _share(model["retention"]),
                 _gap(model),
-                _not_worse(model["versus_teacher"], metric),
+                _within_margin(model["versus_teacher"], metric),
                 Cell(HTML.quantity(cost.get("num_parameters"))),
                 Cell(HTML.quantity(cost.get("bytes_on_disk"), "B")),
                 Cell(HTML.milliseconds(latency)),
                 Cell(HTML.times(cost.get("speedup"))),
             ]
         )
-    header = ["model", metric, "retention", "gap closed", "not worse", "parameters", "on disk", "one text", "speedup"]
+    header = [
+        "model",
+        metric,
+        "retention",
+        "gap closed",
+        "within margin",
+        "parameters",
+        "on disk",
+        "one text",
+        "speedup",
+    ]
     level = f"{100 * report['task']['confidence_level']:.0f} %"
     return Table(f"All models, with {level} intervals", header, rows)
 
@@ -91,9 +101,9 @@ def tests_table(report: Report) -> Table | None:
             if test := model[f"versus_{other}"]:
                 difference = Cell(show(test["difference"]), HTML.interval(test, show))
                 p_value_cell = Cell(p_value(test["p_value"]), short(test["test"], _NAME_LENGTH))
-                cells = [difference, p_value_cell, _not_worse(test, metric)]
+                cells = [difference, p_value_cell, _within_margin(test, metric)]
                 rows.append([_name(report, name), Cell(f"the {other}"), *cells])
-    header = ["model", "compared with", "difference", "p-value", "not worse"]
+    header = ["model", "compared with", "difference", "p-value", "within margin"]
     return Table("Paired tests on the same rows", header, rows) if rows else None
 
 
@@ -272,7 +282,7 @@ def _gap(model: Model) -> Cell:
     return cell._replace(note=short(model["gap_closed_note"], 140)) if model["gap_closed_note"] else cell
 
 
-def _not_worse(test: Mapping[str, Any] | None, metric: str) -> Cell:
+def _within_margin(test: Mapping[str, Any] | None, metric: str) -> Cell:
     answer = non_inferiority(test)
     if test is None or answer == NOT_AVAILABLE:
         return Cell(NOT_AVAILABLE)
