@@ -13,8 +13,8 @@ from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.parsing import parse
 from hf_distill.data import load_text_dataset, load_transfer_text
-from hf_distill.data.columns import LABEL_COLUMNS, TAG_COLUMNS
 from hf_distill.data.reading import read_file
+from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS
 from hf_distill.export import export_model
 from hf_distill.export.loading import load_classifier
 from hf_distill.export.predictor import EXPORT_NAME

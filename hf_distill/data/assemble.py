@@ -1,4 +1,4 @@
-"""Tables whose columns have roles, as the datasets of a task."""
+"""Build the datasets of a task from tables."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, concatenate_datasets
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
-from hf_distill.data.columns import Choice, Roles, find_column, holds_text
+from hf_distill.data.columns import Choice, find_column, holds_text
 from hf_distill.data.describe import Origin, summarize
 from hf_distill.data.labels.read import Labels, read_labels
 from hf_distill.data.labels.settings import LabelSettings
+from hf_distill.data.roles import Roles
 from hf_distill.data.summary import DataSummary
-from hf_distill.data.table import Table
+from hf_distill.data.table import Table, counted
 from hf_distill.data.texts import Texts
 
-_JOINED_BY = " + "  # in the name of a column that was made of several
+_JOINED_BY = " + "  # in the name of a column that joins several columns
 
 
 class Assembly:
-    """The datasets of a task on the way from tables.
+    """The datasets of a task, built from tables.
 
     Args:
         splits: The tables of each split.
-        roles: What their columns are.
-        settings: What the user says of labels.
-        text_column_delimiter: What joins several text columns; None for a blank, and a pair of two.
+        roles: The text columns and label columns.
+        settings: How to read labels.
+        text_column_delimiter: The text between joined text columns. None joins three or more columns with a blank and
+            keeps two columns as a pair.
 
     Attributes:
-        names: Text columns of the task.
+        names: The text columns of the task.
         labels: The labels of all splits.
-        datasets: The splits, with the text columns and `label`.
+        datasets: The splits, with the text columns and the column `label`.
 
     Raises:
-        ValueError: for rows without text, and labels that cannot be read.
+        ValueError: if a row has no text, or if labels cannot be read.
     """
 
     def __init__(
@@ -50,13 +52,15 @@ class Assembly:
         self.splits, self.roles = splits, roles
         self.names, delimiter = joined_name(roles.text.names, text_column_delimiter)
         if "label" in self.names:
-            raise ValueError("The text column `label` would be overwritten by the labels. Rename it.")
+            raise ValueError("A text column with the name `label` would be overwritten by the labels. Rename it.")
         label_columns = {
             split: [(table, self._label_columns(split, table)) for table in tables] for split, tables in splits.items()
         }
         self.labels: Labels = read_labels(label_columns, settings, are_tags=roles.has_words)
         self.texts = {
-            split: [Texts(table, self._text_columns(table), self.names, delimiter) for table in tables]
+            split: [
+                Texts(table, self._text_columns(table), self.names, delimiter, roles.has_words) for table in tables
+            ]
             for split, tables in splits.items()
         }
         for parts in self.texts.values():
@@ -65,7 +69,7 @@ class Assembly:
         self.datasets = DatasetDict({split: self._dataset(split) for split in splits})
 
     def summary(self, notes: Sequence[str]) -> DataSummary:
-        """Say what was read, and what contradicts itself in it."""
+        """Return the summary; `notes` are the notes on the files."""
         origins = {split: self._origin(split) for split in self.splits}
         summary = summarize(self.datasets, self.names, self.labels.problem_type, self.labels.names, origins)
         summary.notes = [*notes, *self._about_other_texts(), *self.labels.notes]
@@ -73,7 +77,7 @@ class Assembly:
         return summary
 
     def _about_other_texts(self) -> list[str]:
-        """Say it where a name was taken for that of the text although other columns hold text, too."""
+        """Return a note if the text was chosen by its name although other columns also hold text."""
         if self.roles.text.reason == "by flag" or self.roles.has_words:
             return []
         first = next(iter(self.splits.values()))[0]
@@ -82,8 +86,8 @@ class Assembly:
         if not others:
             return []
         return [
-            f"the text is {' and '.join(map(repr, self.roles.text.names))}, and not {', '.join(map(repr, others))}: "
-            "--text_column_names (`text_column_names`) names other columns"
+            f"the text is {' and '.join(map(repr, self.roles.text.names))}, not {', '.join(map(repr, others))}; name "
+            "other columns with --text_column_names (`text_column_names`)"
         ]
 
     def _text_columns(self, table: Table) -> list[str]:
@@ -121,23 +125,24 @@ class Assembly:
 
 
 def joined_name(names: Sequence[str], delimiter: str | None) -> tuple[tuple[str, ...], str | None]:
-    """Return the names of a task's text columns, and what joins the columns; None if they are not joined."""
+    """Return the text columns of the task, and the text between joined columns; None if they are not joined."""
     if len(names) < 2 or (len(names) == 2 and delimiter is None):
         return tuple(names), None
     return (_JOINED_BY.join(names),), " " if delimiter is None else delimiter
 
 
 def parts_of_name(name: str) -> list[str]:
-    """Return the columns that a joined one was made of; the name itself if it was not."""
+    """Return the names of the columns that a joined column was made from."""
     return name.split(_JOINED_BY)
 
 
 def _check_lengths(texts: Texts, tags: Sequence[Sequence[int] | None]) -> None:
     words = pc.list_value_length(texts.dataset.data.column(texts.names[0])).to_pylist()
-    for row, (num_words, own) in enumerate(zip(words, tags, strict=True)):
-        if own is not None and len(own) != num_words:
+    for row, (num_words, row_tags) in enumerate(zip(words, tags, strict=True)):
+        if row_tags is not None and len(row_tags) != num_words:
             raise ValueError(
-                f"{texts.table.place(row)}: {num_words} words and {len(own)} tags. Give each word a tag, or null."
+                f"{texts.table.place(row)}: {counted(num_words, 'word')} but {counted(len(row_tags), 'tag')}. Give "
+                "each word a tag or null."
             )
 
 

@@ -1,4 +1,4 @@
-"""What texts say against each other: the same text twice, with two labels or in two splits."""
+"""Find texts that occur several times: with different labels, or in different splits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BETWEEN = "\x1f"
 
 
 def text_keys(dataset: Dataset, columns: Sequence[str]) -> pa.ChunkedArray:
-    """Return one string for each row, equal where all texts or words are equal."""
+    """Return a string for each row; rows with the same texts or words have the same string."""
     parts = []
     for name in columns:
         column = dataset.data.column(name)
@@ -24,11 +24,11 @@ def text_keys(dataset: Dataset, columns: Sequence[str]) -> pa.ChunkedArray:
 
 
 def texts_with_several_labels(keys: pa.ChunkedArray, labels: np.ndarray) -> tuple[int, str]:
-    """Count the texts that occur with more than one label, and return the first of them.
+    """Return the number of texts that occur with different labels, and the first of these texts.
 
     Args:
-        keys: Of [`text_keys`].
-        labels: `(rows,)`, the id of each row's label, or of its set of labels; below 0 where there is none.
+        keys: The string of each row, from [`text_keys`].
+        labels: `(rows,)`, an id for the label or the set of labels of each row; below 0 for rows without a label.
     """
     rows = pa.table({"text": keys, "label": labels}).filter(pc.greater_equal(pa.array(labels), 0))
     counts = rows.group_by("text", use_threads=False).aggregate([("label", "count_distinct")])
@@ -37,5 +37,5 @@ def texts_with_several_labels(keys: pa.ChunkedArray, labels: np.ndarray) -> tupl
 
 
 def texts_in_common(keys: pa.ChunkedArray, others: pa.ChunkedArray) -> int:
-    """Count the rows whose text is among other rows, too."""
+    """Return the number of rows whose text is also among other rows."""
     return int(pc.sum(pc.is_in(keys, value_set=others.combine_chunks())).as_py() or 0)

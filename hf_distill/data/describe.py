@@ -1,4 +1,4 @@
-"""The summary of a task: counts, hashes and contradictions of its splits."""
+"""Describe the splits of a task: counts, hashes, contradictions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from hf_distill.data.table import Source, counted
 
 @dataclass
 class Origin:
-    """Where the rows of a split are from.
+    """Where the rows of a split come from.
 
     Attributes:
-        sources: The files and their numbers of rows.
-        text: Which columns are the texts, and why.
-        label: Which columns are the labels, and why; None if the split has none.
-        not_read: The other columns.
-        remarks: What the reading of the texts remarked.
+        sources: The files with their numbers of rows.
+        text: The text columns.
+        label: The label columns; None if the split has no labels.
+        not_read: Names of the other columns.
+        remarks: Notes on the texts.
     """
 
     sources: list[tuple[Source, int]]
@@ -43,7 +43,7 @@ def summarize(
     label_names: Sequence[str] | None,
     origins: Mapping[str, Origin],
 ) -> DataSummary:
-    """Describe the splits of a task, and warn of what contradicts itself in them."""
+    """Return the summary of a task, with warnings about contradictions."""
     summary = DataSummary()
     keys = {split: text_keys(dataset, text_columns) for split, dataset in datasets.items()}
     for split, dataset in datasets.items():
@@ -66,7 +66,7 @@ def summarize(
 def describe_text(
     role: str, dataset: Dataset, text_columns: Sequence[str], origin: Origin, labels: Sequence[Any] | None = None
 ) -> SplitSummary:
-    """Describe rows of text; `labels` are those to hash, by name."""
+    """Describe rows of text. `labels` are the labels by name, which enter the hash."""
     values = [dataset.data.column(name)[0].as_py() for name in text_columns]
     return SplitSummary(
         role=role,
@@ -96,7 +96,7 @@ class _Labels:
 
     @property
     def num_labelled(self) -> int:
-        """Rows that have a label."""
+        """The number of rows with a label."""
         if self.tags:
             return sum(row is not None and any(tag is not None and tag >= 0 for tag in row) for row in self.tags)
         return int(self._is_labelled().sum())
@@ -107,7 +107,7 @@ class _Labels:
         return np.logical_not(np.isnan(self.array.reshape(len(self.array), -1)).any(axis=1))
 
     def counts(self) -> dict[str, int]:
-        """Rows of each class; none for scores."""
+        """Return the number of rows (or words) of each class; an empty dict for scores."""
         if self.tags:
             ids = [tag for row in self.tags for tag in row or () if tag is not None and tag >= 0]
             numbers = np.bincount(np.array(ids, dtype=np.int64), minlength=len(self.names))
@@ -120,7 +120,7 @@ class _Labels:
         return {name: int(number) for name, number in zip(self.names, numbers, strict=True)}
 
     def ids(self) -> np.ndarray | None:
-        """Return a number for each distinct label, below 0 where there is none; None for scores and tags."""
+        """Return an id for the label of each row, below 0 for rows without a label; None for scores and tags."""
         if self.problem_type == SINGLE:
             return self.array
         if self.problem_type != MULTI:
@@ -129,7 +129,7 @@ class _Labels:
         return np.where(self._is_labelled(), codes, -1)
 
     def by_name(self) -> list[Any] | None:
-        """Return labels in which the order of the classes does not matter; None if no row has one."""
+        """Return the labels by name, so that the order of the classes does not matter; None if no row has a label."""
         if not self.num_labelled:
             return None
         if self.tags:

@@ -1,4 +1,4 @@
-"""Any dataset with columns of text and labels, from files, folders or the Hub."""
+"""Load a dataset with text columns and label columns from files, a folder or the Hub."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 from collections.abc import Sequence
 
 from hf_distill.data.assemble import Assembly
-from hf_distill.data.columns import choose_roles
 from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.labels.read import Labels
 from hf_distill.data.labels.settings import LabelSettings
 from hf_distill.data.labels.spelling import LabelMap
 from hf_distill.data.metrics import METRICS, default_metrics
 from hf_distill.data.reading import ReadOptions
+from hf_distill.data.roles import choose_roles
 from hf_distill.data.sources import Files, Sources
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.task import Task
@@ -43,52 +43,53 @@ def load_text_dataset(
     teacher_num_labels: int | None = None,
     teacher_problem_type: str | None = None,
 ) -> Task:
-    """Load a dataset of texts, pairs of texts or lists of words; a column `teacher_logits` is kept.
+    """Load a dataset of texts, pairs of texts or lists of words. A column `teacher_logits` is kept.
 
-    `task.summary` says what was read from which file and why; docs/your_data.md says what is done with each layout.
-    What a label is makes the problem, unless `problem_type` says something else:
+    `task.summary` describes what was read and why; docs/your_data.md lists the layouts that are understood. The labels
+    decide the problem type, unless `problem_type` is given:
 
-    - a name, an integer or a `ClassLabel`: single-label classification;
-    - a number with a fraction: regression; numbers such as 1.0 without a fraction can be either, so they are refused;
-    - a list of names, of which each row has any number, or a list with 0 or 1 for every class: multi-label;
+    - a name, an integer or a `ClassLabel` in each row: single-label classification;
+    - a number with a fraction: regression. Numbers such as 1.0, all without a fraction, can be classes or scores, so
+      they need `problem_type`;
+    - a list of names of any length, or a list with 0 or 1 for every class: multi-label classification;
     - a list of numbers: regression with several outputs;
-    - beside a column of words, a list of tags, one for each word: token classification.
+    - a list of tags next to a list of words: token classification.
 
-    A row whose label is null, empty, or NaN between numbers is unlabelled, and so is a word whose tag is null or
-    negative. Nothing is split off for validation unasked.
+    A row is unlabelled if its label is null or empty, or NaN among numbers. A word is unlabelled if its tag is null or
+    negative.
 
     Args:
-        dataset_name: An id on the Hub or a folder; its splits `train`, `validation*` and `test*` are used.
-        dataset_config_name: Configuration of that dataset.
-        train_file: A file with a suffix of `READERS`, perhaps in an archive, or several files.
-        validation_file: As above. Each file takes the place of the split of `dataset_name` with the same name.
-        test_file: As above; can lack the label column.
-        text_column_names: One column, the two of a pair, or more, which are joined; by default a known name, or the
-            only column of text. Of words one column of lists, by default `tokens`.
-        label_column_name: By default `label`, else `labels`; of words `tags`, `ner_tags`, `labels` or `label`. Several
-            columns have a number for each class.
-        problem_type: Of [`Task`], where the labels leave a choice.
-        metric_name: The number to compare models by; by default the first of `METRICS[problem_type]`: `accuracy`,
-            `f1_micro`, `pearson`, `entity_f1` (`token_accuracy` for tags that are not of the form B-type, I-type, O).
-        revision: Branch, tag or commit of `dataset_name`.
-        needs_validation: Whether a dataset without a validation split is an error.
-        class_names: Names of the teacher's outputs in its order; ids in the data are places in it.
-        label_map: What labels stand for, `{"Positive": "positive", "N/A": None}`, or the same as JSON; None and null
-            make a row unlabelled.
-        label_delimiter: What separates several labels in one cell.
-        text_column_delimiter: What joins several text columns; by default a blank for three or more, and two stay a
-            pair.
-        encoding: Of text files that are not UTF-8 and have no byte-order mark.
-        column_names: Columns of CSV, TSV and text files without a header, in their order.
-        validation_split_name: A split of the dataset that takes the place of `validation`.
-        teacher_num_labels: Outputs of the teacher, where its head is for this task: as many distinct numbers are
-            classes, and numbers for one output are scores.
-        teacher_problem_type: Problem type that the teacher's config says, for lists of one label.
+        dataset_name: An id on the Hub, or a folder. The splits `train`, `validation*` and `test*` are used.
+        dataset_config_name: Configuration of the dataset.
+        train_file: A file with one of the suffixes of `READERS`, which can be compressed; or a list of files.
+        validation_file: As `train_file`. A file replaces the split of the dataset with the same name.
+        test_file: As `train_file`; the label column can be missing.
+        text_column_names: One text column, the two columns of a pair, or more columns, which are joined. By default
+            columns with known names, or the only string column. For words a column of lists, by default `tokens`.
+        label_column_name: The label column; by default `label`, else `labels`; for words the first of `tags`,
+            `ner_tags`, `labels` and `label`. Several columns must have one number for each class.
+        problem_type: Problem type of the [`Task`].
+        metric_name: Metric to compare models by. By default the first of `METRICS[problem_type]`: `accuracy`,
+            `f1_micro`, `pearson`, or `entity_f1` (`token_accuracy` if the tags are not B-type, I-type and O).
+        revision: Branch, tag or commit of the dataset on the Hub.
+        needs_validation: Whether a missing validation split is an error.
+        class_names: Names of the teacher's outputs, in the teacher's order. Integer labels are indices of these names.
+        label_map: Mapping from labels to class names, such as `{"Positive": "positive", "N/A": None}`, or the same as
+            JSON. None makes a row unlabelled.
+        label_delimiter: The text between several labels in one cell.
+        text_column_delimiter: The text between joined text columns. By default a blank for three or more columns, and
+            two columns stay a pair.
+        encoding: Encoding of text files that are not UTF-8 and have no byte-order mark.
+        column_names: Names of all columns of CSV, TSV and text files without a header, in order.
+        validation_split_name: The split of the dataset that is used for validation.
+        teacher_num_labels: Number of the teacher's outputs, if its head is for this task. The same number of distinct
+            numbers are classes; with one output, numbers are scores.
+        teacher_problem_type: Problem type in the teacher's config, which decides about lists of one label.
 
     Raises:
-        FileNotFoundError: for a file or folder that is not there.
-        ValueError: for what cannot be read, or can be read in several ways; the message has the file, the line and
-            the column, and the argument that says what is meant.
+        FileNotFoundError: if a file or folder does not exist.
+        ValueError: if the data cannot be read, or can be read in several ways. The message names the file, the line,
+            the column, and the argument that decides.
     """
     if problem_type is not None and problem_type not in METRICS:
         raise ValueError(f"`problem_type` must be one of {', '.join(METRICS)}, got {problem_type!r}.")
@@ -132,6 +133,6 @@ def _metric_names(labels: Labels, wanted: str | None) -> list[str]:
 
 
 def _log(summary: DataSummary) -> None:
-    """Say what was changed and what is contradictory, also to those who do not print the summary."""
+    """Log the notes and warnings for users who do not print the summary."""
     for message in (*summary.notes, *summary.warnings):
         logger.warning(message)

@@ -37,7 +37,7 @@ class GlueTask:
         columns_without_header: Columns of train and dev, where these files start without a header.
         files: File of each split.
         other_folder: Another name under which the folder is found.
-        has_malformed_lines: Whether GLUE's own files have lines with too few cells, which are counted and skipped.
+        has_malformed_lines: Whether the original files have lines with too few cells, which are counted and skipped.
     """
 
     text_columns: tuple[str, ...]
@@ -235,7 +235,7 @@ def _read_split(spec: GlueTask, split: str, path: Path, sources: dict[str, Sourc
     notes: tuple[str, ...] = ()
     if malformed:
         lines = ", ".join(f"{line:,}" for line in malformed[:5])
-        notes = (f"left out: {counted(len(malformed), 'malformed line')}, which GLUE's own file has: line {lines}",)
+        notes = (f"left out: {counted(len(malformed), 'malformed line')}, as in the original file: line {lines}",)
         logger.warning(f"{path}: {notes[0]}.")
     sources[split] = Source(str(path), path.name, "TSV", "\t", None, "UTF-8", notes)
     return Dataset.from_dict(columns, features=spec.features)
@@ -270,7 +270,7 @@ def _read_tsv(
     Args:
         path: The file.
         columns: Its header, if it has none.
-        malformed: Gets the lines with too few cells, which are then left out; None to refuse them.
+        malformed: List that receives the numbers of lines with too few cells, which are left out; None to refuse them.
     """
     with open(path, encoding="utf-8-sig", newline="\n") as file:  # MRPC starts with a byte-order mark
         header = list(columns or ())

@@ -1,4 +1,4 @@
-"""From which files, folder or dataset the splits of a task are."""
+"""Load the splits of a task from files, a folder or the Hub."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from hf_distill.data.texts import without_rejected
 
 Files = PathLike | Sequence[PathLike]
 Splits = dict[str, list[Table]]
-# What cards, folders and saved datasets call the splits -> what we call them.
+# Name of a split in cards and saved datasets -> name of the split in a task.
 _OTHER_NAMES = {"training": "train", "dev": "validation", "valid": "validation", "val": "validation"}
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the rows of a task are.
+    """Where the rows of a task come from.
 
     Args:
         dataset_name: An id on the Hub or a folder.
-        config_name: Its configuration.
-        revision: Its branch, tag or commit on the Hub.
-        files: Files by split, which take the place of the splits of the dataset.
-        validation_split_name: The split that is to be the validation split.
+        config_name: Configuration of the dataset.
+        revision: Branch, tag or commit of the dataset on the Hub.
+        files: Files by split. They replace splits of the dataset.
+        validation_split_name: The split that is used for validation.
     """
 
     dataset_name: str | None
@@ -43,7 +43,7 @@ class Sources:
 
     @property
     def dataset_id(self) -> str:
-        """The id on the Hub, or the bare name of a file or folder."""
+        """The id on the Hub, or the name of the file or folder without its path."""
         return Path(self._first).absolute().name if Path(self._first).exists() else str(self.dataset_name)
 
     @property
@@ -57,15 +57,17 @@ class Sources:
         """Return the tables of each split, `train` first, and notes.
 
         Raises:
-            ValueError: if there is no data, no validation split although it is needed, or an empty split.
+            ValueError: if there are no data, if a split is empty, or if the validation split is missing but needed.
         """
         if self.dataset_name is None and (self.config_name is not None or self.revision is not None):
-            raise ValueError("`dataset_config_name` and `revision` are of a dataset, but `dataset_name` is not set.")
+            raise ValueError(
+                "`dataset_config_name` and `revision` belong to a dataset, but `dataset_name` is not set."
+            )
         splits: Splits = {}
         notes: list[str] = []
         if self.dataset_name is not None:
-            found, notes = read_dataset(self.dataset_name, self.config_name, self.revision, options)
-            splits |= {_our_name(name, found, notes): tables for name, tables in found.items()}
+            dataset, notes = read_dataset(self.dataset_name, self.config_name, self.revision, options)
+            splits |= {_split_name(name, dataset, notes): tables for name, tables in dataset.items()}
         for split, files in self.files.items():
             if files is not None:
                 splits[split] = [read_file(file, options) for file in _as_list(files)]
@@ -79,7 +81,7 @@ class Sources:
         for name, tables in result.items():
             if not sum(map(len, tables)):
                 paths = ", ".join(table.source.path for table in tables)
-                raise ValueError(f"The split {name!r} is empty: {paths} holds no row. Pass at least one.")
+                raise ValueError(f"The split {name!r} is empty: {paths} has no rows.")
         return {name: [without_rejected(table) for table in tables] for name, tables in result.items()}, notes
 
     def _with_validation(self, splits: Splits, notes: list[str], needs_validation: bool) -> Splits:
@@ -99,10 +101,10 @@ class Sources:
             return {**others, "validation": splits[wanted]}
         if needs_validation and not any(name.startswith("validation") for name in splits):
             spare = [name for name in splits if name != "train"]
-            hint = f", or --validation_split_name {spare[0]} (`validation_split_name`)" if spare else ""
+            hint = f" or --validation_split_name {spare[0]} (`validation_split_name`)" if spare else ""
             raise ValueError(
                 f"There is no validation split, only {', '.join(splits) or 'no data at all'}. Pass --validation_file "
-                f"(`validation_file`){hint}; rows are not split off the training data unasked."
+                f"(`validation_file`){hint}."
             )
         return splits
 
@@ -111,9 +113,10 @@ def _as_list(files: Files) -> list[PathLike]:
     return [files] if isinstance(files, str | os.PathLike) else list(files)
 
 
-def _our_name(name: str, splits: Mapping[str, object], notes: list[str]) -> str:
-    ours = _OTHER_NAMES.get(name.lower(), name)
-    if ours == name or ours in splits:
+def _split_name(name: str, splits: Mapping[str, object], notes: list[str]) -> str:
+    """Return the name of a split in a task; a note says so if it differs."""
+    task_name = _OTHER_NAMES.get(name.lower(), name)
+    if task_name == name or task_name in splits:
         return name
-    notes.append(f"the split {name!r} is used as {ours!r}")
-    return ours
+    notes.append(f"the split {name!r} is used as {task_name!r}")
+    return task_name

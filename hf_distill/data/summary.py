@@ -1,4 +1,4 @@
-"""What was read from which file, and what was decided about it: printed, recorded, and returned with a task."""
+"""The summary of what was read: printed by the commands, stored in the record, and returned with a task."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _FEW_CLASSES = 8  # so many are listed with their numbers of rows
 
 @dataclass
 class SplitSummary:
-    """One role of the data: a split, or unlabelled text.
+    """What was read for one split, or as unlabelled text.
 
     Attributes:
         role: `train`, `validation`, `test`, `transfer`, ...
-        sources: The files, and how each was read.
+        sources: The files with their numbers of rows.
         rows: Number of rows.
-        text_columns: Columns of the texts, as the files call them.
-        text_reason: How they were chosen: `by flag`, `known name`, ...
+        text_columns: Names of the text columns in the files.
+        text_reason: How the text columns were chosen: `by flag`, `known name`, ...
         example: The first text.
-        not_read: Other columns of the files.
-        sha256: Hash of the texts and labels, the same for the same rows in any format.
-        labelled_rows: Rows that have a label; None where no label is read.
-        label_columns: Columns of the labels.
-        label_reason: How they were chosen.
-        classes: Rows of each class; empty for scores.
-        remarks: What is true of the split as a whole, such as how many of its texts are in train, too.
+        not_read: Names of the other columns.
+        sha256: Hash of the texts and labels. It is the same for the same rows in every file format.
+        labelled_rows: Number of rows with a label; None if no labels were read.
+        label_columns: Names of the label columns.
+        label_reason: How the label columns were chosen.
+        classes: Number of rows (or words) of each class; empty for scores.
+        remarks: Notes on the split, such as the number of texts that are also in train.
     """
 
     role: str
@@ -50,7 +50,7 @@ class SplitSummary:
     remarks: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the record says, without local folders."""
+        """Return the entry of the record, as JSON without local folders."""
         files = [
             {
                 "name": source.name,
@@ -81,7 +81,7 @@ class SplitSummary:
         }
 
     def lines(self, name_width: int, earlier: SplitSummary | None = None) -> list[str]:
-        """Return the lines of the printed summary; columns only where they differ from those of an earlier split."""
+        """Return the printed lines. Columns that equal the columns of the earlier split are left out."""
         labelled = "" if self.labelled_rows is None else f", {self.labelled_rows:,} labelled"
         remarks = "".join(f"; {remark}" for remark in self.remarks)
         lines = []
@@ -115,14 +115,14 @@ class SplitSummary:
 
 @dataclass
 class DataSummary:
-    """All that was read for a task.
+    """What was read for a task.
 
-    `str()` gives the block that the commands print, `to_dict()` what the record holds.
+    `str(summary)` is the text that the commands print, `summary["train"]` is the entry of a split.
 
     Attributes:
-        splits: One entry for each split, and for each source of unlabelled text.
-        notes: What was changed in labels: merged, mapped, taken for missing.
-        warnings: Contradictions within the data.
+        splits: One entry for each split, and for unlabelled text.
+        notes: What was decided about splits, columns and labels.
+        warnings: Contradictions in the data.
     """
 
     splits: list[SplitSummary] = field(default_factory=list)
@@ -142,7 +142,7 @@ class DataSummary:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the summary as JSON, for the record."""
+        """Return the summary as JSON for the record, without local folders."""
         return {
             "splits": {split.role: split.to_dict() for split in self.splits},
             **({"notes": self.notes} if self.notes else {}),
@@ -151,13 +151,13 @@ class DataSummary:
 
 
 def hash_rows(texts: Sequence[pa.ChunkedArray], labels: Iterable[Any] | None = None) -> str:
-    """Return the SHA-256 of rows: of their texts, or words, and of the names or numbers of their labels.
+    """Return the SHA-256 of the texts (or words) and labels of rows in their order.
 
-    Neither the names of the columns nor the format of the file matter, and the order of the rows does.
+    The names of the columns and the format of the file do not matter.
 
     Args:
-        texts: The columns of text.
-        labels: Of each row, such as class names, numbers, or lists of either; None for rows without labels.
+        texts: The text columns.
+        labels: The label of each row: a class name, a number, or a list of them; None for rows without labels.
     """
     digest = hashlib.sha256()
     for column in texts:
@@ -166,7 +166,7 @@ def hash_rows(texts: Sequence[pa.ChunkedArray], labels: Iterable[Any] | None = N
             for chunk in chunks:
                 digest.update(pc.list_value_length(chunk).cast(pa.int64()).to_numpy(zero_copy_only=False).tobytes())
             chunks = [chunk.flatten() for chunk in chunks]
-        for chunk in chunks:  # all lengths before all texts: a column can be cut into chunks in several ways
+        for chunk in chunks:  # all lengths come before all texts, so that the chunks of a column do not matter
             digest.update(pc.binary_length(chunk).cast(pa.int64()).to_numpy(zero_copy_only=False).tobytes())
         for chunk in chunks:
             digest.update("".join(chunk.to_pylist()).encode())

@@ -1,4 +1,4 @@
-"""Rows as a file or a split holds them, before anything is decided about their columns."""
+"""The rows of a file or a split, before anything is decided about their columns."""
 
 from __future__ import annotations
 
@@ -9,26 +9,24 @@ from typing import Any
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, LargeList, List
 
-Strings = ("string", "large_string")
-
 
 def counted(number: int, noun: str) -> str:
-    """Return a number and a noun, in the plural where it is not one."""
+    """Return a number and a noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows are from, and how they were read.
+    """Where rows come from, and how they were read.
 
     Attributes:
-        path: What error messages call the file: its path as it was given, or the id of a dataset on the Hub.
-        name: The same without local folders, for the summary and the record.
+        path: The name of the file in error messages: the path that the user gave, or the id of a dataset on the Hub.
+        name: The name of the file without local folders, for the summary and the record.
         format: `CSV`, `JSON Lines`, `Parquet`, ...
-        delimiter: Of the cells of a line; None where the format has none.
-        quoting: How cells are quoted; None where no cell is.
-        encoding: Of the text; None for binary formats.
-        notes: What the reader recognised, changed or left out, a sentence each.
+        delimiter: The character between two cells; None if the format has no cells.
+        quoting: How cells are quoted; None if no cell is quoted.
+        encoding: Encoding of the text; None for binary formats.
+        notes: What the reader changed or left out, one note each.
     """
 
     path: str
@@ -40,22 +38,22 @@ class Source:
     notes: tuple[str, ...] = ()
 
     def with_notes(self, *notes: str) -> Source:
-        """Return the same source with further notes."""
+        """Return this source with more notes."""
         return replace(self, notes=(*self.notes, *notes))
 
 
 class Table:
-    """Rows and columns of one file, or of one split of a dataset.
+    """The rows and columns of one file, or of one split of a dataset.
 
     Args:
-        source: Where the rows are from.
-        dataset: The columns whose values have one type.
-        mixed: The other columns, by name: values of several types, such as `1` and `"1"` in one JSON file.
-        names: All columns in the order of the file; None for those of `dataset`.
-        line_of: Returns the line of the file at which a row starts; None where the format has no lines.
-        declared: Class names that a dataset card declares for a column of ids.
-        header_doubt: Why the first line is perhaps no header; None if nothing speaks against it.
-        is_one_text: Whether the file holds texts and nothing else, one a line.
+        source: Where the rows come from.
+        dataset: The columns that hold values of one type.
+        mixed: The columns that hold values of several types, such as `1` and `"1"` in one JSON file, by name.
+        names: All column names in the order of the file; None for the columns of `dataset`.
+        line_of: Function from a row to the line of the file at which it starts; None if the format has no lines.
+        declared: Class names that a dataset card declares, by column.
+        header_doubt: Why the first line may not be a header; None if it looks like one.
+        has_only_texts: Whether the format is one text per line, without columns.
     """
 
     def __init__(
@@ -68,25 +66,25 @@ class Table:
         line_of: Callable[[int], int] | None = None,
         declared: Mapping[str, list[str]] | None = None,
         header_doubt: str | None = None,
-        is_one_text: bool = False,
+        has_only_texts: bool = False,
     ) -> None:
         self.source, self.dataset, self.mixed = source, dataset, dict(mixed or {})
         self.names = list(dataset.column_names if names is None else names)
         self.line_of, self.declared = line_of, dict(declared or {})
-        self.header_doubt, self.is_one_text = header_doubt, is_one_text
+        self.header_doubt, self.has_only_texts = header_doubt, has_only_texts
         self._num_rows = len(next(iter(self.mixed.values()))) if self.mixed else len(dataset)
 
     def __len__(self) -> int:
         return self._num_rows
 
     def place(self, row: int, column: str | None = None) -> str:
-        """Say where a row is: file, line, row from 1, and column."""
+        """Return file, line, row (counted from 1) and column for an error message."""
         line = "" if self.line_of is None else f"line {self.line_of(row)} "
         where = f"{self.source.path}, {line}(row {row + 1})" if line else f"{self.source.path}, row {row + 1}"
         return where if column is None else f"{where}, column {column!r}"
 
     def select(self, rows: Sequence[int], *notes: str) -> Table:
-        """Return some of the rows, with further notes about the others."""
+        """Return a table with some of the rows, and notes about the other rows."""
         line_of, places = self.line_of, list(map(int, rows))
         return Table(
             self.source.with_notes(*notes),
@@ -96,16 +94,19 @@ class Table:
             line_of=None if line_of is None else lambda row: line_of(places[row]),
             declared=self.declared,
             header_doubt=self.header_doubt,
-            is_one_text=self.is_one_text,
+            has_only_texts=self.has_only_texts,
         )
 
     def find(self, name: str) -> str | None:
-        """Return the column of this name, upper or lower case; None if there is none.
+        """Return the name of a column as the table spells it; upper and lower case do not matter.
 
-        A path such as `data.text` or `annotations.0.label` reaches into nested values and becomes a column.
+        A path such as `data.text` or `annotations.0.label` selects nested values, which become a column.
+
+        Returns:
+            The name; None if there is no such column.
 
         Raises:
-            ValueError: if several columns have the name but for the case.
+            ValueError: if several column names differ from `name` only by case.
         """
         if name in self.names or name in self.dataset.column_names or name in self.mixed:
             return name
@@ -117,10 +118,10 @@ class Table:
         return name if self._add_nested(name) else None
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Return the values of a column of one type.
+        """Return the values of a column.
 
         Raises:
-            ValueError: for a column of several types; the message has the row at which the type changes.
+            ValueError: if the column holds values of several types. The message names the row where the type changes.
         """
         if name in self.mixed:
             row, reason = why_mixed(self.mixed[name])
@@ -128,17 +129,17 @@ class Table:
         return self.dataset.data.column(name)
 
     def feature(self, name: str) -> Any:
-        """Return the type of a column as `datasets` says it; None for a column of several types."""
+        """Return the `datasets` feature of a column; None for a column that holds values of several types."""
         return self.dataset.features.get(name)
 
     def class_names(self, name: str) -> list[str] | None:
-        """Return the classes that a `ClassLabel`, or a list of them, or the dataset card declares for a column."""
+        """Return the class names that the type of a column or the dataset card declares; None if they declare none."""
         feature = self.feature(name)
         feature = feature.feature if isinstance(feature, List | LargeList) else feature
         return list(feature.names) if isinstance(feature, ClassLabel) else self.declared.get(name)
 
     def describe_columns(self) -> str:
-        """List the columns for an error message, with what nested ones hold."""
+        """Return the column names for an error message, with the paths to nested values."""
         nested = [path for name in self.names for path in self._nested_paths(name)]
         inside = f" (nested: {', '.join(nested[:12])})" if nested else ""
         return f"{', '.join(map(self._described, self.names)) or 'no columns'}{inside}"
@@ -154,7 +155,7 @@ class Table:
         return self.mixed[name] if name in self.mixed else self.dataset.data.column(name).to_pylist()
 
     def _add_nested(self, path: str) -> bool:
-        """Make a column of what a path of names and places leads to in a nested column."""
+        """Add a column with the nested values at a path; return False if the path leads nowhere."""
         head, _, rest = path.strip().partition(".")
         if not rest or self.find(head) is None or not self._nested_paths(str(self.find(head))):
             return False
@@ -172,8 +173,8 @@ class Table:
             self.dataset = self.dataset.add_column(name, array)
 
     def _nested_paths(self, name: str) -> list[str]:
-        """Return the paths to what the first row holds in a nested column; none for another column."""
-        is_nested = name in self.mixed or not isinstance(self.feature(name), ClassLabel) and self._is_nested(name)
+        """Return the paths to the values in the first row of a nested column; an empty list for other columns."""
+        is_nested = name in self.mixed or self._is_nested(name)
         first = next((value for value in self._values(name) if value), None) if is_nested else None
         return list(_paths(name, first)) if isinstance(first, dict | list) else []
 
@@ -186,7 +187,7 @@ class Table:
 def table_of_values(
     source: Source, columns: Mapping[str, Sequence[Any]], line_of: Callable[[int], int] | None = None
 ) -> Table:
-    """Make a table of Python values, and of those columns apart that have values of several types."""
+    """Make a table from Python values by column."""
     arrays = {name: typed(values) for name, values in columns.items()}
     dataset = Dataset.from_dict({name: array for name, array in arrays.items() if array is not None})
     mixed = {name: columns[name] for name, array in arrays.items() if array is None}
@@ -194,7 +195,7 @@ def table_of_values(
 
 
 def typed(values: Sequence[Any]) -> pa.Array | None:
-    """Return values as an array of one type; None if they have several, or one that Arrow cannot hold."""
+    """Return an array of the values; None if they have several types, or a type that Arrow cannot hold."""
     try:
         array = pa.array(values)
     except (pa.ArrowException, OverflowError, UnicodeError):
@@ -207,7 +208,7 @@ def typed(values: Sequence[Any]) -> pa.Array | None:
 
 
 def why_mixed(values: Sequence[Any]) -> tuple[int, str]:
-    """Return the first row that has another type than the rows before it, and what is wrong with it."""
+    """Return the first row whose type differs from the rows before it, and a description of the problem."""
     first = next(value for value in values if value is not None)
     for row, value in enumerate(values):
         if value is not None and typed([first, value]) is None:

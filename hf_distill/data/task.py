@@ -48,7 +48,7 @@ class Task:
         compute_metrics: From logits and labels to named numbers, as `Trainer` takes it.
         dataset_id: Where the data are from, for the model card: an id on the Hub, or a file's or folder's bare name.
         config_name: Configuration of the data set on the Hub.
-        summary: What was read from which file, and what was decided about it.
+        summary: What was read from which files, and how it was interpreted.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The texts of a table, as the columns of a task."""
+"""The text columns of a table, checked and with the names that the task uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.columns import is_string, is_words
 from hf_distill.data.table import Table, counted
 
-_SEEN = r"[^\s\p{Z}\p{Cc}\p{Cf}]"  # a character that is no blank, no control and no invisible mark
+_SEEN = r"[^\s\p{Z}\p{Cc}\p{Cf}]"  # a visible character: not a blank, a control character or an invisible mark
 _OF_PRODIGY = {"_input_hash", "_task_hash"}
 
 
@@ -21,23 +21,31 @@ class Texts:
     """The text columns of one table.
 
     Args:
-        table: The rows.
-        columns: Its text columns.
-        names: What the task calls them; one name where several columns are joined.
-        delimiter: What joins columns.
+        table: The table.
+        columns: The text columns of the table, or its column of words.
+        names: The names of these columns in the task; one name if the columns are joined.
+        delimiter: The text between joined columns; None if the columns are not joined.
+        are_words: Whether the column holds lists of words.
 
     Attributes:
-        dataset: The rows with the columns of the task, and `teacher_logits` if the table has it.
-        remarks: What is odd about the texts.
+        dataset: The rows with the columns of the task, and `teacher_logits` if the table has this column.
+        remarks: Notes on blank texts.
 
     Raises:
-        ValueError: for columns that do not hold text.
+        ValueError: if a column does not hold text.
     """
 
-    def __init__(self, table: Table, columns: Sequence[str], names: Sequence[str], delimiter: str | None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        names: Sequence[str],
+        delimiter: str | None = None,
+        are_words: bool = False,
+    ) -> None:
         self.table, self.columns, self.names = table, list(columns), list(names)
         for column in columns:
-            _check_type(table, column)
+            _check_type(table, column, are_words)
         self.remarks: list[str] = []
         kept = [TEACHER_LOGITS] if TEACHER_LOGITS in table.dataset.column_names else []
         if delimiter is not None:
@@ -48,24 +56,24 @@ class Texts:
             self.dataset = _as_strings(dataset.rename_columns(renamed), names)
 
     def refuse_missing(self) -> None:
-        """Refuse rows without text; of a pair one text can be blank, which is remarked.
+        """Refuse rows without text. One text of a pair can be blank; a remark counts such pairs.
 
         Raises:
-            ValueError: with the first such row, and how many there are.
+            ValueError: if a row has no text. The message names the first such row and their number.
         """
         is_missing, is_half = self._missing()
         if is_missing.any():
             number, row = int(is_missing.sum()), int(np.argmax(is_missing))
             more = f", and {counted(number - 1, 'more row')}" if number > 1 else ""
             raise ValueError(
-                f"{self.table.place(row)}{more}: no text in column {' or '.join(map(repr, self.columns))}. Remove the "
-                "rows, or fill in the text."
+                f"{self.table.place(row)}{more}: no text in column {' or '.join(map(repr, self.columns))}. Remove "
+                "such rows, or fill in the text."
             )
         if is_half.any():
             self.remarks.append(f"one text is blank in {counted(int(is_half.sum()), 'pair')}")
 
     def without_missing(self) -> Dataset:
-        """Return the rows that have a text; that others are left out is remarked."""
+        """Return the rows that have a text; a remark counts the others."""
         is_missing, _ = self._missing()
         if not is_missing.any():
             return self.dataset
@@ -73,7 +81,7 @@ class Texts:
         return self.dataset.select(np.flatnonzero(~is_missing)).flatten_indices()
 
     def _missing(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return which rows have no text, or a null in a pair, and which pairs have one blank text."""
+        """Return two masks: rows without text (or with a null in a pair), and pairs with one blank text."""
         columns = [self.dataset.data.column(name) for name in self.names]
         is_null = np.logical_or.reduce([column.is_null().to_numpy() for column in columns])
         is_blank = [_is_blank(column) for column in columns]
@@ -81,7 +89,7 @@ class Texts:
         return is_missing, np.logical_or.reduce(is_blank) & ~is_missing
 
     def _joined(self, delimiter: str, kept: Sequence[str]) -> Dataset:
-        """Join the texts of several columns, without the blank ones."""
+        """Join the texts of several columns; blank texts are left out."""
         joined, *others = [self.table.column(column).fill_null("").combine_chunks() for column in self.columns]
         for part in others:
             between = pc.if_else(pc.or_(pc.equal(joined, ""), pc.equal(part, "")), "", delimiter)
@@ -93,7 +101,7 @@ class Texts:
 
 
 def without_rejected(table: Table) -> Table:
-    """Leave out the rows that annotators of Prodigy have rejected or ignored."""
+    """Leave out the rows that an annotator rejected or ignored in Prodigy."""
     if "answer" not in table.dataset.column_names or not _OF_PRODIGY & set(table.names):
         return table
     is_accepted = pc.equal(table.column("answer"), "accept").fill_null(False).to_numpy()
@@ -117,12 +125,12 @@ def _as_strings(dataset: Dataset, names: Sequence[str]) -> Dataset:
     return dataset
 
 
-def _check_type(table: Table, name: str) -> None:
-    column = table.column(name)  # which refuses a column of several types
-    if is_string(column.type) or is_words(table, name):
+def _check_type(table: Table, name: str, are_words: bool) -> None:
+    column = table.column(name)  # raises an error if the column holds several types
+    if is_words(table, name) if are_words else is_string(column.type):
         return
-    kind = "bytes that are no UTF-8 (binary)" if pa.types.is_binary(column.type) else str(table.feature(name))
+    kind = "bytes that are not UTF-8 (binary)" if pa.types.is_binary(column.type) else str(table.feature(name))
     raise ValueError(
-        f"{table.source.path}: column {name!r} is no column of text, it holds {kind}. The columns are "
-        f"{table.describe_columns()}. Name the text by --text_column_names (`text_column_names`)."
+        f"{table.source.path}: column {name!r} does not hold {'words' if are_words else 'text'} but {kind}. The "
+        f"columns are {table.describe_columns()}. Name the text with --text_column_names (`text_column_names`)."
     )

@@ -1,4 +1,4 @@
-"""Text without labels, for the teacher to label."""
+"""Load unlabelled text."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from datasets import Dataset, DatasetDict, List, Value, concatenate_datasets
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.assemble import joined_name, parts_of_name
-from hf_distill.data.columns import LABEL_COLUMNS, WORDS, Choice, choose_text_columns, find_column, is_words
+from hf_distill.data.columns import Choice, choose_text_columns, find_column, is_words
 from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.describe import Origin, describe_text
 from hf_distill.data.metrics import default_metrics
 from hf_distill.data.reading import PathLike, ReadOptions, read_dataset, read_file
+from hf_distill.data.roles import LABEL_COLUMNS, WORDS
 from hf_distill.data.summary import SplitSummary
 from hf_distill.data.table import Table
 from hf_distill.data.task import Task
@@ -30,28 +31,27 @@ def load_transfer_text(
     encoding: str | None = None,
     column_names: Sequence[str] | None = None,
 ) -> Dataset:
-    """Load text for the teacher to label: only soft targets are taken from it, and a label column is ignored.
-
-    Rows without text are left out.
+    """Load texts that the teacher will label. A label column is ignored, and rows without text are left out.
 
     Args:
-        file: A `.txt` file with one text a line, another file as for [`load_text_dataset`], or several files.
+        file: A `.txt` file with one text per line, another file as in [`load_text_dataset`], or a list of files.
         dataset_name: An id on the Hub or a folder, instead of a file.
-        text_column_names: Text columns of the task. Columns of these names are taken; without them, the columns that
-            [`load_text_dataset`] would take, renamed, if they are as many. None for whatever these are.
-        dataset_config_name: Configuration of `dataset_name`.
-        split: Split of `dataset_name`.
-        are_words: Whether the task's rows are lists of words, in one column. Without such a column of this name or of
-            the name `tokens` the words are those of the text, split at white space.
-        encoding: Of text files that are not UTF-8 and have no byte-order mark.
-        column_names: Columns of CSV, TSV and text files without a header, in their order.
+        text_column_names: Text columns of the task. If a file lacks them, the columns that [`load_text_dataset`] would
+            choose are renamed to these names, if their number is the same. None keeps the chosen columns.
+        dataset_config_name: Configuration of the dataset.
+        split: Split of the dataset.
+        are_words: Whether the rows of the task are lists of words. If the file has no such column of this name or of
+            the name `tokens`, its texts are split at white space.
+        encoding: Encoding of text files that are not UTF-8 and have no byte-order mark.
+        column_names: Names of all columns of CSV, TSV and text files without a header, in order.
 
     Returns:
-        Rows with the text columns, and `teacher_logits` if it is there.
+        Rows with the text columns, and with `teacher_logits` if the source has this column.
 
     Raises:
-        FileNotFoundError: for a file that is not there.
-        ValueError: if nothing is named or both are, for what cannot be read, and if it is open which column is text.
+        FileNotFoundError: if a file does not exist.
+        ValueError: if not exactly one of `file` and `dataset_name` is given, if the source cannot be read, or if
+            several columns could be the text.
     """
     options = ReadOptions(encoding, None if column_names is None else tuple(column_names))
     dataset, _ = read_transfer_text(
@@ -69,9 +69,9 @@ def read_transfer_text(
     are_words: bool = False,
     options: ReadOptions | None = None,
 ) -> tuple[Dataset, SplitSummary]:
-    """[`load_transfer_text`], with a summary of what was read."""
+    """Load unlabelled text as [`load_transfer_text`], and return it with a summary of what was read."""
     if (file is None) == (dataset_name is None):
-        raise ValueError(f"Pass either a file or the name of a dataset, got {file!r} and {dataset_name!r}.")
+        raise ValueError(f"Pass either a file or the name of a dataset. Got {file!r} and {dataset_name!r}.")
     if file is not None:
         files = [file] if not isinstance(file, Sequence) or isinstance(file, str) else file
         tables = [read_file(one, options) for one in files]
@@ -85,15 +85,15 @@ def read_transfer_text(
         tables = splits[split]
     source = str(file or dataset_name)
     if not sum(map(len, tables)):
-        raise ValueError(f"{source} holds no text.")
+        raise ValueError(f"{source} has no text.")
     parts = [_words(table, text_column_names) if are_words else _texts(table, text_column_names) for table in tables]
     names = parts[0][0].names
     datasets = [texts.without_missing() for texts, _ in parts]
     if len({frozenset(dataset.column_names) for dataset in datasets}) > 1:
-        raise ValueError(f"{source}: the files have different columns of text. Give all of them the same ones.")
+        raise ValueError(f"{source}: the files have different columns. Give all of them the same columns.")
     dataset = concatenate_datasets(datasets) if len(datasets) > 1 else datasets[0]
     if not len(dataset):
-        raise ValueError(f"{source} holds no text, only blank rows.")
+        raise ValueError(f"{source} has no text, only blank rows.")
     return dataset, _summary(parts, dataset, names)
 
 
@@ -101,34 +101,34 @@ def _texts(table: Table, wanted: Sequence[str] | None) -> tuple[Texts, Choice]:
     labels = [name for name in table.names if name.casefold() in LABEL_COLUMNS]
     if wanted is None:
         choice = choose_text_columns(table, None, labels)
-        return Texts(table, choice.names, choice.names, None), choice
+        return Texts(table, choice.names, choice.names), choice
     names = [part for name in wanted for part in (parts_of_name(name) if table.find(name) is None else [name])]
     if all(table.find(name) is not None for name in names):
-        choice = Choice(tuple(find_column(table, name, "text") for name in names), "named as the task's")
+        choice = Choice(tuple(find_column(table, name, "text") for name in names), "same name as in the task")
         delimiter = None if len(names) == len(wanted) else joined_name(names, None)[1]
         return Texts(table, choice.names, wanted, delimiter), choice
     choice = choose_text_columns(table, None, labels)
     if len(choice.names) != len(wanted) or len(names) != len(wanted) or set(choice.names) & set(wanted):
         raise ValueError(
             f"{table.source.path} has the text columns {', '.join(choice.names)}; the task has {', '.join(wanted)}. "
-            f"Give the columns the names of the task's. The columns are {table.describe_columns()}."
+            f"Rename the columns to the names in the task. The columns are {table.describe_columns()}."
         )
-    return Texts(table, choice.names, wanted, None), choice
+    return Texts(table, choice.names, wanted), choice
 
 
 def _words(table: Table, wanted: Sequence[str] | None) -> tuple[Texts, Choice]:
-    """Return the words of unlabelled sentences in a column of the task's name."""
+    """Return the words of unlabelled sentences in a column with the name that the task uses."""
     (name,) = wanted or [WORDS]
     for column in (name, WORDS):
         if is_words(table, column):
-            return Texts(table, [column], [name], None), Choice((column,), "known name")
+            return Texts(table, [column], [name], are_words=True), Choice((column,), "known name")
     texts, choice = _texts(table, None)
     if len(choice.names) != 1:
-        raise ValueError(f"{table.source.path} has pairs of texts; one column of text or words is wanted.")
+        raise ValueError(f"{table.source.path} has pairs of texts. Expected one column of texts or words.")
     rows = texts.without_missing()[texts.names[0]]
     words = Dataset.from_dict({name: [row.split() for row in rows]}).cast_column(name, List(Value("string")))
     split = Table(table.source, words, line_of=table.line_of)
-    result = Texts(split, [name], [name], None)
+    result = Texts(split, [name], [name], are_words=True)
     result.remarks += texts.remarks
     return result, choice
 
@@ -146,7 +146,7 @@ def _summary(parts: Sequence[tuple[Texts, Choice]], dataset: Dataset, names: Seq
 
 
 def unlabelled_task(text: Dataset, problem_type: str, label_names: list[str] | None) -> Task:
-    """Make a task of text alone, split `train`, for a teacher of this problem type and these classes."""
+    """Return a task with one split of unlabelled text, `train`, for a teacher with this problem type and classes."""
     metric_names = default_metrics(problem_type, label_names)
     return Task(
         name="text",

@@ -46,7 +46,7 @@ def test_truth_values_are_two_classes_however_they_are_written(tmp_path, caplog)
     task = load(train, validation_file=dev)
     assert task.label_names == ["False", "True"]
     assert labels(task, "validation") == ["True", "False"]
-    assert "'true' (1 row), 'FALSE' (1 row) merged" in caplog.text
+    assert "'true' (1 row), 'FALSE' (1 row): read as 'True' and 'False'" in caplog.text
     named = load(labelled_csv(tmp_path / "names.csv", ["true", "false", "mixture"]))
     assert named.label_names == ["false", "mixture", "true"]
 
@@ -113,10 +113,10 @@ def test_spellings_that_differ_by_case_are_refused_with_counts_and_a_map_to_past
 @pytest.mark.parametrize(
     ("train", "validation", "lists"),
     [
-        (["positive", "negative"], [0, 1], r"'0' \(1 row\), '1' \(1 row\) against 'positive' \(1 row\), 'negative'"),
-        ([0, 1], ["positive", "negative"], r"'positive' \(1 row\), 'negative' \(1 row\) against '0'"),
-        (["pos", "neg"], ["positive", "negative"], r"'positive' .* against 'pos'"),
-        (["pos", "neg"], ["pos", 1], r"'pos' .* '1' .* against 'pos'"),
+        (["positive", "negative"], [0, 1], r"'0' \(1 row\), '1' \(1 row\) and 'positive' \(1 row\), 'negative'"),
+        ([0, 1], ["positive", "negative"], r"'positive' \(1 row\), 'negative' \(1 row\) and '0'"),
+        (["pos", "neg"], ["positive", "negative"], r"'positive' .* and 'pos'"),
+        (["pos", "neg"], ["pos", 1], r"'pos' .* '1' .* and 'pos'"),
     ],
 )
 def test_names_here_and_ids_there_are_refused_with_both_lists(tmp_path, train, validation, lists):
@@ -132,7 +132,7 @@ def test_class_names_turn_ids_into_the_teachers_names(tmp_path, caplog):
     task = load(train, validation_file=dev, class_names=["positive", "negative", "neutral"])
     assert task.label_names == ["positive", "negative", "neutral"]
     assert (labels(task), labels(task, "validation")) == (["positive", "negative"], ["negative", "positive"])
-    assert "validation: the ids are those of --class_names (0 is 'positive')" in caplog.text
+    assert "validation: labels are ids of --class_names (0 is 'positive')" in caplog.text
     by_text = load(train, class_names="negative,positive")
     assert by_text.datasets["train"]["label"][:] == [1, 0]
     digits = load(labelled_csv(tmp_path / "digits.csv", [3, 1]), class_names=["1", "2", "3"])
@@ -144,8 +144,8 @@ def test_class_names_turn_ids_into_the_teachers_names(tmp_path, caplog):
     [
         (["a", "c"], ["a", "b"], r"the labels 'c' are not among --class_names a, b.*--label_map '\{\"c\": \"a\"\}'"),
         ([1, 2], ["a", "b"], "'1', '2' are not among"),
-        (["a", "b"], ["a", "a"], "two or more classes, each once"),
-        (["a", "b"], ["a"], "two or more classes"),
+        (["a", "b"], ["a", "a"], "two or more different names"),
+        (["a", "b"], ["a"], "two or more different names"),
         ([0.5, 1.5], ["a", "b"], "the labels are scores"),
     ],
 )
@@ -169,8 +169,8 @@ def test_a_map_of_labels_merges_and_what_it_does_not_find_is_said(tmp_path, capl
     path = labelled_csv(tmp_path / "rows.csv", ["pos", "1", "neg", "0"])
     task = load(path, label_map={"1": "pos", 0: "neg", "5": "pos"})
     assert labels(task) == ["pos", "pos", "neg", "neg"]
-    assert "'1' is 'pos' by --label_map (1 row)" in caplog.text
-    assert "no row has '5' of --label_map" in caplog.text
+    assert "'1' is 'pos' with --label_map (1 row)" in caplog.text
+    assert "no row has the label '5' of --label_map" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -192,12 +192,12 @@ def test_a_class_that_only_validation_has_is_warned_of(tmp_path, caplog):
 
 def test_numbers_and_words_as_classes_are_warned_of(tmp_path, caplog):
     load(labelled_csv(tmp_path / "rows.csv", [1, 2, "other", 1]))
-    assert "numbers and words are classes: '1' (2 rows)" in caplog.text
+    assert "the classes are numbers and words: '1' (2 rows)" in caplog.text
 
 
 def test_a_column_with_another_value_in_each_row_is_no_class(tmp_path, caplog):
     unique = labelled_csv(tmp_path / "rows.csv", [f"u{i}" for i in range(20)])
-    with pytest.raises(ValueError, match="another value in each of 20 rows, such as 'u0': perhaps an id"):
+    with pytest.raises(ValueError, match="a different value in each of 20 rows, such as 'u0'. It may be an id"):
         load(unique)
     assert len(load(unique, problem_type="single_label_classification").label_names) == 20
     assert len(load(unique, teacher_num_labels=20).label_names) == 20

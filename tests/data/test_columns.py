@@ -41,7 +41,7 @@ def test_texts_are_found_by_known_names_whatever_else_is_there(tmp_path, header,
 def test_the_only_column_of_text_that_is_left_is_taken_if_it_looks_like_one(tmp_path):
     task = load(csv_of(tmp_path, "narrative,length,score,label", "a b,3,1.5,x", "c,1,2e-3,y"))
     assert task.text_columns == ("narrative",)
-    assert task.summary["train"].text_reason == "the only column of text that is left"
+    assert task.summary["train"].text_reason == "only string column left"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_where_the_text_is_open_the_columns_are_listed_with_the_flag(tmp_path, h
 
 def test_a_column_that_repeats_a_few_words_is_not_taken_for_the_text(tmp_path):
     rows = [f"{'north' if i % 2 else 'south'},{i % 3}" for i in range(20)]
-    with pytest.raises(ValueError, match="open which column is the text"):
+    with pytest.raises(ValueError, match="cannot tell which column is the text"):
         load(csv_of(tmp_path, "region,label", *rows))
     assert load(csv_of(tmp_path, "region,label", *rows), text_column_names=["region"]).text_columns == ("region",)
 
@@ -114,7 +114,7 @@ def test_three_columns_are_joined_and_two_if_a_delimiter_is_given(tmp_path):
         ({"text_column_names": ["body"]}, "no text column 'body'. It has 'text', 'label'"),
         ({"text_column_names": []}, "`text_column_names` is empty"),
         ({"text_column_names": ["text", "TEXT"]}, "names a column twice"),
-        ({"text_column_names": ["label"]}, "named as text, and it is the label column"),
+        ({"text_column_names": ["label"]}, "named as text, but it is the label column"),
         ({"label_column_name": "kind"}, "no label column 'kind'"),
     ],
 )
@@ -129,7 +129,7 @@ def test_the_label_is_the_flag_or_label_or_labels_and_nothing_else(tmp_path):
         ValueError, match=r"no column `label` or `labels`, only 'text', 'category'.*--label_column_name"
     ):
         load(csv_of(tmp_path, "text,category", "a,x", "b,y"))
-    with pytest.raises(ValueError, match="'label', 'Label', which differ by upper and lower case"):
+    with pytest.raises(ValueError, match="'label', 'Label', which differ only by case"):
         load(csv_of(tmp_path, "text,label,Label", "a,x,1", "b,y,0"))
     with pytest.raises(ValueError, match="--label_column_name toxic,insult"):
         load(csv_of(tmp_path, "id,comment_text,toxic,insult", "1,a,0,1", "2,b,1,0"))
@@ -215,13 +215,13 @@ def test_transfer_text_takes_the_columns_of_the_task_or_the_ones_that_are_known(
     ],
 )
 def test_transfer_text_is_never_taken_from_a_column_that_is_perhaps_another(tmp_path, header, row, wanted):
-    with pytest.raises(ValueError, match=r"rows.csv.*--text_column_names|rows.csv.*the names of the task"):
+    with pytest.raises(ValueError, match=r"rows.csv.*--text_column_names|rows.csv.*the names in the task"):
         load_transfer_text(csv_of(tmp_path, header, row, row), text_column_names=wanted)
 
 
 def test_the_summary_of_python_calls_says_which_other_columns_hold_text(tmp_path, caplog):
     load(csv_of(tmp_path, "text,reason,n,label", "a,because,1,x", "b,since,2,y"))
-    assert "the text is 'text', and not 'reason': --text_column_names" in caplog.text
+    assert "the text is 'text', not 'reason'; name other columns with --text_column_names" in caplog.text
     caplog.clear()
     load(csv_of(tmp_path, "text,reason,label", "a,b,x", "b,c,y"), text_column_names=["text"])
     load_text_dataset(train_file=csv_of(tmp_path, "text,n,label", "a,1,x", "b,2,y"), needs_validation=False)

@@ -86,10 +86,10 @@ def test_quotes_of_tsv_files_are_plain_unless_quoting_explains_all_of_them(tmp_p
             r"line 3: 3 columns, where the header has 2: \['b', ' with comma', 'y'\]",
         ),
         ("text,label\na,x\nb\nc\n", r"line 3: 1 columns, where the header has 2.*and 1 more line like it"),
-        ('text,label\na,x\n"b,y\nc,z\n', "line 3: a quote opens a cell and nothing closes it"),
-        ('text,label\n"a" b,x\nc,y\n', "line 2: a quote closes a cell, and more text follows"),
-        ('text,label\n"a,x\nb,y\nc",x\nd,y\n', "line 2: a quote opens a cell that ends in a later line"),
-        ('text,label\n"a\nb",x\nc,"y\n', "line 4: a quote opens a cell"),
+        ('text,label\na,x\n"b,y\nc,z\n', "line 3: a quoted cell is never closed"),
+        ('text,label\n"a" b,x\nc,y\n', "line 2: text follows the closing quote of a cell"),
+        ('text,label\n"a,x\nb,y\nc",x\nd,y\n', "line 2: a quoted cell goes on over several lines"),
+        ('text,label\n"a\nb",x\nc,"y\n', "line 4: a quoted cell is never closed"),
         ("text,label,label\na,x,y\n", "line 1: two columns of the same name 'label'.*--column_names"),
         ("\n\ntext,text \na,x\n", "line 3: two columns of the same name 'text'"),
     ],
@@ -103,7 +103,7 @@ def test_a_cell_of_several_lines_is_one_although_each_line_has_a_comma(tmp_path)
     path = write(tmp_path / "rows.csv", 'text,label\n"Dear all, hello\nthanks",pos\nslow,neg\n')
     assert texts(load(path)) == ["Dear all, hello\nthanks", "slow"]
     quoted = 'text,label\n"a film,pos\nb film,neg\nc film",pos\n"d, e",neg\n'
-    with pytest.raises(ValueError, match="line 2: a quote opens a cell that ends in a later line"):
+    with pytest.raises(ValueError, match="line 2: a quoted cell goes on over several lines"):
         load(write(path, quoted))
 
 
@@ -173,7 +173,7 @@ def test_headers_in_the_middle_of_joined_files_are_left_out(tmp_path):
     content = "text,label\na,x\nb,y\n".encode("utf-8-sig")
     task = load(write(tmp_path / "rows.csv", content * 2))
     assert (texts(task), task.label_names) == (["a", "b", "a", "b"], ["x", "y"])
-    assert "left out: 1 line with the header again" in str(task.summary)
+    assert "left out: 1 repetition of the header" in str(task.summary)
     assert "left out: 1 byte-order mark inside the file" in str(task.summary)
 
 

@@ -45,7 +45,7 @@ def test_other_bytes_are_refused_by_file_line_byte_and_guess(tmp_path, suffix):
 
 def test_the_guess_is_read_when_it_is_passed_on(tmp_path):
     path = write(tmp_path / "rows.csv", CSV, "cp1252")
-    with pytest.raises(ValueError, match="in which it reads '.*café déçu.*'") as error:
+    with pytest.raises(ValueError, match="which gives '.*café déçu.*'") as error:
         load(path)
     guess = str(error.value).partition("--encoding ")[2].split()[0]
     task = load(path, encoding=guess)
@@ -73,14 +73,14 @@ def test_one_broken_byte_in_utf8_leads_to_its_line(tmp_path):
     lines = [f"très {i},{'oui' if i % 2 else 'non'}".encode() for i in range(500)]
     lines[398] = b"caf\xe9,oui"
     path = write(tmp_path / "rows.csv", b"text,label\n" + b"\n".join(lines))
-    with pytest.raises(ValueError, match=r"line 400, byte 4 .*but for 1 such places: correct the line"):
+    with pytest.raises(ValueError, match=r"line 400, byte 4 .*except for 1 byte. Correct the line"):
         load(path)
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
 def test_utf16_without_a_mark_is_refused_and_named(tmp_path, codec):
     path = write(tmp_path / "rows.csv", "text,label\na,x\nb,y\n", codec)
-    with pytest.raises(ValueError, match=rf"are zero, as in the encoding UTF-16.*--encoding {codec}"):
+    with pytest.raises(ValueError, match=rf"are zero, so the encoding is probably UTF-16.*--encoding {codec}"):
         load(path)
     assert texts(load(path, encoding=codec)) == ["a", "b"]
 
@@ -104,7 +104,7 @@ def test_the_encoding_is_for_files_that_are_not_utf8(tmp_path):
     [
         ("utf-99", "`encoding` is 'utf-99', which Python does not know"),
         ("base64", "which Python does not know"),
-        ("ascii", r"line 2, byte 7 of the line \(0xe9\) is not in the encoding ascii"),
+        ("ascii", r"line 2, byte 7 of the line \(0xe9\) is not valid in the encoding ascii"),
     ],
 )
 def test_an_encoding_that_does_not_fit_is_refused(tmp_path, encoding, message):

@@ -53,11 +53,11 @@ def test_parts_of_a_split_come_in_the_order_of_their_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["en/train.csv", "de/train.csv"], "de/train.csv, en/train.csv, in several folders.*--dataset_config_name"),
+        (["en/train.csv", "de/train.csv"], "de/train.csv, en/train.csv in several folders.*--dataset_config_name"),
         (["train_a.csv", "train_b.csv"], "differ by more than a number.*--train_file"),
         (["one.csv", "two.csv"], "differ by more than a number.*rename them to train, validation and test"),
-        (["train/pos/0.txt", "train/neg/1.txt"], "A folder for each label, with a text a file, is not read.*`label`"),
-        (["notes.xml"], "holds no file that can be read. Wanted are files that end in .csv, .tsv"),
+        (["train/pos/0.txt", "train/neg/1.txt"], "a folder for each label and a file for each text.*`label`"),
+        (["notes.xml"], "has no file that can be read. Expected files that end in .csv, .tsv"),
     ],
 )
 def test_where_it_is_open_which_file_is_meant_the_files_are_listed(tmp_path, names, message):
@@ -68,11 +68,11 @@ def test_where_it_is_open_which_file_is_meant_the_files_are_listed(tmp_path, nam
 def test_the_same_rows_twice_are_refused(tmp_path):
     name = folder(tmp_path, "train.csv")
     write_json_lines(tmp_path / "data" / "train.jsonl", {"text": "a", "label": "x"})
-    with pytest.raises(ValueError, match=r"train.csv, train.jsonl .*several formats, which are perhaps the same rows"):
+    with pytest.raises(ValueError, match=r"train.csv, train.jsonl .*several formats, which may contain the same rows"):
         load_folder(name)
     (tmp_path / "data" / "train.jsonl").unlink()
     write(tmp_path / "data" / "train (1).csv", (tmp_path / "data" / "train.csv").read_bytes())
-    with pytest.raises(ValueError, match="of which two have the same bytes"):
+    with pytest.raises(ValueError, match="Two of these files have the same content"):
         load_folder(name)
 
 
@@ -203,7 +203,7 @@ CONFIGS = {
 def test_one_of_several_configurations_is_named_by_the_flag(tmp_path):
     name = folder(tmp_path, "big/train.csv", "small/train.csv")
     write(tmp_path / "data" / "README.md", CARD.format(configs=CONFIGS["two"]))
-    with pytest.raises(ValueError, match="configurations big, small. Name one of them by --dataset_config_name"):
+    with pytest.raises(ValueError, match="configurations big, small. Name one of them with --dataset_config_name"):
         load_folder(name)
     assert texts(load_folder(name, dataset_config_name="small"))[0] == "small/train.csv"
     with pytest.raises(ValueError, match="no configuration 'nope', only big, small"):
@@ -214,17 +214,17 @@ def test_one_of_several_configurations_is_named_by_the_flag(tmp_path):
     assert texts(load_folder(name))[0] == "big/train.csv"
     (tmp_path / "data" / "README.md").unlink()
     assert texts(load_folder(name, dataset_config_name="big"))[0] == "big/train.csv"
-    with pytest.raises(ValueError, match="no configuration 'nope'.*the folders in it are big, small"):
+    with pytest.raises(ValueError, match="no configuration 'nope'.*the folders inside are big, small"):
         load_folder(name, dataset_config_name="nope")
 
 
 @pytest.mark.parametrize(
     ("configs", "message"),
     [
-        ("- config_name: a\n  data_files: none/*.csv\n", "the card names none/\\*.csv .*no file matches"),
-        ("- config_name: a\n  data_files: ../x.csv\n", "leads out of the folder"),
-        ("- config_name: a\n  data_files: /etc/hostname\n", "leads out of the folder"),
-        ("- config_name: a\n  data_dir: ../\n", "leads out of the folder"),
+        ("- config_name: a\n  data_files: none/*.csv\n", "no file matches none/\\*.csv, which the card lists"),
+        ("- config_name: a\n  data_files: ../x.csv\n", "is outside the folder"),
+        ("- config_name: a\n  data_files: /etc/hostname\n", "is outside the folder"),
+        ("- config_name: a\n  data_dir: ../\n", "is outside the folder"),
         ("- config_name: [\n", "its header is not YAML"),
     ],
 )
@@ -273,9 +273,9 @@ def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(name):
 
 
 def test_a_file_and_an_unknown_id_are_explained(tmp_path):
-    with pytest.raises(ValueError, match="is a file. Pass it by --train_file"):
+    with pytest.raises(ValueError, match="is a file. Pass it with --train_file"):
         load_folder(str(write(tmp_path / "rows.csv", CSV)))
-    with pytest.raises(OSError, match="'user/no_such_dataset' cannot be loaded.*looked for on the Hub") as error:
+    with pytest.raises(OSError, match="'user/no_such_dataset' cannot be loaded.*searched on the Hub") as error:
         load_folder("user/no_such_dataset")
     assert "\n" not in str(error.value)
 

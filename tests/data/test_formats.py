@@ -44,10 +44,10 @@ def test_objects_in_lines_or_in_a_list_are_rows(tmp_path, content, suffix):
         ('{"text": "a", "label": "x"}\n["b", "y"]\n', r"line 2: row 2 is \['b', 'y'\], not an object"),
         ('[["text", "label"], ["a", "x"]]', "line 1: row 1 is .*, not an object"),
         ('\n["a", "b"]', "line 2: row 1 is 'a', not an object"),
-        ('{"version": 1, "data": [{"text": "a"}]}', "one object with the names .*save the list under 'data' alone"),
+        ('{"version": 1, "data": [{"text": "a"}]}', "one object with the keys .*save only the list 'data'"),
         (
             '{\n "version": 1,\n "data": [{"text": "a"}]\n}',
-            "one object .*a list of objects: save the list under 'data'",
+            "one object .*a list of objects: save only the list 'data'",
         ),
         (
             '{"text": {"0": "a"}, "label": {"0": "x"}}',
@@ -162,7 +162,7 @@ def test_a_word_can_hold_a_blank_where_tabs_separate(tmp_path):
     ("content", "message"),
     [
         ("B-ORG EU\nO rejects\n", "has tags in its first column, such as 'B-ORG', and 'EU' in its last"),
-        ("1 EU B-ORG\n2 is O\n\n1 Peter B-PER\n", "numbers the words in its first column: 1, 2, 1"),
+        ("1 EU B-ORG\n2 is O\n\n1 Peter B-PER\n", "counts the words in its first column: 1, 2, 1"),
         ("EU B-ORG\nrejects\n", "line 2: 1 columns, where the first word has 2: 'rejects'"),
         ("EU B-ORG\n#rejects\n", "line 2: 1 columns, where the first word has 2"),
     ],
@@ -174,7 +174,7 @@ def test_words_or_tags_in_other_columns_are_refused(tmp_path, content, message):
 
 def test_words_and_tags_of_different_number_are_refused_by_their_row(tmp_path):
     rows = [{"tokens": ["a"], "tags": ["O"]}, {"tokens": ["b", "c"], "tags": ["B-x"]}]
-    with pytest.raises(ValueError, match=r"line 2 \(row 2\): 2 words and 1 tags"):
+    with pytest.raises(ValueError, match=r"line 2 \(row 2\): 2 words but 1 tag"):
         load(write_json_lines(tmp_path / "rows.jsonl", *rows))
 
 
@@ -199,8 +199,8 @@ def test_labels_stand_before_the_text(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("__label__a,__label__b joined", "line 2: `__label__` stands behind the first words"),
-        ("behind __label__a", "line 2: `__label__` stands behind the first words"),
+        ("__label__a,__label__b joined", "line 2: `__label__` follows other text"),
+        ("behind __label__a", "line 2: `__label__` follows other text"),
         ("__label__a", r"line 2 \(row 2\): no text"),
     ],
 )
@@ -210,5 +210,5 @@ def test_labels_in_other_places_are_refused(tmp_path, line, message):
 
 
 def test_texts_alone_have_no_label(tmp_path):
-    with pytest.raises(ValueError, match="A .txt file holds texts alone: write texts and labels as .csv"):
+    with pytest.raises(ValueError, match="A .txt file holds only texts. Write texts and labels to a .csv"):
         load(write(tmp_path / "rows.txt", "one film\nanother film, too\n"))

@@ -24,7 +24,7 @@ def test_empty_cells_and_nan_between_numbers_are_no_labels(tmp_path, given, read
 
 def test_that_nan_was_taken_for_no_label_is_said(tmp_path, caplog):
     load(labelled_csv(tmp_path / "rows.csv", [1, "NaN", 0, "NaN"]))
-    assert "'NaN' (2 rows): no label" in caplog.text
+    assert "'NaN' (2 rows): read as no label" in caplog.text
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), ""])
@@ -68,7 +68,7 @@ def test_minus_one_is_no_label_of_a_class_label_and_a_class_of_integers(tmp_path
     assert load(labelled_csv(tmp_path / "b.csv", [-1, 0, 1])).label_names == ["-1", "0", "1"]
     task = load(labelled_csv(tmp_path / "c.csv", [0, 1]), test_file=labelled_csv(tmp_path / "d.csv", [-1, -1]))
     assert (task.label_names, labels(task, "test")) == (["0", "1"], [None, None])
-    assert "test: -1 in every row, which is no label" in caplog.text
+    assert "test: -1 in every row, read as no label" in caplog.text
 
 
 def test_words_in_lists_are_explained_like_others(tmp_path):

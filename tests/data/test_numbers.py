@@ -31,7 +31,7 @@ def test_integers_are_classes_and_fractions_are_scores(tmp_path, given, problem_
 def test_numbers_without_a_fraction_leave_two_readings_and_both_flags_are_shown(tmp_path, given):
     path = labelled_csv(tmp_path / "rows.csv", given)
     with pytest.raises(
-        ValueError, match=f"classes, or scores. Pass --problem_type {SINGLE} or --problem_type {REGRESSION}"
+        ValueError, match=f"classes or scores. Pass --problem_type {SINGLE} or --problem_type {REGRESSION}"
     ):
         load(path)
     as_classes = load(path, problem_type=SINGLE)
@@ -44,7 +44,7 @@ def test_what_the_teachers_outputs_settle_is_not_asked(tmp_path):
     floats = labelled_csv(tmp_path / "rows.csv", ["4.0", "5.0", "1.0"])
     assert load(floats, teacher_num_labels=3).label_names == ["1", "4", "5"]
     assert load(floats, teacher_num_labels=1).problem_type == REGRESSION
-    with pytest.raises(ValueError, match="two|2|3 classes, or scores"):
+    with pytest.raises(ValueError, match="two|2|3 classes or scores"):
         load(floats, teacher_num_labels=2)
     integers = labelled_csv(tmp_path / "ints.csv", [1, 2, 3])
     assert load(integers, teacher_num_labels=1).problem_type == REGRESSION
@@ -72,7 +72,8 @@ def test_decimal_commas_and_percent_signs_are_refused_by_their_line(tmp_path, ce
     path = labelled_csv(tmp_path / "rows.csv", cells)
     value = cells[0].strip('"')
     with pytest.raises(
-        ValueError, match=rf"rows.csv, line 2 \(row 1\), column 'label': '{value}' is no number.*{advice}"
+        ValueError,
+        match=rf"rows.csv, line 2 \(row 1\), column 'label': '{value}' cannot be read as a number.*{advice}",
     ):
         load(path)
     assert value in load(path, problem_type=SINGLE).label_names
@@ -84,7 +85,7 @@ def test_words_among_scores_are_named_with_their_counts(tmp_path):
         load(path)
     assert load(path, problem_type=SINGLE).label_names == ["1.5", "2", "good"]
     with pytest.raises(
-        ValueError, match=r"line 4 \(row 3\).*'good', and `problem_type` is 'regression', which wants numbers"
+        ValueError, match=r"line 4 \(row 3\).*'good', but `problem_type` is 'regression', which expects numbers"
     ):
         load(path, problem_type=REGRESSION)
     mapped = load(path, problem_type=REGRESSION, label_map={"good": "5"})
@@ -126,7 +127,7 @@ def test_every_type_of_number_of_a_parquet_file_is_read(tmp_path, array, names):
 @pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.date32()])
 def test_dates_are_no_labels(tmp_path, kind):
     pq.write_table(pa.table({"text": ["a", "b"], "label": pa.array([1, 2], kind)}), tmp_path / "rows.parquet")
-    with pytest.raises(ValueError, match="holds (timestamp|date32).*Wanted in each row is a name, a number"):
+    with pytest.raises(ValueError, match="holds (timestamp|date32).*Expected a name, a number"):
         load(tmp_path / "rows.parquet")
 
 

@@ -58,12 +58,12 @@ def test_the_home_folder_is_found(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "error", "message"),
     [
-        ("Train.csv", FileNotFoundError, "There is no file .*Train.csv. The folder holds train.csv"),
-        ("trian.csv", FileNotFoundError, "The folder holds train.csv"),
-        ("deep/train.csv", FileNotFoundError, "There is no folder .*deep either"),
-        ("folder", ValueError, "folder is a folder. Pass it by --dataset_name"),
-        ("rows.xlsx", ValueError, r"ends in '.xlsx'. Wanted is one of .csv, .tsv.*Save a sheet as CSV"),
-        ("rows.xml", ValueError, r"ends in '.xml'. Wanted is one of .csv, .tsv"),
+        ("Train.csv", FileNotFoundError, "There is no file .*Train.csv. Similar names in this folder: train.csv"),
+        ("trian.csv", FileNotFoundError, "Similar names in this folder: train.csv"),
+        ("deep/train.csv", FileNotFoundError, "The folder .*deep does not exist either"),
+        ("folder", ValueError, "folder is a folder. Pass it with --dataset_name"),
+        ("rows.xlsx", ValueError, r"ends in '.xlsx'. Expected one of .csv, .tsv.*Save the sheet as CSV"),
+        ("rows.xml", ValueError, r"ends in '.xml'. Expected one of .csv, .tsv"),
     ],
 )
 def test_a_path_that_is_no_file_of_rows_is_explained(tmp_path, path, error, message):
@@ -86,7 +86,7 @@ def test_a_url_is_no_path(tmp_path):
         ("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3\n", "is a Git LFS pointer"),
         ("<!DOCTYPE html>\n<html>text,label</html>", "is a web page"),
         (b"PAR1\x15\x04", "is a Parquet file. Rename it"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a file of Microsoft Office"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a Microsoft Office file"),
     ],
 )
 def test_a_file_that_is_something_else_is_named(tmp_path, content, message):
@@ -158,7 +158,7 @@ def test_a_packed_file_is_read_like_the_file(tmp_path, packed):
     assert texts(load(path)) == TEXTS
     assert texts(load(write(tmp_path / "rows.csv", PACK[packed](CSV.encode())))) == TEXTS  # the suffix is forgotten
     assert texts(load(write(tmp_path / f"plain.csv.{packed}", CSV))) == TEXTS  # unpacked by a browser
-    with pytest.raises(ValueError, match=rf"cut.csv.{packed} is a broken .{packed} archive"):
+    with pytest.raises(ValueError, match=rf"cut.csv.{packed} is a damaged .{packed} archive"):
         load(write(tmp_path / f"cut.csv.{packed}", PACK[packed](CSV.encode() * 100)[:-12]))
 
 
@@ -173,14 +173,14 @@ def test_a_zip_file_holds_one_file(tmp_path):
     task = load(write(tmp_path / "rows.zip", one))
     assert texts(task) == TEXTS
     assert task.summary["train"].sources[0][0].name == "rows.zip/train.tsv"
-    with pytest.raises(ValueError, match="rows.zip holds 2 files: a.csv, b.csv. Unpack it"):
+    with pytest.raises(ValueError, match="rows.zip holds 2 files: a.csv, b.csv. Unpack the archive"):
         load(write(tmp_path / "rows.zip", zipped(**{"a.csv": CSV, "b.csv": CSV})))
     with pytest.raises(ValueError, match="rows.zip cannot be unpacked"):
         load(write(tmp_path / "rows.zip", one[:-30]))
 
 
 def test_help_and_errors_know_every_suffix(tmp_path):
-    with pytest.raises(ValueError, match="Wanted is one of") as error:
+    with pytest.raises(ValueError, match="Expected one of") as error:
         read_file(write(tmp_path / "rows.odd", "a b\nc\n"))
     assert all(suffix in str(error.value) for suffix in READERS)
 
@@ -221,7 +221,7 @@ def test_every_type_of_text_of_a_parquet_file_is_read(tmp_path, monkeypatch, lim
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (pa.table({"text": [b"\xff", b"b"], "label": ["x", "y"]}), r"'text' is no column of text.*\(binary\)"),
+        (pa.table({"text": [b"\xff", b"b"], "label": ["x", "y"]}), r"'text' does not hold text but bytes.*\(binary\)"),
         (pa.table([["a"], ["x"], ["y"]], names=["text", "label", "label"]), "two columns of the same name 'label'"),
         (pa.table({"text": [["a"], ["b"]], "label": ["x", "y"]}), "which column is the text"),
     ],
@@ -237,7 +237,7 @@ def test_columns_of_unknown_types_do_not_matter_unless_they_are_asked_for(tmp_pa
     pq.write_table(pa.table({"text": TEXTS, "label": ["x", "y"], "odd": odd}), tmp_path / "rows.parquet")
     task = load(tmp_path / "rows.parquet")
     assert texts(task) == TEXTS
-    assert "columns of a type that is not read: odd" in str(task.summary)
+    assert "left out: odd" in str(task.summary)
 
 
 def test_a_broken_parquet_file_is_named(tmp_path):

@@ -138,7 +138,7 @@ def test_malformed_lines_of_qqp_are_counted_said_and_skipped(tmp_path, caplog):
     write(tmp_path / "QQP" / "train.tsv", f"{header}1\t1\t2\ta\tb\t0\nis it\tso?\t0\n3\t5\t6\tc\t\t1\n")
     task = load_task("qqp", tmp_path)
     assert task.datasets["train"].to_dict() == {"question1": ["a", "c"], "question2": ["b", ""], "label": [0, 1]}
-    assert "train.tsv: left out: 1 malformed line, which GLUE's own file has: line 3" in caplog.text
+    assert "train.tsv: left out: 1 malformed line, as in the original file: line 3" in caplog.text
     assert "1 malformed line" in str(task.summary)
     write(tmp_path / "QQP" / "train.tsv", f"{header}1\t1\t2\ta\tb\t0\textra\n")
     with pytest.raises(ValueError, match="line 2: 7 columns"):

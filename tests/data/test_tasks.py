@@ -308,7 +308,7 @@ def test_data_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(TypeError, match="the string 'text'"):
         load_text_dataset(train_file=path, validation_file=path, text_column_names="text")
     empty = write(tmp_path / "empty.tsv", ["text", "label"])
-    with pytest.raises(ValueError, match="The split 'validation' is empty: .*empty.tsv holds no row"):
+    with pytest.raises(ValueError, match="The split 'validation' is empty: .*empty.tsv has no rows"):
         load_text_dataset(train_file=path, validation_file=empty)
 
 
@@ -320,14 +320,14 @@ def test_transfer_text_keeps_only_text_and_takes_the_names_of_the_task(tmp_path)
         load_transfer_text(path, text_column_names=["premise", "hypothesis"])
     pairs = write(tmp_path / "pairs.tsv", ["hypothesis", "other"], ["a", "b"])
     with pytest.raises(
-        ValueError, match="open which column is the text"
+        ValueError, match="cannot tell which column is the text"
     ):  # by position, the hypothesis would be the premise
         load_transfer_text(pairs, text_column_names=["premise", "hypothesis"])
     (tmp_path / "folder").mkdir()
     Dataset.from_dict({"text": ["a"], "label": [3]}).to_parquet(tmp_path / "folder" / "train.parquet")
     assert load_transfer_text(dataset_name=str(tmp_path / "folder")).to_dict() == {"text": ["a"]}
     (tmp_path / "empty.txt").write_text("\n\n")
-    with pytest.raises(ValueError, match=r"empty.txt holds no text"):
+    with pytest.raises(ValueError, match=r"empty.txt has no text"):
         load_transfer_text(tmp_path / "empty.txt")
     with pytest.raises(ValueError, match="either a file or the name"):
         load_transfer_text()

@@ -133,9 +133,9 @@ def test_untagged_sentences_come_as_lines_or_as_words(tmp_path):
 def test_words_without_tags_are_refused_where_words_are_named(tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"tokens": ["a", "b"], "text": "a b", "label": "x"}))
-    with pytest.raises(ValueError, match="words and tags are wanted in two columns of lists"):
+    with pytest.raises(ValueError, match="expected two columns of lists, words and tags"):
         load_text_dataset(train_file=path, validation_file=path, text_column_names=["tokens"])
-    with pytest.raises(ValueError, match="words and tags are wanted in two columns of lists"):
+    with pytest.raises(ValueError, match="expected two columns of lists, words and tags"):
         load_text_dataset(train_file=path, validation_file=path, problem_type="token_classification")
 
 

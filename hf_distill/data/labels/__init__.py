@@ -1,1 +1,1 @@
-"""Label columns: what their cells say, which problem they make, and which classes there are."""
+"""Read label columns: cells, problem type, and classes."""

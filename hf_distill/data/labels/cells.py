@@ -1,4 +1,4 @@
-"""The cells of a label column, each distinct one once, and what was changed to get there."""
+"""Read the cells of label columns."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hf_distill.data.table import Table
 
 @dataclass
 class Scalars:
-    """One label a row, or none.
+    """A label column with at most one label per row.
 
     Attributes:
-        table: Of the rows.
-        split: Its split.
-        column: The label column.
-        values: The distinct labels, spelled.
-        codes: `(rows,)`, the place of each row's label in `values`; -1 where there is none.
-        declared: Class names of a `ClassLabel`; the labels are among them.
+        table: The table.
+        split: Name of the split of the table.
+        column: Name of the label column.
+        values: The distinct labels, as [`spell`] writes them.
+        codes: `(rows,)`, the index of each row's label in `values`; -1 for rows without a label.
+        declared: Class names that the data declare, if any.
     """
 
     table: Table
@@ -41,33 +41,33 @@ class Scalars:
         return Counter({value: int(n) for value, n in zip(self.values, numbers, strict=True) if n})
 
     def place(self, label: str) -> str | None:
-        """Say where a label is first; None if no row has it."""
+        """Return the first place of a label for an error message; None if no row has it."""
         if label not in self.values:
             return None
         return self.table.place(int(np.argmax(self.codes == self.values.index(label))), self.column)
 
     def without(self, labels: Collection[str]) -> Scalars:
-        """Return the column with no label where it has one of these."""
+        """Return the column without some labels; their rows become unlabelled."""
         values = [value for value in self.values if value not in labels]
         places = [values.index(value) if value in values else -1 for value in self.values]
         return replace(self, values=values, codes=np.array([*places, -1], dtype=np.int64)[self.codes])
 
     def as_lists(self) -> Lists:
-        """Return each label as a list of one."""
+        """Return the column with each label as a list of one label."""
         cells: list[list[str] | None] = [*([value] for value in self.values), None]
         return Lists(self.table, self.split, self.column, [cells[code] for code in self.codes], self.declared)
 
 
 @dataclass
 class Lists:
-    """A list of labels a row, spelled; None where there is none.
+    """A label column with a list of labels per row.
 
     Attributes:
-        table: Of the rows.
-        split: Its split.
-        column: The label column.
-        rows: The lists.
-        declared: Class names of a `ClassLabel` within the lists.
+        table: The table.
+        split: Name of the split of the table.
+        column: Name of the label column.
+        rows: The labels of each row, as [`spell`] writes them; None for rows without a list.
+        declared: Class names that the data declare, if any.
     """
 
     table: Table
@@ -81,7 +81,7 @@ class Lists:
         return Counter(label for row in self.rows for label in row or ())
 
     def place(self, label: str) -> str | None:
-        """Say where a label is first; None if no row has it."""
+        """Return the first place of a label for an error message; None if no row has it."""
         row = next((row for row, labels in enumerate(self.rows) if labels and label in labels), None)
         return None if row is None else self.table.place(row, self.column)
 
@@ -90,15 +90,15 @@ Cells = Scalars | Lists
 
 
 class CellReader:
-    """Reads label columns, with one spelling for each label.
+    """Reads label columns.
 
     Args:
-        label_map: What labels stand for, by spelling; see [`read_label_map`].
-        delimiter: What separates the labels of a cell; None if nothing does.
+        label_map: The label map, as [`read_label_map`] returns it.
+        delimiter: The text between two labels of a cell; None if a cell has one label.
 
     Attributes:
-        merged: Number of rows by raw spelling and the one that it was merged into.
-        mapped: Number of rows by label and what `label_map` makes of it.
+        merged: Number of rows for each pair of a raw label and its spelling, if they differ.
+        mapped: Number of rows for each pair of a label and its value in the label map.
     """
 
     def __init__(self, label_map: Mapping[str, str | None], delimiter: str | None = None) -> None:
@@ -110,13 +110,13 @@ class CellReader:
         """Read one column.
 
         Args:
-            table: The rows.
-            split: Their split.
-            column: The label column.
-            are_tags: Whether each row is a list of tags, one for each word: a missing tag keeps its place, as None.
+            table: The table.
+            split: Name of the split of the table.
+            column: Name of the label column.
+            are_tags: Whether each row is a list with one tag for each word. A missing tag is None then.
 
         Raises:
-            ValueError: for a column that holds neither labels nor lists of them.
+            ValueError: if the column contains neither labels nor lists of labels.
         """
         declared = table.class_names(column)
         if column in table.mixed and (rows := _choices(table.mixed[column])) is not None:
@@ -128,7 +128,7 @@ class CellReader:
         if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
             if self.delimiter is not None:
                 raise ValueError(
-                    f"{table.source.path}: the label column {column!r} has lists already. Leave --label_delimiter out."
+                    f"{table.source.path}: the label column {column!r} already has lists. Leave out --label_delimiter."
                 )
             return self._lists(table, split, column, values.to_pylist(), declared, are_tags)
         if pa.types.is_struct(kind):
@@ -138,8 +138,8 @@ class CellReader:
             return self._lists(table, split, column, rows, None, are_tags)
         if pa.types.is_temporal(kind) or pa.types.is_binary(kind) or pa.types.is_nested(kind):
             raise ValueError(
-                f"{table.source.path}: the label column {column!r} holds {kind}. Wanted in each row is a name, a "
-                "number, or a list of either."
+                f"{table.source.path}: the label column {column!r} holds {kind}. Expected a name, a number or a list "
+                "of them in each row."
             )
         return self._scalars(table, split, column, values, declared)
 
@@ -168,7 +168,7 @@ class CellReader:
         return Scalars(table, split, column, values, codes[places], declared)
 
     def _label(self, value: Any, count: int) -> str | None:
-        """Return a label's spelling, or what it is mapped to."""
+        """Return the spelling of a label, or its value in the label map; count what was changed."""
         text = spell(value)
         if isinstance(value, str) and text is not None and text != value:
             self.merged[value, text] += count
@@ -190,8 +190,8 @@ class CellReader:
         if not are_tags and any(spell(item) is None and not isinstance(item, str) for _, item in counts):
             row = next(i for i, items in enumerate(rows) if any(spell(item) is None for item in items or ()))
             raise ValueError(
-                f"{table.place(row, column)}: the list {_short(rows[row])} has an empty entry. Fill it in, or make "
-                "the whole list null."
+                f"{table.place(row, column)}: the list {_short(rows[row])} has an empty entry. Fill it in, or "
+                "make the whole list null."
             )
         labels = {
             (kind, item): self._label(
@@ -199,7 +199,7 @@ class CellReader:
             )
             for (kind, item), count in counts.items()
         }
-        if are_tags:  # an id below 0 says that a word has no tag
+        if are_tags:  # an id below 0 means that a word has no tag
             labels |= {key: None for key in labels if isinstance(key[1], int) and key[1] < 0}
         read: list[list[Any] | None] = [
             None if row is None else [labels[type(item), item] for item in row] for row in rows
@@ -210,7 +210,7 @@ class CellReader:
 
 
 def _present(row: Sequence[str | None]) -> list[str] | None:
-    """Return the labels that are not mapped to nothing; None if that leaves none of them."""
+    """Return the labels without None; None if the label map removed all of them."""
     kept = [label for label in row if label is not None]
     return kept if kept or not row else None
 
@@ -226,15 +226,15 @@ def _count_items(table: Table, column: str, rows: Sequence[Sequence[Any] | None]
 def _refuse_nested(value: Any, table: Table, row: int, column: str) -> None:
     if isinstance(value, list) and any(isinstance(item, list | dict) for item in value):
         raise ValueError(
-            f"{table.place(row, column)}: {_short(value)} is not a list of labels. Lists of spans, such as "
-            '[0, 4, "PER"], are not read: make columns `tokens` and `tags` of them.'
+            f"{table.place(row, column)}: {_short(value)} is not a list of labels. Spans such as "
+            '[0, 4, "PER"] are not read: convert them to columns `tokens` and `tags`.'
         )
 
 
 def _declared_name(value: Any, declared: list[str], table: Table, column: str) -> str | None:
-    """Return the name of an id; None for -1, which says that there is no label."""
+    """Return the class name of an id; None for negative ids, which mean that a row has no label."""
     if isinstance(value, str) and spell(value) not in declared and form(spell(value) or "") == "integer":
-        value = int(value)  # an id, in a format that knows no numbers
+        value = int(value)  # an id in a format without numbers
     if value is None or (isinstance(value, int) and value < 0):
         return None
     if isinstance(value, int):
@@ -248,7 +248,7 @@ def _declared_name(value: Any, declared: list[str], table: Table, column: str) -
 
 
 def _choices(values: Sequence[Any]) -> list[list[Any] | None] | None:
-    """Return the lists of what Label Studio writes: a label, a list of them, or `{"choices": [...]}`."""
+    """Return the lists in what Label Studio exports: a label, a list, or `{"choices": [...]}`; else None."""
     rows: list[list[Any] | None] = []
     for value in values:
         inner = value.get("choices") if isinstance(value, dict) and list(value) == ["choices"] else value
@@ -265,8 +265,8 @@ def _are_texts(items: Sequence[Any]) -> bool:
 def _about_struct(table: Table, column: str, names: Sequence[str]) -> str:
     paths = ",".join(f"{column}.{name}" for name in names[:8])
     return (
-        f"{table.source.path}: the label column {column!r} is a dict with the keys {', '.join(names[:8])}. Name what "
-        f"you want of it by a path, or several with a number for each class: --label_column_name {paths}."
+        f"{table.source.path}: the label column {column!r} is a dict with the keys {', '.join(names[:8])}. Name one "
+        f"of its values, or several with one number for each class: --label_column_name {paths}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Which classes a task has: their names and order, the same in all splits."""
+"""Determine the classes of a task, with the same names and order in all splits."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from hf_distill.data.labels.settings import LabelSettings
 from hf_distill.data.labels.spelling import as_whole, form, map_to_paste, sort_names
 
 Rename = Callable[[str], str]
-_MANY_ROWS = 20  # from so many labelled rows on, a label for each row is no class
+_MANY_ROWS = 20  # with fewer labelled rows, every row can have another class
 
 
 class Classes:
     """The classes of a task.
 
     Args:
-        columns: The cells of all splits.
-        settings: What the user says of labels.
+        columns: The label columns of all splits.
+        settings: How to read labels.
+        least: Lowest number of classes.
 
     Attributes:
-        names: By id.
-        notes: What was merged, and which ids became names.
+        names: Name of each class, by id.
+        notes: What was merged, and which ids were replaced by names.
         warnings: Contradictions between the splits.
 
     Raises:
-        ValueError: for spellings that differ by upper and lower case, labels of which no class is known, splits that
-            have no class in common, and fewer than `least` classes.
+        ValueError: if labels differ only by case, if a label is not among the declared or named classes, if two splits
+            have different classes, or if there are fewer than `least` classes.
     """
 
     def __init__(self, columns: Sequence[Cells], settings: LabelSettings, least: int = 2) -> None:
@@ -48,19 +49,25 @@ class Classes:
             self._renames = {id(column): self._unify for column in columns}
         self._check_splits()
         if not labels.counts and settings.names is None and declared is None:
-            raise ValueError(f"{labels.where} is empty in every row. Fill it in, or name another --label_column_name.")
+            raise ValueError(
+                f"{labels.where} is empty in every row. Fill it in, or name another column: --label_column_name."
+            )
         if len(self.names) < least:
-            raise ValueError(f"{labels.where} holds the labels {self.names}; at least two classes are wanted.")
-        if labels.has("integer") and any(not label[-1].isdigit() for label in labels.of("word")):
-            self.warnings.append(f"numbers and words are classes: {listed(labels.of('integer', 'word'))}")
+            raise ValueError(f"{labels.where} has only the labels {self.names}. Expected at least two classes.")
+        if (
+            settings.names is None
+            and labels.has("integer")
+            and any(not label[-1].isdigit() for label in labels.of("word"))
+        ):
+            self.warnings.append(f"the classes are numbers and words: {listed(labels.of('integer', 'word'))}")
         self.ids = {name: i for i, name in enumerate(self.names)}
 
     def name(self, column: Cells, label: str) -> str:
-        """Return the class of a label."""
+        """Return the class name of a label in a column."""
         return self._renames[id(column)](label)
 
     def refuse_ids(self, columns: Sequence[Scalars]) -> None:
-        """Refuse a label column with another label in each row, unless the user has said that these are classes."""
+        """Refuse a different label in every row, unless the user named the classes or the problem type."""
         settings = self.settings
         total, num_classes = sum(self._class_counts(columns).values()), len(self._class_counts(columns))
         is_settled = settings.problem_type or settings.names or settings.teacher_num_labels == num_classes
@@ -69,22 +76,22 @@ class Classes:
             return
         if num_classes == total:
             raise ValueError(
-                f"{labels.where} has another value in each of {total:,} rows, such as {columns[0].values[0]!r}: "
-                "perhaps an id. Name another column by --label_column_name; if these are classes or scores, say it by "
-                "--problem_type."
+                f"{labels.where} has a different value in each of {total:,} rows, such as {columns[0].values[0]!r}. "
+                "It may be an id. Name another column with --label_column_name. If the values are classes or scores, "
+                "pass --problem_type."
             )
         if num_classes * 2 > total:
-            self.warnings.append(f"{num_classes:,} classes in {total:,} labelled rows: most have a single row")
+            self.warnings.append(f"{num_classes:,} classes in {total:,} labelled rows: most classes have one row")
 
     def _unifier(self, labels: LabelCounts) -> Rename:
-        """Return what makes one class of `1` and `1.0`, or of `true` and `True`."""
+        """Return a function that gives `1` and `1.0`, or `true` and `True`, the same name."""
         if labels.is_declared:
             return str
         if labels.counts and labels.by_form.keys() <= {"bool"}:
             variants = [label for label in labels.counts if label != label.capitalize()]
             if variants and len(labels.counts) > len({label.casefold() for label in labels.counts}):
                 merged = {label: labels.counts[label] for label in variants}
-                self.notes.append(f"{listed(merged)} merged into 'True' and 'False'")
+                self.notes.append(f"{listed(merged)}: read as 'True' and 'False'")
             return str.capitalize
         wholes = labels.of("whole")
         if not wholes or labels.has("number"):
@@ -93,7 +100,7 @@ class Classes:
         return as_whole
 
     def _names_of(self, column: Cells, names: Sequence[str]) -> Rename:
-        """Return the user's name for each label of a column, which holds names or ids."""
+        """Return a function from the labels of a column, which are names or ids, to the names that the user gave."""
         by_fold = defaultdict[str, list[str]](list)
         for name in names:
             by_fold[name.casefold()].append(name)
@@ -102,12 +109,13 @@ class Classes:
         if all(exact.values()) and all(label in names or len(by_fold[label.casefold()]) == 1 for label in labels):
             return lambda label: exact[self._unify(label)]
         if all(form(label) == "integer" and 0 <= int(label) < len(names) for label in labels):
-            self.notes.append(f"{column.split}: the ids are those of --class_names (0 is {names[0]!r})")
+            self.notes.append(f"{column.split}: labels are ids of --class_names (0 is {names[0]!r})")
             return lambda label: names[int(self._unify(label))]
         unknown = sort_names({label for label in labels if not exact[label]} or labels)
         raise ValueError(
             f"{column.table.source.path}: the labels {', '.join(map(repr, unknown))} are not among --class_names "
-            f"{', '.join(names)}. Pass the names that the data have, or {map_to_paste({unknown[0]: names[0]})}."
+            f"{', '.join(names)}. Pass the names that the data have, or a map such as "
+            f"{map_to_paste({unknown[0]: names[0]})}."
         )
 
     def _check_declared(self, declared: list[str] | None) -> None:
@@ -116,8 +124,8 @@ class Classes:
             if declared is not None and unknown:
                 raise ValueError(
                     f"{column.table.source.path}: the labels {sort_names(unknown)} are not among the classes that the "
-                    f"dataset declares: {declared}. Write these names, or pass "
-                    f"{map_to_paste({min(unknown): declared[0]})} with all of them."
+                    f"dataset declares: {declared}. Use these names, or map all other labels: "
+                    f"{map_to_paste({min(unknown): declared[0]})}."
                 )
 
     def _class_counts(self, columns: Sequence[Cells]) -> Counter[str]:
@@ -128,26 +136,26 @@ class Classes:
         return counts
 
     def _check_splits(self) -> None:
-        """Refuse names in one split and ids in another; warn of classes that the training rows lack."""
+        """Refuse splits with different classes; warn about classes that the training split lacks."""
         counts = {
             split: self._class_counts([column for column in self.columns if column.split == split])
             for split in dict.fromkeys(column.split for column in self.columns)
         }
         train = counts.get("train")
-        for split, found in counts.items():
-            new = set(found) - set(train or found)
+        for split, split_counts in counts.items():
+            new = set(split_counts) - set(train or split_counts)
             if not new or not train:
                 continue
             are_ids = [all(form(label) == "integer" for label in labels) for labels in (train, new)]
-            are_others = len(found) > 1 and not set(found) & set(train)
-            if are_others or are_ids[0] != are_ids[1]:
+            is_disjoint = len(split_counts) > 1 and not set(split_counts) & set(train)
+            if is_disjoint or are_ids[0] != are_ids[1]:
                 raise ValueError(
-                    f"The labels of the split {split!r} ({self._file(split)}) are not those of 'train' "
-                    f"({self._file('train')}): {listed(found)} against {listed(train)}. Write the same labels, "
-                    f"or pass {map_to_paste({min(new): min(train)})} with all of them, or --class_names in the "
-                    "order of the ids."
+                    f"The split {split!r} ({self._file(split)}) has other labels than 'train' "
+                    f"({self._file('train')}): {listed(split_counts)} and {listed(train)}. Use the same labels, map "
+                    f"all of them ({map_to_paste({min(new): min(train)})}), or pass --class_names in the order of the "
+                    "ids."
                 )
-            rows = Counter({label: found[label] for label in new})
+            rows = Counter({label: split_counts[label] for label in new})
             self.warnings.append(f"{split} has classes that train lacks: {listed(rows)}")
 
     def _file(self, split: str) -> str:
@@ -155,7 +163,7 @@ class Classes:
 
 
 def _refuse_cases(labels: LabelCounts, unify: Rename) -> None:
-    """Refuse classes whose names differ by upper and lower case."""
+    """Refuse labels that differ only by case."""
     if labels.is_declared:
         return
     groups = defaultdict[str, Counter[str]](Counter)
@@ -163,9 +171,9 @@ def _refuse_cases(labels: LabelCounts, unify: Rename) -> None:
         groups[unify(label).casefold()][unify(label)] += count
     for group in groups.values():
         if len(group) > 1 and not set(group) <= labels.agreed:
-            common = group.most_common(1)[0][0]
-            others = {label: common for label in group if label != common}
+            most_frequent = group.most_common(1)[0][0]
+            others = {label: most_frequent for label in group if label != most_frequent}
             raise ValueError(
-                f"{labels.where} holds labels that differ by upper and lower case: {listed(group)}. If they are one "
-                f"class, pass {map_to_paste(others)}; if not, map each to a name of its own."
+                f"{labels.where} has labels that differ only by case: {listed(group)}. If they are one class, pass "
+                f"{map_to_paste(others)}. If not, map each of them to itself."
             )

@@ -1,4 +1,4 @@
-"""Lists of labels that a cell of text spells out."""
+"""Parse cells of text that contain lists of labels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _NUMBERS_OF_NUMPY = re.compile(r"\[\s*([-+.\deE]+\s*)+\]")
 
 
 def parse_cells(texts: Sequence[str]) -> list[list[Any]] | None:
-    """Return the labels of each distinct cell of a column; None if the cells are no lists.
+    """Return the list of labels in each cell; None if the cells do not contain lists.
 
-    A cell is a list of JSON or Python, one as NumPy prints it, or Label Studio's `{"choices": [...]}`. Beside such
-    cells a plain one is a list of one label. Cells such as `1 0 1`, all of one length, have 0 or 1 for every class.
+    A cell can be a list in JSON or Python syntax, a list as NumPy prints it, or Label Studio's `{"choices": [...]}`.
+    If any cell is a list, every other cell is a list of one label. If all cells look like `1 0 1`, with the same
+    length, each is a list with 0 or 1 for every class.
     """
     if texts and all(map(_HOT.fullmatch, texts)) and len(set(map(len, texts))) == 1:
         return [text.split() for text in texts]
@@ -32,10 +33,10 @@ def parse_cells(texts: Sequence[str]) -> list[list[Any]] | None:
 
 
 def parse_list(text: str) -> list[Any] | None:
-    """Return the items of a list that a text spells out; None for any other text."""
+    """Return the items if the text is a list; None for any other text."""
     if text[:1] + text[-1:] not in ("[]", "()", "{}"):
         return None
-    if _OF_NUMPY.fullmatch(text):  # without commas, which Python would read as one long string
+    if _OF_NUMPY.fullmatch(text):  # without commas, so Python would read it as one long string
         return [one or other for one, other in re.findall(r"'([^']*)'|\"([^\"]*)\"", text)]
     if _NUMBERS_OF_NUMPY.fullmatch(text):
         return text[1:-1].split()

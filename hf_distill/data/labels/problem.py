@@ -1,4 +1,4 @@
-"""Which problem the labels of a task make."""
+"""Derive the problem type of a task from its labels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ZERO_OR_ONE = {"0", "1", "True", "False", "0.0", "1.0"}
 
 
 class LabelCounts:
-    """How often each label of a task occurs, by what it looks like.
+    """The number of rows of each label of a task, grouped by the form of the label.
 
     Args:
-        columns: The cells of all splits.
-        agreed: Labels that the user has named as classes.
+        columns: The label columns of all splits.
+        agreed: Labels that the user names as classes; they have the form `word`.
     """
 
     def __init__(self, columns: Sequence[Cells], agreed: Iterable[str] = ()) -> None:
@@ -38,43 +38,43 @@ class LabelCounts:
         self.is_declared = is_declared
 
     def of(self, *kinds: str) -> Counter[str]:
-        """Return the labels of some forms."""
+        """Return the counts of the labels of some forms."""
         return sum((self.by_form.get(kind, Counter()) for kind in kinds), Counter[str]())
 
     def has(self, *kinds: str) -> bool:
-        """Whether a label has one of these forms."""
+        """Whether any label has one of these forms."""
         return bool(self.by_form.keys() & set(kinds))
 
     def example(self, *kinds: str) -> str:
-        """Return the commonest label of some forms."""
+        """Return the most frequent label of some forms."""
         return self.of(*kinds).most_common(1)[0][0]
 
     @property
     def where(self) -> str:
-        """The files and the column, for messages."""
+        """The files and the label column, for error messages."""
         files = dict.fromkeys(column.table.source.path for column in self.columns)
         return f"{', '.join(files)}: the label column {self.columns[0].column!r}"
 
     def place(self, label: str) -> str:
-        """Say where a label is first."""
+        """Return the first place of a label, for error messages."""
         return next((place for column in self.columns if (place := column.place(label)) is not None), self.where)
 
 
 def listed(counts: Mapping[str, int]) -> str:
-    """List labels with their numbers of rows, the commonest first."""
-    common = Counter(counts).most_common(8)
+    """Return labels with their numbers of rows, the most frequent first."""
+    most_frequent = Counter(counts).most_common(8)
     more = f" and {len(counts) - 8:,} more" if len(counts) > 8 else ""
-    return ", ".join(f"{value!r} ({counted(count, 'row')})" for value, count in common) + more
+    return ", ".join(f"{value!r} ({counted(count, 'row')})" for value, count in most_frequent) + more
 
 
 def problem_of_scalars(columns: Sequence[Scalars], settings: LabelSettings) -> str:
-    """Return the problem type of columns with one label a row.
+    """Return the problem type of columns with one label per row.
 
-    Names and integers are classes, numbers with a fraction are scores. Numbers such as `1.0`, all of them without a
-    fraction, can be either; the teacher's number of outputs decides then, or the user.
+    Names and integers are classes, numbers with a fraction are scores. If all numbers look like `1.0`, they can be
+    either; then the number of the teacher's outputs decides, or the user must.
 
     Raises:
-        ValueError: where the labels leave two readings, and for words that no reading explains.
+        ValueError: if the labels can be read in two ways, or contain words that could mean missing values.
     """
     labels = LabelCounts(columns, settings.agreed)
     _refuse_missing_words(labels)
@@ -91,19 +91,22 @@ def problem_of_scalars(columns: Sequence[Scalars], settings: LabelSettings) -> s
         return REGRESSION
     if labels.has("whole") and not _has_plain_ids(columns):
         raise ValueError(
-            f"{labels.where} holds numbers without a fraction, such as {labels.example('whole')!r}: "
-            f"{len(labels.counts)} classes, or scores. Pass --problem_type {SINGLE} or --problem_type {REGRESSION} "
+            f"{labels.where} holds numbers without a fraction, such as {labels.example('whole')!r}. They can be "
+            f"{len(labels.counts)} classes or scores. Pass --problem_type {SINGLE} or --problem_type {REGRESSION} "
             "(`problem_type`)."
         )
     return SINGLE
 
 
 def problem_of_lists(columns: Sequence[Lists], settings: LabelSettings) -> tuple[str, bool]:
-    """Return the problem type of columns with a list of labels a row, and whether a list has a number for each class.
+    """Return the problem type of columns with a list of labels per row.
+
+    Returns:
+        The problem type, and whether each list has one number for every class.
 
     Raises:
-        ValueError: for lists of which none has two labels, which can also be one class a row, and for lists that
-            cannot be of the problem type that is asked for.
+        ValueError: if no list has more than one label, because then each row can also have one class; and if the lists
+            do not fit the problem type that the user names.
     """
     labels, asked = LabelCounts(columns, settings.agreed), settings.problem_type
     _refuse_missing_words(labels)
@@ -112,8 +115,8 @@ def problem_of_lists(columns: Sequence[Lists], settings: LabelSettings) -> tuple
     is_hot = len(lengths) == 1 and longest > 1 and labels.counts.keys() <= _ZERO_OR_ONE
     are_numbers = labels.has(*_NUMBERS) and labels.by_form.keys() <= _NUMBERS
     if asked == TOKENS or (asked == REGRESSION and not are_numbers):
-        wanted = "columns `tokens` and `tags`" if asked == TOKENS else "numbers"
-        raise ValueError(_cannot(labels, next(iter(labels.counts), ""), str(asked), wanted))
+        expected = "columns `tokens` and `tags`" if asked == TOKENS else "numbers"
+        raise ValueError(_cannot(labels, next(iter(labels.counts), ""), str(asked), expected))
     if is_hot or asked == REGRESSION:
         return asked or MULTI, True
     if are_numbers and labels.has("whole", "number") and asked != SINGLE:
@@ -125,57 +128,57 @@ def problem_of_lists(columns: Sequence[Lists], settings: LabelSettings) -> tuple
     if longest > 1 or settings.label_delimiter is not None or settings.teacher_problem_type == MULTI:
         return MULTI, False
     if not labels.counts:
-        raise ValueError(f"{labels.where} holds only empty lists. Name another column, or fill them in.")
+        raise ValueError(f"{labels.where} holds only empty lists. Fill them in, or name another column.")
     if settings.teacher_problem_type == SINGLE:
         return SINGLE, False
     raise ValueError(
-        f"{labels.where} holds lists of one label at most, such as [{next(iter(labels.counts))!r}]: one class a row, "
-        f"or any number of them. Pass --problem_type {SINGLE} or --problem_type {MULTI} (`problem_type`)."
+        f"{labels.where} holds lists of at most one label, such as [{next(iter(labels.counts))!r}]. Each row can have "
+        f"one class or any number of classes. Pass --problem_type {SINGLE} or --problem_type {MULTI} (`problem_type`)."
     )
 
 
 def _refuse_missing_words(labels: LabelCounts) -> None:
-    """Refuse words for missing values, which could be names of classes; NaN beside numbers is no name."""
+    """Refuse words for missing values, which can also be class names. NaN among numbers is a missing value."""
     words, numbers = labels.of("word", "bool", "comma", "percent"), labels.of(*_NUMBERS)
     nones = Counter({value: count for value, count in words.items() if value.casefold() == "none"})
-    is_numeric = bool(numbers) and words.keys() <= nones.keys()  # of a `ClassLabel` all labels are words
+    is_numeric = bool(numbers) and words.keys() <= nones.keys()  # declared classes all have the form `word`
     strange = labels.of("missing") + (nones if is_numeric else labels.of("nan"))
     if strange:
         others = (numbers + words) - strange
-        beside = f" beside {others.most_common(1)[0][0]!r}" if others else ""
+        among = f" among labels such as {others.most_common(1)[0][0]!r}" if others else ""
         raise ValueError(
-            f"{labels.where} holds {listed(strange)}{beside}. Is the label missing there, or is it a class? If it is "
-            f"missing, pass {map_to_paste(dict.fromkeys(strange))}; if it is a class, map it to itself."
+            f"{labels.where} holds {listed(strange)}{among}. If this means a missing label, pass "
+            f"{map_to_paste(dict.fromkeys(strange))}. If it is a class, map it to itself."
         )
 
 
 def _refuse_strange_numbers(labels: LabelCounts) -> None:
-    """Refuse numbers with a decimal comma or a percent sign, which would be names of classes."""
+    """Refuse numbers with a decimal comma or a percent sign, which would become class names."""
     for kind, advice in (
-        ("comma", "Write decimal numbers with a point; if these are several labels, pass --label_delimiter ','"),
-        ("percent", "Write percentages as numbers without the sign"),
+        ("comma", "Write decimal numbers with a point. If these are several labels, pass --label_delimiter ','"),
+        ("percent", "Write percentages as numbers without a sign"),
     ):
         if labels.has(kind):
             raise ValueError(
-                f"{labels.place(labels.example(kind))}: {labels.example(kind)!r} is no number as it stands. {advice}; "
-                f"if each such value is a class, pass --problem_type {SINGLE} (`problem_type`)."
+                f"{labels.place(labels.example(kind))}: {labels.example(kind)!r} cannot be read as a number. "
+                f"{advice}. If each such value is a class, pass --problem_type {SINGLE} (`problem_type`)."
             )
 
 
 def _refuse_mixtures(labels: LabelCounts) -> None:
-    """Refuse words among scores, and truth values among numbers."""
+    """Refuse words among scores, and true or false among integers."""
     words = labels.of("word", "bool")
     if labels.has("number", "whole") or (labels.has("bool") and labels.has("integer") and not labels.has("word")):
         numbers = labels.of(*_NUMBERS)
         raise ValueError(
-            f"{labels.where} holds the numbers {listed(numbers)}, and the words {listed(words)}. Say what the words "
-            f"are by {map_to_paste(dict.fromkeys(list(words)[:4]))}; if all of them are classes, pass --problem_type "
+            f"{labels.where} holds the numbers {listed(numbers)} and the words {listed(words)}. Map the words: "
+            f"{map_to_paste(dict.fromkeys(list(words)[:4]))}. If all of them are classes, pass --problem_type "
             f"{SINGLE} (`problem_type`)."
         )
 
 
 def _refuse_joined_names(labels: LabelCounts) -> None:
-    """Refuse cells that look like several labels with a delimiter: each combination would be a class."""
+    """Refuse cells that look like several labels with a delimiter. Each combination would become a class."""
     if labels.is_declared:
         return
     for delimiter in "|;,":
@@ -185,14 +188,14 @@ def _refuse_joined_names(labels: LabelCounts) -> None:
         if parts and (joined or delimiter == "|"):
             value = (joined or list(parts))[0]
             raise ValueError(
-                f"{labels.place(value)}: {value!r} looks like a list of labels with {delimiter!r} between them. If it "
-                f"is one, pass --label_delimiter {delimiter!r} (`label_delimiter`); if it is one class, pass "
-                f"--problem_type {SINGLE} (`problem_type`)."
+                f"{labels.place(value)}: {value!r} looks like several labels with {delimiter!r} between them. If so, "
+                f"pass --label_delimiter {delimiter!r} (`label_delimiter`). If it is one class, pass --problem_type "
+                f"{SINGLE} (`problem_type`)."
             )
 
 
 def _has_plain_ids(columns: Sequence[Scalars]) -> bool:
-    """Whether a file holds integers alone, so that `1.0` in another file is the id 1."""
+    """Whether some file has only integers. Then `1.0` in another file is the id 1."""
     return any(column.values and all(form(value) == "integer" for value in column.values) for column in columns)
 
 
@@ -201,7 +204,7 @@ def _refuse_several(columns: Sequence[Lists]) -> None:
         for number, row in enumerate(column.rows):
             if row is not None and len(row) > 1:
                 raise ValueError(
-                    f"{column.table.place(number, column.column)}: {row} is a list of {len(row)} labels, and "
+                    f"{column.table.place(number, column.column)}: {row} is a list of {len(row)} labels, but "
                     f"`problem_type` is {SINGLE!r}. Keep one label in each row, or pass --problem_type {MULTI}."
                 )
 
@@ -218,15 +221,15 @@ def _check_asked(labels: LabelCounts, problem_type: str) -> str:
         if joined is not None:
             delimiter = _DELIMITER.search(joined)[0]  # type: ignore[index]
             raise ValueError(
-                f"{labels.place(joined)}: {joined!r} is no list, and `problem_type` is {MULTI!r}, which wants lists. "
-                f"To read such a cell as a list, pass --label_delimiter {delimiter!r} (`label_delimiter`)."
+                f"{labels.place(joined)}: {joined!r} is not a list, but `problem_type` is {MULTI!r}. To read such a "
+                f"cell as a list, pass --label_delimiter {delimiter!r} (`label_delimiter`)."
             )
     return problem_type
 
 
-def _cannot(labels: LabelCounts, label: str, problem_type: str, wanted: str) -> str:
+def _cannot(labels: LabelCounts, label: str, problem_type: str, expected: str) -> str:
     return (
-        f"{labels.place(label)}: the label is {label!r}, and `problem_type` is {problem_type!r}, which wants "
-        f"{wanted}. Pass another --problem_type or none, correct the label, or leave it out by "
+        f"{labels.place(label)}: the label is {label!r}, but `problem_type` is {problem_type!r}, which expects "
+        f"{expected}. Correct the label, pass another --problem_type, or make the row unlabelled: "
         f"{map_to_paste({label: None})}."
     )

@@ -1,4 +1,4 @@
-"""The labels of a task, from the label columns of all its splits together."""
+"""Read the labels of a task from the label columns of all splits together."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from hf_distill.data.table import counted
 
 
 def read_labels(columns: Columns, settings: LabelSettings, *, are_tags: bool = False) -> Labels:
-    """Read the label columns of all splits together, so that a class has one id everywhere.
+    """Read the label columns of all splits together, so that each class has the same id in all splits.
 
     Args:
-        columns: A table without a label column is unlabelled.
-        settings: What the user says of labels.
-        are_tags: Whether rows are lists of words and the column has a tag for each.
+        columns: The tables of each split with their label columns. A table without a label column is unlabelled.
+        settings: How to read labels.
+        are_tags: Whether each row has one tag for each word.
 
     Raises:
-        ValueError: for labels that leave it open what is meant, with what to pass to say it.
+        ValueError: if labels cannot be read, or can be read in several ways. The message names the setting that
+            decides.
     """
     reader = CellReader(settings.mapping, settings.label_delimiter)
     names = next((names for tables in columns.values() for _, names in tables if names), ())
@@ -49,22 +50,26 @@ def _notes(reader: CellReader) -> list[str]:
         for (raw, label), count in reader.merged.most_common(8)
     ]
     mapped = [
-        f"{label!r} is {'unlabelled' if new is None else repr(new)} by --label_map ({counted(count, 'row')})"
+        f"{label!r} is {'unlabelled' if new is None else repr(new)} with --label_map ({counted(count, 'row')})"
         for (label, new), count in reader.mapped.most_common(8)
     ]
     unused = [key for key in reader.label_map if key not in {label for label, _ in reader.mapped}]
-    return [*merged, *mapped, *([f"no row has {', '.join(map(repr, unused))} of --label_map"] if unused else [])]
+    return [
+        *merged,
+        *mapped,
+        *([f"no row has the label {', '.join(map(repr, unused))} of --label_map"] if unused else []),
+    ]
 
 
 class _OneColumn:
-    """One label column: names, numbers, or lists of either."""
+    """One label column in each table: names, numbers, or lists of them."""
 
     def __init__(self, columns: Columns, cells: Sequence[Cells], settings: LabelSettings, are_tags: bool) -> None:
         self.columns, self.cells, self.settings, self.are_tags = columns, list(cells), settings, are_tags
         self.notes: list[str] = []
 
     def labels(self) -> Labels:
-        """Decide what the labels are, and read them so."""
+        """Derive the problem type, and read the labels."""
         if self.are_tags:
             return self._tags()
         lists = [column for column in self.cells if isinstance(column, Lists)]
@@ -86,17 +91,17 @@ class _OneColumn:
         return self._numbers(scalars) if problem_type == REGRESSION else self._classes(scalars)
 
     def _without_missing(self, columns: Sequence[Scalars], problem_type: str) -> list[Scalars]:
-        """Take NaN between numbers for no label, and so -1 where nothing else is in a split."""
+        """Make rows unlabelled whose label is NaN among numbers, or -1 in all rows of a split."""
         labels = LabelCounts(columns, self.settings.agreed)
         missing = set(labels.of("nan"))
         if missing:
-            self.notes.append(f"{listed(labels.of('nan'))}: no label")
+            self.notes.append(f"{listed(labels.of('nan'))}: read as no label")
         train = {label for column in columns if column.split == "train" for label in column.values}
         result = []
         for column in columns:
             is_empty = column.split != "train" and column.values == ["-1"] and bool(train) and "-1" not in train
             if is_empty and problem_type == SINGLE:
-                self.notes.append(f"{column.split}: -1 in every row, which is no label")
+                self.notes.append(f"{column.split}: -1 in every row, read as no label")
             result.append(column.without({*missing, *(["-1"] if is_empty else [])}))
         return result
 
@@ -111,7 +116,7 @@ class _OneColumn:
         return self._with_classes(SINGLE, classes, values, ClassLabel(names=classes.names))
 
     def _sets(self, columns: Sequence[Lists]) -> Labels:
-        """Read a list of classes a row: 0 or 1 for each of them; NaN for a row without a list."""
+        """Read lists of classes: 0 or 1 for each class, NaN for a row without a list."""
         classes = Classes(columns, self.settings, least=1)
         size, by_table = len(classes.names), {}
         for column in columns:
@@ -125,10 +130,10 @@ class _OneColumn:
         return self._with_classes(MULTI, classes, values, List(Value("float32"), length=size))
 
     def _tags(self) -> Labels:
-        """Read a class for each word; None for a sentence without any, -1 for a word without one."""
+        """Read tags: an id for each word, -1 for a word without a tag, None for a row without tags."""
         columns = [column for column in self.cells if isinstance(column, Lists)]
         if self.settings.problem_type not in (None, TOKENS) or len(columns) < len(self.cells):
-            raise ValueError("Tags are wanted in a list for each sentence, one for each word.")
+            raise ValueError("Expected a list of tags in each row, one tag for each word.")
         present = [
             Lists(c.table, c.split, c.column, [r and [t for t in r if t is not None] for r in c.rows], c.declared)
             for c in columns
@@ -144,14 +149,14 @@ class _OneColumn:
         return self._with_classes(TOKENS, classes, values, List(ClassLabel(names=classes.names)))
 
     def _numbers(self, columns: Sequence[Scalars]) -> Labels:
-        """Read one number a row; NaN where there is none."""
+        """Read one number per row, NaN for a row without a label."""
         _refuse_class_names(self.settings)
         by_table = {}
         for column in columns:
             numbers = np.array([*map(float, column.values), np.nan])
             if not np.isfinite(numbers[:-1]).all():
                 label = column.values[int(np.argmin(np.isfinite(numbers[:-1])))]
-                raise ValueError(f"{column.place(label)}: the score {label} is not finite. Correct it.")
+                raise ValueError(f"{column.place(label)}: the score {label} is not finite. Correct the label.")
             by_table[id(column.table)] = numbers[column.codes].astype(np.float32)
         values = self._values(by_table, lambda rows: np.full(rows, np.nan, dtype=np.float32))
         return Labels(REGRESSION, None, values, Value("float32"), self.notes)
@@ -177,6 +182,6 @@ def _first_of_each(column: Lists) -> Scalars:
 def _refuse_class_names(settings: LabelSettings) -> None:
     if settings.names is not None:
         raise ValueError(
-            f"--class_names is {', '.join(settings.names)}, and the labels are scores. Leave it out, or pass "
-            f"--problem_type {SINGLE} (`problem_type`)."
+            f"--class_names is {', '.join(settings.names)}, but the labels are scores. Leave out --class_names, or "
+            f"pass --problem_type {SINGLE} (`problem_type`)."
         )

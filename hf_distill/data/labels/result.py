@@ -1,4 +1,4 @@
-"""The labels of a task as they are returned."""
+"""The labels of a task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from hf_distill.data.table import Table
 
 Columns = Mapping[str, Sequence[tuple[Table, Sequence[str]]]]
-"""For each split its tables, and the label columns of each: one, several, or none."""
+"""For each split its tables, each with its label columns: one, several or none."""
 
 
 @dataclass
@@ -17,13 +17,13 @@ class Labels:
     """The labels of a task.
 
     Attributes:
-        problem_type: What kind of problem they make.
-        names: Of the classes by id; placeholders (`LABEL_0`, ...) where the data have numbers without names; None for
-            a regression with one output.
-        values: For each split and table the column `label` of a [`Task`].
-        feature: The type of that column.
-        notes: What was merged, mapped or taken for missing.
-        warnings: Contradictions, a sentence each.
+        problem_type: Problem type.
+        names: Name of each class or output, by id; `LABEL_0`, ... if the data have numbers without names; None for a
+            regression with one output.
+        values: For each split and table the values of the column `label` of a [`Task`].
+        feature: The type of this column.
+        notes: What was merged, mapped, or read as a missing label.
+        warnings: Contradictions in the data.
     """
 
     problem_type: str

@@ -1,4 +1,4 @@
-"""What a user says about labels that the data do not say themselves."""
+"""Settings for reading labels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ REGRESSION, TOKENS = "regression", "token_classification"
 class LabelSettings:
     """How to read labels.
 
-    Attributes:
-        problem_type: What kind of problem they make; None to let the labels say it.
+    Args:
+        problem_type: Problem type; None to derive it from the labels.
         class_names: Names of the classes in the order of the teacher's outputs.
-        label_map: What labels stand for, as JSON or a mapping; null for those of unlabelled rows.
-        label_delimiter: What separates the labels of one cell.
-        teacher_num_labels: Number of the teacher's outputs, where the teacher has a head for the task.
-        teacher_problem_type: The teacher's problem type, where its config says it.
+        label_map: Mapping from labels to class names, or the same as JSON; null makes a row unlabelled.
+        label_delimiter: The text between two labels of a cell.
+        teacher_num_labels: Number of the teacher's outputs; None if the teacher has no head for the task.
+        teacher_problem_type: Problem type in the teacher's config, if any.
     """
 
     problem_type: str | None = None
@@ -36,22 +36,22 @@ class LabelSettings:
         """The class names as a list.
 
         Raises:
-            ValueError: for a name that is there twice, or a single one.
+            ValueError: if there are fewer than two names, or two equal ones.
         """
         if self.class_names is None:
             return None
         given = self.class_names.split(",") if isinstance(self.class_names, str) else list(self.class_names)
         names = [name.strip() for name in given]
         if len(set(names)) < len(names) or len(names) < 2 or "" in names:
-            raise ValueError(f"`class_names` must be the names of two or more classes, each once, got {names}.")
+            raise ValueError(f"`class_names` must be two or more different names, got {names}.")
         return names
 
     @property
     def mapping(self) -> dict[str, str | None]:
-        """The label map by spelling."""
+        """The label map, with labels as [`spell`] writes them."""
         return read_label_map(self.label_map)
 
     @property
     def agreed(self) -> set[str]:
-        """Labels that the user has named as classes, so that nothing about them is asked."""
+        """Labels that the user names as classes. They are never refused as missing values."""
         return {name for name in (*self.mapping.values(), *(self.names or ())) if name is not None}

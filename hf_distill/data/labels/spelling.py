@@ -1,4 +1,4 @@
-"""How a label is written: one spelling for each class, whatever the type and the form of its letters."""
+"""Give each class one spelling, whatever the type of its labels and the form of their letters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200e\u200f\u2060"))
-# Words that programs write where a value is missing. "None" is a class of many datasets (stance, toxicity), so it is
-# only taken for a missing value between numbers.
+# Words that programs write for missing values. "None" is not one of them, because it is a class of many datasets; it
+# only means a missing value if all other labels are numbers.
 MISSING_WORDS = ("nan", "null", "n/a", "na", "#n/a", "<na>", "nat")
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})\.0+")
@@ -24,24 +24,25 @@ LabelMap = Mapping[Any, str | None]
 
 
 def spell(value: Any) -> str | None:
-    """Return a label of any type as text; None for a missing one: null, NaN, the empty text.
+    """Return a label of any type as text; None for null, NaN and empty text.
 
-    Blanks around it are cut, other blanks become one space (a no-break space is a blank), and letters with accents
-    take their composed form, so that one class has one spelling.
+    Blanks at both ends are removed, other runs of blanks become one space (a no-break space is a blank), and letters
+    with accents are composed (Unicode NFC).
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, str):
         text = unicodedata.normalize("NFC", value) if not value.isascii() else value
         return " ".join(text.translate(_INVISIBLE).split()) or None
-    return str(value)  # of a bool `True`, of an integer its digits, of a float the shortest that gives it again
+    return str(value)  # `True` for a bool, the shortest exact decimal for a float
 
 
 def form(text: str) -> str:
-    """Say what a spelled label looks like.
+    """Return what a label looks like.
 
     Returns:
-        `integer`, `whole` (1.0), `number` (1.5), `nan`, `missing` (N/A), `bool`, `comma` (1,5), `percent`, or `word`.
+        `integer` (1), `whole` (1.0), `number` (1.5), `nan`, `missing` (N/A), `bool`, `comma` (1,5), `percent` (95%),
+        or `word` for everything else.
     """
     folded = text.casefold()
     if _INTEGER.fullmatch(text):
@@ -60,12 +61,12 @@ def form(text: str) -> str:
 
 
 def as_whole(text: str) -> str:
-    """Return `1` for `1.0`, which is the same class; other texts as they are."""
+    """Return `1` for `1.0`; other texts unchanged."""
     return text.partition(".")[0].replace("-0", "0") if _WHOLE.fullmatch(text) else text
 
 
 def sort_names(names: set[str]) -> list[str]:
-    """Sort names of classes: integers by value, LABEL_2 before LABEL_10, others as text."""
+    """Sort class names: numbers by value, LABEL_2 before LABEL_10, other names as text."""
     if all(map(_INTEGER.fullmatch, names)):
         return sorted(names, key=int)
     if all(_NUMBER.fullmatch(name) and not _CODE.fullmatch(name) for name in names):
@@ -76,10 +77,13 @@ def sort_names(names: set[str]) -> list[str]:
 
 
 def read_label_map(label_map: str | LabelMap | None) -> dict[str, str | None]:
-    """Return what each label stands for by its spelling; None for those that mean that a row is unlabelled.
+    """Return a label map with labels as [`spell`] writes them.
+
+    Args:
+        label_map: Mapping from labels to class names, None for unlabelled rows; or the same as JSON, with null.
 
     Raises:
-        ValueError: for text that is not JSON, or JSON that does not map labels to labels.
+        ValueError: if the text is not JSON, or if the value does not map labels to names.
     """
     if isinstance(label_map, str):
         try:
@@ -89,7 +93,7 @@ def read_label_map(label_map: str | LabelMap | None) -> dict[str, str | None]:
     if label_map is None:
         return {}
     if not isinstance(label_map, Mapping) or any(isinstance(v, list | dict) for v in label_map.values()):
-        raise ValueError(f"`label_map` must map labels to labels, got {label_map!r}. {_EXAMPLE}")
+        raise ValueError(f"`label_map` must map labels to names, got {label_map!r}. {_EXAMPLE}")
     spelled = {spell(key): spell(value) for key, value in label_map.items()}
     return {key: value for key, value in spelled.items() if key is not None}
 
@@ -98,5 +102,5 @@ _EXAMPLE = """Write it as '{"Positive": "positive", "N/A": null}': null makes a 
 
 
 def map_to_paste(labels: Mapping[str, str | None]) -> str:
-    """Return a label map as it is written on the command line."""
+    """Return a label map as a flag that can be pasted into a command."""
     return f"--label_map '{json.dumps(dict(labels), ensure_ascii=False)}' (`label_map`)"

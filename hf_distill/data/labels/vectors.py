@@ -1,4 +1,4 @@
-"""Labels that are a number for each class: lists of one length, or several columns."""
+"""Read labels with one number for each class: lists of equal length, or several columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hf_distill.data.labels.cells import CellReader, Scalars
 from hf_distill.data.labels.result import Columns, Labels
 from hf_distill.data.labels.settings import MULTI, REGRESSION, SINGLE, LabelSettings
 from hf_distill.data.labels.spelling import form
-from hf_distill.data.table import Table
+from hf_distill.data.table import Table, counted
 
 Rows = Sequence[list[str] | None]
 _TRUTH = {"True": 1.0, "False": 0.0}
@@ -19,22 +19,24 @@ _ZERO_OR_ONE = {"0", "1", "0.0", "1.0", *_TRUTH}
 
 
 def rows_of_several_columns(table: Table, split: str, columns: Sequence[str], settings: LabelSettings) -> Rows:
-    """Return the numbers that several columns have in each row; None where they are all empty, or all -1.
+    """Return the numbers of several columns in each row; None for rows where all are empty, or all are -1.
 
     Raises:
-        ValueError: for a label that is no number, and for rows of which some columns are empty.
+        ValueError: if a label is not a number, or if only some of the columns are empty in a row.
     """
     reader = CellReader(settings.mapping)
     cells = [reader.read(table, split, column) for column in columns]
     numbers = []
     for column in cells:
         if not isinstance(column, Scalars):
-            raise ValueError(f"{table.source.path}: the label column {column.column!r} holds lists: name it alone.")
+            raise ValueError(
+                f"{table.source.path}: the label column {column.column!r} holds lists. Name only this column."
+            )
         for label in column.values:
             if form(label) not in ("integer", "whole", "number", "bool"):
                 raise ValueError(
-                    f"{column.place(label)}: the label is {label!r}. Where several label columns are named, each "
-                    "has a number for its class: 0 or 1, or a score."
+                    f"{column.place(label)}: the label is {label!r}. Expected a number in each of several "
+                    "label columns: 0, 1 or a score."
                 )
         labels = [*(label.capitalize() for label in column.values), None]
         numbers.append([labels[code] for code in column.codes])
@@ -42,24 +44,26 @@ def rows_of_several_columns(table: Table, split: str, columns: Sequence[str], se
     for i, row in enumerate(zip(*numbers, strict=True)):
         present = [value for value in row if value is not None]
         if not present or (set(present) == {"-1"} and settings.problem_type != REGRESSION):
-            rows.append(None)  # -1 marks rows that nobody has labelled
+            rows.append(None)  # -1 in all columns marks rows that nobody labelled
         elif len(present) < len(row):
-            raise ValueError(f"{table.place(i)}: some of the label columns are empty. Fill in all of them, or none.")
+            raise ValueError(
+                f"{table.place(i)}: some of the label columns are empty. Fill in all of them or none of them."
+            )
         else:
             rows.append(present)
     return rows
 
 
 def read_several_columns(columns: Columns, names: Sequence[str], settings: LabelSettings) -> Labels:
-    """Read several label columns: 0 and 1 as a class that a row has or not, and other numbers as scores."""
+    """Read several label columns: 0 and 1 tell whether a row has a class, other numbers are scores."""
     rows = {
-        id(table): rows_of_several_columns(table, split, own, settings)
+        id(table): rows_of_several_columns(table, split, table_columns, settings)
         for split, tables in columns.items()
-        for table, own in tables
-        if own
+        for table, table_columns in tables
+        if table_columns
     }
     present = {value for lists in rows.values() for row in lists if row is not None for value in row}
-    short = [name.rpartition(".")[2] for name in names]  # of `label.joy` the class is `joy`
+    short = [name.rpartition(".")[2] for name in names]  # the class of `label.joy` is `joy`
     names = short if len(set(short)) == len(names) else names
     problem_type = settings.problem_type or (MULTI if present <= _ZERO_OR_ONE else REGRESSION)
     return read_vectors(columns, rows, settings, problem_type, names)
@@ -72,17 +76,17 @@ def read_vectors(
     problem_type: str,
     column_names: Sequence[str] | None = None,
 ) -> Labels:
-    """Read as many numbers in each row, one for each output; NaN for a row without them.
+    """Read one number for each output in each row, NaN for a row without numbers.
 
     Args:
         columns: The tables of each split.
-        rows: The numbers by the identity of a table; a table that is not there has none.
-        settings: What the user says of labels.
-        problem_type: What the numbers are.
-        column_names: The columns that they are from, if there are several.
+        rows: The numbers of the rows, by `id` of the table; a table without an entry is unlabelled.
+        settings: How to read labels.
+        problem_type: Problem type.
+        column_names: Names of the columns of the numbers, if there are several columns.
 
     Raises:
-        ValueError: for rows of different lengths, numbers out of range, and names that do not fit the numbers.
+        ValueError: if rows have different lengths, if a number is out of range, or if the class names do not fit.
     """
     size = _common_length(columns, rows)
     names, order = _names(size, settings, column_names)
@@ -107,17 +111,17 @@ def _common_length(columns: Columns, rows: Mapping[int, Rows]) -> int:
                 length = len(row) if length is None and row is not None else length
                 if row is not None and len(row) != length:
                     raise ValueError(
-                        f"{table.place(i)}: {len(row)} numbers, which do not match the {length} of an earlier row. "
-                        "Give each row a number for each output, or null."
+                        f"{table.place(i)}: {counted(len(row), 'number')}, but an earlier row has {length}. Give each "
+                        "row a number for each output, or null."
                     )
     if length is None:
         paths = [table.source.path for tables in columns.values() for table, _ in tables]
-        raise ValueError(f"{', '.join(paths)}: no row has a label. Fill in the label column, or name another one.")
+        raise ValueError(f"{', '.join(paths)}: no row has a label. Fill in the label column, or name another column.")
     return length
 
 
 def _names(size: int, settings: LabelSettings, column_names: Sequence[str] | None) -> tuple[list[str], list[int]]:
-    """Return the names of the outputs, and the place of each among the numbers."""
+    """Return the names of the outputs, and the index of each among the numbers."""
     names = settings.names
     if names is None:
         return list(column_names or [f"LABEL_{i}" for i in range(size)]), list(range(size))
@@ -126,7 +130,7 @@ def _names(size: int, settings: LabelSettings, column_names: Sequence[str] | Non
         of_columns = f", of the columns {', '.join(column_names)}" if column_names else ""
         raise ValueError(
             f"The labels are {size} numbers in each row{of_columns}, and --class_names has {', '.join(names)}. "
-            "Give it the names of all of them."
+            "Name each of them once."
         )
     return names, [folded.index(name.casefold()) for name in names]
 
@@ -141,12 +145,12 @@ def _check_range(array: np.ndarray, table: Table, problem_type: str) -> None:
     is_out = np.isinf(array) if problem_type == REGRESSION else (array < 0) | (array > 1)
     if is_out.any():
         row = int(np.argmax(is_out.any(axis=1)))
-        wanted = "finite numbers" if problem_type == REGRESSION else "numbers from 0 to 1"
-        raise ValueError(f"{table.place(row)}: the label is {array[row].tolist()}; {problem_type} wants {wanted}.")
+        expected = "finite numbers" if problem_type == REGRESSION else "numbers from 0 to 1"
+        raise ValueError(f"{table.place(row)}: the label is {array[row].tolist()}; {problem_type} expects {expected}.")
 
 
 def _one_hot(values: Mapping[str, Sequence[np.ndarray]], columns: Columns, names: list[str]) -> Labels:
-    """Read vectors with one 1 each as classes."""
+    """Read rows with exactly one 1 as classes."""
     ids: dict[str, list[np.ndarray]] = {}
     for split, parts in values.items():
         ids[split] = []
@@ -156,8 +160,8 @@ def _one_hot(values: Mapping[str, Sequence[np.ndarray]], columns: Columns, names
             if is_odd.any():
                 row = int(np.argmax(is_odd))
                 raise ValueError(
-                    f"{table.place(row)}: the label is {array[row].tolist()}; {SINGLE} wants one 1 among zeros. "
-                    f"Correct it, or pass --problem_type {MULTI}."
+                    f"{table.place(row)}: the label is {array[row].tolist()}; {SINGLE} expects one 1 and "
+                    f"zeros. Correct the label, or pass --problem_type {MULTI}."
                 )
             ids[split].append(np.where(is_labelled, np.nan_to_num(array).argmax(axis=1), -1))
     return Labels(SINGLE, names, dict(ids), ClassLabel(names=names))

@@ -1,4 +1,4 @@
-"""Files, folders and datasets as tables: formats, dialects, encodings, archives and paths."""
+"""Read files, folders and datasets into tables: formats, dialects, encodings, archives and paths."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def read_file(file: PathLike, options: ReadOptions | None = None) -> Table:
     """Read a file of rows.
 
     Args:
-        file: A path with one of the suffixes of `READERS`, perhaps in an archive (`.csv.gz`); or a file of words and
-            tags with any suffix.
-        options: What the user says of text files.
+        file: A path with one of the suffixes of `READERS`, which can be compressed (`.csv.gz`). A file of words and
+            tags can have any suffix.
+        options: How to read text files.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        ValueError: that names file and line, for what cannot be read.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file cannot be read. The message names the file and the line.
     """
     options = options or ReadOptions()
     content = open_content(find_file(file))
@@ -53,9 +53,9 @@ def read_file(file: PathLike, options: ReadOptions | None = None) -> Table:
     if reader is None and content.suffix not in SHEETS and looks_like_conll(decode(content)[0]):
         reader = read_conll
     if reader is None:
-        hint = "Save a sheet as CSV UTF-8." if content.suffix in SHEETS else "Rename or convert it."
+        hint = "Save the sheet as CSV UTF-8." if content.suffix in SHEETS else "Rename or convert the file."
         raise ValueError(
-            f"{content.path} ends in {content.suffix!r}. Wanted is one of {SUFFIXES}, each also packed as "
+            f"{content.path} ends in {content.suffix!r}. Expected one of {SUFFIXES}, or one of them compressed as "
             f"{', '.join(COMPRESSED)}. {hint}"
         )
     return reader(content, options)
@@ -67,25 +67,25 @@ def read_dataset(
     """Read the splits of a folder, or of a dataset on the Hub.
 
     Args:
-        name: A folder, whose files are read as [`read_file`] does, or an id on the Hub.
-        config_name: Configuration.
+        name: A folder, or an id on the Hub. Files of a folder are read by [`read_file`].
+        config_name: Name of a configuration.
         revision: Branch, tag or commit on the Hub.
-        options: What the user says of text files.
+        options: How to read text files.
 
     Returns:
         The tables of each split, and notes.
 
     Raises:
-        ValueError: for a file instead of a folder, and as [`read_file`] and [`read_folder`].
-        OSError: if it is not there.
+        ValueError: if `name` is a file, and as in [`read_file`] and [`read_folder`].
+        OSError: if there is no such folder or dataset.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         if revision is not None:
-            raise ValueError(f"`revision` is one of the Hub, and {name} is a folder.")
+            raise ValueError(f"`revision` selects a version on the Hub, but {name} is a folder. Leave it out.")
         return read_folder(folder, config_name, list(READERS), lambda path: read_file(path, options))
     if folder.is_file():
-        raise ValueError(f"{name} is a file. Pass it by --train_file or --validation_file (or --transfer_file).")
+        raise ValueError(f"{name} is a file. Pass it with --train_file, --validation_file or --transfer_file.")
     if str(name).startswith(("/", ".", "~")):
         raise FileNotFoundError(f"There is no folder {folder}.")
     return read_hub(name, config_name, revision), []

@@ -1,4 +1,4 @@
-"""What the card of a dataset (`README.md`) says about its files and classes."""
+"""Read the files and class names of a dataset from its card (`README.md`)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import yaml
 
 @dataclass(frozen=True)
 class Card:
-    """The parts of a card's YAML header that say where the rows are.
+    """The parts of a card's YAML header that locate and describe the rows.
 
     Attributes:
-        folder: Of the card, for error messages.
-        configs: Each configuration as the card writes it: `config_name`, `data_files`, `data_dir`, `default`.
-        infos: What `dataset_info` says of each configuration.
+        folder: The folder of the card.
+        configs: The entries of `configs`, with the keys `config_name`, `data_files`, `data_dir` and `default`.
+        infos: The entries of `dataset_info`.
     """
 
     folder: Path
@@ -24,18 +24,19 @@ class Card:
     infos: list[dict[str, Any]]
 
     def data_folder(self, config_name: str | None) -> Path:
-        """Return the folder of a configuration's files, which is the card's unless it names another.
+        """Return the folder with the files of a configuration.
 
         Raises:
-            ValueError: if the configuration does not exist, or there are several and none is chosen or the default.
+            ValueError: if there is no such configuration, or if `config_name` is None and the card has several
+                configurations without a default.
         """
         data_dir = Path(str(self._config(config_name).get("data_dir") or "."))
         if data_dir.is_absolute() or ".." in data_dir.parts:
-            raise ValueError(f"{self.folder}: the card names {str(data_dir)!r}, which leads out of the folder.")
+            raise ValueError(f"{self.folder}: the card lists {str(data_dir)!r}, which is outside the folder.")
         return self.folder / data_dir
 
     def data_files(self, config_name: str | None) -> dict[str, list[str]]:
-        """Return the patterns of the files of each split; none if the names of the files are to say it."""
+        """Return the file patterns of each split; an empty dict if the card lists no files."""
         files = self._config(config_name).get("data_files") or {}
         if isinstance(files, list) and isinstance(files[0], dict):
             files = {str(entry["split"]): entry["path"] for entry in files}
@@ -44,7 +45,7 @@ class Card:
         return {split: paths if isinstance(paths, list) else [paths] for split, paths in files.items()}
 
     def class_names(self, config_name: str | None) -> dict[str, list[str]]:
-        """Return the classes by column, where the card declares them."""
+        """Return the class names that the card declares, by column."""
         name = config_name or (str(self._config(None).get("config_name")) if self.configs else None)
         infos = [info for info in self.infos if info.get("config_name") == name] or self.infos[:1]
         features = infos[0].get("features") if infos else None
@@ -56,8 +57,8 @@ class Card:
         if config_name is not None:
             if config_name not in names:
                 raise ValueError(
-                    f"{self.folder} has no configuration {config_name!r}, only {', '.join(names)}. Name one of them "
-                    "by --dataset_config_name (`dataset_config_name`)."
+                    f"{self.folder} has no configuration {config_name!r}, only {', '.join(names)}. Name one of "
+                    "them with --dataset_config_name (`dataset_config_name`)."
                 )
             return self.configs[names.index(config_name)]
         default = next((config for config in self.configs if config.get("default") == "true"), None)
@@ -65,17 +66,17 @@ class Card:
             default = self.configs[names.index("default")]
         if default is None and len(names) > 1:
             raise ValueError(
-                f"{self.folder} has the configurations {', '.join(names)}. Name one of them by --dataset_config_name "
-                "(`dataset_config_name`)."
+                f"{self.folder} has the configurations {', '.join(names)}. Name one of them with "
+                "--dataset_config_name (`dataset_config_name`)."
             )
         return default or self.configs[0]
 
 
 def read_card(folder: Path) -> Card | None:
-    """Read the YAML header of a folder's `README.md`; None if there is none.
+    """Read the YAML header of the `README.md` in a folder; return None if there is none.
 
     Raises:
-        ValueError: for a header that is not YAML.
+        ValueError: if the header is not YAML.
     """
     path = folder / "README.md"
     text = path.read_text(encoding="utf-8-sig", errors="replace") if path.is_file() else ""
@@ -83,7 +84,7 @@ def read_card(folder: Path) -> Card | None:
         return None
     header = text.split("\n---", 1)[0].removeprefix("---")
     try:
-        data = yaml.BaseLoader(header).get_single_data()  # all values as text: a class can be named `no`
+        data = yaml.BaseLoader(header).get_single_data()  # keeps all values as text: a class can be named `no`
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: its header is not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(data, dict):
@@ -93,7 +94,7 @@ def read_card(folder: Path) -> Card | None:
 
 
 def _class_names(feature: dict[str, Any]) -> list[str] | None:
-    """Return the names of a feature that is a `class_label`, or a list of one."""
+    """Return the class names of a feature that is a `class_label` or a list of them; None for other features."""
     kinds = [feature.get(kind) for kind in ("dtype", "sequence", "list")]
     inner: dict[str, Any] = next((kind for kind in kinds if isinstance(kind, dict)), {})
     names = inner.get("class_label", {}).get("names")

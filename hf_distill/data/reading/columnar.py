@@ -1,4 +1,4 @@
-"""Parquet files."""
+"""Read Parquet files."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from hf_distill.data.reading.options import ReadOptions
 from hf_distill.data.table import Source, Table
 from hf_distill.utils.atomic import write_file_atomically
 
-_IN_MEMORY = 1 << 26  # bytes: the rows of a larger file stay on the disk
+_IN_MEMORY = 1 << 26  # bytes; the rows of a larger file are mapped from the disk
 _BLOCK = 1 << 20
 
 
 def read_parquet(content: Content, options: ReadOptions) -> Table:
     """Read a Parquet file.
 
-    The rows of a large file are kept in the cache of `datasets`, under a hash of the file's bytes.
+    The rows of a large file are stored in the cache of `datasets`, under a hash of the content of the file.
 
     Raises:
-        ValueError: for a file that is not Parquet, or that has two columns of one name.
+        ValueError: if the file is not Parquet, or if two columns have the same name.
     """
     try:
         with content.open() as handle:
@@ -44,7 +44,7 @@ def read_parquet(content: Content, options: ReadOptions) -> Table:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ValueError(f"{content.path} cannot be read as Parquet: {reason}. Write or download it again.") from None
     strange = [f"{field.name} ({field.type})" for field in file.schema_arrow if field.name not in known]
-    notes = (f"columns of a type that is not read: {', '.join(strange)}",) if strange else ()
+    notes = (f"left out: {', '.join(strange)}, of a type that `datasets` does not have",) if strange else ()
     return Table(Source(content.path, content.name, "Parquet", notes=notes), dataset)
 
 
@@ -86,12 +86,12 @@ def _as_dataset(table: pa.Table) -> Dataset:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Turn categories, views and bytes of UTF-8 into text."""
+    """Convert categories, string views and UTF-8 bytes to strings."""
     for place, field in enumerate(table.schema):
         if (kind := _plain_type(field.type)) != field.type:
             try:
                 column = table.column(place).cast(kind)
-            except pa.ArrowInvalid:  # bytes that are no text; an error if the column is needed
+            except pa.ArrowInvalid:  # bytes that are not text: an error if the column is used
                 continue
             table = table.set_column(place, pa.field(field.name, kind, metadata=field.metadata), column)
     return table

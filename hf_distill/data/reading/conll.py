@@ -1,4 +1,4 @@
-"""CoNLL files: a word a line with its tag in the last column, an empty line between sentences."""
+"""Read CoNLL files: one word per line, its tag in the last column, an empty line between sentences."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hf_distill.data.table import Source, Table, counted, table_of_values
 
 _TAG = re.compile(r"O|[BIESLUMW][-_]\S+")
 _DOCUMENT = "-DOCSTART-"
-_SAMPLE = 200_000  # characters that are looked at to recognize the format
+_SAMPLE = 200_000  # number of characters from which the format is recognized
 
 
 def looks_like_conll(text: str) -> bool:
-    """Whether every line has a word and a tag such as `O` or `B-type`, whatever the file's name says."""
+    """Whether every line ends in a tag such as `O` or `B-type`, and all lines have the same number of cells."""
     sample = text[:_SAMPLE].rpartition("\n")[0] if len(text) > _SAMPLE else text
     lines = [line for line in split_lines(sample) if _is_data(line)]
     if len(lines) < 2:
@@ -29,13 +29,13 @@ def looks_like_conll(text: str) -> bool:
 
 
 def read_conll(content: Content, options: ReadOptions) -> Table:
-    """Read words and tags; the columns are `tokens` and, unless a line is a word alone, `tags`.
+    """Read words and tags into the columns `tokens` and `tags`; without tags, if every line is only a word.
 
-    Cells are separated by tabs where every line has one, so that words can hold blanks; otherwise by blanks and tabs.
-    Lines that start with `#` are comments unless they are a word and a tag that other words have, too.
+    If every line has a tab, tabs separate the cells and words can contain blanks. Otherwise blanks and tabs do. A line
+    that starts with `#` is a comment, unless it has a word and a tag like the other lines.
 
     Raises:
-        ValueError: for lines of different lengths, and for files whose words or tags are in other columns.
+        ValueError: if lines have different numbers of cells, or if words or tags are in other columns.
     """
     text, encoding = decode(content, options.encoding)
     lines = split_lines(without_inner_marks(text)[0])
@@ -68,7 +68,7 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _sentences(lines: Sequence[str], separator: str, path: str) -> tuple[list[list[list[str]]], list[int], int]:
-    """Return cells by word and sentence, the line at which each sentence starts, and the number of comments."""
+    """Return the cells of each word of each sentence, the first line of each sentence, and the number of comments."""
     sentences: list[list[list[str]]] = []
     starts: list[int] = []
     data = [_cells(line, separator) for line in lines if _is_data(line)]
@@ -96,23 +96,23 @@ def _sentences(lines: Sequence[str], separator: str, path: str) -> tuple[list[li
 
 
 def _is_comment(cells: Sequence[str], num_columns: int | None, tags: set[str], is_in_sentence: bool) -> bool:
-    """Whether a line that starts with `#` is no word: `#` and `#topic` are words in many texts."""
+    """Whether a line that starts with `#` is a comment. `#` and `#topic` are words in many texts."""
     if num_columns is None or len(cells) != num_columns:
         return cells[0] == "#" or not is_in_sentence
     return cells[0] == "#" and num_columns > 1 and cells[-1] not in tags and not _TAG.fullmatch(cells[-1])
 
 
 def _check_places(words: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], path: str) -> None:
-    """Refuse a file whose first column has the tags, or numbers the words."""
+    """Refuse a file whose first column has tags, or numbers that count the words."""
     first = [word for sentence in words for word in sentence]
     last = [tag for sentence in tags for tag in sentence]
     if all(map(_TAG.fullmatch, first)) and not all(map(_TAG.fullmatch, last)):
         raise ValueError(
-            f"{path} has tags in its first column, such as {first[0]!r}, and {last[0]!r} in its last. The word comes "
-            "first and the tag last: exchange the columns."
+            f"{path} has tags in its first column, such as {first[0]!r}, and {last[0]!r} in its last. Expected the "
+            "word first and the tag last: exchange the columns."
         )
     if len(first) > 1 and all(list(map(str, range(1, len(row) + 1))) == list(row) for row in words):
         raise ValueError(
-            f"{path} numbers the words in its first column: {', '.join(first[:4])}. The word comes first and the tag "
-            "last: remove that column."
+            f"{path} counts the words in its first column: {', '.join(first[:4])}. Expected the word first and the "
+            "tag last: remove that column."
         )

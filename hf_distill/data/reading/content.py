@@ -1,4 +1,4 @@
-"""The bytes of a file: where they are, out of which archive they come, and whether they are what the name says."""
+"""Read the bytes of a file, decompress them, and check that they are what the file name promises."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": ".zst",
     b"PK\x03\x04": ".zip",
 }
-SHEETS = (".xlsx", ".xlsm", ".xls", ".ods")  # ZIP archives, too, but not of files with rows
+SHEETS = (".xlsx", ".xlsm", ".xls", ".ods")  # some of them are ZIP archives, but not of files with rows
 
 
 class Content:
-    """A file's bytes, out of its archive.
+    """The decompressed bytes of a file.
 
     Args:
-        path: As it was given, for error messages.
-        name: Without folders; of an archive with the name of its member.
-        suffix: Of the name, in lower case, without that of an archive: `.csv` of `train.csv.gz`.
-        data: The bytes; None for a file that is in no archive, whose bytes are read when they are asked for.
+        path: The path of the file, for error messages.
+        name: The name of the file without folders. For an archive, the name of its member follows.
+        suffix: The suffix in lower case, without the suffix of the compression: `.csv` for `train.csv.gz`.
+        data: The bytes; None if the file is not compressed, then they are read when they are needed.
     """
 
     def __init__(self, path: str, name: str, suffix: str, data: bytes | None = None) -> None:
@@ -39,25 +39,26 @@ class Content:
 
     @property
     def data(self) -> bytes:
-        """All bytes."""
+        """All bytes of the file."""
         return Path(self.path).read_bytes() if self._data is None else self._data
 
     def open(self) -> pa.NativeFile:
-        """Return the bytes as a file that Arrow can read in any order."""
+        """Open the bytes as a file of Arrow."""
         return pa.OSFile(self.path) if self._data is None else pa.BufferReader(self._data)
 
 
 def open_content(path: Path) -> Content:
-    """Find a file's bytes, in the file or in its archive (gzip, bzip2, xz, Zstandard, ZIP with one member).
+    """Open a file; decompress it if it is gzip, bzip2, xz, Zstandard, or a ZIP archive with one member.
 
     Raises:
-        ValueError: for a broken archive, a ZIP file with several members, and a file that is not what its name says.
+        ValueError: if the archive is damaged, if a ZIP archive has several members, or if the file is a web page, a
+            Git LFS pointer, or of another format than its name promises.
     """
     suffix = path.suffix.lower()
     inner = Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix
     with path.open("rb") as file:
         start = file.read(200)
-    _refuse_strangers(path, start)
+    _refuse_other_formats(path, start)
     packed = next((suffix for magic, suffix in _MAGIC.items() if start.startswith(magic)), None)
     if packed is None or suffix in SHEETS:
         return Content(str(path), path.name, inner)
@@ -78,33 +79,38 @@ def _unpack(path: Path, data: bytes, packed: str) -> bytes:
             return lzma.decompress(data)
         return pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{path} is a broken {packed} archive: {error}. Copy or download it again.") from None
+        raise ValueError(f"{path} is a damaged {packed} archive: {error}. Copy or download it again.") from None
 
 
 def _only_member(path: Path, data: bytes) -> tuple[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/") and not _is_of_the_system(name)]
+            names = [name for name in archive.namelist() if not name.endswith("/") and not _is_system_file(name)]
             if len(names) != 1:
-                raise ValueError(f"{path} holds {len(names)} files: {', '.join(names[:8])}. Unpack it and name one.")
+                raise ValueError(
+                    f"{path} holds {len(names)} files: {', '.join(names[:8])}. Unpack the archive and name one of "
+                    "them."
+                )
             return names[0], archive.read(names[0])
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be unpacked: {error}. Unpack it yourself and name the file.") from None
+        raise ValueError(
+            f"{path} cannot be unpacked: {error}. Unpack it yourself, and name the unpacked file."
+        ) from None
 
 
-def _is_of_the_system(name: str) -> bool:
+def _is_system_file(name: str) -> bool:
     return name.startswith("__MACOSX/") or Path(name).name in (".DS_Store", "Thumbs.db")
 
 
-def _refuse_strangers(path: Path, start: bytes) -> None:
+def _refuse_other_formats(path: Path, start: bytes) -> None:
     start = start.lstrip().lower()
     if start.startswith(b"version https://git-lfs"):
-        raise ValueError(
-            f"{path} is a Git LFS pointer, not the file: it only names the file. Run `git lfs pull` in its folder."
-        )
+        raise ValueError(f"{path} is a Git LFS pointer, not the file itself. Run `git lfs pull` in its folder.")
     if start.startswith(b"par1") and path.suffix.lower() != ".parquet":
         raise ValueError(f"{path} is a Parquet file. Rename it to .parquet.")
     if start.startswith(b"\xd0\xcf\x11\xe0"):
-        raise ValueError(f"{path} is a file of Microsoft Office. Save the sheet as CSV UTF-8.")
+        raise ValueError(f"{path} is a Microsoft Office file. Save the sheet as CSV UTF-8.")
     if start.startswith((b"<!doctype html", b"<html")):
-        raise ValueError(f"{path} is a web page, not a data file. Download the file itself (the link `raw`).")
+        raise ValueError(
+            f"{path} is a web page, not a data file. Download the file itself, for example from its `raw` link."
+        )

@@ -1,4 +1,4 @@
-"""CSV and TSV files."""
+"""Read CSV and TSV files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _EXCEL_HINT = re.compile(r"sep=(.)", re.IGNORECASE)
 
 
 def read_delimited(content: Content, options: ReadOptions) -> Table:
-    """Read a CSV or TSV file; every cell is text, an empty one the empty text.
+    """Read a CSV or TSV file. All cells are read as text.
 
-    Delimiter and quoting are those of the file, whatever its suffix promises. Left out and noted are blank lines, a
-    line `sep=;`, comments before the header, and repetitions of the header. With `column_names` the file has no header
-    (a line with just these names is left out); a file with another number of columns is taken to have its own header.
+    The delimiter and the quoting are detected from the content, not from the suffix. Blank lines, a line `sep=;`,
+    comment lines before the header and repetitions of the header are left out. If `options` has column names, the
+    file has no header; but a first line with these names, or with another number of cells, is read as the header.
 
     Raises:
-        ValueError: that names file and line, for rows of different lengths, quotes that do not match, and a header
-            with a name twice.
+        ValueError: if rows have different numbers of cells, if quotes do not match, or if two columns have the same
+            name. The message names the file and the line.
     """
     text, encoding = decode(content, options.encoding)
     expected = "\t" if content.suffix in (".tsv", ".tab") else ","
@@ -92,8 +92,8 @@ def _check(rows: Rows, path: str, delimiter: str, num_skipped: int) -> None:
     if rows.error is not None:
         line, _, reason = rows.error.removeprefix("line ").partition(": ")
         raise ValueError(
-            f"{path}, line {int(line) + num_skipped}: {reason}. Put a cell that holds a quote in double quotes and "
-            'double the quote inside ("he said ""no"""), or save the file as JSON Lines.'
+            f"{path}, line {int(line) + num_skipped}: {reason}. Put cells that contain quotes in double quotes, and "
+            'double the quotes inside ("he said ""no"""), or save the file as JSON Lines.'
         )
     if not rows.is_whole:
         odd = rows.odd_rows
@@ -102,7 +102,7 @@ def _check(rows: Rows, path: str, delimiter: str, num_skipped: int) -> None:
             f"{path}, line {rows.lines[row]}: {len(rows.cells[row])} columns, where the header has {len(header)}: "
             f"{_short(rows.cells[row])} under {_short(header)}"
             + (f", and {counted(len(odd) - 1, 'more line')} like it" if len(odd) > 1 else "")
-            + f". Put a cell that holds the delimiter ({DELIMITERS.get(delimiter, delimiter)}) in double quotes, or "
+            + f". Put cells that contain the delimiter ({DELIMITERS.get(delimiter, delimiter)}) in double quotes, or "
             "correct the lines."
         )
 
@@ -112,7 +112,7 @@ def _short(cells: Sequence[str]) -> str:
 
 
 def _header(rows: Rows, path: str, column_names: tuple[str, ...] | None, notes: list[str]) -> tuple[list[str], bool]:
-    """Return the names of the columns, and whether the first row has them."""
+    """Return the column names, and whether the first row is a header."""
     first = rows.cells[0] if rows.cells else []
     names = [clean_name(cell) for cell in first]
     if column_names is not None and (not first or len(first) == len(column_names)):
@@ -121,31 +121,31 @@ def _header(rows: Rows, path: str, column_names: tuple[str, ...] | None, notes: 
             notes.append(f"left out: line {rows.lines[0]}, which has the names of --column_names")
         return list(column_names), is_header
     if column_names is not None:
-        notes.append(f"line {rows.lines[0]} is the header: it has {len(first)} cells, not {len(column_names)}")
+        notes.append(f"line {rows.lines[0]} is read as the header: it has {len(first)} cells, not {len(column_names)}")
     if changed := [(cell, name) for cell, name in zip(first, names, strict=True) if cell.strip(MARK) != name]:
         notes.append("header: " + ", ".join(f"{cell!r} is read as {name!r}" for cell, name in changed))
     if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
         raise ValueError(
             f"{path}, line {rows.lines[0]}: two columns of the same name {twice[0]!r} in the header {_short(first)}. "
-            "Rename one; or, if the line is a row and no header, pass --column_names text,label (`column_names`)."
+            "Rename one. If the line is a row and not a header, pass --column_names text,label (`column_names`)."
         )
     return [name or f"(column {i} without a name)" for i, name in enumerate(names, start=1)], bool(first)
 
 
 def _without_repetitions(rows: Rows, has_header: bool, notes: list[str]) -> Rows:
-    """Leave out rows that say the header again, as files do that were joined."""
+    """Leave out rows that repeat the header, as in a file that was joined from several files."""
     if not has_header or len(rows.cells[0]) < 2:
         return rows
     header = rows.cells[0]
     kept = [i for i, cells in enumerate(rows.cells) if i == 0 or cells != header]
     if len(kept) == len(rows.cells):
         return rows
-    notes.append(f"left out: {counted(len(rows.cells) - len(kept), 'line')} with the header again")
+    notes.append(f"left out: {counted(len(rows.cells) - len(kept), 'repetition')} of the header")
     return Rows([rows.cells[i] for i in kept], [rows.lines[i] for i in kept])
 
 
 def _header_doubt(rows: Rows, columns: Sequence[Sequence[str]], column_names: tuple[str, ...] | None) -> str | None:
-    """Say why the first line is perhaps a row; None if it looks like a header."""
+    """Return why the first line may be a row; None if it looks like a header."""
     if not rows.cells:
         return None
     header, where = rows.cells[0], f"line {rows.lines[0]} is read as the header, but"

@@ -1,4 +1,4 @@
-"""How a table of text separates and quotes its cells."""
+"""Detect how a CSV or TSV file separates and quotes its cells, and split it into rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hf_distill.data.reading.text_lines import split_lines
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _SAMPLE_LINES = 300
 
-# How a quote within a cell is written -> what tells the `csv` module so. `plain`: quotes are characters like others.
+# How a quote inside a quoted cell is written -> options of the `csv` module.
 _DOUBLED, _BACKSLASH = "doubled quotes", "backslash before quotes"
 _BLANKS = "doubled quotes, blanks after delimiters"
 _QUOTING: dict[str, dict[str, Any]] = {
@@ -26,22 +26,22 @@ _QUOTING: dict[str, dict[str, Any]] = {
     _BLANKS: {"strict": True, "skipinitialspace": True},
 }
 PLAIN = "quotes are plain characters"
-# What the `csv` module says -> what a reader of the file sees.
+# Start of a message of the `csv` module -> the problem in the file.
 _REASONS = {
-    "unexpected end of data": "a quote opens a cell and nothing closes it",
-    "new-line character seen": "a carriage return stands in a cell without quotes",
-    "'": "a quote closes a cell, and more text follows before the delimiter",
+    "unexpected end of data": "a quoted cell is never closed",
+    "new-line character seen": "a cell without quotes contains a carriage return",
+    "'": "text follows the closing quote of a cell",
 }
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Cells by row, without blank lines.
+    """The cells of each row, without blank lines.
 
     Attributes:
-        cells: The rows; the first has as many cells as every other one if the file is whole.
-        lines: The line at which each row starts, from 1.
-        error: What ended the reading early, with its line; None if nothing did.
+        cells: The rows.
+        lines: The line at which each row starts, counted from 1.
+        error: The line and the reason at which the parser stopped; None if it reached the end.
     """
 
     cells: list[list[str]]
@@ -50,25 +50,25 @@ class Rows:
 
     @property
     def odd_rows(self) -> list[int]:
-        """The rows that have another number of cells than the first one."""
+        """The rows whose number of cells differs from the first row."""
         width = len(self.cells[0]) if self.cells else 0
         return [row for row, cells in enumerate(self.cells) if len(cells) != width]
 
     @property
     def is_whole(self) -> bool:
-        """Whether every row was read and has as many cells as the first one."""
+        """Whether the parser reached the end and all rows have the same number of cells."""
         return self.error is None and len(set(map(len, self.cells))) <= 1
 
 
 def detect_delimiter(text: str, expected: str, num_columns: int | None = None) -> str:
-    """Find the character between the cells.
+    """Return the delimiter of a file.
 
-    It is the one that the file's name promises, unless the lines of the file agree on another one.
+    It is the expected one, unless the lines agree better on the number of cells with another delimiter.
 
     Args:
-        text: The file, from its header on.
-        expected: The delimiter of the suffix: a comma, or a tab.
-        num_columns: How many columns there are, if the user has named them.
+        text: The file, starting with its header.
+        expected: The delimiter that belongs to the suffix: a comma or a tab.
+        num_columns: The number of columns, if the user named the columns.
     """
     lines = split_lines(text[: 1 << 20])
     sample = [line for line in lines[:_SAMPLE_LINES] if line.strip()]
@@ -77,12 +77,12 @@ def detect_delimiter(text: str, expected: str, num_columns: int | None = None) -
         width, share = _agreement(sample, delimiter)
         is_right = width == num_columns if num_columns is not None else width > 1
         scores[delimiter] = share if is_right else 0.0
-    best = max(scores, key=lambda delimiter: scores[delimiter])  # the expected one of equals, which comes first
+    best = max(scores, key=lambda delimiter: scores[delimiter])  # on equal scores the expected one, which comes first
     return best if scores[best] > 0.5 else expected
 
 
 def _agreement(sample: Sequence[str], delimiter: str) -> tuple[int, float]:
-    """Return the cells of the first line, and the share of rows that have as many."""
+    """Return the number of cells of the first line, and the share of rows with the same number."""
     quoted: list[int] = []
     with _long_fields(), suppress(csv.Error):
         quoted = [len(cells) for cells in csv.reader([f"{line}\n" for line in sample], delimiter=delimiter)]
@@ -92,14 +92,13 @@ def _agreement(sample: Sequence[str], delimiter: str) -> tuple[int, float]:
 
 
 def parse(text: str, delimiter: str, is_tsv: bool) -> tuple[Rows, str]:
-    """Split a text into rows of cells, and say how it quotes them.
+    """Split a text into rows of cells, and detect how cells are quoted.
 
-    Quotes around cells are quotes of a CSV file. A TSV file can be of either kind: its quotes are plain characters
-    (GLUE), or it quotes the cells that need it (pandas), or all of them (R). It is of the second kind if that explains
-    every quote in it.
+    In a CSV file, quotes quote cells. In a TSV file they can be plain characters (GLUE), or quote the cells that need
+    it (pandas) or all cells (R). A TSV file is read as quoted only if quoting explains every quote in it.
 
     Returns:
-        The rows, which can be odd or end early, and a key of the ways to quote; `PLAIN` if there is no quoting.
+        The rows, with `error` set if they cannot be split, and the name of the way of quoting; `PLAIN` for none.
     """
     if '"' not in text:
         return _parse_plain(text, delimiter), PLAIN
@@ -111,22 +110,23 @@ def parse(text: str, delimiter: str, is_tsv: bool) -> tuple[Rows, str]:
     if _BACKSLASH in parsed and not _escapes_quotes(text, delimiter, len(parsed[_BACKSLASH].cells)):
         del parsed[_BACKSLASH]
     whole = {quoting: rows for quoting, rows in parsed.items() if rows.is_whole}
-    # A way to quote that is wrong takes a quote for a part of a cell, and with it the rows behind it.
+    # The wrong way of quoting reads a closing quote as text, and then the following rows as part of the cell.
     best = max(whole, key=lambda quoting: len(whole[quoting].cells)) if whole else next(iter(parsed))
     rows = parsed[best]
     if is_tsv and plain.is_whole and len(plain.cells[0]) > 1 and not (rows.is_whole and _explains(plain, rows)):
         return plain, PLAIN
     swallowing = _first_that_swallows(rows, text, delimiter) if rows.is_whole else None
     if swallowing is not None:
-        reason = "a quote opens a cell that ends in a later line, although each of these lines is a whole row"
+        reason = "a quoted cell goes on over several lines, although each of them looks like a whole row"
         return Rows(rows.cells, rows.lines, f"line {rows.lines[swallowing]}: {reason}"), best
     return rows, best
 
 
 def _first_that_swallows(rows: Rows, text: str, delimiter: str) -> int | None:
-    """Return the first row over several lines of which each is a row of its own; None if there is none.
+    """Return the first row of several lines that all look like whole rows; None if there is none.
 
-    A line is one if it has as many cells as the header, and one of them is the value of that column in another row.
+    A line looks like a whole row if it has as many cells as the header, and if one of the cells is also a cell of
+    this column in another row.
     """
     if isinstance(rows.lines, range) or len(rows.cells[0]) < 2:
         return None
@@ -135,8 +135,8 @@ def _first_that_swallows(rows: Rows, text: str, delimiter: str) -> int | None:
         if not any("\n" in cell for cell in cells):
             continue
         end = rows.lines[row] - 1 + sum(cell.count("\n") for cell in cells) + 1
-        own = [line.split(delimiter) for line in lines[rows.lines[row] - 1 : end]]
-        if all(len(parts) == len(cells) and _shares_a_value(parts, cells, columns) for parts in own):
+        parts_of_lines = [line.split(delimiter) for line in lines[rows.lines[row] - 1 : end]]
+        if all(len(parts) == len(cells) and _shares_a_value(parts, cells, columns) for parts in parts_of_lines):
             return row
     return None
 
@@ -146,9 +146,9 @@ def _shares_a_value(parts: Sequence[str], cells: Sequence[str], columns: Sequenc
 
 
 def _escapes_quotes(text: str, delimiter: str, num_rows: int) -> bool:
-    """Whether a file is well-formed without what follows backslashes, and has no other quotes within cells.
+    """Whether all quotes inside cells follow a backslash.
 
-    Where backslashes escape quotes, the `csv` module takes what follows a closing quote for text and refuses nothing.
+    The `csv` module does not check this: with an escape character it reads text after a closing quote without error.
     """
     rows = _parse_quoted(re.sub(r"\\.", "", text, flags=re.DOTALL), delimiter, _DOUBLED)
     return rows.is_whole and len(rows.cells) == num_rows and not any('"' in cell for row in rows.cells for cell in row)
@@ -160,7 +160,7 @@ def _candidates(text: str, delimiter: str) -> list[str]:
 
 
 def _are_around_cells(plain: Rows) -> bool:
-    """Whether every cell that holds a quote starts and ends with one."""
+    """Whether every cell that contains a quote also starts and ends with one."""
     return all(
         cell.startswith('"') and cell.endswith('"') and len(cell) > 1
         for cells in plain.cells
@@ -170,9 +170,9 @@ def _are_around_cells(plain: Rows) -> bool:
 
 
 def _explains(plain: Rows, quoted: Rows) -> bool:
-    """Whether a program that quotes all cells of a column, or the cells that need it, has written the quotes."""
+    """Whether a program wrote the quotes that quotes the cells which need it, or all cells of a column."""
     if len(quoted.cells) < len(plain.cells):
-        return False  # a cell of several lines, each of which is a whole row
+        return False  # a cell of several lines that are all whole rows
     num_quoted = Counter[int]()  # by column
     for raw, cells in zip(plain.cells, quoted.cells, strict=True):
         for column, (before, after) in enumerate(zip(raw, cells, strict=False)):
@@ -210,7 +210,7 @@ def _parse_quoted(text: str, delimiter: str, quoting: str) -> Rows:
 
 
 def _row_starts(source: str, delimiter: str, quoting: str, num_rows: int) -> list[int]:
-    """Return the line at which each row starts, and the one at which the next row would."""
+    """Return the line at which each row starts, and the line after the last row."""
     reader = csv.reader(io.StringIO(source), delimiter=delimiter, **_QUOTING[quoting])
     starts = [1]
     for _ in range(num_rows):
@@ -220,7 +220,7 @@ def _row_starts(source: str, delimiter: str, quoting: str, num_rows: int) -> lis
 
 
 def _without_blank_rows(rows: list[list[str]], lines: Sequence[int]) -> Rows:
-    """Leave out rows without a single character that is seen."""
+    """Leave out rows that contain only white space."""
     starts_blank = [i for i, row in enumerate(rows) if not row or not row[0] or row[0].isspace()]
     blank = {i for i in starts_blank if not any(map(str.strip, rows[i]))}
     if not blank:
@@ -231,7 +231,7 @@ def _without_blank_rows(rows: list[list[str]], lines: Sequence[int]) -> Rows:
 
 @contextmanager
 def _long_fields() -> Iterator[None]:
-    """Lift the limit of the `csv` module on the length of a cell, 131,072 characters."""
+    """Remove the limit of the `csv` module on the length of a cell, which is 131,072 characters."""
     before = csv.field_size_limit(sys.maxsize)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Bytes as text: UTF-8 and UTF-16 are recognised, any other encoding is named by the user."""
+"""Decode files: UTF-8 and marked UTF-16 are recognized, the user names any other encoding."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import codecs
 import unicodedata
 
 from hf_distill.data.reading.content import Content
+from hf_distill.data.table import counted
 
-# The longer marks come first: UTF-32 in the order of Intel starts as UTF-16 does.
+# UTF-32 comes before UTF-16: its little-endian mark starts with the mark of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8", "UTF-8 with BOM"),
     (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),
@@ -15,18 +16,24 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
 )
-_WINDOWS = "cp1252"  # of Excel in Western Europe and America, and a superset of what is called latin-1
+_WINDOWS = "cp1252"  # the encoding of Excel in Western Europe and America; a superset of the letters of latin-1
 
 
 def decode(content: Content, encoding: str | None = None) -> tuple[str, str]:
-    """Return a file's text and the name of its encoding.
+    """Decode a file.
 
-    A byte-order mark decides. Without one the text is UTF-8, or in `encoding` where that is given; but a file with
-    letters beyond ASCII that is valid UTF-8 stays UTF-8, because `encoding` is one for several files, and UTF-8 read
-    in another encoding gives wrong letters without an error.
+    Args:
+        content: The file.
+        encoding: The encoding of files that are not UTF-8. It is not used for a file with a byte-order mark, and not
+            for valid UTF-8 with characters beyond ASCII: one command reads several files with the same setting, and
+            UTF-8 in another encoding gives wrong letters without an error.
+
+    Returns:
+        The text, and the name of the encoding that was used.
 
     Raises:
-        ValueError: for other bytes, with file, line, byte and a guess; and for an encoding that does not exist.
+        ValueError: if the file cannot be decoded. The message names the file, the line and the byte, and guesses the
+            encoding. Also if there is no such encoding.
     """
     data, path = content.data, content.path
     for mark, codec, name in _MARKS:
@@ -36,7 +43,9 @@ def decode(content: Content, encoding: str | None = None) -> tuple[str, str]:
         try:
             "".encode(encoding)
         except LookupError:
-            raise ValueError(f"`encoding` is {encoding!r}, which Python does not know. Write cp1252, say.") from None
+            raise ValueError(
+                f"`encoding` is {encoding!r}, which Python does not know. Pass a name such as cp1252."
+            ) from None
         if not _is_utf8_beyond_ascii(data):
             return _decode_strictly(data, encoding, path, encoding), encoding
         is_utf8 = codecs.lookup(encoding).name == "utf-8"
@@ -48,7 +57,7 @@ def decode(content: Content, encoding: str | None = None) -> tuple[str, str]:
     if 5 * data.count(0) > len(data):
         guess = "utf-16-le" if data[1::2].count(0) > data[::2].count(0) else "utf-16-be"
         raise ValueError(
-            f"{path}: {data.count(0):,} of {len(data):,} bytes are zero, as in the encoding UTF-16 without a "
+            f"{path}: {data.count(0):,} of {len(data):,} bytes are zero, so the encoding is probably UTF-16 without a "
             f"byte-order mark. Pass --encoding {guess} (`encoding`), or save the file as UTF-8."
         )
     return text, "UTF-8"
@@ -69,13 +78,13 @@ def _decode_strictly(data: bytes, codec: str, path: str, name: str) -> str:
     except UnicodeDecodeError as error:
         line, byte = _locate(data, error.start)
         raise ValueError(
-            f"{path}, line {line}, byte {byte} of the line (0x{data[error.start : error.end].hex()}) is not in the "
-            f"encoding {name}: {error.reason}. Pass another --encoding (`encoding`), or save the file as UTF-8."
+            f"{path}, line {line}, byte {byte} of the line (0x{data[error.start : error.end].hex()}) is not valid in "
+            f"the encoding {name}: {error.reason}. Pass another --encoding (`encoding`), or save the file as UTF-8."
         ) from None
 
 
 def _locate(data: bytes, position: int) -> tuple[int, int]:
-    """Return the line and the byte within it, both from 1."""
+    """Return the line and the byte within the line, both counted from 1."""
     end = b"\n" if b"\n" in data else b"\r"
     return data.count(end, 0, position) + 1, position - data.rfind(end, 0, position)
 
@@ -87,26 +96,26 @@ def _explain(data: bytes, error: UnicodeDecodeError, path: str) -> str:
     num_broken = replaced.count("\ufffd")
     num_right = sum(not char.isascii() for char in replaced) - num_broken
     if num_right > num_broken:
-        return f"{start}The rest of the file is, but for {num_broken} such places: correct the line."
+        return f"{start}The file is valid UTF-8 except for {counted(num_broken, 'byte')}. Correct the line."
     guess = guess_encoding(data)
     if guess is None:
-        return f"{start}Pass its encoding by --encoding (`encoding`), such as {_WINDOWS}, or save the file as UTF-8."
+        return f"{start}Pass the encoding, such as --encoding {_WINDOWS} (`encoding`), or save the file as UTF-8."
     reads = data[: error.start].decode(guess, "replace")[-20:] + data[error.start :].decode(guess, "replace")[:20]
     return (
-        f"{start}It is perhaps {guess}, in which it reads {' '.join(reads.split())!r}. If that is right, pass "
+        f"{start}The encoding may be {guess}, which gives {' '.join(reads.split())!r}. If this is right, pass "
         f"--encoding {guess} (`encoding`), or save the file as UTF-8."
     )
 
 
 def guess_encoding(data: bytes) -> str | None:
-    """Guess the encoding of bytes that are not UTF-8; None if nothing fits."""
+    """Guess the encoding of bytes that are not UTF-8; return None if no encoding fits."""
     from charset_normalizer import from_bytes
 
     sample = _around_odd_bytes(data)
     matches = from_bytes(sample)
     names = [match.encoding for match in matches if not match.encoding.startswith(("utf_16", "utf_32"))]
-    # Western text has few letters beyond ASCII. The code pages of Windows share most of them, so a short text fits
-    # several, and cp1252 is the commonest; letters of another script between Latin ones are a wrong guess.
+    # Western text has few letters beyond ASCII, and most of them have the same byte in several code pages. So a short
+    # text fits several encodings. cp1252 is the most frequent one; a guess that mixes scripts in a word is wrong.
     guess = names[0] if names else None
     if sum(byte > 127 for byte in sample) < 0.3 * len(sample):
         western = sample.decode(_WINDOWS, "replace")
@@ -121,7 +130,7 @@ def _is_latin(text: str) -> bool:
 
 
 def _around_odd_bytes(data: bytes, size: int = 50_000) -> bytes:
-    """Return the lines with bytes beyond ASCII, up to a size: they alone tell encodings apart."""
+    """Return the lines with bytes beyond ASCII, up to a size. Only they distinguish encodings."""
     lines, length = [], 0
     for line in data.split(b"\n"):
         if not line.isascii():

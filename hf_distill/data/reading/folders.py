@@ -1,4 +1,4 @@
-"""Folders of files: which file belongs to which split."""
+"""Read folders: find out which file belongs to which split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hf_distill.data.table import Source, Table
 
 Reader = Callable[[Path], Table]
 
-# Words in the names of files and folders -> the split that they mean; as `datasets` reads them.
+# Words in names of files and folders -> the split that they mean, as in `datasets`.
 SPLIT_WORDS = {
     "train": "train", "training": "train",
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
@@ -37,21 +37,20 @@ def read_folder(
 ) -> tuple[dict[str, list[Table]], list[str]]:
     """Read the files of a folder.
 
-    A folder that `save_to_disk` wrote is read as such. Otherwise the card (`README.md`) says which file is of which
-    split; without one, the names of the files do, or those of the folders that they are in. A folder without any such
-    name is the split `train`, if it holds one file, or parts of one.
+    The folder can be one that `save_to_disk` wrote. Otherwise the card (`README.md`) lists the files of each split. If
+    it lists none, the names of the files and folders decide. A folder without such names is the split `train`.
 
     Args:
         folder: The folder.
-        config_name: A configuration of the card, or the name of a folder inside.
-        suffixes: Of the files that can be read.
-        read: Reads one file.
+        config_name: A configuration of the card, or the name of a folder inside `folder`.
+        suffixes: The suffixes of files that can be read.
+        read: Function that reads one file.
 
     Returns:
-        The tables of each split, in the order of the parts; and notes, such as the files that were not read.
+        The tables of each split, in the order of their numbers; and notes, such as the files that were not read.
 
     Raises:
-        ValueError: where it is open which file is of which split.
+        ValueError: if the names do not tell which file belongs to which split.
     """
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return _read_saved(folder), []
@@ -63,8 +62,8 @@ def read_folder(
     elif config_name is not None:
         names = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
         raise ValueError(
-            f"{folder} has no configuration {config_name!r}: its card names none, and the folders in it are "
-            f"{', '.join(names) or 'none'}. Leave --dataset_config_name out, or name one of them."
+            f"{folder} has no configuration {config_name!r}: its card lists none, and the folders inside are "
+            f"{', '.join(names) or 'none'}. Leave out --dataset_config_name, or name one of them."
         )
     else:
         files = _files_by_name(folder, suffixes)
@@ -98,7 +97,7 @@ def _files_of_card(card: Card, config_name: str | None, suffixes: Sequence[str])
         paths = dict.fromkeys(path for pattern in patterns for path in _matches(folder, pattern))
         if not paths:
             raise ValueError(
-                f"{folder}: the card names {', '.join(patterns)} for the split {split!r}; no file matches."
+                f"{folder}: no file matches {', '.join(patterns)}, which the card lists for the split {split!r}."
             )
         files[split] = list(paths)
     return files
@@ -106,7 +105,7 @@ def _files_of_card(card: Card, config_name: str | None, suffixes: Sequence[str])
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
     if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-        raise ValueError(f"{folder}: the card names {pattern!r}, which leads out of the folder.")
+        raise ValueError(f"{folder}: the card lists {pattern!r}, which is outside the folder.")
     if (folder / pattern).is_file():
         return [folder / pattern]
     return sorted((path for path in folder.glob(pattern) if path.is_file()), key=_by_number)
@@ -115,9 +114,7 @@ def _matches(folder: Path, pattern: str) -> list[Path]:
 def _files_by_name(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     paths = _data_files(folder, suffixes)
     if not paths:
-        raise ValueError(
-            f"{folder} holds no file that can be read. Wanted are files that end in {', '.join(suffixes)}."
-        )
+        raise ValueError(f"{folder} has no file that can be read. Expected files that end in {', '.join(suffixes)}.")
     splits = defaultdict[str, list[Path]](list)
     for path in paths:
         if (split := _split_of(path.relative_to(folder))) is not None:
@@ -130,34 +127,34 @@ def _files_by_name(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path
 
 
 def _check_parts(folder: Path, split: str, parts: list[Path]) -> None:
-    """Refuse files that are perhaps not parts of one split, whose rows would be put together."""
+    """Refuse files that may not be parts of the same split; their rows would be concatenated."""
     names = [str(path.relative_to(folder)) for path in parts]
     listed = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
     if len({path.parent for path in parts}) > 1:
         raise ValueError(
-            f"{folder} holds {listed}, in several folders. Name the folder by --dataset_config_name "
-            "(`dataset_config_name`), or the files by --train_file and --validation_file. A folder for each "
-            "label, with a text a file, is not read: write one CSV with a column `label`."
+            f"{folder} has {listed} in several folders. Name the folder with --dataset_config_name "
+            "(`dataset_config_name`), or the files with --train_file and --validation_file. If there is a folder for "
+            "each label and a file for each text, write one CSV file with a column `label`."
         )
     if len({_inner_suffix(path) for path in parts}) > 1:
         raise ValueError(
-            f"{folder} holds {listed} for the split {split!r}: rows in several formats, which are perhaps the same "
-            "rows twice. Name the files by --train_file and --validation_file, or move one away."
+            f"{folder} has {listed} for the split {split!r}: several formats, which may contain the same rows. Name "
+            "the files with --train_file and --validation_file, or move one away."
         )
     if len({_base(path) for path in parts}) > 1:
         raise ValueError(
-            f"{folder} holds {listed}. The names differ by more than a number, so it is open whether all of them are "
-            f"of the split {split!r}. Name the files by --train_file and --validation_file, or rename them to train, "
+            f"{folder} has {listed}. These names differ by more than a number, so the files may not all belong to the "
+            f"split {split!r}. Name the files with --train_file and --validation_file, or rename them to train, "
             "validation and test."
         )
     if len({path.stat().st_size for path in parts}) < len(parts):
         contents = [path.read_bytes() for path in parts]
         if len(set(contents)) < len(contents):
-            raise ValueError(f"{folder} holds {listed}, of which two have the same bytes. Remove one.")
+            raise ValueError(f"{folder} has {listed}. Two of these files have the same content: remove one.")
 
 
 def _data_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return the files that can hold rows, parts in the order of their numbers."""
+    """Return the files that can contain rows, sorted by name; numbers are sorted by value."""
     files = [
         path
         for path in folder.rglob("*")
@@ -166,7 +163,7 @@ def _data_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
         and not path.name.casefold().startswith(_NOT_ROWS)
     ]
     known = [path for path in files if _inner_suffix(path) in suffixes]
-    # Files of words and tags have all kinds of suffixes (`emerging.test.annotated`).
+    # Files of words and tags can have any suffix, such as `emerging.test.annotated`.
     strange = [path for path in files if _is_named_like_words(path, known)]
     return sorted([*known, *strange], key=_by_number)
 
@@ -182,7 +179,7 @@ def _inner_suffix(path: Path) -> str:
 
 
 def _split_of(path: Path) -> str | None:
-    """Return the split that the name of a file says, else the folder that is nearest."""
+    """Return the split that the name of a file means, else the split that the nearest folder means."""
     for name in (path.name, *(parent.name for parent in path.parents)):
         for word in re.findall("[a-z]+", name.lower()):
             if word in SPLIT_WORDS:
@@ -195,5 +192,5 @@ def _base(path: Path) -> str:
 
 
 def _by_number(path: Path) -> list[tuple[int, int, str]]:
-    """Sort `part-10` behind `part-9`."""
+    """Return a key that sorts `part-10` after `part-9`."""
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", str(path))]

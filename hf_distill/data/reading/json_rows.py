@@ -1,4 +1,4 @@
-"""JSON files: an object a line, objects one after another, or a list of objects."""
+"""Read JSON files: one object per line, objects one after another, or a list of objects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hf_distill.data.reading.text_lines import split_lines, without_inner_marks
 from hf_distill.data.table import Source, Table, table_of_values
 
 _BETWEEN = re.compile(r"[\s,\[]*")
-_WANTED = "Wanted is one JSON object a line, or a list of objects"
+_WANTED = "Expected one JSON object per line, or a list of objects"
 
 
 def read_json(content: Content, options: ReadOptions) -> Table:
-    """Read objects as rows; a name that an object lacks is null there.
+    """Read objects as rows. A key that an object lacks is null in its row.
 
     Raises:
-        ValueError: that names file and line, for what is not JSON, and for rows that are no objects.
+        ValueError: if the file is not JSON, or if a row is not an object. The message names the file and the line.
     """
     text, encoding = decode(content, options.encoding)
     text = without_inner_marks(text)[0]
@@ -50,7 +50,7 @@ def _read_list(text: str, path: str) -> list[Any]:
 
 
 def _read_lines(text: str, path: str) -> tuple[list[Any], Callable[[int], int], str]:
-    # Not `splitlines`: a text may hold separators of Unicode, such as U+2028, that end no line of JSON.
+    # Not `splitlines`: it also splits at U+2028 and other characters that JSON strings can contain.
     lines = split_lines(text)
     rows, numbers = [], []
     for number, line in enumerate(lines, start=1):
@@ -67,7 +67,7 @@ def _read_lines(text: str, path: str) -> tuple[list[Any], Callable[[int], int], 
 
 
 def _read_sequence(text: str, path: str) -> tuple[list[Any], Callable[[int], int]]:
-    """Read objects that go over several lines."""
+    """Read objects of several lines each."""
     decoder, position, rows = json.JSONDecoder(), 0, []
     while (position := _BETWEEN.match(text, position).end()) < len(text):  # type: ignore[union-attr]
         try:
@@ -97,14 +97,14 @@ def _not_json(error: Exception, path: str, lines_before: int) -> ValueError:
 
 
 def _refuse_wrapped(rows: list[dict[str, Any]], path: str) -> None:
-    """Refuse a single object around the rows, or around columns."""
+    """Refuse one object that contains all rows or columns."""
     if len(rows) != 1:
         return
     inside = {name: value for name, value in rows[0].items() if isinstance(value, list | dict)}
     lists = [name for name, value in inside.items() if isinstance(value, list) and isinstance((*value, None)[0], dict)]
     if lists:
         raise ValueError(
-            f"{path} is one object with the names {list(rows[0])}. {_WANTED}: save the list under {lists[0]!r} alone."
+            f"{path} is one object with the keys {list(rows[0])}. {_WANTED}: save only the list {lists[0]!r}."
         )
     if inside and all(isinstance(value, dict) for value in rows[0].values()):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What a user says about files that they do not say themselves."""
+"""Settings for reading text files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from dataclasses import dataclass
 class ReadOptions:
     """How to read text files.
 
-    Attributes:
-        encoding: Of files that are not UTF-8 and have no byte-order mark.
-        column_names: Columns of a table of text that has no header.
+    Args:
+        encoding: Encoding of files that are not UTF-8 and have no byte-order mark.
+        column_names: Names of the columns of CSV, TSV and text files without a header.
+
+    Raises:
+        ValueError: if two columns have the same name, or a name is empty.
     """
 
     encoding: str | None = None
     column_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        names = self.column_names
+        if names is not None and (len(set(names)) < len(names) or "" in names or not names):
+            raise ValueError(f"`column_names` must name each column, each name once, got {list(names)}.")

@@ -1,4 +1,4 @@
-"""Paths as users write them."""
+"""Resolve the paths that users write."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ PathLike = str | os.PathLike[str]
 
 
 def find_file(file: PathLike) -> Path:
-    """Return the path of one file; `~` is the home folder, and brackets or commas are characters like others.
+    """Return the path of a file. `~` is the home folder; brackets, commas and `*` have no special meaning.
 
     Raises:
-        FileNotFoundError: if it is not there; the message has the names that are most alike.
-        ValueError: for a folder or a URL.
+        FileNotFoundError: if there is no such file. The message suggests similar names.
+        ValueError: if the path is a folder or a URL.
     """
     if "://" in str(file):
         raise ValueError(f"{file} is a URL. Download the file first, and pass the path of the download.")
     path = Path(file).expanduser()
     if path.is_dir():
-        raise ValueError(f"{path} is a folder. Pass it by --dataset_name (`dataset_name`), or name a file in it.")
+        raise ValueError(f"{path} is a folder. Pass it with --dataset_name (`dataset_name`), or name a file in it.")
     if not path.exists():
         meant = "" if str(path) == os.fspath(file) else f" ({file})"
         raise FileNotFoundError(f"There is no file {path}{meant}.{_alike(path)}")
@@ -31,18 +31,18 @@ def find_file(file: PathLike) -> Path:
 
 def _alike(path: Path) -> str:
     if not path.parent.is_dir():
-        return f" There is no folder {path.parent} either."
+        return f" The folder {path.parent} does not exist either."
     names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(path.name.casefold(), folded, n=3, cutoff=0.75)
-    return f" The folder holds {', '.join(folded[name] for name in close)}." if close else ""
+    return f" Similar names in this folder: {', '.join(folded[name] for name in close)}." if close else ""
 
 
 def find_files(files: PathLike | Sequence[PathLike]) -> tuple[list[Path], list[str]]:
-    """Return the paths that one or several words stand for, and what was made of words that are not paths.
+    """Return the files that one or several words stand for, and notes.
 
-    A word that is the path of a file is that file. Otherwise it is a pattern (`part-*.csv`), or several paths with
-    commas between them. Whether these files exist is checked when they are read.
+    A word that is the path of a file stands for this file. Any other word is a pattern (`part-*.csv`) or several paths
+    with commas between them; a note says so. Whether the files exist is checked when they are read.
     """
     paths: list[Path] = []
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""Text files with one text a line, and fastText files, whose lines start with `__label__`."""
+"""Read text files: one text per line, or fastText lines that start with `__label__`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _HEADERS = ("text", "label", "labels", "sentence", "review", "content", "sentime
 
 
 def read_plain_text(content: Content, options: ReadOptions) -> Table:
-    """Read one text a line; blank lines are skipped.
+    """Read one text per line; blank lines are left out.
 
-    A file of words and tags is read as CoNLL, and one whose lines start with `__label__` as fastText. With several
-    `column_names` the lines are cells of a table; with one, they are texts whatever they look like.
+    A file with lines that start with `__label__` is read as fastText, a file of words and tags as CoNLL. If `options`
+    has several column names, the lines are rows of a table. If it has one, every line is a text.
 
     Raises:
-        ValueError: for lines that are all split alike by a tab, a semicolon, a comma or a bar: a table, by its look.
+        ValueError: if the lines look like the rows of a table.
     """
     names = options.column_names
     if names is not None and len(names) > 1:
@@ -46,19 +46,19 @@ def read_plain_text(content: Content, options: ReadOptions) -> Table:
     notes = (f"left out: {counted(num_blank, 'blank line')}",) if num_blank else ()
     source = Source(content.path, content.name, "text, one a line", encoding=encoding, notes=notes)
     table = table_of_values(source, {"text" if names is None else names[0]: texts}, numbers.__getitem__)
-    table.is_one_text = True
+    table.has_only_texts = True
     return table
 
 
 def _read_fasttext(lines: Sequence[str], content: Content, encoding: str, line_of: Callable[[int], int]) -> Table:
-    """Split the labels from the texts; a line without one is unlabelled."""
+    """Separate labels and texts. A line without a label is unlabelled."""
     texts, labels = [], []
     for row, line in enumerate(lines):
-        end = _LEADING_LABELS.match(line).end()  # type: ignore[union-attr]  # it matches nothing at least
+        end = _LEADING_LABELS.match(line).end()  # type: ignore[union-attr]  # the pattern also matches the empty string
         if line.count(_LABEL) > len(line[:end].split()):
             raise ValueError(
-                f"{content.path}, line {line_of(row)}: `{_LABEL}` stands behind the first words of {line[:60]!r}. Put "
-                "the labels first, with blanks between them."
+                f"{content.path}, line {line_of(row)}: `{_LABEL}` follows other text in {line[:60]!r}. Put the "
+                "labels first, with blanks between them."
             )
         texts.append(line[end:].strip())
         labels.append([word.removeprefix(_LABEL) for word in line[:end].split()])
@@ -69,7 +69,7 @@ def _read_fasttext(lines: Sequence[str], content: Content, encoding: str, line_o
 
 
 def _refuse_table(texts: Sequence[str], path: str) -> None:
-    """Refuse lines that look like rows of a table: their labels would be parts of the texts."""
+    """Refuse lines that look like the rows of a table. Their labels would become part of the texts."""
     for delimiter, name in DELIMITERS.items():
         counts = Counter(line.count(delimiter) for line in texts)
         count = next(iter(counts), 0)

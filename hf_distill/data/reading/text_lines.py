@@ -1,14 +1,14 @@
-"""Lines of a text, and the marks and blanks that programs leave in them."""
+"""Split text into lines, and remove invisible marks."""
 
 from __future__ import annotations
 
 MARK = "\ufeff"
-# What joins letters or says how to read them; a text of these alone is blank.
+# Invisible characters: byte-order marks, joiners, direction marks, soft hyphens.
 INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"
 
 
 def without_inner_marks(text: str) -> tuple[str, int]:
-    """Remove byte-order marks at starts of lines, which are left where files were joined; return their number, too."""
+    """Remove byte-order marks at the starts of lines, as in joined files; return the text and their number."""
     if MARK not in text:
         return text, 0
     cleaned = text.removeprefix(MARK).replace(f"\n{MARK}", "\n")
@@ -16,9 +16,9 @@ def without_inner_marks(text: str) -> tuple[str, int]:
 
 
 def split_lines(text: str) -> list[str]:
-    """Split a text at line feeds, or at carriage returns where there is no line feed.
+    """Split a text at line feeds; at carriage returns if it has no line feeds.
 
-    `splitlines` would also split at U+2028 and other characters that end no line of a data file.
+    `splitlines` also splits at U+2028 and other characters, which are part of the text in data files.
     """
     if "\n" not in text:
         return text.split("\r")
@@ -27,5 +27,5 @@ def split_lines(text: str) -> list[str]:
 
 
 def clean_name(cell: str) -> str:
-    """Return a column's name without the blanks and marks around it."""
+    """Return a column name without blanks and invisible marks around it."""
     return " ".join(cell.strip(INVISIBLE).split()).strip(INVISIBLE)
