@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from transformers import TrainerCallback, TrainerState, set_seed
 from transformers.utils import logging
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
-from hf_distill.training.checkpoints import damaged_file, resolve_resume_flag
+from hf_distill.training.checkpoint_files import damaged_file
 
 STEPS = 60
 
@@ -48,7 +49,9 @@ class Progress(TrainerCallback):
             self.action()
 
 
-def train(folder: Path, step: int = -1, action: Callable[[], None] | None = None, **changes: Any) -> None:
+def train(
+    folder: Path, step: int = -1, action: Callable[[], None] | None = None, resumes: bool = True, **changes: Any
+) -> None:
     """Train in this process, from the last complete checkpoint if there is one, and save the student."""
     set_seed(0)
     out, tokenizer = str(folder / "out"), tiny_tokenizer()
@@ -68,16 +71,20 @@ def train(folder: Path, step: int = -1, action: Callable[[], None] | None = None
         eval_dataset=tiny_dataset(tokenizer, 16, seed=1), processing_class=tokenizer,
         callbacks=[Progress(folder / "steps", step, action)],
     )  # fmt: skip
-    trainer.train(resume_from_checkpoint=resolve_resume_flag("True", out))
+    trainer.train(resume_from_checkpoint=resumes)
     trainer.save_model()
     state = trainer.state
     (folder / "best").write_text(f"{state.best_global_step} {state.best_metric!r} {state.global_step}")
 
 
-def in_process(function: Callable[[], None], log: Path, kill_after: float | None = None) -> int:
+def in_process(
+    function: Callable[[], None], log: Path, kill_after: float | None = None, new_group: bool = False
+) -> int:
     """Run a function in a new process, kill it after some seconds if asked to, and return its exit code."""
     if (child := os.fork()) == 0:
         status = 1
+        if new_group:
+            os.setpgid(0, 0)
         try:
             with log.open("a") as file:
                 os.dup2(file.fileno(), 1)
@@ -86,6 +93,8 @@ def in_process(function: Callable[[], None], log: Path, kill_after: float | None
             status = 0
         except SystemExit as stopped:
             status = int(stopped.code or 0)
+        except KeyboardInterrupt:
+            status = 130
         except BaseException as error:
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
         finally:
@@ -145,15 +154,49 @@ def kill(tries: Tries, num_kills: int, draw: random.Random) -> None:
             tries.count("SIGKILL at a random moment", folder, num_tries=num_kills)
 
 
-def damage(folder: Path, name: str) -> None:
-    """Truncate a file of the last checkpoint, check that an error names it, and do what the error says."""
-    last = max((folder / "out").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    (last / name).write_bytes((last / name).read_bytes()[:-50])
-    assert damaged_file(last) == last / name
-    if name != "trainer_state.json":  # without this file a checkpoint counts as unfinished and is skipped
-        assert in_process(lambda: train(folder), folder / "refused") == 1
-        assert f"{name} is truncated" in (folder / "refused").read_text()
-        shutil.rmtree(last)
+def last_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint with the highest number."""
+    return max((folder / "out").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+
+
+def damage_last_checkpoints(tries: Tries) -> None:
+    """Truncate each file of the last checkpoint, and flip a bit in it; the run resumes from the checkpoint before."""
+    killed = tries.new()
+    in_process(lambda: train(killed, 30, lambda: os.kill(os.getpid(), signal.SIGKILL)), killed / "log")
+    for name in sorted(path.name for path in last_checkpoint(killed).iterdir() if path.is_file()):
+        for fault in ("truncated file in the last checkpoint", "flipped bit in the last checkpoint"):
+            folder = Path(tempfile.mkdtemp(dir=tries.home))
+            shutil.copytree(killed, folder, dirs_exist_ok=True)
+            path = last_checkpoint(folder) / name
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content if fault.startswith("flipped") else content[: len(content) // 2])
+            assert damaged_file(path.parent) == path
+            tries.count(fault, folder)
+
+
+def train_twice_at_once(tries: Tries, step: int) -> None:
+    """Start a second training into the folder of a running one; the second must be refused, and change nothing."""
+    folder = tries.new()
+
+    def start_second() -> None:
+        assert in_process(lambda: train(folder), folder / "second") == 1
+        assert "Another training writes into" in (folder / "second").read_text()
+
+    assert in_process(lambda: train(folder, step, start_second), folder / "log") == 0, (folder / "log").read_text()
+    tries.count("second training into the same folder", folder)
+
+
+def mix_runs(tries: Tries) -> None:
+    """Let another run write a checkpoint with a higher number; the killed run resumes from one of its own."""
+    folder = tries.new()
+    in_process(lambda: train(folder, 30, lambda: os.kill(os.getpid(), signal.SIGKILL)), folder / "log")
+    steps = (folder / "steps").read_text()
+    other: dict[str, Any] = {"objectives": {"ce": 1.0}, "cache_teacher_outputs": False, "save_total_limit": None}
+    last = {"max_steps": STEPS + 4, "save_steps": STEPS + 4, "eval_steps": STEPS + 4}
+    assert in_process(lambda: train(folder, resumes=False, **other, **last), folder / "log") == 0
+    (folder / "steps").write_text(steps)
+    tries.count("later checkpoint of another run in the folder", folder)
 
 
 def main() -> None:
@@ -168,23 +211,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         tries = Tries(Path(home))
         kill(tries, args.kills, draw)
-        for _ in range(5):
-            folder = tries.new()
-            step = draw.randrange(STEPS)
-            status = in_process(lambda f=folder, s=step: train(f, s, lambda: os.kill(os.getpid(), 15)), folder / "log")
-            assert status == 143, (folder / "log").read_text()[-2000:]
-            tries.count("SIGTERM at a random step", folder)
-        for name in (
-            "model.safetensors",
-            "optimizer.pt",
-            "objectives.safetensors",
-            "rng_state.pth",
-            "trainer_state.json",
-        ):
-            folder = tries.new()
-            in_process(lambda f=folder: train(f, 30, lambda: os.kill(os.getpid(), 9)), folder / "log")
-            damage(folder, name)
-            tries.count("truncated file in the last checkpoint", folder)
+        for fault, number, expected in (("SIGTERM", signal.SIGTERM, 143), ("Ctrl-C", signal.SIGINT, 130)):
+            for _ in range(5):
+                folder, step = tries.new(), draw.randrange(STEPS)
+                action = partial(os.kill, 0, number)  # the whole process group, as a terminal does
+                status = in_process(lambda f=folder, s=step, a=action: train(f, s, a), folder / "log", new_group=True)
+                assert status == expected, (folder / "log").read_text()[-2000:]
+                tries.count(f"{fault} at a random step", folder)
+        damage_last_checkpoints(tries)
+        for _ in range(3):
+            train_twice_at_once(tries, draw.randrange(STEPS))
+        mix_runs(tries)
         for _ in range(3):
             folder, step = tries.new(), draw.randrange(STEPS)
             action = lambda f=folder: (shutil.rmtree(f / "store"), os.kill(os.getpid(), 15))  # noqa: E731

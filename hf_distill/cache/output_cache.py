@@ -1,6 +1,5 @@
 """`OutputCache`: the base class of the stores of teacher outputs. It labels datasets and computes missing outputs."""
 
-import hashlib
 import json
 import os
 from collections.abc import Generator
@@ -10,14 +9,14 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow as pa
 from accelerate import PartialState
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
+from hf_distill.cache.arrow_files import remove_unfinished
 from hf_distill.cache.cached_output import CachedOutput
-from hf_distill.cache.rows import ROWS_PER_CHUNK
-from hf_distill.cache.store import Store, checksum
+from hf_distill.cache.columns import StoredColumns
+from hf_distill.cache.store import Store
 from hf_distill.record import describe_versions
 from hf_distill.utils.atomic import write_file_atomically
 
@@ -49,6 +48,8 @@ class OutputCache:
         self.folder, self.cached_output = folder, cached_output
         self.processes = PartialState()
         self.store = Store(folder, cached_output.dtype)
+        self.columns = StoredColumns(self.store, cached_output)
+        remove_unfinished(folder)
         self.num_computed = 0  # number of rows on which this process has run the teacher
         if not (folder / "teacher.json").exists():
             text = json.dumps({**metadata, "versions": describe_versions()}, indent=2, default=str) + "\n"
@@ -75,7 +76,7 @@ class OutputCache:
                 f"{self.folder} does not contain all rows that the other processes have computed. Choose a "
                 "`teacher_cache_dir` that all machines share."
             )
-        column = datasets.Dataset.from_file(str(self._write_column(keys)))
+        column = self.columns.column(keys)
         name = self.cached_output.column
         other_columns = dataset.remove_columns([name] if name in dataset.column_names else [])
         return datasets.concatenate_datasets([other_columns, column], axis=1)
@@ -119,27 +120,6 @@ class OutputCache:
         pending.clear()
         if keys:
             self.store.append(np.concatenate(keys), rows)
-
-    def _write_column(self, keys: np.ndarray) -> Path:
-        """Write the outputs of the rows in this order to a file for memory-mapping, or return an existing file."""
-        digest = hashlib.blake2b(keys.tobytes(), digest_size=16).hexdigest()
-        folder = self.folder / "columns"
-        folder.mkdir(parents=True, exist_ok=True)  # the store may have been deleted since it was opened
-        with self.processes.local_main_process_first():
-            existing = (path for path in folder.glob(f"{digest}-*.arrow") if path.stem == f"{digest}-{checksum(path)}")
-            return next(existing, None) or self._write_chunks(keys, folder, digest)
-
-    def _write_chunks(self, keys: np.ndarray, folder: Path, digest: str) -> Path:
-        schema = self.cached_output.features().arrow_schema
-        size = max(1, min(ROWS_PER_CHUNK, BYTES_PER_SHARD // self.cached_output.bytes_per_row))
-
-        def write(path: Path) -> None:
-            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-                for start in range(0, len(keys), size):
-                    flat_rows = self.store.rows(self.store.find(keys[start : start + size]))
-                    writer.write_table(pa.table([self.cached_output.to_column(flat_rows)], schema=schema))
-
-        return write_file_atomically(folder, lambda written: f"{digest}-{checksum(written)}.arrow", write)
 
 
 def find_unusable_row(rows: list[np.ndarray]) -> int | None:

@@ -11,18 +11,21 @@ stay on disk.
 import errno
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from transformers.utils import logging
 
+from hf_distill.cache.arrow_files import check_regular_file, read_batch
 from hf_distill.utils.atomic import write_file_atomically
 
 logger = logging.get_logger(__name__)
 
 SUFFIX = ".arrow"
 KEY = np.dtype("V16")
+_SCHEMAS = [pa.schema({"key": pa.binary(16), "values": pa.list_(kind)}) for kind in (pa.float32(), pa.float16())]
 
 
 class Store:
@@ -126,6 +129,7 @@ class Store:
             write_file_atomically(self.folder, lambda written: checksum(written) + SUFFIX, write)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                self.refresh()  # so that the shards of this run count
                 raise OSError(
                     error.errno,
                     f"The disk is full. {len(self):,} rows of the teacher's outputs are stored in {self.folder}. Free "
@@ -144,18 +148,21 @@ def checksum(path: Path) -> str:
 
 
 def _open_shard(path: Path) -> pa.RecordBatch | None:
-    """Map a shard into memory. Rename a damaged shard, warn, and return None."""
+    """Map a shard into memory. Rename a damaged shard, warn, and return None.
+
+    Raises:
+        OSError: if it is a link, a FIFO or a device.
+    """
     try:
-        if checksum(path) == path.stem:
-            return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        check_regular_file(path)
+        if checksum(path) == path.stem and (batch := read_batch(path, _SCHEMAS)) is not None:
+            return batch
     except FileNotFoundError:  # another process has just renamed the damaged shard
         return None
     damaged = path.with_suffix(".damaged")
-    logger.warning(f"The shard {path} is damaged and was renamed to {damaged.name}. Its rows are computed again.")
-    try:
+    with suppress(OSError):  # another process has renamed it, or the folder cannot be written
         path.rename(damaged)
-    except FileNotFoundError:
-        pass
+    logger.warning(f"The shard {path} is damaged. Its rows are computed again, and it is kept as {damaged.name}.")
     return None
 
 

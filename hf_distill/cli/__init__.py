@@ -33,9 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"hf-distill {arguments[0]}: {error.args[0]}", file=sys.stderr)
         sys.exit(2)
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        from hf_distill.utils.redaction import without_secrets
+        from hf_distill.utils.redaction import secret_values, without_secrets
 
-        print(f"hf-distill {arguments[0]}: {without_secrets(str(error))}", file=sys.stderr)
+        message = without_secrets(str(error), *secret_values(arguments))
+        print(f"hf-distill {arguments[0]}: {message}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

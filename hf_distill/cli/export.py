@@ -58,6 +58,9 @@ class ExportArguments:
         },
     )
     max_eval_samples: int | None = field(default=None, metadata={"help": "Compare on the first N texts only."})
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run Python files that come with the model. Set it only if you trust them."}
+    )
     tolerance: float | None = field(
         default=None,
         metadata={
@@ -75,8 +78,9 @@ class ExportArguments:
 def run(arguments: Sequence[str]) -> None:
     """Export a model, and print how much the export differs and how large it is."""
     (args,) = parse((ExportArguments,), arguments, "hf-distill export")
-    tokenizer = load_tokenizer(ModelReference(args.model_name_or_path))
-    model = load_classifier(args.model_name_or_path)
+    reference = ModelReference(args.model_name_or_path, trust_remote_code=args.trust_remote_code)
+    tokenizer = load_tokenizer(reference)
+    model = load_classifier(args.model_name_or_path, args.trust_remote_code)
     try:
         parity = export_model(
             model,

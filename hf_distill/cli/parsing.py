@@ -1,19 +1,26 @@
-"""Parse flags, and recipes: the names of flags with values, in YAML."""
+"""Parse flags, and the recipe that `--config` names."""
 
 import argparse
-import json
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-import yaml
 from transformers import HfArgumentParser
+
+from hf_distill.cli.recipe import recipe_flags
+from hf_distill.utils.redaction import without_values
 
 
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
         # argparse would print the usage first: 135 lines, since every training argument is a flag.
         raise ValueError(f"{message} (`--help` lists the flags)")
+
+
+class _ConfigParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
 
 
 def parse(types: Iterable[Any], arguments: Sequence[str], prog: str = "hf-distill") -> tuple[Any, ...]:
@@ -28,14 +35,14 @@ def parse(types: Iterable[Any], arguments: Sequence[str], prog: str = "hf-distil
         One object of each type.
 
     Raises:
-        ValueError: for a recipe that is not a mapping, an unknown flag, or a value that a type refuses.
+        ValueError: for a recipe that is not a mapping, an unknown flag, or a value that a type refuses. The message
+            does not repeat a value that can be a token.
     """
-    config_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    config_parser = _ConfigParser(add_help=False, allow_abbrev=False)
     config_parser.add_argument("--config", type=Path)
     config, flags = config_parser.parse_known_args(arguments)
     # Not from `dataclasses.fields`: HfArgumentParser replaces the types there.
     type_names = {name: str(hint) for cls in types for name, hint in get_type_hints(cls).items()}
-    recipe_flags = [] if config.config is None else _recipe_flags(config.config, type_names)
     parser = _Parser(
         types,
         prog=prog,
@@ -43,47 +50,22 @@ def parse(types: Iterable[Any], arguments: Sequence[str], prog: str = "hf-distil
         allow_abbrev=False,
     )
     # argparse lets the last flag win, so the recipe comes first.
-    return parser.parse_args_into_dataclasses([*recipe_flags, *flags])
-
-
-def _recipe_flags(path: Path, type_names: Mapping[str, str]) -> list[str]:
-    """Return the flags in a recipe; `type_names` has the type of every known flag."""
+    words = [*([] if config.config is None else recipe_flags(config.config, type_names)), *flags]
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"The recipe {path.name} is not YAML: {error}") from None
-    if not isinstance(recipe, dict):
-        raise ValueError(f"The recipe {path.name} must map names of flags to values, got {type(recipe).__name__}.")
-    for name, value in recipe.items():
-        if name not in type_names:
-            raise ValueError(f"The recipe {path.name} has {name!r}, which is not a flag (`--help` lists the flags).")
-        if isinstance(value, dict) and "dict" not in type_names[name]:
-            raise ValueError(f"The recipe {path.name} has a mapping for `{name}`, which takes one value.")
-        if name.endswith("trust_remote_code") and value:
-            raise ValueError(
-                f"The recipe {path.name} sets `{name}`. A recipe can come from somebody else, so it cannot decide "
-                f"whether code is run. Pass --{name} True on the command line if you trust the code."
-            )
-    return [
-        word
-        for name, value in recipe.items()
-        if value is not None
-        for word in _flag_words(name, value, type_names[name])
-    ]
+        _check_known(parser.parse_known_args(words)[1], type_names)
+        # Without `look_for_args_file`, a file beside the program could set flags.
+        return parser.parse_args_into_dataclasses(words, look_for_args_file=False)
+    except (ValueError, TypeError) as error:
+        raise type(error)(without_values(str(error), words)) from None
 
 
-def _flag_words(name: str, value: Any, type_name: str) -> list[str]:
-    if not type_name.startswith("list["):
-        return [f"--{name}={_as_text(name, value)}"]  # one word, so that no value is read as another flag
-    items = [str(item) for item in (value if isinstance(value, list) else [value])]
-    if flag_like := [item for item in items if item.startswith("-")]:
-        raise ValueError(f"The recipe has {flag_like[0]!r} in `{name}`, which would be read as a flag.")
-    return [f"--{name}", *items] if items else []
-
-
-def _as_text(name: str, value: Any) -> str:
-    if value is False and name.endswith("_strategy"):
-        return "no"  # YAML reads `no` as false
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+def _check_known(remaining: Sequence[str], type_names: Mapping[str, str]) -> None:
+    """Refuse flags that do not exist; their values can be tokens, and are not repeated."""
+    if not remaining:
+        return
+    unknown = [word.split("=")[0] for word in remaining if word.startswith("--")]
+    if not unknown:
+        raise ValueError(f"{len(remaining)} values belong to no flag (`--help` lists the flags)")
+    similar = difflib.get_close_matches(unknown[0].removeprefix("--"), type_names, n=1)
+    remedy = f"Did you mean --{similar[0]}?" if similar else "`--help` lists the flags."
+    raise ValueError(f"Unknown flag: {', '.join(unknown)}. {remedy}")

@@ -52,7 +52,8 @@ def export_model(
     export. It is written atomically and replaces an earlier export. [`Predictor`] runs it.
 
     Args:
-        model: A sequence or token classifier, or its path or Hub id.
+        model: A sequence or token classifier, or its path or Hub id. To export a model that comes with its own code,
+            load it with `trust_remote_code=True` and pass it with its tokenizer.
         folder: Destination folder.
         format: `"onnx"` is the only format.
         quantize: `"int8"` reduces the weights to a quarter of their size and quantizes activations dynamically. This

@@ -10,11 +10,18 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head
 
 
-def load_classifier(model: PreTrainedModel | str | os.PathLike[str]) -> PreTrainedModel:
+def load_classifier(
+    model: PreTrainedModel | str | os.PathLike[str], trust_remote_code: bool = False
+) -> PreTrainedModel:
     """Load a sequence or token classifier in float32; its config defines which of the two. Return a model unchanged.
 
+    Args:
+        model: A model, or its path or Hub id.
+        trust_remote_code: Whether to run Python files that come with the model.
+
     Raises:
-        ValueError: if the model is quantized, or the checkpoint has no weights for the head.
+        ValueError: if the model is quantized, the checkpoint has no weights for the head, or the model needs code that
+            comes with it and is not trusted.
         TypeError: for an object that is not a transformers model, a path or a Hub id.
     """
     if isinstance(model, PreTrainedModel):
@@ -26,10 +33,12 @@ def load_classifier(model: PreTrainedModel | str | os.PathLike[str]) -> PreTrain
             f"`model` must be a transformers PreTrainedModel, a path or a Hub id, got {type(model).__name__}. Merge a "
             "PEFT model first (`model.merge_and_unload()`), and unwrap a compiled or parallel model."
         )
-    class_names = AutoConfig.from_pretrained(model).architectures or [""]
+    class_names = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code).architectures or [""]
     is_token_classifier = problem_type_of_head(class_names[0]) == "token_classification"
     auto_class = auto_model("token_classification" if is_token_classifier else "single_label_classification")
-    loaded, loading_info = auto_class.from_pretrained(model, dtype=torch.float32, output_loading_info=True)
+    loaded, loading_info = auto_class.from_pretrained(
+        model, trust_remote_code=trust_remote_code, dtype=torch.float32, output_loading_info=True
+    )
     if missing_weights := sorted(loading_info["missing_keys"]):
         raise ValueError(
             f"{model} has no weights for {missing_weights}: its head would be random. Fine-tune it first."
@@ -52,7 +61,7 @@ def load_export_tokenizer(
                 "The model was not loaded from a folder or the Hub, so its tokenizer is not known: pass its tokenizer "
                 "as `processing_class`."
             )
-        processing_class = AutoTokenizer.from_pretrained(source)
+        processing_class = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     if not processing_class.is_fast:
         raise ValueError(
             f"{type(processing_class).__name__} is a slow tokenizer and has no tokenizer.json. `Predictor` needs this "

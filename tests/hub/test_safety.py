@@ -3,6 +3,8 @@
 import ast
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,8 +60,6 @@ def test_the_check_of_sources_finds_what_is_dangerous(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_runs_code_from_data(path):
-    if path.parent.name == "export":
-        pytest.skip("loads what `save_pretrained` of this library wrote")
     assert not list(dangerous(path))
 
 
@@ -97,7 +97,10 @@ def test_a_checkpoint_that_would_run_code_is_refused(saved, models, dataset, tok
     shutil.copytree(saved / "checkpoint-1", checkpoint)
     torch.save(Exploit(canary), checkpoint / name)
     trainer = make_trainer(*models, dataset, tokenizer, tmp_path, max_steps=2)
-    with pytest.raises(Exception, match="[Ww]eights.only|truncated or changed"):
+    with pytest.raises(ValueError, match=f"is damaged: {name} is missing, truncated or changed"):
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+    (checkpoint / "run.json").unlink()  # whoever can write the file can do this as well
+    with pytest.raises(Exception, match="[Ww]eights.only"):
         trainer.train(resume_from_checkpoint=str(checkpoint))
     assert not canary.exists()
 
@@ -132,6 +135,63 @@ def test_code_of_a_model_is_not_run_by_default(custom):
     load_tokenizer(ModelReference(str(path)))
     assert not canary.exists()
     assert type(load_teacher(path, trust_remote_code=True)).__name__ == "CanaryModel"
+    assert canary.exists()
+
+
+LOADS = """
+import sys
+import torch
+from hf_distill import DistillationTrainer, TeacherCache, compare_models, export_model
+from hf_distill.cli import main
+from hf_distill.export.loading import load_classifier
+from hf_distill.students import create_student
+from hf_distill.teachers import load_teacher
+sys.path.insert(0, {support!r})
+from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+
+path, other, tokenizer, out = {path!r}, {other!r}, tiny_tokenizer(), {out!r}
+data = ["--validation_file", other + "/../validation.csv"]
+loads = [
+    lambda: load_teacher(path), lambda: create_student(path, 1), lambda: load_classifier(path),
+    lambda: export_model(path, out), lambda: TeacherCache(out, path, tokenizer),
+    lambda: DistillationTrainer(tiny_model(), path, train_dataset=tiny_dataset(tokenizer), processing_class=tokenizer),
+    lambda: compare_models({{"teacher": other, "student": path}}, tiny_dataset(tokenizer), text_columns=("text",)),
+    lambda: main(["export", "--model_name_or_path", path, "--output_dir", out]),
+    lambda: main(["cache", "--teacher_model_name_or_path", path, *data, "--teacher_cache_dir", out]),
+    lambda: main(["compare", "--teacher_model_name_or_path", other, "--student_model_name_or_path", path, *data]),
+]
+for load in loads:
+    try:
+        load()
+        print("LOADED")
+    except (Exception, SystemExit) as error:
+        print("REFUSED", type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("answers", ["y\n" * 40, None], ids=["y", "closed"])
+def test_nothing_asks_on_the_terminal_and_no_answer_runs_code(folder, custom, tmp_path, answers):
+    path, canary = custom
+    support = str(Path(tiny_model.__code__.co_filename).parent)
+    program = LOADS.format(path=str(path), other=str(folder / "teacher"), out=str(tmp_path / "out"), support=support)
+    arguments = {"input": answers} if answers else {"stdin": subprocess.DEVNULL}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=tmp_path, **arguments)
+    assert not canary.exists()
+    assert "LOADED" not in done.stdout
+    assert done.stdout.count("REFUSED") == 10, done.stdout + done.stderr
+    assert "Do you wish to run the custom code" not in done.stdout + done.stderr
+
+
+def test_an_export_runs_code_that_the_user_trusts(custom, tmp_path, capsys):
+    path, canary = custom
+    arguments = ["export", "--model_name_or_path", str(path), "--output_dir", str(tmp_path / "onnx")]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "trust_remote_code" in capsys.readouterr().err
+    assert not canary.exists()
+    main([*arguments, "--trust_remote_code", "True"])
+    assert (tmp_path / "onnx" / "model.onnx").is_file()
     assert canary.exists()
 
 

@@ -1,0 +1,101 @@
+"""Read a recipe: a YAML file that maps names of flags to values, which can come from somebody else."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_MAX_DEPTH = 10  # of nested mappings and lists; objectives with schedules have 4
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain YAML, and refuses what can make a small file large or deep, and names that occur twice."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise _error("has an alias (*name); write the value out", self.peek_event())
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise _error(f"is nested more than {_MAX_DEPTH} levels deep", self.peek_event())
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for i, (key, _) in enumerate(node.value):
+            if isinstance(key, yaml.ScalarNode) and key.value in names[:i]:
+                raise _error("has a name for the second time", key)
+        return super().construct_mapping(node, deep)
+
+
+def _error(problem: str, place: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
+
+
+def recipe_flags(path: Path, type_names: Mapping[str, str]) -> list[str]:
+    """Return the flags in a recipe.
+
+    Args:
+        path: The file.
+        type_names: The type of every known flag.
+
+    Raises:
+        ValueError: for a file that is not YAML or not a mapping, and for names and values that are not flags. The
+            message does not repeat values, which can be tokens.
+    """
+    recipe = _read(path)
+    for name, value in recipe.items():
+        if name not in type_names:
+            raise ValueError(f"The recipe {path.name} has {name!r}, which is not a flag (`--help` lists the flags).")
+        if isinstance(value, dict) and "dict" not in type_names[name]:
+            raise ValueError(f"The recipe {path.name} has a mapping for `{name}`, which takes one value.")
+        if name.endswith("trust_remote_code") and value:
+            raise ValueError(
+                f"The recipe {path.name} sets `{name}`. A recipe can come from somebody else, so it cannot decide "
+                f"whether code is run. Pass --{name} True on the command line if you trust the code."
+            )
+    return [
+        word
+        for name, value in recipe.items()
+        if value is not None
+        for word in _flag_words(name, value, type_names[name])
+    ]
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    try:
+        recipe = _Loader(path.read_text(encoding="utf-8")).get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+        # The problem of a constructor repeats what was written.
+        is_kind = isinstance(error, yaml.constructor.ConstructorError)
+        problem = "has a tag, or a name that is not a text" if is_kind else error.problem
+        raise ValueError(f"The recipe {path.name}{place} is not YAML as recipes need it: {problem}.") from None
+    except (yaml.YAMLError, ValueError) as error:  # characters that are not text
+        raise ValueError(f"The recipe {path.name} is not YAML: {type(error).__name__}.") from None
+    if not isinstance(recipe, dict):
+        raise ValueError(f"The recipe {path.name} must map names of flags to values, got {type(recipe).__name__}.")
+    return recipe
+
+
+def _flag_words(name: str, value: Any, type_name: str) -> list[str]:
+    if not type_name.startswith("list["):
+        return [f"--{name}={_as_text(name, value)}"]  # one word, so that no value is read as another flag
+    items = [str(item) for item in (value if isinstance(value, list) else [value])]
+    if any(item.startswith("-") for item in items):
+        raise ValueError(f"The recipe has a value in `{name}` that starts with '-' and would be read as a flag.")
+    return [f"--{name}", *items] if items else []
+
+
+def _as_text(name: str, value: Any) -> str:
+    if value is False and name.endswith("_strategy"):
+        return "no"  # YAML reads `no` as false
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return json.dumps(value) if isinstance(value, dict) else str(value)

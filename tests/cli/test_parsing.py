@@ -1,0 +1,121 @@
+"""Recipes and flags: what would take forever or mean two things is refused at once, and no message repeats a token."""
+
+import json
+import time
+
+import pytest
+import yaml
+from command_line import flags
+
+from hf_distill import DistillationTrainingArguments
+from hf_distill.cli import main
+from hf_distill.cli.model_arguments import ModelArguments
+from hf_distill.cli.parsing import parse
+from hf_distill.cli.recipe import recipe_flags
+
+RECIPES = {
+    "aliases": ("a: &a [1, 2]\nb: &b [*a, *a]\nc: [*b, *b]\n", "line 2, column 8 .* has an alias"),
+    "many aliases": (
+        "a0: &a0 [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]\n" for i in range(30)),
+        "has an alias",
+    ),
+    "an alias of itself": ("objectives: &o {kl: *o}\n", "has an alias"),
+    "a merge": ("a: &a {kl: 1}\nobjectives: {<<: *a}\n", "has an alias"),
+    "deep lists": ("objectives: " + "[" * 100_000, "nested more than 10 levels deep"),
+    "deep mappings": ("objectives: " + "{a: " * 100_000, "nested more than 10 levels deep"),
+    "deep blocks": ("\n".join(" " * i + "a:" for i in range(3000)), "nested more than 10 levels deep"),
+    "a name twice": ("seed: 1\nlearning_rate: 1\nseed: 2\n", "line 3, column 1 .* has a name for the second time"),
+    "an objective twice": ("objectives:\n  kl: 1\n  ce: 1\n  kl: 2\n", "line 4, column 3 .* for the second time"),
+    "a huge number": (f"seed: {'9' * 100_000}\n", "is not YAML"),
+    "no text": ("seed: \x00\n", "is not YAML"),
+    "no mapping": ("- seed\n", "must map names of flags to values, got list"),
+    "a list as a name": ("[a, b]: 1\n", "is not YAML"),
+    "nothing": ("", "must map names of flags to values, got NoneType"),
+}
+
+
+@pytest.mark.parametrize("what", RECIPES)
+def test_a_recipe_that_would_take_forever_or_mean_two_things_is_refused_at_once(tmp_path, what):
+    text, message = RECIPES[what]
+    (tmp_path / "recipe.yaml").write_text(text)
+    start = time.process_time()
+    with pytest.raises(ValueError, match=message):
+        recipe_flags(tmp_path / "recipe.yaml", {"objectives": "dict", "seed": "int", "learning_rate": "float"})
+    assert time.process_time() - start < 2
+
+
+def test_a_recipe_with_schedules_is_not_too_deep(tmp_path):
+    schedule = {"schedule": "linear", "start": 4.0, "end": 1.0}
+    objectives = {"kl": {"weight": 1.0, "temperature": schedule}, "hidden_mse": {"layer_mapping": {1: 2}}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"objectives": objectives}))
+    (word,) = recipe_flags(tmp_path / "recipe.yaml", {"objectives": "dict"})
+    assert json.loads(word.removeprefix("--objectives="))["kl"]["temperature"] == schedule
+
+
+def test_a_file_beside_the_program_sets_no_flags(folder, tmp_path, monkeypatch):
+    (tmp_path / "hf-distill.args").write_text("--teacher_trust_remote_code True --max_steps 7")
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "hf-distill")])
+    models, args = parse(
+        (ModelArguments, DistillationTrainingArguments), flags(folder, tmp_path, train_file=None, validation_file=None)
+    )
+    assert not models.teacher_trust_remote_code
+    assert args.max_steps == -1
+
+
+# ---- Tokens ----
+
+# A key without the form of a Hub token.
+# pragma: allowlist nextline secret
+KEY = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--hub_tokn", KEY],
+        [f"--hub_tokn={KEY}"],
+        ["--hub_tokn", "short-secret"],
+        ["--learning_rate", KEY],
+        [f"--learning_rate={KEY}"],
+        ["--save_strategy", KEY],
+        ["--fp16", KEY],
+        [f"--objectives={KEY}"],
+        [f"--teacher_dtype={KEY}"],
+        ["--student_layers", KEY],
+        [KEY],
+        ["--hub_token", "short-secret", "--learning_rate", "short-secret"],
+        ["--hub_strategy", KEY],
+    ],
+    ids=lambda words: words[0].split("=")[0],
+)
+def test_an_error_of_the_parser_does_not_repeat_a_value_that_can_be_a_token(folder, tmp_path, capsys, words):
+    changes = {"student_num_hidden_layers": None} if words[0] == "--student_layers" else {}
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", *flags(folder, tmp_path / "out", **changes), *words])
+    assert stopped.value.code == 2
+    said = capsys.readouterr()
+    assert KEY not in said.out + said.err
+    assert "short-secret" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"hub_token: {KEY}: {KEY}\n", f"hub_tokn: {KEY}\n", f"hub_token: [{KEY}\nseed: 1\n", f"learning_rate: {KEY}\n",
+        f"hub_token: &a {KEY}\nseed: *{KEY}\n", f"include_for_metrics: ['-{KEY}']\n", f"hub_token: '{KEY}\n",
+        f"{KEY}\n", f"hub_token: !{KEY} x\n",
+    ],
+)  # fmt: skip
+def test_an_error_in_a_recipe_does_not_repeat_a_value_that_can_be_a_token(folder, tmp_path, capsys, text):
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(SystemExit):
+        main(["train", "--config", f"{tmp_path}/recipe.yaml", *flags(folder, tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert "recipe" in said or "learning_rate" in said
+    assert KEY not in said
+
+
+def test_an_unknown_flag_is_named_with_the_flag_that_it_resembles(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", *flags(folder, tmp_path / "out"), "--learning_rat", "1"])
+    assert "Unknown flag: --learning_rat. Did you mean --learning_rate?" in capsys.readouterr().err
