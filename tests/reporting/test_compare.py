@@ -328,8 +328,8 @@ def test_the_verdict_is_yes_no_or_not_shown():
         "model": "student",
         "reason": "score",
         "sentence": "Yes, the student can replace the teacher: on 1,234 rows its accuracy is 90.0 %, and the "
-        "teacher's is 90.0 % (always answering 'negative' gives 51.2 %). With 95 % confidence the student is less than "
-        "1 point worse. It is 2.0 times as fast and needs 25 % of the disk space.",
+        "teacher's is 90.0 % (always answering 'negative' gives 51.2 %). With 95 % confidence the student is less "
+        "than 1 point worse. It is 2.0 times as fast and needs 25 % of the disk space.",
     }
     busy = verdict(-0.005, 0.01, is_busy=True, speedup=1650.0, bytes_on_disk=25)
     assert busy["sentence"].endswith("less than 1 point worse. It needs 25 % of the disk space.")
