@@ -48,7 +48,7 @@ def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
         ["shifted", "shifted.csv"],
     ]
     verdict = tables.splitlines()[0]
-    assert verdict.startswith(("Yes, the student", "No, the student", "It is undecided whether"))
+    assert verdict.startswith(("Yes, the student", "No, the student", "It is not shown that"))
     assert "student (mean of 2 runs)" in printed
     report = json.loads((folder / "report" / "report.json").read_text())
     assert list(report["models"]) == COLUMNS
