@@ -20,6 +20,7 @@ from hf_distill.data import Task, unlabelled_task, with_teacher_logits, write_la
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
+from hf_distill.pipeline.teacher_head import TeacherHead, read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.record import describe_versions
 from hf_distill.teachers import load_teacher
@@ -73,7 +74,8 @@ def run(arguments: Sequence[str]) -> None:
     )
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
-        task, transfer = _load(data, teacher)
+        task, transfer = _load(data, teacher, read_head(reference))
+    processes.print(task.summary if transfer is None else task.summary + transfer.data)
     if task.has_words and (args.output_dir or args.hub_dataset_id):
         raise ValueError(
             "For token classification the logits belong to the teacher's tokens and cannot be written next to the "
@@ -100,18 +102,18 @@ def run(arguments: Sequence[str]) -> None:
         _write(splits, description, args)
 
 
-def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, TransferSet | None]:
+def _load(data: DataArguments, teacher: PreTrainedModel, head: TeacherHead | None) -> tuple[Task, TransferSet | None]:
     """Load the labelled rows, with unlabelled text after the training rows; or only unlabelled text."""
     problem_type = resolve_problem_type(teacher)
     if not data.has_labelled_rows:
-        if (transfer := load_transfer(data.transfer, data.text_columns, problem_type)) is None:
+        if (transfer := load_transfer(data.transfer, data.text_column_names, problem_type)) is None:
             raise ValueError(
                 "No texts given. Pass --task_name, --dataset_name or --train_file for labelled rows, or "
                 "--transfer_file or --transfer_dataset_name for unlabelled text."
             )
         names = list(id2label_of(teacher.config).values()) if problem_type.has_temperature else None
         return unlabelled_task(transfer.text, problem_type.name, names), transfer
-    task = data.load(to_train=False)
+    task = data.load(to_train=False, teacher=head)
     task.check_model(teacher)
     transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
     if transfer is not None:

@@ -15,6 +15,7 @@ from hf_distill.pipeline.evaluation import describe_run, evaluate
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
 from hf_distill.pipeline.student import make_student
+from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.training import check_training, train
 from hf_distill.pipeline.transfer import load_transfer
 from hf_distill.reporting import summary
@@ -68,10 +69,13 @@ def _check(models: ModelArguments, data: DataArguments, args: DistillationTraini
 
 
 def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationInputs:
+    head = None if models.teacher is None or models.fine_tune_teacher else read_head(models.teacher)
     with args.main_process_first(desc="loading the data"):
-        task = data.load()
+        task = data.load(teacher=head)
         problem_type = PROBLEM_TYPES[task.problem_type]
         transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
+    if args.process_index == 0:
+        print(task.summary if transfer is None else task.summary + transfer.data)
     return load_inputs(
         task,
         models.teacher,
