@@ -33,9 +33,27 @@ def label2id_of(config: PreTrainedConfig) -> dict[str, int]:
     return {name: i for i, name in id2label_of(config).items()}
 
 
+def class_names_of(config: PreTrainedConfig) -> list[str]:
+    """Return the label names of a model in the order of its outputs."""
+    id2label = id2label_of(config)
+    return [id2label[i] for i in range(len(id2label))]
+
+
+def name_classes(config: PreTrainedConfig, names: Sequence[str]) -> None:
+    """Set the label names of a model, in the order of its outputs."""
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: i for i, name in enumerate(names)}
+
+
 def are_placeholders(id2label: Mapping[int, str]) -> bool:
     """Return whether all names are the placeholders that transformers sets for a model without label names."""
     return all(_PLACEHOLDER.fullmatch(name) for name in id2label.values())
+
+
+def are_paired_by_order(names: Sequence[str], model_names: Sequence[str]) -> bool:
+    """Return whether only their order can pair two lists of label names: one has placeholders, and they differ."""
+    has_placeholders = are_placeholders(dict(enumerate(names))) or are_placeholders(dict(enumerate(model_names)))
+    return has_placeholders and len(names) == len(model_names) and not set(names) <= set(model_names)
 
 
 def match_labels(names: Sequence[str], label2id: Mapping[str, int]) -> list[int]:
@@ -54,10 +72,7 @@ def match_labels(names: Sequence[str], label2id: Mapping[str, int]) -> list[int]
     """
     if all(name in label2id for name in names):
         return [label2id[name] for name in names]
-    has_placeholders = are_placeholders(dict(enumerate(names))) or are_placeholders(
-        {i: name for name, i in label2id.items()}
-    )
-    if has_placeholders and sorted(label2id.values()) == list(range(len(names))):
+    if are_paired_by_order(names, list(label2id)):
         return list(range(len(names)))
     ids = {name.casefold(): i for name, i in label2id.items()}
     folded_names = [name.casefold() for name in names]
@@ -65,7 +80,8 @@ def match_labels(names: Sequence[str], label2id: Mapping[str, int]) -> list[int]
     if is_ambiguous or not ids.keys() >= set(folded_names):
         raise ValueError(
             f"The label names differ: {dict(enumerate(names))} and {dict(label2id)}. Set `id2label` and `label2id` in "
-            "the config of a model to the other label names, each name at the id of its class."
+            "the config of a model to the other label names, each name at the id of its class. If one side are the "
+            "labels of a dataset, --class_names (`class_names`) names the teacher's outputs in its order."
         )
     return [ids[name] for name in folded_names]
 

@@ -12,7 +12,7 @@ from huggingface_hub import HfApi, get_token
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.cache import TeacherCache
-from hf_distill.classifiers.label_maps import id2label_of, label2id_of
+from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
@@ -109,10 +109,10 @@ def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, Transfer
                 "No texts given. Pass --task_name, --dataset_name or --train_file for labelled rows, or "
                 "--transfer_file or --transfer_dataset_name for unlabelled text."
             )
-        names = list(id2label_of(teacher.config).values()) if problem_type.has_temperature else None
+        names = class_names_of(teacher.config) if problem_type.has_temperature else None
         return unlabelled_task(transfer.text, problem_type.name, names), transfer
     task = data.load(to_train=False)
-    task.check_model(teacher)
+    task = task.for_model(teacher)
     transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
     if transfer is not None:
         features = next(iter(task.datasets.values())).features
@@ -127,8 +127,8 @@ def _label(
     split: str, task: Task, cache: TeacherCache, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Dataset:
     """Run the teacher on the rows of a split that are not in the store, and add its logits to the text."""
-    text, label2id = task.datasets[split], label2id_of(cache.config)
-    rows = task.tokenize_dataset(text, tokenizer, max_length, label2id)
+    text = task.datasets[split]
+    rows = task.tokenize_dataset(text, tokenizer, max_length)
     start, num_computed_before = time.perf_counter(), cache.num_computed
     labelled = cache.label(rows)
     seconds, num_computed = time.perf_counter() - start, cache.num_computed - num_computed_before
@@ -136,7 +136,7 @@ def _label(
     cache.processes.print(
         f"{split}: {len(rows):,} rows in {seconds:.1f} s; the teacher ran on {num_computed:,}{where}."
     )
-    return labelled if task.has_words else with_teacher_logits(text, labelled, label2id, task)
+    return labelled if task.has_words else with_teacher_logits(text, labelled, task)
 
 
 def _write(splits: dict[str, Dataset], description: dict[str, Any], args: CacheArguments) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.parsing import parse
 from hf_distill.data import load_text_dataset, load_transfer_text
@@ -112,12 +111,12 @@ def _load_texts(args: ExportArguments, model: PreTrainedModel) -> dict[str, Any]
         text_column_names=names,
         label_column_name=args.label_column_name,
         problem_type=problem_type,
-    )
-    rows, label2id = task.datasets["validation"], label2id_of(model.config)
+    ).for_model(model)
+    rows = task.datasets["validation"]
     return {
         "texts": _texts(rows, task.text_columns, args.max_eval_samples),
-        "labels": task.model_labels(rows, label2id)[: args.max_eval_samples],
-        "compute_metrics": task.compute_metrics_for(label2id),
+        "labels": rows["label"][: args.max_eval_samples],
+        "compute_metrics": task.compute_metrics,
     }
 
 

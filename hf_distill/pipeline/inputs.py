@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data import Task
 from hf_distill.pipeline.loading import ModelReference, load_teacher_for, load_tokenizers
@@ -19,7 +18,7 @@ class DistillationInputs:
     """What every training of one command shares.
 
     Args:
-        task: The task, with its rows as text.
+        task: The task, with its rows as text, in the order of the teacher's classes.
         rows: The splits of the task as token ids of the student.
         train_dataset: The rows that the student is trained on: the labelled rows, then the transfer set.
         tokenizer: The tokenizer of `rows`.
@@ -37,11 +36,6 @@ class DistillationInputs:
     teacher: PreTrainedModel | None = None
     teacher_tokenizer: PreTrainedTokenizerBase | None = None
     transfer: TransferSet | None = None
-
-    @property
-    def label2id(self) -> dict[str, int] | None:
-        """The teacher's class ids by label name; None without a teacher, which keeps the task's order of classes."""
-        return None if self.teacher is None else label2id_of(self.teacher.config)
 
     @property
     def eval_dataset(self) -> Dataset:
@@ -86,14 +80,14 @@ def load_inputs(
     teacher_model = None
     if teacher is not None:
         teacher_model = load_teacher_for(task, teacher, with_new_head=with_new_head, problem_type=problem_type)
+        task = task.for_model(teacher_model)
     tokenizer, teacher_tokenizer = load_tokenizers(task, teacher, student, max_length)
-    label2id = None if teacher_model is None else label2id_of(teacher_model.config)
     keep_text = teacher_tokenizer is not None
     with args.main_process_first(desc="tokenizing the data"):
-        rows = task.tokenize(tokenizer, max_length, label2id, keep_text)
+        rows = task.tokenize(tokenizer, max_length, keep_text)
         train_dataset = rows["train"]
         if transfer is not None:
-            text = task.tokenize_dataset(transfer.text, tokenizer, max_length, label2id, keep_text)
+            text = task.tokenize_dataset(transfer.text, tokenizer, max_length, keep_text)
             train_dataset = _append_unlabelled(train_dataset, text)
     return DistillationInputs(
         task, rows, train_dataset, tokenizer, max_length, teacher_model, teacher_tokenizer, transfer
