@@ -87,6 +87,13 @@ class DataArguments:
             "labels and label."
         },
     )
+    class_names: str | None = field(
+        default=None,
+        metadata={
+            "help": "Names of the teacher's outputs in its order: A,B,C. Integer labels are then indices of these "
+            "names. Unset: the names in the teacher's config, or the order of the data's classes if it has no names."
+        },
+    )
     problem_type: str | None = field(
         default=None,
         metadata={
@@ -185,6 +192,11 @@ class DataArguments:
         return None if self.text_column_names is None else self.text_column_names.split(",")
 
     @property
+    def names_of_outputs(self) -> list[str] | None:
+        """The names of the teacher's outputs, if they are given."""
+        return None if self.class_names is None else [name.strip() for name in self.class_names.split(",")]
+
+    @property
     def has_labelled_rows(self) -> bool:
         """Whether a labelled dataset is named, not only unlabelled text."""
         return any(source is not None for source in (self.task_name, self.dataset_name, self.train_file))
@@ -220,4 +232,5 @@ class DataArguments:
             problem_type=self.problem_type,
             metric_name=self.metric_name,
             needs_validation=needs_validation,
+            class_names=self.names_of_outputs,
         )

@@ -62,6 +62,8 @@ def describe_run(
         teacher = read_teacher(dataset_name) or {}
         trainer.record["dataset"] |= {"transfer": teacher.pop("transfer")} if "transfer" in teacher else {}
         trainer.record["teacher"] = teacher or None
+    if inputs.pairing is not None:
+        trainer.record["dataset"]["pairing"] = inputs.pairing.to_dict()
     if inputs.transfer is not None:
         trainer.record["dataset"]["transfer"] = inputs.transfer.report
     by_name = {"teacher": inputs.teacher, "student": trainer.model, "baseline": baseline}
