@@ -56,6 +56,13 @@ class ExportArguments:
             "labels, if the file has one."
         },
     )
+    class_names: str | None = field(
+        default=None,
+        metadata={
+            "help": "Names of the model's outputs in its order, if the labels are integers: A,B,C. Integer labels are "
+            "then indices of these names."
+        },
+    )
     max_eval_samples: int | None = field(default=None, metadata={"help": "Compare on the first N texts only."})
     trust_remote_code: bool = field(
         default=False, metadata={"help": "Run Python files that come with the model. Set it only if you trust them."}
@@ -69,9 +76,9 @@ class ExportArguments:
     )
 
     def __post_init__(self) -> None:
-        needing_file = (self.text_column_names, self.label_column_name, self.max_eval_samples)
+        needing_file = (self.text_column_names, self.label_column_name, self.class_names, self.max_eval_samples)
         if self.text_file is None and any(value is not None for value in needing_file):
-            raise ValueError("--text_column_names, --label_column_name and --max_eval_samples need --text_file.")
+            raise ValueError("--text_column_names, --label_column_name, --class_names and --max_eval_samples need --text_file.")
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -111,6 +118,7 @@ def _load_texts(args: ExportArguments, model: PreTrainedModel) -> dict[str, Any]
         text_column_names=names,
         label_column_name=args.label_column_name,
         problem_type=problem_type,
+        class_names=None if args.class_names is None else args.class_names.split(","),
     ).for_model(model)
     rows = task.datasets["validation"]
     return {
