@@ -69,6 +69,12 @@ def tiny_model(
     return model.eval()
 
 
+def named_model(*names: str, **config) -> BertForSequenceClassification:
+    """A tiny classifier with these class names, in the order of its outputs."""
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    return tiny_model(1, len(names), **labels, **config)
+
+
 def tiny_rows(num_rows: int = 32, seed: int = 0) -> list[dict]:
     """Sentence pairs of 2 to 12 words and a label that the words decide."""
     draw = random.Random(seed)
