@@ -17,6 +17,7 @@ from hf_distill.classifiers.label_maps import match_labels
 from hf_distill.classifiers.label_order import name_teacher_logits, teacher_label_names
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type, without_adapter
+from hf_distill.classifiers.signature import return_token_type_ids
 from hf_distill.data.compute_metrics import logits_of
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.tokens import tokenize_words
@@ -215,8 +216,9 @@ def _encode(
     model_ids: list[int] | None,
 ) -> dict[str, Any]:
     texts = [rows[column] for column in text_columns]
-    # Segment ids are asked for, since not every tokenizer of a model that reads them returns them unasked.
-    encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_token_type_ids=True)
+    encoded = tokenizer(
+        *texts, truncation=True, max_length=max_length, return_token_type_ids=return_token_type_ids(tokenizer)
+    )
     given = np.array(rows.get("label", [no_label] * len(texts[0])))
     return {**encoded, "labels": _labels(given, problem_type, num_model_labels, model_ids)}
 
