@@ -40,6 +40,7 @@ from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
 from hf_distill.training.optimizer_settings import given_settings
 from hf_distill.training.recorder import RunRecorder
+from hf_distill.training.repeated_rows import count_rows
 from hf_distill.training.run_fingerprint import (
     RunFingerprint,
     describe_student,
@@ -258,7 +259,9 @@ class DistillationTrainer(Trainer):
             self.log({f"{name}_{key}": value for key, value in result.items() if key != "num_units"})
 
     def _marked_batches(self, eval_dataset: Any) -> Iterator[dict[str, Tensor]]:
-        for batch in self.get_eval_dataloader(eval_dataset):
+        loader = self.get_eval_dataloader(eval_dataset)
+        count_rows(loader)
+        for batch in loader:
             inputs = cast("dict[str, Tensor]", self._prepare_inputs(batch))
             self.units.mark_evaluation(inputs)
             yield inputs
@@ -460,12 +463,9 @@ class DistillationTrainer(Trainer):
             return None
         return SequentialSampler(eval_dataset)
 
-    def get_train_dataloader(self) -> DataLoader:
-        """Return the training loader."""
-        loader = super().get_train_dataloader()
-        repeats_rows = self.args.train_sampling_strategy != "batch_rebalance"
-        self.units.note_train_loader(loader, self.train_dataset, repeats_rows)
-        return loader
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any) -> Any:
+        count_rows(train_dataloader)  # also a loader that a subclass makes
+        return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return the loader of an evaluation set; a new set gets the columns that the teachers read first."""
@@ -486,8 +486,11 @@ class DistillationTrainer(Trainer):
         for _ in range(num_batches if self.state.global_step < self.state.max_steps else 0):
             if (batch := next(epoch_iterator, None)) is None:
                 break
-            self.units.mark_training(batch)
+            self.units.mark(batch)
             batches.append(batch)
+        # The data ended within a step. Trainer takes a step after `num_batches` micro-batches only; without these, the
+        # gradient would be added to the first step of the next pass.
+        batches += [self.units.without_units(batch) for batch in batches[-1:]] * (num_batches - len(batches))
         return batches, self.units.count(batches, device)
 
     # ---- Loss ----
@@ -594,6 +597,7 @@ class DistillationTrainer(Trainer):
         """Evaluate; the loss and its terms are exact means over the rows, however they are split."""
         self.monitor.evaluation.reset()
         self.teacher_predictions.reset()
+        count_rows(dataloader)
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         self.search_objective.note(metric_key_prefix, output.metrics or {})
         self._check_finite("evaluation", dataloader.dataset)
@@ -617,12 +621,12 @@ class DistillationTrainer(Trainer):
         """Return loss, logits and labels of one batch of evaluation, labelled or not."""
         inputs = self._prepare_inputs(inputs)
         labels = inputs.get("labels")
+        self.units.mark_evaluation(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             if self.teacher is not None and not self.teacher.can_answer(inputs):
                 logger.warning_once(f"No column `{TEACHER_LOGITS}` and no live teacher: predictions only, no loss.")
                 loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
             else:
-                self.units.mark_evaluation(inputs)
                 loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
         if prediction_loss_only:
             return loss, None, None

@@ -18,6 +18,8 @@ WORD_STARTS = "word_starts"
 # Key of a batch: a mask of the rows, or tokens, that count. Rows that accelerate repeats to fill the last global batch
 # do not count.
 IS_UNIT = "_is_unit"
+# Key of a batch of a loader that fills its last batch with repeated rows: which rows are not repeated.
+IS_COUNTED = "_is_counted"
 # Key of a batch of a token-level problem, after its units were selected: the row of each unit.
 ROW_OF_UNIT = "_row_of_unit"
 # Key of a batch: the index of each row in its dataset, so that an error can name the rows with a non-finite loss.

@@ -1,18 +1,17 @@
 """Which rows an optimizer step consists of, and which of them count."""
 
 import copy
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from typing import Any, cast
 
 import datasets
 import torch
 from accelerate import Accelerator
-from accelerate.data_loader import DataLoaderShard
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from hf_distill.classifiers.outputs import IS_UNIT, ROW_NUMBER, ROW_OF_UNIT, Batch, ClassifierOutputs
+from hf_distill.classifiers.outputs import IS_COUNTED, IS_UNIT, ROW_NUMBER, ROW_OF_UNIT, Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import ProblemType
+from hf_distill.training.repeated_rows import counted_rows, num_distinct_rows
 
 
 class NumberedRows(datasets.Dataset):
@@ -35,7 +34,8 @@ class NumberedRows(datasets.Dataset):
 class Units:
     """Marks and counts the units of batches: the examples or tokens that the loss is a mean over.
 
-    accelerate fills the last global batch with rows from the start of the data. These rows do not count.
+    accelerate fills the last global batch with rows from the start of the data. These rows do not count
+    ([`~hf_distill.training.repeated_rows`]).
 
     Args:
         problem_type: The student's.
@@ -44,48 +44,35 @@ class Units:
 
     def __init__(self, problem_type: ProblemType, accelerator: Accelerator) -> None:
         self.problem_type, self.accelerator = problem_type, accelerator
-        self._train_remainder: int | None = None
 
-    def note_train_loader(self, loader: DataLoader, dataset: Any, repeats_rows: bool) -> None:
-        """Note how many distinct rows the last global batch of an epoch has.
+    def mark(self, batch: dict[str, Any]) -> None:
+        """Add the mask of its units to a batch of the loader that is being iterated."""
+        batch[IS_UNIT] = self.problem_type.units(batch, self._counted_rows(batch))
 
-        accelerate's own number is lost in the loader of a resumed epoch.
+    def mark_evaluation(self, batch: dict[str, Any]) -> None:
+        """Mark a batch of evaluation, and let accelerate leave out repeated rows of predictions, too."""
+        loader, is_counted = self.accelerator.gradient_state.active_dataloader, batch.get(IS_COUNTED)
+        self.mark(batch)
+        if loader is None or not loader.end_of_dataloader:
+            return
+        if is_counted is not None:
+            loader.remainder = int(self.accelerator.reduce(is_counted.sum(), reduction="sum"))
+        else:
+            loader.remainder = num_distinct_rows(loader, len(batch["input_ids"]))
 
-        Args:
-            loader: The training loader that accelerate prepared.
-            dataset: The rows that it loads.
-            repeats_rows: Whether accelerate repeats rows to fill the last global batch.
-        """
-        self._train_remainder = None
-        if not repeats_rows:
-            self._train_remainder = 0
-        elif hasattr(dataset, "__len__") and isinstance(loader, DataLoaderShard):
-            self._train_remainder = len(cast(Sized, dataset)) % loader.total_batch_size
+    def _counted_rows(self, batch: dict[str, Any]) -> Tensor:
+        if IS_COUNTED in batch:
+            return batch.pop(IS_COUNTED).to(self.accelerator.device)
+        return counted_rows(
+            self.accelerator.gradient_state.active_dataloader,
+            len(batch["input_ids"]),
+            self.accelerator.process_index,
+            self.accelerator.device,
+        )
 
-    def mark_training(self, batch: dict[str, Tensor]) -> None:
-        """Add the mask of its units to a batch of the training loader."""
-        remainder = self.accelerator.gradient_state.remainder
-        self._mark(batch, remainder if self._train_remainder is None else self._train_remainder)
-
-    def mark_evaluation(self, batch: dict[str, Tensor]) -> None:
-        """Add the mask of its units to a batch of an evaluation loader."""
-        self._mark(batch, self.accelerator.gradient_state.remainder)
-
-    def _mark(self, batch: dict[str, Tensor], remainder: int) -> None:
-        batch[IS_UNIT] = self.problem_type.units(batch, self._counted_rows(batch, remainder))
-
-    def _counted_rows(self, batch: Batch, remainder: int) -> Tensor:
-        """Return which rows count, `(batch,)` bool: all rows except those that accelerate repeats.
-
-        The last global batch is spread over the processes in order, with its `remainder` distinct rows first. A
-        remainder of 0 means that the batch is full.
-        """
-        num_rows = len(batch["input_ids"])
-        positions = torch.arange(num_rows, device=self.accelerator.device)
-        is_last = self.accelerator.gradient_state.end_of_dataloader
-        if self.accelerator.num_processes == 1 or not is_last or remainder <= 0:
-            return positions >= 0
-        return positions + num_rows * self.accelerator.process_index < remainder
+    def without_units(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a marked batch in which nothing counts."""
+        return {**batch, IS_UNIT: torch.zeros_like(batch[IS_UNIT])}
 
     def count(self, batches: Sequence[Batch], device: torch.device) -> Tensor | None:
         """Count the units of several marked batches over all processes; None for no batches."""

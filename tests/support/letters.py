@@ -14,7 +14,7 @@ NAMES = {"id2label": dict(enumerate(LABEL_NAMES)), "label2id": {name: i for i, n
 
 
 def letters_tokenizer(max_length=64):
-    """Return a tokenizer like RoBERTa's: <s> a </s></s> b </s>, no segment ids, pad id 1. It splits words into letters."""
+    """Return a tokenizer like RoBERTa's: <s> a </s></s> b </s>, no segments, pad id 1. Its tokens are letters."""
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     # pragma: allowlist nextline secret
     vocabulary = {token: i for i, token in enumerate([*special, *"zyxwvutsrqponmlkjihgfedcba"])}
