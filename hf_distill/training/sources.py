@@ -25,6 +25,7 @@ from hf_distill.classifiers.signature import tokenizer_names
 from hf_distill.data.retokenize import Retokenizer, at_positions, find_text_columns
 from hf_distill.record import describe_model
 from hf_distill.teachers import BaseTeacher, CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
+from hf_distill.teachers.pipelines import model_and_tokenizer
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)
@@ -283,7 +284,7 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     """Make the source of one teacher.
 
     Args:
-        given: A model, a path or Hub id, or a function.
+        given: A model, a path or Hub id, a pipeline, or a function.
         tokenizer: The teacher's tokenizer; None, or the student's, if it reads the student's token ids.
         prefix: What the names of its columns start with.
         context: What all teachers share.
@@ -293,6 +294,9 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     """
     given = compiled_in_place(given)
     is_model = isinstance(given, nn.Module)
+    if callable(given) and not is_model and (unpacked := model_and_tokenizer(given)) is not None:
+        model, own_tokenizer = unpacked
+        return make_source(model, tokenizer or own_tokenizer, prefix, context)
     if isinstance(given, str | os.PathLike) or (
         is_model and isinstance(getattr(given, "config", None), PreTrainedConfig)
     ):
@@ -301,7 +305,8 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
         function = given if isinstance(given, FunctionTeacher) else FunctionTeacher(given)
         return FunctionSource(function, prefix, context)
     raise TypeError(
-        "`teacher_model` must be a transformers or PEFT model, a path or a Hub id, a function from texts to logits, a "
+        "`teacher_model` must be a transformers or PEFT model, a path or a Hub id, a pipeline that classifies, a "
+        "function from texts to logits, a "
         f"list or `TeacherEnsemble` of these, or None with a column `{TEACHER_LOGITS}`; got {type(given).__name__}."
     )
 
