@@ -19,6 +19,7 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from transformers.trainer_utils import EvalLoopOutput, HubStrategy, TrainOutput
 from transformers.utils import PushInProgress, logging
 
+from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
 from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
@@ -142,7 +143,7 @@ class DistillationTrainer(Trainer):
         )
         self._has_given_optimizer = any(trainer_kwargs.get("optimizers") or ())
         super().__init__(
-            model=model,
+            model=compiled_in_place(model),
             args=args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
@@ -215,7 +216,7 @@ class DistillationTrainer(Trainer):
 
     def call_model_init(self, trial: Any = None) -> PreTrainedModel:
         """Make a student by `model_init`, and fit objectives and teacher to it."""
-        model = cast(PreTrainedModel, super().call_model_init(trial))
+        model = compiled_in_place(cast(PreTrainedModel, super().call_model_init(trial)))
         if self._is_constructed:
             self._bind(model, self._build_loss(self.args))
         return model
