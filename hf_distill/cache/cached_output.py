@@ -1,6 +1,7 @@
 """The teacher output that a cache stores: its shape as a dataset column and as a flat row of numbers in the store."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import datasets
@@ -50,17 +51,27 @@ class CachedOutput:
         """Approximate memory of one row; a sentence is assumed to have 128 tokens."""
         return 4 * math.prod(128 if length < 0 else length for length in self.row_shape)
 
-    def flat_rows(self, outputs: ClassifierOutputs, is_token: Tensor) -> list[np.ndarray]:
+    @property
+    def width(self) -> int:
+        """Number of values of a row, or of a token if rows have different lengths."""
+        return math.prod(length for length in self.row_shape if length >= 0)
+
+    @property
+    def has_equal_rows(self) -> bool:
+        """Whether all rows have the same length."""
+        return self.row_shape[0] >= 0
+
+    def flat_rows(self, outputs: ClassifierOutputs, lengths: Sequence[int]) -> list[np.ndarray]:
         """Return the numbers of each row of a batch without padding, flattened.
 
         Args:
             outputs: Outputs of the teacher.
-            is_token: `(batch, length)` bool, False for padding.
+            lengths: Number of tokens of each row; padding is on the right.
         """
         if self.name == "cls_states":
             values = list(cast(Tensor, outputs.cls_states).float())
         elif len(self.row_shape) == 2:
-            values = [row[mask] for row, mask in zip(outputs.logits, is_token, strict=True)]
+            values = [row[:length] for row, length in zip(outputs.logits, lengths, strict=True)]
         else:
             values = list(outputs.logits)
         return [row.flatten().cpu().numpy() for row in values]

@@ -16,6 +16,7 @@ from datasets.table import InMemoryTable
 from hf_distill.cache.arrow_files import check_regular_file, read_table, remove_unfinished, remove_unused
 from hf_distill.cache.cached_output import CachedOutput
 from hf_distill.cache.rows import ROWS_PER_CHUNK
+from hf_distill.cache.shards import RowFormat
 from hf_distill.cache.store import Store, checksum
 from hf_distill.utils.atomic import write_file_atomically
 
@@ -32,10 +33,11 @@ class StoredColumns:
     Args:
         store: The store.
         cached_output: The output that is stored.
+        row_format: The teacher and its rows. A file that names another teacher is written again.
     """
 
-    def __init__(self, store: Store, cached_output: CachedOutput) -> None:
-        self.store, self.cached_output = store, cached_output
+    def __init__(self, store: Store, cached_output: CachedOutput, row_format: RowFormat) -> None:
+        self.store, self.cached_output, self.row_format = store, cached_output, row_format
         self.folder = store.folder / "columns"
         self._temporary: tempfile.TemporaryDirectory | None = None
 
@@ -65,13 +67,29 @@ class StoredColumns:
         for path in sorted(self.folder.glob(f"{digest}-*.arrow")):
             check_regular_file(path)
             if path.stem == f"{digest}-{checksum(path)}":
-                if (table := read_table(path, self._schema)) is not None:
+                if (table := self._read(path, digest)) is not None:
                     return path, table
         return None
 
-    @property
-    def _schema(self) -> pa.Schema:
-        return self.cached_output.features().arrow_schema
+    def _read(self, path: Path, digest: str) -> pa.Table | None:
+        """Map the file of a column into memory; None if its rows are not those of the store for these keys."""
+        table = read_table(path, self._schema(digest))
+        if table is None or any(map(self._has_problem, table.column(0).chunks)):
+            return None
+        return table
+
+    def _has_problem(self, rows: pa.Array) -> bool:
+        numbers = rows
+        while not pa.types.is_floating(numbers.type):
+            numbers = numbers.flatten()
+        flat_rows = pa.FixedSizeListArray.from_arrays(numbers, self.cached_output.width)
+        return rows.null_count > 0 or self.row_format.find_problem(flat_rows) is not None
+
+    def _schema(self, digest: str) -> pa.Schema:
+        """Return the schema of a column, which names its teacher and its keys."""
+        schema = self.cached_output.features().arrow_schema
+        named = {**self.row_format.metadata, b"hf_distill.keys": digest.encode()}
+        return schema.with_metadata({**(schema.metadata or {}), **named})
 
     def _write(self, keys: np.ndarray, digest: str) -> tuple[Path, pa.Table]:
         try:
@@ -83,17 +101,19 @@ class StoredColumns:
                 raise
             self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="hf_distill-")
             path = self._write_file(keys, Path(self._temporary.name), digest)
-        table = read_table(path, self._schema)
+        table = self._read(path, digest)
         assert table is not None
         return path, table
 
     def _write_file(self, keys: np.ndarray, folder: Path, digest: str) -> Path:
         size = max(1, min(ROWS_PER_CHUNK, BYTES_PER_CHUNK // self.cached_output.bytes_per_row))
 
+        schema = self._schema(digest)
+
         def write(path: Path) -> None:
-            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, self._schema) as writer:
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
                 for start in range(0, len(keys), size):
                     flat_rows = self.store.rows(self.store.find(keys[start : start + size]))
-                    writer.write_table(pa.table([self.cached_output.to_column(flat_rows)], schema=self._schema))
+                    writer.write_table(pa.table([self.cached_output.to_column(flat_rows)], schema=schema))
 
         return write_file_atomically(folder, lambda written: f"{digest}-{checksum(written)}.arrow", write)

@@ -57,16 +57,32 @@ def _hash_value(digest: Any, name: str, value: Any) -> None:
 
 
 def adapter_config(model: PreTrainedModel) -> dict[str, Any]:
-    """Return the PEFT settings that affect the forward pass, for instance the scale; {} without an adapter."""
+    """Return the PEFT settings that affect the forward pass; {} without an adapter.
+
+    They include the state of every adapted layer, which can differ from the settings: whether its adapters are
+    disabled or merged, which are active, and their scales.
+    """
     peft_configs = getattr(model, "peft_config", None) or {}
     settings: dict[str, Any] = {
         name: {key: _sort_sets(value) for key, value in config.to_dict().items() if key not in _NOT_HASHED}
         for name, config in peft_configs.items()
     }
-    if settings:
-        active = model.active_adapters
-        settings["active"] = active() if callable(active) else active
-    return settings
+    return {**settings, "layers": _adapted_layers(model)} if settings else {}
+
+
+def _adapted_layers(model: PreTrainedModel) -> dict[str, Any]:
+    from peft.tuners.tuners_utils import BaseTunerLayer  # slow to import, and only models with an adapter need it
+
+    return {
+        name: {
+            "active": list(layer.active_adapters),
+            "is_disabled": layer.disable_adapters,
+            "merged": list(layer.merged_adapters),
+            "scaling": vars(layer).get("scaling"),  # some kinds of adapters have none
+        }
+        for name, layer in model.named_modules()
+        if isinstance(layer, BaseTunerLayer)
+    }
 
 
 def _sort_sets(value: Any) -> Any:

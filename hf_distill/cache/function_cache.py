@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedConfig
 
 from hf_distill.cache.cached_output import CachedOutput
+from hf_distill.cache.fingerprint import hash_json
 from hf_distill.cache.output_cache import OutputCache, default_cache_dir, find_unusable_row
 from hf_distill.cache.store import KEY
 from hf_distill.classifiers.problem_types import ProblemType
@@ -46,7 +47,7 @@ class FunctionCache(OutputCache):
         metadata = {"function": teacher.name, "labels": teacher.labels, "num_labels": num_labels}
         config = PreTrainedConfig(id2label={i: str(i) for i in range(num_labels)})
         cached_output = CachedOutput("logits", config, problem_type, "float32")
-        super().__init__(self._folder(cache_dir, str(metadata)), cached_output, metadata)
+        super().__init__(cached_output, self._folder(cache_dir, str(metadata)), hash_json(metadata), metadata)
 
     def _folder(self, cache_dir: str | os.PathLike | None, metadata: str) -> Path:
         if self.teacher.name is not None:
@@ -61,7 +62,7 @@ class FunctionCache(OutputCache):
         for row, texts in enumerate(zip(*(dataset[column] for column in self.text_columns), strict=True)):
             if None in texts:
                 raise ValueError(f"Row {row} has no text in {self.text_columns}. Remove rows without text.")
-            digest = hashlib.blake2b(digest_size=16)
+            digest = hashlib.blake2b(digest_size=16, key=self.fingerprint.encode())
             for text in texts:
                 # The length is hashed before the text, so that a pair and a single text have different keys.
                 digest.update(len(text.encode()).to_bytes(8, "little") + text.encode())

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from transformers.utils import logging
 from hf_distill.cache.arrow_files import remove_unfinished
 from hf_distill.cache.cached_output import CachedOutput
 from hf_distill.cache.columns import StoredColumns
+from hf_distill.cache.shards import FORMAT, RowFormat
 from hf_distill.cache.store import Store
 from hf_distill.record import describe_versions
 from hf_distill.utils.atomic import write_file_atomically
@@ -39,21 +40,30 @@ class OutputCache:
     subclass implements `_row_keys` and `_compute_outputs`.
 
     Args:
-        folder: Folder of this teacher's store.
         cached_output: The output that is stored.
+        folder: Folder of this teacher's store.
+        fingerprint: Fingerprint of the teacher. Keys and files of the store are bound to it.
         metadata: Content of `teacher.json`.
     """
 
-    def __init__(self, folder: Path, cached_output: CachedOutput, metadata: dict[str, Any]) -> None:
-        self.folder, self.cached_output = folder, cached_output
+    def __init__(self, cached_output: CachedOutput, folder: Path, fingerprint: str, metadata: dict[str, Any]) -> None:
+        self.cached_output = cached_output
         self.processes = PartialState()
-        self.store = Store(folder, cached_output.dtype)
-        self.columns = StoredColumns(self.store, cached_output)
-        remove_unfinished(folder)
         self.num_computed = 0  # number of rows on which this process has run the teacher
-        if not (folder / "teacher.json").exists():
-            text = json.dumps({**metadata, "versions": describe_versions()}, indent=2, default=str) + "\n"
-            write_file_atomically(folder, "teacher.json", lambda path: path.write_text(text, encoding="utf-8"))
+        self._open_store(folder, fingerprint, metadata)
+
+    def _open_store(self, folder: Path, fingerprint: str, metadata: dict[str, Any]) -> None:
+        self.folder, self.fingerprint = folder, fingerprint
+        row_format = RowFormat(fingerprint, self.cached_output.width, self.cached_output.has_equal_rows)
+        self.store = Store(folder, self.cached_output.dtype, row_format)
+        self.columns = StoredColumns(self.store, self.cached_output, row_format)
+        remove_unfinished(folder)
+        path = folder / "teacher.json"
+        if not path.exists() or f'"format": {FORMAT}' not in path.read_text(encoding="utf-8", errors="replace"):
+            content = {"format": FORMAT, **metadata, "versions": describe_versions()}
+            text = json.dumps(content, indent=2, default=str) + "\n"
+            with suppress(PermissionError) if path.exists() else nullcontext():  # a folder that can only be read
+                write_file_atomically(folder, path.name, lambda written: written.write_text(text, encoding="utf-8"))
 
     def _row_keys(self, dataset: datasets.Dataset) -> np.ndarray:
         """Return the key of each row, `(num_rows,)`, 16 bytes each."""

@@ -6,6 +6,9 @@ wrong is damaged. Shards are written atomically: readers only see complete shard
 shard, and a killed process loses only rows that it has not yet written. Shards never change, so any number of
 processes can read and write one folder at the same time. Keys and locations take 24 bytes of memory per row; values
 stay on disk.
+
+A shard names the format and the teacher's fingerprint that its keys were made with. Shards of another format or of
+another teacher are not read.
 """
 
 import errno
@@ -19,6 +22,7 @@ import pyarrow as pa
 from transformers.utils import logging
 
 from hf_distill.cache.arrow_files import check_regular_file, read_batch
+from hf_distill.cache.shards import RowFormat, is_older
 from hf_distill.utils.atomic import write_file_atomically
 
 logger = logging.get_logger(__name__)
@@ -34,10 +38,13 @@ class Store:
     Args:
         folder: Folder of the store; it is created if needed.
         dtype: Precision of the rows that this object writes, "float32" or "float16".
+        row_format: Rows of the teacher. Shards of other teachers and of older formats are not read, and a shard with
+            rows of another form is damaged. None to read every shard.
     """
 
-    def __init__(self, folder: Path, dtype: str = "float32") -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, dtype: str = "float32", row_format: RowFormat | None = None) -> None:
+        self.folder, self.row_format = folder, row_format
+        self._not_read: dict[str, bool] = {}  # names of shards of older formats (True) or of other teachers (False)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._value_type = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
         self._shards: dict[str, pa.Array] = {}  # file name -> values
@@ -49,13 +56,50 @@ class Store:
         """Open the shards that were added since the last call."""
         keys, locations = [self._keys], [self._locations]
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-            if path.name not in self._shards and (batch := _open_shard(path)) is not None:
+            if path.name in self._shards or path.name in self._not_read:
+                continue
+            if (batch := self._open_shard(path)) is not None:
                 keys.append(_split_keys(_read_keys(batch)))
                 shard = np.full(len(batch), len(self._shards), np.int32)
                 locations.append(np.stack([shard, np.arange(len(batch), dtype=np.int32)], axis=1))
                 self._shards[path.name] = batch["values"]
         if len(keys) > 1:
             self._index(np.concatenate(keys, axis=1), np.concatenate(locations))
+        self._report_not_read()
+
+    def _open_shard(self, path: Path) -> pa.RecordBatch | None:
+        """Map a shard into memory; None for a shard that is damaged, or of another teacher or an older format.
+
+        Raises:
+            OSError: if it is a link, a FIFO or a device.
+        """
+        try:
+            check_regular_file(path)
+            batch = read_batch(path, _SCHEMAS) if checksum(path) == path.stem else None
+        except FileNotFoundError:  # another process has just renamed the damaged shard
+            return None
+        if batch is None:
+            _set_aside(path)
+            return None
+        if self.row_format is None:
+            return batch
+        if batch.schema.metadata != self.row_format.metadata:
+            self._not_read[path.name] = is_older(batch.schema.metadata)
+            return None
+        if (problem := self.row_format.find_problem(batch["values"])) is not None:
+            _set_aside(path, f": {problem}")
+            return None
+        return batch
+
+    def _report_not_read(self) -> None:
+        names = sorted(self._not_read.items())
+        if older := [name for name, is_older in names if is_older]:
+            logger.warning_once(
+                f"{len(older)} shards in {self.folder} have an older format whose keys are not exact: their rows are "
+                "computed again. Delete these shards."
+            )
+        if foreign := [name for name, is_older in names if not is_older]:
+            logger.warning_once(f"Shards of another teacher in {self.folder} are not read: {', '.join(foreign)}.")
 
     def _index(self, keys: np.ndarray, locations: np.ndarray) -> None:
         order = np.lexsort(keys[::-1])  # stable: among equal keys, the key that was read first comes first
@@ -120,6 +164,7 @@ class Store:
         values = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(numbers))
         key_array = pa.Array.from_buffers(pa.binary(16), len(keys), [None, pa.py_buffer(keys.tobytes())])
         batch = pa.record_batch({"key": key_array, "values": values})
+        batch = batch.replace_schema_metadata(self.row_format and self.row_format.metadata)
 
         def write(path: Path) -> None:
             with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
@@ -147,23 +192,14 @@ def checksum(path: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def _open_shard(path: Path) -> pa.RecordBatch | None:
-    """Map a shard into memory. Rename a damaged shard, warn, and return None.
-
-    Raises:
-        OSError: if it is a link, a FIFO or a device.
-    """
-    try:
-        check_regular_file(path)
-        if checksum(path) == path.stem and (batch := read_batch(path, _SCHEMAS)) is not None:
-            return batch
-    except FileNotFoundError:  # another process has just renamed the damaged shard
-        return None
+def _set_aside(path: Path, problem: str = "") -> None:
+    """Rename a damaged shard, and warn."""
     damaged = path.with_suffix(".damaged")
     with suppress(OSError):  # another process has renamed it, or the folder cannot be written
         path.rename(damaged)
-    logger.warning(f"The shard {path} is damaged. Its rows are computed again, and it is kept as {damaged.name}.")
-    return None
+    logger.warning(
+        f"The shard {path} is damaged{problem}. Its rows are computed again, and it is kept as {damaged.name}."
+    )
 
 
 def _read_keys(batch: pa.RecordBatch) -> np.ndarray:

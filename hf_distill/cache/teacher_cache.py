@@ -3,6 +3,7 @@
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -14,12 +15,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_distill.cache.cached_output import CachedOutput
 from hf_distill.cache.fingerprint import fingerprint, hash_json
 from hf_distill.cache.output_cache import OutputCache, default_cache_dir, find_unusable_row
-from hf_distill.cache.rows import batches_by_length, hash_rows
+from hf_distill.cache.rows import PADDED_COLUMNS, batches_by_length, fill_padding, hash_rows, pad_rows, read_rows
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.placement import move_to_device
 from hf_distill.classifiers.problem_types import resolve_problem_type
+from hf_distill.classifiers.signature import input_names
 from hf_distill.record import describe_model
 from hf_distill.teachers import Teacher, load_teacher
 
@@ -29,11 +31,16 @@ MAX_TOKENS = 4096  # maximum number of tokens of a batch, including padding
 class TeacherCache(OutputCache):
     """A persistent store of the outputs of a teacher model.
 
-    The key of a row is a hash of its token ids and segment ids. The name of the store is a hash of the teacher's
-    weights (including those of an adapter), config and precision. Stored outputs can therefore be reused after rows
-    are shuffled, filtered, added or repeated, and with other splits, seeds and students; a changed teacher gets a new
-    store. With several processes (`accelerate launch`), each process computes a part of the missing outputs. A killed
-    run loses at most [`ROWS_PER_SHARD`] rows per process. A damaged shard is reported and its rows are computed again.
+    The key of a row is a hash of all columns that the teacher reads, without padding and without columns that only
+    have the values that the teacher assumes anyway: an attention mask of ones, segment ids of zeros, position ids that
+    count from 0. The name of the store is a hash of the teacher's weights, adapters, config and precision. So stored
+    outputs can be reused after rows are shuffled, filtered, added, repeated or padded, and with other splits, seeds
+    and students. A changed teacher gets a new store, also if it changes between two datasets.
+
+    Stored outputs never depend on padding: rows are batched with rows of the same length if padding is on the left or
+    if the teacher reads columns that a tokenizer cannot pad. With several processes (`accelerate launch`), each
+    process computes a part of the missing outputs. A killed run loses at most [`ROWS_PER_SHARD`] rows per process. A
+    damaged shard is reported and its rows are computed again.
 
     Args:
         cache_dir: Folder of all stores; None for a folder of this user under `HF_HOME`.
@@ -70,12 +77,18 @@ class TeacherCache(OutputCache):
         model = self._model()
         self.config, self.problem_type = model.config, resolve_problem_type(model)
         self.description = describe_model(model)
+        self._input_names = input_names(model, frozenset(processing_class.model_input_names))
+        self._cache_dir = Path(cache_dir or default_cache_dir())
         cached_output = CachedOutput(outputs, model.config, self.problem_type, stored_dtype)
-        name, hashed = fingerprint(model, dtype, f"{outputs} in {stored_dtype}")
-        metadata = {"fingerprint": name, **hashed, "teacher": self.description}
+        self._outputs = f"{outputs} in {stored_dtype}"
+        super().__init__(cached_output, *self._folder(model))
+
+    def _folder(self, model: PreTrainedModel) -> tuple[Path, str, dict[str, Any]]:
+        """Return the folder of a teacher's store, the teacher's fingerprint, and the content of `teacher.json`."""
+        name, hashed = fingerprint(model, self.dtype, self._outputs)
         # The same for every precision and every kind of output, and for the teacher when it runs in every step.
         self.identity = hash_json({part: value for part, value in hashed.items() if part not in ("dtype", "outputs")})
-        super().__init__(Path(cache_dir or default_cache_dir()) / name, cached_output, metadata)
+        return self._cache_dir / name, name, {"fingerprint": name, **hashed, "teacher": self.description}
 
     def _model(self) -> PreTrainedModel:
         if isinstance(self._source, nn.Module):
@@ -91,19 +104,29 @@ class TeacherCache(OutputCache):
         `(num_hidden_layers + 1, hidden_size)`.
 
         Args:
-            dataset: Rows tokenized by the teacher's tokenizer: `input_ids`, and `token_type_ids` if the teacher has
-                segments.
+            dataset: Rows tokenized by the teacher's tokenizer: `input_ids`, and everything else that the teacher
+                reads, for instance `token_type_ids`.
 
         Raises:
             ValueError: if the dataset has no `input_ids`.
             FloatingPointError: if the teacher returns outputs that cannot be learned from; the message shows the text.
         """
+        self._follow_changes()
         labelled = super().label(dataset)
+        if not self.cached_output.has_equal_rows:
+            labelled = fill_padding(labelled, self.cached_output.column)
         if self.cached_output.column == TEACHER_LOGITS and self.problem_type.has_label_names:
             id2label = id2label_of(self.config)
             labelled = name_teacher_logits(labelled, [id2label[i] for i in range(len(id2label))])
         self._loaded = None  # free the memory; the teacher is loaded again if more outputs are missing
         return labelled
+
+    def _follow_changes(self) -> None:
+        """Open another store if the model has changed, for instance because its adapter was disabled."""
+        if isinstance(self._source, nn.Module):
+            folder, name, metadata = self._folder(self._source)
+            if name != self.fingerprint:
+                self._open_store(folder, name, metadata)
 
     def _row_keys(self, dataset: datasets.Dataset) -> np.ndarray:
         if "input_ids" not in dataset.column_names:
@@ -111,20 +134,39 @@ class TeacherCache(OutputCache):
                 f"The dataset has no column `input_ids`, only {', '.join(dataset.column_names)}. Tokenize it with the "
                 "teacher's tokenizer first."
             )
-        return hash_rows(dataset)
+        return hash_rows(dataset, self._input_names, self._default_columns(dataset), self.fingerprint)
+
+    def _default_columns(self, dataset: datasets.Dataset) -> set[str]:
+        """Return the columns whose usual values the teacher assumes if it does not get the column."""
+        defaults = {"attention_mask"}
+        if "type_vocab_size" in self.config.to_dict():  # XLNet and GPT-2, which lack it, treat zeros as a segment
+            defaults.add("token_type_ids")
+        if "position_ids" in self._input_names & set(dataset.column_names):
+            with torch.no_grad():
+                if _counts_positions_from_zero(self._model()):
+                    defaults.add("position_ids")
+        return defaults
 
     def _compute_outputs(self, rows: datasets.Dataset) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
-        input_columns = {"token_type_ids", *self.processing_class.model_input_names} & set(rows.column_names)
-        rows = rows.select_columns(sorted(input_columns))
+        names = self._input_names & set(rows.column_names)
+        tokenizer = self.processing_class
+        is_padded = (
+            names <= set(PADDED_COLUMNS) and tokenizer.padding_side == "right" and tokenizer.pad_token_id is not None
+        )
         model = self._model()
         original_device = model.device
         teacher = Teacher(model, self.device, self.dtype, self.cached_output.requested)
         try:
-            for indices in batches_by_length(rows, MAX_TOKENS):
-                inputs = self.processing_class.pad(rows[indices.tolist()], return_tensors="pt").to(self.device)
-                flat_rows = self.cached_output.flat_rows(teacher(inputs), inputs["attention_mask"].bool())
+            for indices in batches_by_length(rows, MAX_TOKENS, is_padded):
+                batch = list(read_rows(rows.select(indices.tolist()), names))
+                inputs = {
+                    name: torch.from_numpy(values).to(self.device)
+                    for name, values in pad_rows(batch, tokenizer).items()
+                    if name in self._input_names
+                }
+                flat_rows = self.cached_output.flat_rows(teacher(inputs), [len(row["input_ids"]) for row in batch])
                 if (bad_row := find_unusable_row(flat_rows)) is not None:
-                    text = self.processing_class.decode(inputs["input_ids"][bad_row], skip_special_tokens=True)
+                    text = tokenizer.decode(batch[bad_row]["input_ids"], skip_special_tokens=True)
                     raise FloatingPointError(
                         f"The teacher returned NaN, +inf or no finite number for the text {text!r}. Check the "
                         "weights, or use `teacher_dtype='float32'` if a lower precision overflows. All outputs "
@@ -133,3 +175,15 @@ class TeacherCache(OutputCache):
                 yield indices, flat_rows
         finally:
             move_to_device(model, original_device)
+
+
+def _counts_positions_from_zero(model: PreTrainedModel) -> bool:
+    """Return whether a model assumes the position ids 0, 1, 2, ... RoBERTa, for instance, begins after its padding id.
+
+    The model runs on two tokens with and without them.
+    """
+    model.eval()
+    ids = torch.tensor([[1, 2]], device=model.device)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    explicit = model(**inputs, position_ids=torch.tensor([[0, 1]], device=model.device))
+    return torch.allclose(model(**inputs).logits, explicit.logits, rtol=1e-5, atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from datasets import Dataset, DatasetDict, Features, concatenate_datasets
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.columns import Choice, find_column, holds_text
 from hf_distill.data.describe import Origin, summarize
+from hf_distill.data.held_out import hold_out
 from hf_distill.data.labels.read import Labels, read_labels
 from hf_distill.data.labels.settings import LabelSettings
 from hf_distill.data.roles import Roles
@@ -67,10 +69,33 @@ class Assembly:
             for part in parts:
                 part.refuse_missing()
         self.datasets = DatasetDict({split: self._dataset(split) for split in splits})
+        self.held_out_percentage: float | None = None
+
+    def hold_out(self, percentage: float) -> None:
+        """Hold out a percentage of the labelled rows of `train` for validation; see [`held_out.hold_out`].
+
+        Raises:
+            ValueError: if there are no training rows, if there already is a validation split, or if no rows can be
+                held out.
+        """
+        validation = [split for split in self.datasets if split.startswith("validation")]
+        if validation or "train" not in self.datasets:
+            names = ", ".join(self.datasets)
+            raise ValueError(
+                "--validation_split_percentage (`validation_split_percentage`) takes rows of the split 'train' for "
+                f"validation, but the splits are {names}. "
+                + ("Leave it out." if validation else "Name training rows with --train_file.")
+            )
+        train, held_out = hold_out(
+            self.datasets["train"], self.names, self.labels.problem_type, self.labels.names, percentage
+        )
+        others = {split: dataset for split, dataset in self.datasets.items() if split != "train"}
+        self.datasets = DatasetDict({"train": train, "validation": held_out, **others})
+        self.held_out_percentage = percentage
 
     def summary(self, notes: Sequence[str]) -> DataSummary:
         """Return the summary; `notes` are the notes on the files."""
-        origins = {split: self._origin(split) for split in self.splits}
+        origins = {split: self._origin(split) for split in self.datasets}
         summary = summarize(self.datasets, self.names, self.labels.problem_type, self.labels.names, origins)
         summary.notes = [*notes, *self._about_other_texts(), *self.labels.notes]
         summary.warnings = [*self.labels.warnings, *summary.warnings]
@@ -112,6 +137,10 @@ class Assembly:
         return concatenate_datasets(parts) if len(parts) > 1 else parts[0]
 
     def _origin(self, split: str) -> Origin:
+        if split not in self.splits:  # a part of train
+            held_out = f"{self.held_out_percentage:g} % of the labelled rows of train (--validation_split_percentage)"
+            remarks = [f"{held_out}, stratified, with near-duplicates on the same side"]
+            return replace(self._origin("train"), remarks=remarks)
         tables, roles = self.splits[split], self.roles
         used = {name.partition(".")[0].casefold() for name in (*roles.text.names, *roles.label.names, TEACHER_LOGITS)}
         used |= {name.casefold() for name in (*roles.text.names, *roles.label.names)}

@@ -120,8 +120,10 @@ def _tags(
 def _make_score(metric: Any, problem_type: str) -> Callable[[Any, Any, int], Scores]:
     if isinstance(metric, str | Sequence):
         names = (metric,) if isinstance(metric, str) else tuple(metric)
-        if not names or set(names) - {known.name for known in METRICS[problem_type]}:
-            raise ValueError(f"Unknown metric {metric!r} for {problem_type}. The known ones are: {known_metrics()}.")
+        known = {known.name for known in METRICS[problem_type]}
+        if not names or set(names) - known:
+            unknown = ", ".join(repr(name) for name in names if name not in known) or metric
+            raise ValueError(f"Unknown metric {unknown} for {problem_type}. The known ones are: {known_metrics()}.")
         return functools.partial(score_by_name, names, problem_type)
     if callable(metric):
         return lambda predictions, references, num_labels: metric(predictions, references)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hf_distill.data.assemble import Assembly
 from hf_distill.data.compute_metrics import as_compute_metrics
@@ -14,7 +15,6 @@ from hf_distill.data.metrics import METRICS, default_metrics
 from hf_distill.data.reading import ReadOptions
 from hf_distill.data.roles import choose_roles
 from hf_distill.data.sources import Files, Sources
-from hf_distill.data.summary import DataSummary
 from hf_distill.data.task import Task
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ def load_text_dataset(
     encoding: str | None = None,
     column_names: Sequence[str] | None = None,
     validation_split_name: str | None = None,
+    validation_split_percentage: float | None = None,
     teacher_num_labels: int | None = None,
     teacher_problem_type: str | None = None,
 ) -> Task:
@@ -82,6 +83,8 @@ def load_text_dataset(
         encoding: Encoding of text files that are not UTF-8 and have no byte-order mark.
         column_names: Names of all columns of CSV, TSV and text files without a header, in order.
         validation_split_name: The split of the dataset that is used for validation.
+        validation_split_percentage: Share of the labelled training rows to hold out for validation, between 0 and 100.
+            The draw is stratified, near-duplicates stay on one side, and every run draws the same rows.
         teacher_num_labels: Number of the teacher's outputs, if its head is for this task. The same number of distinct
             numbers are classes; with one output, numbers are scores.
         teacher_problem_type: Problem type in the teacher's config, which decides about lists of one label.
@@ -91,21 +94,57 @@ def load_text_dataset(
         ValueError: if the data cannot be read, or can be read in several ways. The message names the file, the line,
             the column, and the argument that decides.
     """
+    task = read_task(
+        Sources(
+            dataset_name,
+            dataset_config_name,
+            revision,
+            {"train": train_file, "validation": validation_file, "test": test_file},
+            validation_split_name,
+        ),
+        ReadOptions(encoding, None if column_names is None else tuple(column_names)),
+        LabelSettings(problem_type, class_names, label_map, label_delimiter, teacher_num_labels, teacher_problem_type),
+        ColumnNames(text_column_names, label_column_name, text_column_delimiter),
+        metric_name=metric_name,
+        needs_validation=needs_validation,
+        validation_split_percentage=validation_split_percentage,
+    )
+    for message in (*task.summary.notes, *task.summary.warnings):  # for users who do not print the summary
+        logger.warning(message)
+    return task
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """The columns that the user names; see [`load_text_dataset`]."""
+
+    text: Sequence[str] | None = None
+    label: str | Sequence[str] | None = None
+    delimiter: str | None = None
+
+
+def read_task(
+    sources: Sources,
+    options: ReadOptions,
+    settings: LabelSettings,
+    columns: ColumnNames,
+    *,
+    metric_name: str | None = None,
+    needs_validation: bool = True,
+    validation_split_percentage: float | None = None,
+) -> Task:
+    """Load a task as [`load_text_dataset`] does, but do not log what was decided; print `task.summary` instead."""
+    problem_type = settings.problem_type
     if problem_type is not None and problem_type not in METRICS:
         raise ValueError(f"`problem_type` must be one of {', '.join(METRICS)}, got {problem_type!r}.")
-    files = {"train": train_file, "validation": validation_file, "test": test_file}
-    sources = Sources(dataset_name, dataset_config_name, revision, files, validation_split_name)
-    options = ReadOptions(encoding, None if column_names is None else tuple(column_names))
-    splits, notes = sources.load(options, needs_validation)
-    settings = LabelSettings(
-        problem_type, class_names, label_map, label_delimiter, teacher_num_labels, teacher_problem_type
-    )
+    splits, notes = sources.load(options, needs_validation and validation_split_percentage is None)
     first = next(iter(splits.values()))[0]
-    roles = choose_roles(first, text_column_names, label_column_name, problem_type)
-    assembly = Assembly(splits, roles, settings, text_column_delimiter)
-    labels, summary = assembly.labels, assembly.summary(notes)
+    roles = choose_roles(first, columns.text, columns.label, problem_type)
+    assembly = Assembly(splits, roles, settings, columns.delimiter)
+    if validation_split_percentage is not None:
+        assembly.hold_out(validation_split_percentage)
+    labels = assembly.labels
     metric_names = _metric_names(labels, metric_name)
-    _log(summary)
     return Task(
         name=sources.name,
         datasets=assembly.datasets,
@@ -115,8 +154,8 @@ def load_text_dataset(
         metric_name=metric_names[0],
         compute_metrics=as_compute_metrics(metric_names, labels.problem_type, labels.names),
         dataset_id=sources.dataset_id,
-        config_name=dataset_config_name,
-        summary=summary,
+        config_name=sources.config_name,
+        summary=assembly.summary(notes),
     )
 
 
@@ -130,9 +169,3 @@ def _metric_names(labels: Labels, wanted: str | None) -> list[str]:
             "or leave the metric out."
         )
     return [wanted, *(name for name in names if name != wanted)]
-
-
-def _log(summary: DataSummary) -> None:
-    """Log the notes and warnings for users who do not print the summary."""
-    for message in (*summary.notes, *summary.warnings):
-        logger.warning(message)

@@ -1,7 +1,8 @@
 """The metrics of every problem type: the one list that training, exports, reports and model cards read.
 
-To add a metric, add a [`Metric`] to `METRICS`. scikit-learn and SciPy take seconds to import, so each function imports
-what it needs when it is called.
+To add a metric, append a [`Metric`] to its problem type in `METRICS`. The first metric is the default of its type;
+all of them are logged in training and shown in reports and cards. A score must not warn, and is NaN only where it is
+undefined. scikit-learn and SciPy take seconds to import, so each function imports what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Metric:
         is_row_accuracy: Whether the score is the share of rows that are entirely right. Such a score has a binomial
             standard error, and two models are compared by McNemar's test.
         needs_entities: Whether the score is defined only for tags of the form B-type, I-type and O.
-        on_card: Whether the metadata of the model card list the student's score.
+        on_card: Whether the metadata of the model card list the student's score. The card's tables always have it.
     """
 
     name: str

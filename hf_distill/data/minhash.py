@@ -87,6 +87,47 @@ class Shingles:
                     kept_by_key.setdefault(key, []).append(row)
         return found
 
+    def groups(self, threshold: float) -> np.ndarray:
+        """Group the rows so that near-duplicates are in the same group, directly or through other rows.
+
+        Args:
+            threshold: Least Jaccard similarity of near-duplicates, from 0.1 to 1.
+
+        Returns:
+            `(num_rows,)`, the number of the first row of the group that each row belongs to. Pairs are missed as in
+            [`Shingles.first_near_duplicates`].
+        """
+        first = list(range(len(self)))
+
+        def find(row: int) -> int:
+            while first[row] != row:
+                first[row] = first[first[row]]
+                row = first[row]
+            return row
+
+        by_key: dict[int, dict[int, list[int]]] = {}  # band -> group -> rows
+        for row, keys in enumerate(self._band_keys(threshold)):
+            tested: set[int] = set()
+            for key in dict.fromkeys(keys):
+                for group, members in by_key.setdefault(key, {}).items():
+                    # A group is skipped as a whole, so that many equal texts take no time.
+                    if (root := find(group)) != find(row) and self._has_near_duplicate(
+                        row, members, tested, threshold
+                    ):
+                        first[max(root, find(row))] = min(root, find(row))
+            for key in dict.fromkeys(keys):
+                by_key[key].setdefault(find(row), []).append(row)
+        return np.array([find(row) for row in range(len(self))], dtype=np.int64)
+
+    def _has_near_duplicate(self, row: int, others: Sequence[int], tested: set[int], threshold: float) -> bool:
+        """Whether one of the other rows that are not yet in `tested` is a near-duplicate."""
+        for other in others:
+            if other not in tested:
+                tested.add(other)
+                if self.jaccard(row, other) >= threshold:
+                    return True
+        return False
+
     def _band_keys(self, threshold: float) -> list[list[int]]:
         """One number for each band of a signature: rows with one in common are candidates (locality-sensitive)."""
         rows = _rows_per_band(threshold)

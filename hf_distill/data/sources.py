@@ -27,6 +27,7 @@ class Sources:
         revision: Branch, tag or commit of the dataset on the Hub.
         files: Files by split. They replace splits of the dataset.
         validation_split_name: The split that is used for validation.
+        notes: Notes on how the files were found.
     """
 
     dataset_name: str | None
@@ -34,6 +35,7 @@ class Sources:
     revision: str | None
     files: Mapping[str, Files | None]
     validation_split_name: str | None = None
+    notes: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -64,9 +66,10 @@ class Sources:
                 "`dataset_config_name` and `revision` belong to a dataset, but `dataset_name` is not set."
             )
         splits: Splits = {}
-        notes: list[str] = []
+        notes = list(self.notes)
         if self.dataset_name is not None:
-            dataset, notes = read_dataset(self.dataset_name, self.config_name, self.revision, options)
+            dataset, more = read_dataset(self.dataset_name, self.config_name, self.revision, options)
+            notes += more
             splits |= {_split_name(name, dataset, notes): tables for name, tables in dataset.items()}
         for split, files in self.files.items():
             if files is not None:
@@ -104,7 +107,8 @@ class Sources:
             hint = f" or --validation_split_name {spare[0]} (`validation_split_name`)" if spare else ""
             raise ValueError(
                 f"There is no validation split, only {', '.join(splits) or 'no data at all'}. Pass --validation_file "
-                f"(`validation_file`){hint}."
+                f"(`validation_file`){hint}, or hold out training rows with --validation_split_percentage 10 "
+                "(`validation_split_percentage`)."
             )
         return splits
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_distill.data.table import Source
+from hf_distill.data.table import Source, counted
 
 _FEW_CLASSES = 8  # so many are listed with their numbers of rows
 
@@ -80,26 +80,34 @@ class SplitSummary:
             "sha256": self.sha256,
         }
 
-    def lines(self, name_width: int, earlier: SplitSummary | None = None) -> list[str]:
-        """Return the printed lines. Columns that equal the columns of the earlier split are left out."""
-        labelled = "" if self.labelled_rows is None else f", {self.labelled_rows:,} labelled"
-        remarks = "".join(f"; {remark}" for remark in self.remarks)
+    def lines(self, widths: tuple[int, int, int], earlier: SplitSummary | None = None) -> list[str]:
+        """Return the printed lines.
+
+        Args:
+            widths: Width of the roles, of the names of files, and of their formats.
+            earlier: The split before this one. Columns that equal its columns are left out.
+        """
+        role_width, name_width, format_width = widths
         lines = []
         for place, (source, rows) in enumerate(self.sources):
-            is_last = place == len(self.sources) - 1
-            total = f"{self.rows:,} rows{labelled}{remarks}" if is_last else f"{rows:,} rows, and"
-            lines.append(
-                f"{'' if place else self.role:<12}{source.name:<{name_width}}  {_format(source):<24}  {total}"
-            )
-            lines += [f"{'':<12}{note}" for note in source.notes]
+            role = "" if place else self.role
+            start = f"{role:<{role_width}}{source.name:<{name_width}}  {_format(source):<{format_width}}  "
+            lines.append(start + (self._counts() if place == len(self.sources) - 1 else counted(rows, "row")))
+            lines += [" " * role_width + note for note in source.notes]
         if earlier is None or self._columns() != earlier._columns():
+            width = role_width - 12 + name_width + format_width + 2
             columns = f"{' and '.join(self.text_columns)} ({self.text_reason})"
             not_read = f"   not read: {', '.join(self.not_read)}" if self.not_read else ""
-            lines.append(f"  {'text':<10}{columns:<{name_width + 26}}  {_quoted(self.example)}{not_read}")
+            lines.append(f"  {'text':<10}{columns:<{width}}  {_quoted(self.example)}{not_read}")
             if self.label_columns:
                 columns = f"{', '.join(self.label_columns)} ({self.label_reason})"
-                lines.append(f"  {'label':<10}{columns:<{name_width + 26}}  {self._classes()}")
+                lines.append(f"  {'label':<10}{columns:<{width}}  {self._classes()}")
         return [line.rstrip() for line in lines]
+
+    def _counts(self) -> str:
+        together = f"{counted(self.sources[-1][1], 'row')}; together " if len(self.sources) > 1 else ""
+        labelled = "" if self.labelled_rows is None else f", {self.labelled_rows:,} labelled"
+        return f"{together}{counted(self.rows, 'row')}{labelled}{''.join(f'; {remark}' for remark in self.remarks)}"
 
     def _columns(self) -> tuple[Any, ...]:
         return self.text_columns, self.not_read, self.label_columns
@@ -133,10 +141,15 @@ class DataSummary:
         return next(split for split in self.splits if split.role == role)
 
     def __str__(self) -> str:
-        width = max((len(source.name) for split in self.splits for source, _ in split.sources), default=0)
+        sources = [source for split in self.splits for source, _ in split.sources]
+        widths = (
+            max([12, *(len(split.role) + 2 for split in self.splits)]),
+            max((len(source.name) for source in sources), default=0),
+            max([24, *(len(_format(source)) for source in sources)]),
+        )
         lines: list[str] = []
         for place, split in enumerate(self.splits):
-            lines += split.lines(width, self.splits[place - 1] if place else None)
+            lines += split.lines(widths, self.splits[place - 1] if place else None)
         lines += [f"  {'note':<10}{note}" for note in self.notes]
         lines += [f"  {'warning':<10}{warning}" for warning in self.warnings]
         return "\n".join(lines)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, LargeList, List
+from datasets.table import InMemoryTable
 
 
 def counted(number: int, noun: str) -> str:
@@ -88,7 +90,7 @@ class Table:
         line_of, places = self.line_of, list(map(int, rows))
         return Table(
             self.source.with_notes(*notes),
-            self.dataset.select(places).flatten_indices() if self.dataset.column_names else self.dataset,
+            take_rows(self.dataset, places) if self.dataset.column_names else self.dataset,
             mixed={name: [values[row] for row in places] for name, values in self.mixed.items()},
             names=self.names,
             line_of=None if line_of is None else lambda row: line_of(places[row]),
@@ -182,6 +184,11 @@ class Table:
         kind = self.dataset.data.column(name).type
         is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
         return pa.types.is_struct(kind) or (is_list and pa.types.is_nested(kind.value_type))
+
+
+def take_rows(dataset: Dataset, rows: Sequence[int] | np.ndarray) -> Dataset:
+    """Return a dataset of some rows. `dataset` must not have indices; `flatten_indices` takes 100 times as long."""
+    return Dataset(InMemoryTable(dataset.data.table.take(pa.array(rows, pa.int64()))), info=dataset.info)
 
 
 def table_of_values(

@@ -11,7 +11,7 @@ from datasets import Dataset, List, Value
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.columns import is_string, is_words
-from hf_distill.data.table import Table, counted
+from hf_distill.data.table import Table, counted, take_rows
 
 _SEEN = r"[^\s\p{Z}\p{Cc}\p{Cf}]"  # a visible character: not a blank, a control character or an invisible mark
 _OF_PRODIGY = {"_input_hash", "_task_hash"}
@@ -78,7 +78,7 @@ class Texts:
         if not is_missing.any():
             return self.dataset
         self.remarks.append(f"left out: {counted(int(is_missing.sum()), 'row')} without text")
-        return self.dataset.select(np.flatnonzero(~is_missing)).flatten_indices()
+        return take_rows(self.dataset, np.flatnonzero(~is_missing))
 
     def _missing(self) -> tuple[np.ndarray, np.ndarray]:
         """Return two masks: rows without text (or with a null in a pair), and pairs with one blank text."""

@@ -53,7 +53,7 @@ def mix_sources(
         reach = [size * sum(weights) / weight for size, weight in zip(sizes, weights, strict=True)] if weights else []
         num_rows = int(min(reach) + 1e-6) if weights else sum(sizes)
     draw = np.random.default_rng(seed)
-    drawn = _allot(sizes, weights or sizes, num_rows)
+    drawn = allot(sizes, weights or sizes, num_rows)
     chosen = [np.sort(draw.permutation(size)[:count]) for size, count in zip(sizes, drawn, strict=True)]
     return concatenate_datasets([d.select(rows) for d, rows in zip(datasets, chosen, strict=True)]), drawn
 
@@ -183,7 +183,7 @@ def select_by_teacher(
     if num_rows is not None:
         classes = logits[rows].argmax(axis=1) if balanced else np.zeros(len(rows))
         of_class = [rows[classes == i] for i in np.unique(classes)]
-        counts = _allot([len(members) for members in of_class], [1.0] * len(of_class), num_rows)
+        counts = allot([len(members) for members in of_class], [1.0] * len(of_class), num_rows)
         draw = np.random.default_rng(seed)
         rows = np.concatenate([draw.permutation(m)[:count] for m, count in zip(of_class, counts, strict=True)])
     return dataset.select(np.sort(rows))
@@ -207,7 +207,7 @@ def out_of_domain_share(
     return float((teacher_confidence(transfer_logits, problem_type) < limit).mean())
 
 
-def _allot(sizes: Sequence[int], weights: Sequence[float], num_rows: int) -> list[int]:
+def allot(sizes: Sequence[int], weights: Sequence[float], num_rows: int) -> list[int]:
     """Split a number into parts that follow the weights, none above its size; what one lacks the others give."""
     size, weight = np.array(sizes), np.array(weights, dtype=np.float64)
     parts, is_open = np.zeros(len(size)), np.ones(len(size), dtype=bool)

@@ -9,6 +9,7 @@ import numpy as np
 Scorer = Callable[[np.ndarray], dict[str, np.ndarray]]
 Samples = dict[str, dict[str, np.ndarray]]  # name of a model -> name of a score -> `(num_resamples,)`
 
+_POWER = 0.8
 _CHUNK = 500_000  # counts in memory at once, 4 MB
 
 
@@ -99,6 +100,34 @@ def interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def detectable_difference(low: float, high: float, level: float = 0.95) -> float:
+    r"""Return the margin that as many rows can show in 4 of 5 samples, if the two models are equally good.
+
+    $(z_{(1 + \mathrm{level})/2} + z_{0.8})$ standard errors: Julious (2004), https://doi.org/10.1002/sim.1783, for
+    non-inferiority with a power of 80 %.
+
+    Args:
+        low: Lower end of the interval of the difference.
+        high: Upper end.
+        level: Level of the interval.
+    """
+    from scipy.stats import norm  # slow to import
+
+    z = float(norm.ppf((1 + level) / 2))
+    return (high - low) / 2 / z * (z + float(norm.ppf(_POWER)))
+
+
+def num_rows_needed(num_rows: int, detectable: float, margin: float) -> int:
+    """Return how many rows can show a margin in 4 of 5 samples.
+
+    Args:
+        num_rows: Number of rows of a sample.
+        detectable: The margin that this sample can show, see [`detectable_difference`].
+        margin: The margin that is wanted.
+    """
+    return math.ceil(num_rows * (detectable / margin) ** 2)
+
+
 def unseen_share(num_rows: int, level: float = 0.95) -> float:
     r"""Return how frequent an event can be that none of `num_rows` rows shows, $-\ln(1 - \mathrm{level}) / n$.
 
@@ -122,6 +151,30 @@ def mcnemar(num_only_first: int, num_only_second: int) -> float:
 
     num_rows = num_only_first + num_only_second
     return min(1.0, 2 * float(binom.cdf(min(num_only_first, num_only_second), num_rows, 0.5)))
+
+
+def sign_test(num_worse: int, num_better: int) -> float:
+    """Return the exact one-sided p-value of the hypothesis that worse is not more frequent than better.
+
+    Args:
+        num_worse: Number of pairs in which the second model is worse.
+        num_better: Number of pairs in which it is better. Ties do not count.
+    """
+    from scipy.stats import binom  # slow to import
+
+    return float(binom.sf(num_worse - 1, num_worse + num_better, 0.5))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values of several tests so that any wrong rejection has the level of one: Holm (1979).
+
+    https://www.jstor.org/stable/4615733
+    """
+    order = np.argsort(p_values)
+    corrected = np.asarray(p_values, dtype=float)[order] * np.arange(len(p_values), 0, -1)
+    result = np.empty(len(p_values))
+    result[order] = np.minimum(1.0, np.maximum.accumulate(corrected))
+    return result.tolist()
 
 
 def bootstrap_p_value(differences: np.ndarray) -> float:

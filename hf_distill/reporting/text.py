@@ -81,12 +81,12 @@ def is_share(metric: str) -> bool:
 
 
 def non_inferiority(versus: Mapping[str, Any] | None) -> str:
-    """Return whether a model is at most the margin worse than another: yes, no or undecided; n/a without a margin."""
+    """Return whether a model is at most the margin worse than another: yes, no or not shown; n/a without a margin."""
     if versus is None or versus.get("non_inferior") is None:
         return NOT_AVAILABLE
     if versus["non_inferior"]:
         return "yes"
-    return "no" if versus["high"] < -versus["margin"] else "undecided"
+    return "no" if versus["high"] < -versus["margin"] else "not shown"
 
 
 @dataclass(frozen=True)

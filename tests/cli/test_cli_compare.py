@@ -42,7 +42,7 @@ def flags(folder, **changes):
 def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
     main(flags(folder, shifted_file=folder / "shifted.csv"))
     printed = capsys.readouterr().out
-    assert printed.splitlines()[0].startswith(("Yes, the student", "No, the student", "It is undecided whether"))
+    assert printed.splitlines()[0].startswith(("Yes, the student", "No, the student", "It is not shown that"))
     assert "student (mean of 2 runs)" in printed
     report = json.loads((folder / "report" / "report.json").read_text())
     assert list(report["models"]) == COLUMNS

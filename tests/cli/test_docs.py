@@ -8,7 +8,7 @@ from objectives_table import objectives_table
 from tiny import tiny_model, tiny_rows, tiny_tokenizer
 
 from hf_distill import compare_models
-from hf_distill.objectives import OBJECTIVES
+from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -16,6 +16,11 @@ DOCS = Path(__file__).parents[2] / "docs"
 def test_the_table_of_objectives_is_up_to_date():
     # After a change: python tools/objectives_table.py
     assert objectives_table() in (DOCS / "objectives.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_lists_every_soft_loss():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert set(LOGIT_OBJECTIVES) <= set(re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE))
 
 
 def test_every_objective_names_its_paper():

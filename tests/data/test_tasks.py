@@ -11,6 +11,7 @@ from transformers import EvalPrediction
 
 from hf_distill.data import GLUE_TASKS, load_task, load_text_dataset, load_transfer_text
 from hf_distill.data.glue import _read_hub
+from hf_distill.data.metrics import default_metrics
 
 BOM = "\ufeff"
 MNLI_HEADER = (
@@ -259,11 +260,8 @@ def test_named_columns_pairs_and_a_test_file_without_labels(tmp_path):
     assert task.datasets["test"]["label"][:] == [-1]
     assert task.label_names == ["007", "042"]
     assert task.metric_name == "f1"
-    assert set(task.compute_metrics(EvalPrediction(np.eye(2), np.arange(2)))) == {
-        "f1",
-        "accuracy",
-        "matthews_correlation",
-    }
+    metrics = default_metrics("single_label_classification", task.label_names)
+    assert set(task.compute_metrics(EvalPrediction(np.eye(2), np.arange(2)))) == {"f1", *metrics}
 
 
 def test_a_folder_is_read_with_its_class_label_and_a_file_may_bring_the_validation_split(tmp_path):

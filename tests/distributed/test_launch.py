@@ -1,4 +1,4 @@
-"""Launches that would run something else than what was asked for are refused, whatever set their environment up."""
+"""Launches that accelerate would silently turn into something else are rejected, whatever set their environment."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ def launched(monkeypatch):
 
 
 def test_processes_that_do_not_know_of_each_other_are_refused(student, teacher, dataset, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")  # of torchrun; without a GPU and without `use_cpu` nobody reads it
+    monkeypatch.setenv("WORLD_SIZE", "2")  # set by torchrun; ignored without a GPU and without `use_cpu`
     monkeypatch.setenv("RANK", "1")
     args = make_args(tmp_path, use_cpu=False)
     with pytest.raises(ValueError, match="WORLD_SIZE is 2, but this process would train alone"):
@@ -72,7 +72,7 @@ def test_fsdp_must_not_load_weights_on_the_first_process_alone(tmp_path, monkeyp
 
 
 def partitioned(model):
-    """As DeepSpeed ZeRO-3 leaves a model that is loaded under it: every weight knows the part that is here."""
+    """Return a model as DeepSpeed ZeRO-3 loads it: every weight holds only this process's part."""
     for weight in model.parameters():
         weight.ds_tensor, weight.data = weight.data, weight.data.new_empty(0)
     return model
@@ -120,7 +120,7 @@ def test_a_config_starts_what_it_says(name):
     parsed, *_ = _validate_launch_command(launch_command_parser().parse_args(command))
     chosen = [launcher for launcher in ("multi_gpu", "use_fsdp", "use_deepspeed") if getattr(parsed, launcher)]
     assert chosen == [STARTED_BY[name]]
-    assert not parsed.cpu  # or it would start one process
+    assert not parsed.cpu  # otherwise accelerate would start one process
     assert (parsed.num_processes, parsed.num_machines) == ((16, 2) if name == "multi_node" else (2, 1))
     if name == "fsdp2":
         assert parsed.fsdp_version == 2

@@ -169,7 +169,7 @@ def test_without_labels_a_report_has_only_fidelity(pair, texts, tokenizer):
     assert student["versus_teacher"] is student["calibration"] is None
     assert student["fidelity"]["kl"] > 0
     assert report.to_dict()["verdict"]["replace"] is None
-    assert report.to_markdown().startswith("It is unknown whether the student can replace the teacher")
+    assert report.to_markdown().startswith("It is not shown that the student can replace the teacher, because no row")
 
 
 @pytest.mark.parametrize(
@@ -308,29 +308,36 @@ def verdict(low, high, is_busy=False, **cost):
     no_cost = {"speedup": None, "bytes_on_disk": None}
     models = {
         "teacher": {"role": "teacher", "metrics": metrics, "cost": {**no_cost, "bytes_on_disk": 100}},
-        "student": {"role": "student", "metrics": metrics, "cost": {**no_cost, **cost}, "versus_teacher": versus},
+        "student": {
+            "role": "student",
+            "metrics": metrics,
+            "cost": {**no_cost, **cost},
+            "versus_teacher": versus,
+            "lost_classes": None,
+        },
     }
-    return make_verdict(models, {"metric_name": "accuracy", "rows": 1234, "confidence_level": 0.95}, is_busy)
+    trivial = {"reason": None, "answer": "negative", "score": 0.512}
+    task = {"metric_name": "accuracy", "rows": 1234, "confidence_level": 0.95, "trivial": trivial}
+    return make_verdict(models, task, is_busy)
 
 
-def test_the_verdict_is_yes_no_or_undecided():
+def test_the_verdict_is_yes_no_or_not_shown():
     yes = verdict(-0.005, 0.01, speedup=2.04, bytes_on_disk=25)
     assert yes == {
         "replace": True,
         "model": "student",
+        "reason": "score",
         "sentence": "Yes, the student can replace the teacher: on 1,234 rows its accuracy is 90.0 %, and the "
-        "teacher's is 90.0 %. With 95 % confidence the student is less than 1 point worse. It is 2.0 times as fast "
-        "and needs 25 % of the disk space.",
+        "teacher's is 90.0 % (always answering 'negative' gives 51.2 %). With 95 % confidence the student is less "
+        "than 1 point worse. It is 2.0 times as fast and needs 25 % of the disk space.",
     }
     busy = verdict(-0.005, 0.01, is_busy=True, speedup=1650.0, bytes_on_disk=25)
     assert busy["sentence"].endswith("less than 1 point worse. It needs 25 % of the disk space.")
-    no, undecided = verdict(-0.05, -0.02), verdict(-0.03, 0.01)
-    assert (no["replace"], undecided["replace"]) == (False, None)
+    no, not_shown = verdict(-0.05, -0.02), verdict(-0.03, 0.01)
+    assert (no["replace"], not_shown["replace"]) == (False, None)
     assert no["sentence"].startswith("No, the student should not replace")
-    assert undecided["sentence"].startswith(
-        "It is undecided whether the student can replace the teacher: on 1,234 rows"
-    )
-    assert undecided["sentence"].endswith(
+    assert not_shown["sentence"].startswith("It is not shown that the student can replace the teacher: on 1,234 rows")
+    assert not_shown["sentence"].endswith(
         "With 95 % confidence the difference is between -3.0 and +1.0 points, so the student could be more than 1 "
         "point worse."
     )

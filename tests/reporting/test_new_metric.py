@@ -118,10 +118,11 @@ def test_an_undefined_score_is_not_available_and_ends_nothing(monkeypatch, model
         report = compare_models(models, texts, tokenizer, latency_rounds=0, num_resamples=100)
     assert report.to_dict()["models"]["student"]["metrics"]["perfect_only"]["value"] is None
     assert report.to_dict()["verdict"] == {
-        "sentence": "It is unknown whether the student can replace the teacher: perfect_only is undefined for one of "
+        "sentence": "It is not shown that the student can replace the teacher: perfect_only is undefined for one of "
         "the two models.",
         "replace": None,
         "model": "student",
+        "reason": "undefined score",
     }
     assert "n/a" in report.to_markdown()
     assert "n/a" in render_html(report.to_dict())

@@ -95,7 +95,7 @@ def test_a_page_for_rows_without_labels_has_no_scores():
     html = render_html(report)
     assert section_ids(html) == ["models", "fidelity", "method"]
     assert rows_of_first_table(html)[1] == ["student", *["n/a"] * 8]
-    assert "Undecided" in html
+    assert "Not shown" in html
 
 
 def test_the_first_table_has_the_numbers_that_decide(html):
@@ -266,9 +266,9 @@ def test_numbers_are_written_for_plain_text(shown, expected):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "expected"), [(-0.005, 0.02, "yes"), (-0.05, -0.02, "no"), (-0.02, 0.02, "undecided")]
+    ("low", "high", "expected"), [(-0.005, 0.02, "yes"), (-0.05, -0.02, "no"), (-0.02, 0.02, "not shown")]
 )
-def test_non_inferiority_is_yes_no_or_undecided(low, high, expected):
+def test_non_inferiority_is_yes_no_or_not_shown(low, high, expected):
     assert non_inferiority({"low": low, "high": high, "margin": 0.01, "non_inferior": low > -0.01}) == expected
     assert non_inferiority({"low": low, "high": high}) == non_inferiority(None) == "n/a"
 

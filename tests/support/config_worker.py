@@ -20,11 +20,11 @@ def run(folder: Path) -> DistillationTrainer:
     args = make_args(
         folder / "out", num_train_epochs=2, learning_rate=1e-2, save_strategy="epoch", optim="adamw_torch",
         per_device_train_batch_size=GLOBAL_BATCH // int(os.environ.get("WORLD_SIZE", "1")),
-        adam_epsilon=1e-3,  # or a gradient of almost nothing, of either sign, would be a step
+        adam_epsilon=1e-3,  # otherwise a gradient near zero, of either sign, would become a full step
         use_cpu=os.environ.get("ACCELERATE_USE_CPU") == "1",
         ddp_backend="gloo" if os.environ.get("DS_ACCELERATOR") == "cpu" else None,
     )  # fmt: skip
-    # After the arguments, so that DeepSpeed ZeRO-3 shares out both as they are loaded.
+    # Loaded after the arguments are made, so that DeepSpeed ZeRO-3 partitions both models while it loads them.
     teacher, student = (BertForSequenceClassification.from_pretrained(folder / name) for name in ("teacher", "start"))
     tokenizer = tiny_tokenizer()
     rows = tiny_dataset(tokenizer, 16, seed=3)

@@ -36,13 +36,13 @@ from hf_distill.data import load_text_dataset, load_transfer_text, soft_labels
 from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES
 
 HOME = str(Path(hf_distill.__file__).parent)
-# Where others check what a user wrote, with a message of their own.
+# These modules check what a user wrote, and raise clear messages themselves.
 CHECKS_OF_OTHERS = ("transformers/training_args.py", "transformers/hf_argparser.py")
 TOKENIZER = tiny_tokenizer()
 
 
 class Unclear(AssertionError):
-    """An error from somewhere deep, or one that says nothing."""
+    """An error from deep inside a dependency, or an error without a message."""
 
 
 def outcome(run: Callable[[Any, Path], None], case: Any) -> str:
@@ -132,7 +132,7 @@ LOSS_ARGUMENTS = {
     "per_device_train_batch_size": st.sampled_from([1, 3, 8]),
 }
 ARGUMENTS = st.fixed_dictionaries({}, optional=LOSS_ARGUMENTS).filter(
-    lambda chosen: len(chosen) < 6  # more than that, and most inputs exclude each other
+    lambda chosen: len(chosen) < 6  # with more of them, most inputs exclude each other
 )
 
 
@@ -164,7 +164,7 @@ def run_arguments(case: dict[str, Any], folder: Path) -> None:
     assert all(parameter.isfinite().all() for parameter in student.parameters())
 
 
-# ---------------------------------------------------------------------------------------------------- data sets
+# ---------------------------------------------------------------------------------------------------- datasets
 
 ODD_TEXTS = [
     "",
@@ -202,7 +202,7 @@ TAG = st.sampled_from(["O", "B-x", "I-x", "O", None])
 
 @dataclasses.dataclass
 class File:
-    """Rows, how they are written, and whether a pair of texts is one."""
+    """Rows, the format of their file, and whether they are pairs of texts."""
 
     kind: str
     suffix: str
@@ -216,14 +216,14 @@ class File:
         elif self.suffix == "parquet":
             try:
                 Dataset.from_list(self.rows).to_parquet(path)
-            except (ValueError, TypeError, OverflowError):  # no such file can be
+            except (ValueError, TypeError, OverflowError):  # such a file cannot be written
                 reject()
         else:
             table = [names, *(["" if row[name] is None else row[name] for name in names] for row in self.rows)]
             with path.open("w", encoding="utf-8", newline="") as file:
                 if self.suffix == "csv":
                     csv.writer(file).writerows(table)
-                else:  # in which quotes are plain characters
+                else:  # a format in which quotes are plain characters
                     file.writelines("\t".join(map(str, cells)) + "\n" for cells in table)
         return path
 
@@ -254,7 +254,7 @@ def files(draw: st.DrawFn) -> File:
     if draw(st.integers(0, 9)) == 0:
         texts = texts | st.none()
     elif suffix in ("csv", "tsv"):
-        texts = texts.filter(bool)  # where nothing is no text
+        texts = texts.filter(bool)  # an empty text is refused there
     columns = {"text": texts, "label": LABELS[kind] | st.none()}
     if draw(st.booleans()):
         columns["pair"] = texts
@@ -288,7 +288,7 @@ def run_files(case: File, folder: Path) -> None:
 
 
 def _assert_label(task: Any, label: Any, given: Any) -> None:
-    """Compare what was read with what the file says; a cell that is empty is no label, and a number may be text."""
+    """Compare the rows that were read with the file. An empty cell means unlabelled, and a number can be a text."""
     if given in (None, "") or (isinstance(given, float) and math.isnan(given)):
         assert label is None or (isinstance(label, int) and label < 0) or np.isnan(label).all()
     elif task.problem_type == "regression":
@@ -406,7 +406,7 @@ OPERATIONS = st.tuples(
 
 
 class CacheFiles:
-    """A store of two shards, copied and damaged for each input, and what it must give."""
+    """A store of two shards, copied and damaged for each input, and the outputs that it must return."""
 
     def __init__(self) -> None:
         self.home = tempfile.TemporaryDirectory()
@@ -466,7 +466,7 @@ def soft_label_rows(draw: st.DrawFn) -> tuple[list[Any], dict[str, Any]]:
     settings = {"kind": kind, "is_multi_label": draw(st.booleans()), "floor": draw(st.sampled_from([1e-4, 0.01, 0.5]))}
 
     def row() -> Any:
-        if draw(st.integers(0, 3)):  # one that is right
+        if draw(st.integers(0, 3)):  # a right one
             raw = [draw(st.floats(0.01, 1)) for _ in CLASS_NAMES]
             return [value / sum(raw) for value in raw]
         return draw(st.none() | st.lists(PROBABILITIES, max_size=4))
@@ -482,7 +482,7 @@ def run_soft_labels(case: tuple[list[Any], dict[str, Any]], folder: Path) -> Non
     rows, settings = case
     try:
         dataset = Dataset.from_list([{"soft": row} for row in rows])
-    except (ValueError, TypeError):  # no such data set can be
+    except (ValueError, TypeError):  # such a dataset cannot be made
         reject()
     found = np.array(soft_labels(dataset, "soft", CLASS_NAMES, **settings)["teacher_logits"], dtype=np.float64)
     floor = settings["floor"]

@@ -1,6 +1,6 @@
-"""A stand-in for the Hub on the loopback interface: enough of its HTTP API to push and load models and data sets.
+"""A stand-in for the Hub on the loopback interface, with enough of its HTTP API to push and load models and datasets.
 
-huggingface_hub reads `HF_ENDPOINT` when it is imported, hence clients run in processes of their own: `run_against`.
+huggingface_hub reads `HF_ENDPOINT` when it is imported, so clients run in separate processes, see `run_against`.
 """
 
 import base64
@@ -40,7 +40,7 @@ class Repo:
 
 
 class Refused(Exception):
-    """What to answer instead of 200; the client makes an exception class of the code."""
+    """An answer other than 200. The client turns its status code into an exception class."""
 
     def __init__(self, status: int, code: str = "", **answer: str):
         super().__init__(f"{status} {code}")
@@ -48,7 +48,7 @@ class Refused(Exception):
 
 
 class HubServer:
-    """`with HubServer() as server:` answers at `server.url`, and notes what it was asked in `server.calls`.
+    """`with HubServer() as server:` answers at `server.url`, and notes every request in `server.calls`.
 
     `server.fail_with = {"commit": 503}` refuses commits from then on, `{"upload": 403}` the content of large files:
     any part of a path will do. To a 5xx for an upload the client gives in only after six tries and half a minute.
@@ -104,7 +104,7 @@ class HubServer:
         raise Refused(404, "EntryNotFound")
 
     def _lfs_actions(self, wanted: dict) -> dict:
-        """Where to send a file; nothing for one that has arrived before."""
+        """Return the address to send a file to; nothing for a file that has arrived before."""
         if wanted["oid"] in self.blobs:
             return wanted
         return {**wanted, "actions": {"upload": {"href": f"{self.url}/upload/{wanted['oid']}"}}}
@@ -121,7 +121,7 @@ class HubServer:
         kind = "datasets/" if wanted.get("type") == "dataset" else ""
         repo_id = f"{kind}{wanted.get('organization') or USER}/{wanted['name']}"
         if repo_id in self.repos:
-            raise Refused(409, url=f"{self.url}/{repo_id}")  # which the client forgives if it was told `exist_ok`
+            raise Refused(409, url=f"{self.url}/{repo_id}")  # the client ignores this error if `exist_ok` was passed
         self.repos[repo_id] = Repo(is_private=wanted.get("visibility") == "private")
         return {"url": f"{self.url}/{repo_id}"}
 
@@ -172,7 +172,7 @@ def _describe_repo(repo_id: str, repo: Repo) -> dict:
 
 
 def _upload_mode(path: str, files: dict[str, bytes]) -> dict:
-    """How a file is to be sent, and the `oid` of the one that is there: the client leaves out what is equal."""
+    """Return how to send a file, and the `oid` of the stored file: the client does not send an equal one."""
     mode = {"path": path, "uploadMode": "lfs" if path.endswith(LFS_SUFFIXES) else "regular", "shouldIgnore": False}
     if path in files:
         described = _describe(path, files[path])
@@ -181,7 +181,7 @@ def _upload_mode(path: str, files: dict[str, bytes]) -> dict:
 
 
 def _describe(path: str, content: bytes) -> dict:
-    blob = f"blob {len(content)}\0".encode() + content  # as git hashes it
+    blob = f"blob {len(content)}\0".encode() + content  # the bytes that git hashes
     described = {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(blob).hexdigest()}
     if path.endswith(LFS_SUFFIXES):
         described["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
@@ -219,16 +219,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _check_token(self, path: str) -> None:
         given = self.headers.get("Authorization")
         repo = self.hub.repos.get("/".join(path.removeprefix("api/models/").split("/")[:2]))
-        is_public = (
-            path.startswith("upload/") or path == "api/validate-yaml"
-        )  # the link to upload to is a secret itself
+        is_public = path.startswith("upload/") or path == "api/validate-yaml"  # the upload link is itself a secret
         is_public |= self.command in ("GET", "HEAD") and not (repo and repo.is_private)
         is_known = given is not None and given.removeprefix("Bearer ") in self.hub.tokens
         if not is_known and not (given is None and is_public):
             raise Refused(401, error="Invalid username or password.")
 
     def log_message(self, *args: object) -> None:
-        """Stay quiet."""
+        """Print nothing."""
 
     def _send_file(self, repo: Repo, path: str) -> None:
         if path not in repo.files:
@@ -249,14 +247,14 @@ def run_against(
     server: HubServer, script: str, tmp_path: Path, token: str | None = TOKEN
 ) -> subprocess.CompletedProcess:
     """Run Python code in `tmp_path` with this server for its Hub, a token and an empty cache; it can import `tiny`."""
-    # Offline switches of the test session must not reach the client, and proxies know nothing of the loopback.
+    # Offline switches of the test session must not reach the client, and a proxy cannot reach the loopback interface.
     unwanted = ("HF_", "HUGGING", "TRANSFORMERS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(unwanted)}
     ours = {
         "HF_ENDPOINT": server.url,
         **({"HF_TOKEN": token} if token else {}),
         "HF_HOME": str(tmp_path / "hf_home"),
-        "HF_HUB_DISABLE_XET": "1",  # or large files would go through Xet, not through LFS
+        "HF_HUB_DISABLE_XET": "1",  # otherwise large files go through Xet instead of LFS
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
     }

@@ -1,4 +1,4 @@
-"""What tests of interrupted and resumed trainings share: four short steps, and faults in between."""
+"""Helpers for tests of interrupted and resumed trainings: four short steps, and faults between them."""
 
 from safetensors.torch import load_file
 from transformers import TrainerCallback
@@ -10,7 +10,7 @@ SETTINGS = {
 
 
 class At(TrainerCallback):
-    """Does something at the start of a step, from 0."""
+    """Runs a function at the start of a step; steps count from 0."""
 
     def __init__(self, step, action):
         self.step, self.action = step, action

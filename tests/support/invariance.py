@@ -1,4 +1,4 @@
-"""The float64 reference of the loss, and gradients as DistillationTrainer sees them; also run by other processes."""
+"""The float64 reference of the loss, and gradients as DistillationTrainer sees them; worker processes use it too."""
 
 import copy
 
@@ -35,13 +35,13 @@ def make_args(output_dir, **changes) -> DistillationTrainingArguments:
 
 
 class GradientRecorder(TrainerCallback):
-    """Keeps the student's gradient of every optimiser step, as one float64 vector each."""
+    """Keeps the student's gradient of every optimizer step, as one float64 vector each."""
 
     def __init__(self):
         self.gradients = []
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        # Weight decay and the like play no part: this is what backward left.
+        # This is the gradient that backward left, before weight decay and clipping.
         # A loss on hidden states leaves the head without a gradient.
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters()]
         self.gradients.append(torch.cat([gradient.flatten().double() for gradient in gradients]))

@@ -1,4 +1,4 @@
-"""A teacher that reads letters: its tokenizer shares no token with the one of `tiny`."""
+"""A teacher that reads letters: its tokenizer shares no token with the tokenizer of `tiny`."""
 
 import torch
 from tiny import LABEL_NAMES, TINY
@@ -14,7 +14,7 @@ NAMES = {"id2label": dict(enumerate(LABEL_NAMES)), "label2id": {name: i for i, n
 
 
 def letters_tokenizer(max_length=64):
-    """RoBERTa's way: <s> a </s></s> b </s>, no segments, the pad id 1; words become letters, with other ids."""
+    """Return a tokenizer like RoBERTa's: <s> a </s></s> b </s>, no segments, pad id 1. Its tokens are letters."""
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     # pragma: allowlist nextline secret
     vocabulary = {token: i for i, token in enumerate([*special, *"zyxwvutsrqponmlkjihgfedcba"])}

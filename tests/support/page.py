@@ -1,4 +1,4 @@
-"""Reads a page of HTML strictly: what is opened is closed, in order, and attributes are kept."""
+"""A strict reader of HTML: every element that is opened must be closed, in order. It keeps the attributes."""
 
 from html.parser import HTMLParser
 

@@ -19,7 +19,7 @@ UNLABELLED = (1, 9)
 
 @dataclass
 class Problem:
-    """Models, rows of which two have no label, and both terms of a row by hand.
+    """Models, rows (two of them unlabelled), and both terms of a row worked out by hand.
 
     `terms` takes the logits of student and teacher on one row, `(num_labels,)` or `(length, num_labels)`, and the row,
     and returns the sums of the soft and the hard term over its units, and the number of these.
@@ -103,7 +103,7 @@ def _token_model(cls: type[PreTrainedModel], num_hidden_layers: int, seed: int) 
 
 def _sentences(num_rows: int) -> Dataset:
     draw = random.Random(0)
-    # A hyphen makes two tokens of a word, of which the first counts.
+    # A word with a hyphen becomes two tokens; only the first one counts.
     words = [
         ["-".join(draw.choices(WORDS, k=draw.choice((1, 1, 2)))) for _ in row["text"].split()]
         for row in tiny_rows(num_rows, 3)

@@ -58,7 +58,7 @@ def changed(**parts):
 
 
 def read_back(record, folder):
-    """The record after it was written as it is, like a file from somebody else, and read."""
+    """Write the record unchanged, like a file from somebody else, and read it again."""
     (folder / "distillation.json").write_text(json.dumps(record), encoding="utf-8")
     return read_record(folder)
 

@@ -1,4 +1,4 @@
-"""Files of rows that tests write, and what was read of them."""
+"""Files of rows that tests write, and the rows that were read from them."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ def write(path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
 
 
 def write_json_lines(path: Path, *rows: dict) -> Path:
-    """Write one object a line."""
+    """Write one JSON object per line."""
     return write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def labelled_csv(path: Path, labels: list, column: str = "label") -> Path:
-    """Write one text for each label; a label is written as it stands."""
+    """Write one text for each label; labels are written unchanged."""
     lines = [f"text {i},{label}" for i, label in enumerate(labels)]
     return write(path, "\n".join([f"text,{column}", *lines]) + "\n")
 

@@ -1,4 +1,4 @@
-"""Reports of made-up numbers, in the form of `report.json`, for whatever shows reports."""
+"""Reports with made-up numbers, in the format of `report.json`, for tests of the page, the card and the tables."""
 
 HOSTILE = "</script><img src=x onerror=alert(1)>'\"&$\\alpha$\u2028\u202etfel\x00" + "W" * 150
 METRICS = {
@@ -219,7 +219,7 @@ def disagreements(student, labels, problem_type):
 
 
 def hostile_report():
-    """A report in which every name, label and text tries to be markup."""
+    """A report whose names, labels and texts all contain markup."""
     lines = {f"{name} {HOSTILE}": line for name, line in MODELS.items() if name != "teacher"}
     report = sample_report(labels=(HOSTILE, f"positive {HOSTILE}"), models={"teacher": MODELS["teacher"], **lines})
     report["task"].update(name=HOSTILE, text_columns=[HOSTILE])

@@ -18,12 +18,12 @@ TINY = {
     "num_attention_heads": 2,
     "intermediate_size": 32,
     "max_position_embeddings": 64,
-    "initializer_range": 0.2,  # ten times BERT's, or all rows would get the same logits
+    "initializer_range": 0.2,  # ten times BERT's value; with BERT's, all rows get the same logits
 }
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """One id a word, BERT's special tokens and segment ids."""
+    """Return a tokenizer with one id for each word, BERT's special tokens and segment ids."""
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(SPECIAL + WORDS)}, unk_token="[UNK]"))
     backend.normalizer = normalizers.Lowercase()
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -83,7 +83,7 @@ def tiny_rows(num_rows: int = 32, seed: int = 0) -> list[dict]:
 
 
 def tiny_dataset(tokenizer, num_rows: int = 32, seed: int = 0) -> Dataset:
-    """`tiny_rows` tokenised as pairs, with columns `text`, `text_pair`, `labels`, `input_ids`, ..."""
+    """`tiny_rows` tokenized as pairs, with columns `text`, `text_pair`, `labels`, `input_ids`, ..."""
     features = Features(
         {"text": Value("string"), "text_pair": Value("string"), "label": ClassLabel(names=LABEL_NAMES)}
     )

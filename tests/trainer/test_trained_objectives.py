@@ -22,7 +22,7 @@ def pair():
 
 
 class ProjectionRecorder(TrainerCallback):
-    """Keeps the gradient of the projections of every step."""
+    """Keeps the projections' gradient at every step."""
 
     def __init__(self):
         self.gradients, self.loss = [], None
@@ -92,7 +92,7 @@ def test_projections_move_in_a_group_of_their_own_without_decay(pair, rows, toke
     untrained = make_trainer(*pair, rows, tokenizer, tmp_path, objectives=SPEC, **UNSET).distillation_loss
     for before, after in zip(untrained.parameters(), trainer.distillation_loss.parameters(), strict=True):
         assert not torch.equal(before, after)
-    trainer.train()  # again: not a second group
+    trainer.train()  # a second call must not add a second parameter group
     assert len(trainer.optimizer.param_groups) == 3
 
 
@@ -120,7 +120,7 @@ def test_projections_are_clipped_on_their_own(pair, rows, tokenizer, tmp_path):
                 norms[name] = torch.cat([p.grad.flatten() for p in module.parameters()]).norm().item()
 
     trainer = make_trainer(*pair, rows, tokenizer, tmp_path, objectives=SPEC, **UNSET, max_grad_norm=1e-2)
-    trainer.add_callback(Spy())  # after ours
+    trainer.add_callback(Spy())  # runs after the library's own callback
     trainer.train()
     assert norms == {"student": pytest.approx(1e-2, rel=1e-3), "projections": pytest.approx(1e-2, rel=1e-3)}
 

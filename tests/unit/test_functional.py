@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from hf_distill import functional
+from hf_distill.objectives import LOGIT_OBJECTIVES
 
 EPS = torch.finfo(torch.float32).eps
 TEMPERATURES = [0.5, 1.0, 2.0, 20.0]
@@ -114,6 +115,10 @@ EXTREMES = {
     "offset of -1e4 of the teacher": lambda s, t: (s, t - 1e4),
     "nearly equal": lambda s, t: (t + 1e-2 * s, t),
 }
+
+
+def test_every_soft_loss_has_a_function_and_a_reference_here():
+    assert LOSSES.keys() == REFERENCES.keys() == set(LOGIT_OBJECTIVES)
 
 
 # ---- Values ----

@@ -63,22 +63,24 @@ def _explanation(record: Mapping[str, Any]) -> str:
 
 
 def _intervals(record: Mapping[str, Any], models: list[str]) -> list[str]:
-    """Return the Wilson intervals of the accuracies, the scores that are shares of the rows."""
+    """Return the Wilson intervals of the metric that is a share of the rows, accuracy for instance."""
     num_rows = (record.get("dataset") or {}).get("eval_rows")
-    intervals = []
+    metric, intervals = None, []
     for model in models:
-        accuracy = finite(_accuracy(record["metrics"][model]))
+        scores = record["metrics"][model]
+        metric = metric or _row_accuracy(scores)
+        accuracy = finite(scores.get(metric))
         if accuracy is not None and num_rows and 0 <= accuracy <= 1:
             low, high = wilson_interval(accuracy, num_rows)
             intervals.append(f"{MODELS[model]} {low:.4f} to {high:.4f}")
     if not intervals:
         return []
     return [
-        f"95 % intervals of the accuracies, from the number of rows (Wilson, 1927): {', '.join(intervals)}. They do "
-        "not test the differences; hf-distill compare does."
+        f"95 % intervals of {metric}, from the number of rows (Wilson, 1927): {', '.join(intervals)}. They do not "
+        "test the differences; hf-distill compare does, and gives the other metrics an interval."
     ]
 
 
-def _accuracy(scores: Mapping[str, Any]) -> Any:
+def _row_accuracy(scores: Mapping[str, Any]) -> str | None:
     metrics = (find_metric(name) for name in scores)
-    return next((scores[metric.name] for metric in metrics if metric is not None and metric.is_row_accuracy), None)
+    return next((metric.name for metric in metrics if metric is not None and metric.is_row_accuracy), None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from datasets import Dataset
 
 from hf_distill.classifiers.problem_types import resolve_problem_type
@@ -16,10 +17,12 @@ from hf_distill.reporting.comparison.cost import describe_costs, describe_machin
 from hf_distill.reporting.comparison.describe import Comparison, RunLogits, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
+from hf_distill.reporting.comparison.notes import make_notes
 from hf_distill.reporting.comparison.predict import TorchPredictor
 from hf_distill.reporting.comparison.quality import TEACHER, Resampling
 from hf_distill.reporting.comparison.scores import check_metrics
-from hf_distill.reporting.comparison.verdict import make_notes, make_verdict, subject_of
+from hf_distill.reporting.comparison.units import Units
+from hf_distill.reporting.comparison.verdict import make_verdict, subject_of
 from hf_distill.reporting.report import Report
 
 if TYPE_CHECKING:  # slow to import
@@ -109,6 +112,7 @@ def compare_models(
         "metric_name": metrics[0].name,
         "metrics": [metric.name for metric in metrics],
         "rows": comparison.num_rows,
+        "trivial": comparison.describe_trivial(),
         "text_columns": sets[0].text_columns,
         "labels": None if problem_type == "regression" else sets[0].units.names,
         "confidence_level": confidence_level,
@@ -165,8 +169,21 @@ def _run(contenders: Sequence[Contender], sets: Sequence[EvaluationSet], batch_s
     for contender in contenders:
         for predictor in contender.runs():
             for logits, rows in zip(outputs, sets, strict=True):
-                logits[contender.name].append(rows.predict(predictor, batch_size))
+                values = rows.predict(predictor, batch_size)
+                _check_finite(values, contender.name, rows.units)
+                logits[contender.name].append(values)
     return outputs
+
+
+def _check_finite(logits: np.ndarray, name: str, units: Units) -> None:
+    is_broken = ~np.isfinite(logits).all(axis=1)
+    if is_broken.any():
+        rows = np.unique(units.rows[is_broken])
+        raise ValueError(
+            f"The model {name!r} gives NaN or infinite outputs for {len(rows):,} of {units.num_rows:,} rows (counted "
+            f"from 0: {', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}), so it cannot be compared. "
+            "Check its weights, and the precision in which it runs."
+        )
 
 
 def _describe(contender: Contender) -> dict[str, Any]:

@@ -10,16 +10,18 @@ import numpy as np
 from hf_distill.data.metrics import Metric
 from hf_distill.reporting.comparison.deferral import describe_deferral
 from hf_distill.reporting.comparison.fidelity import describe_fidelity
+from hf_distill.reporting.comparison.lost_classes import describe_lost_classes
 from hf_distill.reporting.comparison.quality import TEACHER, Quality, Resampling, describe_quality
 from hf_distill.reporting.comparison.reliability import describe_calibration
 from hf_distill.reporting.comparison.robustness import score_by_class, score_by_length
+from hf_distill.reporting.comparison.trivial import describe_trivial
 from hf_distill.reporting.comparison.units import Units
 
 RunLogits = dict[str, list[np.ndarray]]
 
 _NEED_LABELS = (
     "retention", "gap_closed", "gap_closed_note", "versus_teacher", "versus_baseline", "calibration", "by_class",
-    "deferral",
+    "deferral", "lost_classes",
 )  # fmt: skip
 
 
@@ -70,6 +72,7 @@ class Comparison:
             "by_length": self.by_length[name],
             "by_class": score_by_class(self.labelled, labelled_runs),
             "deferral": self._deferral(name),
+            "lost_classes": self._lost_classes(name),
         }
 
     def _calibration(self, runs: Sequence[np.ndarray]) -> dict[str, Any] | None:
@@ -87,6 +90,18 @@ class Comparison:
             return None
         student, teacher = (self.labelled_logits[model][0] for model in (name, TEACHER))
         return describe_deferral(self.labelled, student, teacher, self.metric)
+
+    def _lost_classes(self, name: str) -> dict[str, Any] | None:
+        if name == TEACHER:
+            return None
+        teacher, model = (self.labelled_logits[model][0] for model in (TEACHER, name))
+        return describe_lost_classes(self.labelled, teacher, model, self.how.level)
+
+    def describe_trivial(self) -> dict[str, Any] | None:
+        """Compare the teacher with the best constant answer; None without labels."""
+        if self.quality is None:
+            return None
+        return describe_trivial(self.labelled, self.labelled_logits[TEACHER][0], self.metric, self.how)
 
 
 def describe_shifted(

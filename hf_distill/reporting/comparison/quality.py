@@ -16,9 +16,11 @@ from hf_distill.reporting.statistics import (
     Samples,
     bootstrap,
     bootstrap_p_value,
+    detectable_difference,
     interval,
     mcnemar,
     mean_of,
+    num_rows_needed,
     unseen_share,
 )
 
@@ -52,7 +54,7 @@ class Quality:
     """
 
     def __init__(self, units: Units, logits: Logits, metrics: Sequence[Metric], how: Resampling) -> None:
-        self.metrics, self.how = {metric.name: metric for metric in metrics}, how
+        self.metrics, self.how, self.num_rows = {metric.name: metric for metric in metrics}, how, units.num_rows
         self.answers = {name: [Answers(units, run) for run in runs] for name, runs in logits.items()}
         self.runs = {
             name: [{metric.name: run.score(metric) for metric in metrics} for run in runs]
@@ -142,7 +144,13 @@ def describe_quality(quality: Quality, name: str, metric: str, margin: float) ->
     versus_teacher = None if is_teacher else quality.versus(name, TEACHER, metric)
     has_baseline = not (is_teacher or is_baseline) and BASELINE in quality.runs
     if versus_teacher is not None:
-        versus_teacher |= {"margin": margin, "non_inferior": versus_teacher["low"] > -margin}
+        detectable = detectable_difference(versus_teacher["low"], versus_teacher["high"], quality.how.level)
+        versus_teacher |= {
+            "margin": margin,
+            "non_inferior": versus_teacher["low"] > -margin,
+            "detectable": detectable,
+            "rows_needed": num_rows_needed(quality.num_rows, detectable, margin),
+        }
     return {
         "retention": None if is_teacher else quality.retention(name, metric),
         "gap_closed": gap,

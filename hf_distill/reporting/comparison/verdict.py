@@ -1,23 +1,14 @@
-"""The verdict, and the notes that a reader needs to judge it."""
+"""The verdict on the question whether the student can replace the teacher."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
-from hf_distill.reporting.comparison.quality import BASELINE, TEACHER
-from hf_distill.reporting.text import PLAIN, non_inferiority
+from hf_distill.reporting.comparison.quality import TEACHER
+from hf_distill.reporting.text import PLAIN, non_inferiority, p_value
 
 Models = Mapping[str, Mapping[str, Any]]
 
-_NOT_APPLICABLE = {
-    "multi_label_classification": "Deferral does not apply to multi-label classification, because a prediction has no "
-    "single confidence.",
-    "regression": "Agreement, calibration, classes and deferral do not apply to regression, because its predictions "
-    "are numbers and not classes.",
-    "token_classification": "Deferral and the list of disagreements do not apply to token classification, because it "
-    "predicts words and not whole texts.",
-}
-_REPLACE = {"yes": True, "no": False, "undecided": None}
+_REPLACE = {"yes": True, "no": False, "not shown": None}
 
 
 def subject_of(models: Models) -> str:
@@ -31,44 +22,106 @@ def subject_of(models: Models) -> str:
 
 
 def make_verdict(models: Models, task: Mapping[str, Any], is_busy: bool) -> dict[str, Any]:
-    """Return whether the student can replace the teacher: yes (True), no (False) or undecided (None).
+    """Return whether the student can replace the teacher: yes (True), no (False) or not shown (None).
 
     Yes: the interval of the difference lies above -margin, "non-inferior". No: it lies below -margin. At a level of
-    95 % such a claim is wrong in at most 2.5 % of samples.
+    95 % such a claim is wrong in at most 2.5 % of samples. A yes also needs that the student has lost no class, and
+    nothing is shown by a teacher that knows no more than a constant answer.
 
     Args:
         models: The models of the report.
         task: The task of the report.
         is_busy: Whether the machine was too busy to measure times.
+
+    Returns:
+        `sentence`; `replace`; `model`, the model that the verdict is about; and `reason`, one of "score", "lost
+        class", "vanished class", "trivial teacher", "undefined score" and "no labels".
     """
     name = subject_of(models)
     versus, metric = models[name]["versus_teacher"], task["metric_name"]
+    if not models[name]["metrics"]:
+        return _verdict(name, "not shown", "no labels", _without_labels(name, models[name]))
     if versus is None:
-        sentence = _undefined(name, metric) if models[name]["metrics"] else _without_labels(name, models[name])
-        return {"sentence": sentence, "replace": None, "model": name}
+        reason = f"{metric} is undefined for one of the two models"
+        return _verdict(name, "not shown", "undefined score", f"{_not_shown(name)}: {reason}.")
+    comparison = _comparison(models, name, task)
+    if task["trivial"]["reason"]:
+        sentence = f"{_not_shown(name)}: {task['trivial']['reason']}. {_capitalize(comparison)}."
+        return _verdict(name, "not shown", "trivial teacher", sentence)
+    classes, answer = models[name]["lost_classes"], non_inferiority(versus)
+    if classes and classes["lost"]:
+        sentence = f"{_no(name)}: {_lost(name, classes['lost'])}. {_capitalize(comparison)}."
+        return _verdict(name, "no", "lost class", sentence)
+    if classes and classes["vanished"] and answer != "no":
+        sentence = f"{_not_shown(name)}: {_vanished(name, classes['vanished'])}. {_capitalize(comparison)}."
+        return _verdict(name, "not shown", "vanished class", sentence)
+    gain = _gain(models, name, is_busy) if answer == "yes" else ""
+    return _verdict(name, answer, "score", f"{_by_score(name, answer, comparison, versus, task)}{gain}")
+
+
+def _verdict(name: str, answer: str, reason: str, sentence: str) -> dict[str, Any]:
+    return {"sentence": sentence, "replace": _REPLACE[answer], "model": name, "reason": reason}
+
+
+def _no(name: str) -> str:
+    return f"No, the {name} should not replace the teacher"
+
+
+def _not_shown(name: str) -> str:
+    return f"It is not shown that the {name} can replace the teacher"
+
+
+def _capitalize(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _comparison(models: Models, name: str, task: Mapping[str, Any]) -> str:
+    """Return the scores of both models, and the score of the best constant answer."""
+    metric, trivial = task["metric_name"], task["trivial"]
     scores = (PLAIN.score(models[model]["metrics"][metric]["value"], metric) for model in (name, TEACHER))
-    comparison = "on {:,} rows its {} is {}, and the teacher's is {}".format(task["rows"], metric, *scores)
+    constant = f" (always answering {trivial['answer']!r} gives {PLAIN.score(trivial['score'], metric)})"
+    return "on {:,} rows its {} is {}, and the teacher's is {}".format(task["rows"], metric, *scores) + constant
+
+
+def _by_score(name: str, answer: str, comparison: str, versus: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    metric = task["metric_name"]
     margin = PLAIN.margin(versus["margin"], metric)
     level = f"With {100 * task['confidence_level']:g} % confidence"
-    answer = non_inferiority(versus)
     if answer == "yes":
-        sentence = (
+        return (
             f"Yes, the {name} can replace the teacher: {comparison}. {level} the {name} is less than {margin} worse."
-            f"{_gain(models, name, is_busy)}"
         )
-    elif answer == "no":
-        sentence = (
-            f"No, the {name} should not replace the teacher: {comparison}. {level} the {name} is more than {margin} "
-            "worse."
-        )
-    else:
-        low, high = (PLAIN.difference(versus[end], metric) for end in ("low", "high"))
-        low = low.removesuffix(" points")
-        sentence = (
-            f"It is undecided whether the {name} can replace the teacher: {comparison}. {level} the difference is "
-            f"between {low} and {high}, so the {name} could be more than {margin} worse."
-        )
-    return {"sentence": sentence, "replace": _REPLACE[answer], "model": name}
+    if answer == "no":
+        return f"{_no(name)}: {comparison}. {level} the {name} is more than {margin} worse."
+    low, high = (PLAIN.difference(versus[end], metric) for end in ("low", "high"))
+    low = low.removesuffix(" points")
+    return (
+        f"{_not_shown(name)}: {comparison}. {level} the difference is between {low} and {high}, so the {name} could "
+        f"be more than {margin} worse."
+    )
+
+
+def _lost(name: str, lost: list[dict[str, Any]]) -> str:
+    worst = max(lost, key=lambda entry: entry["teacher"] - entry["model"])
+    others = f" (and of {len(lost) - 1:,} more)" if len(lost) > 1 else ""
+    return (
+        f"it loses a class. Of {worst['label']!r}{others} it finds {PLAIN.share(worst['model'])} of {worst['rows']:,} "
+        f"rows, and the teacher {PLAIN.share(worst['teacher'])} (p {_equals(worst['p_value'])})"
+    )
+
+
+def _equals(value: float) -> str:
+    text = p_value(value)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _vanished(name: str, vanished: list[dict[str, Any]]) -> str:
+    largest = max(vanished, key=lambda entry: entry["rows"])
+    others = f" and {len(vanished) - 1:,} more" if len(vanished) > 1 else ""
+    return (
+        f"it never finds the class {largest['label']!r}{others}, of which the teacher finds "
+        f"{PLAIN.share(largest['teacher'])} of {largest['rows']:,} rows"
+    )
 
 
 def _gain(models: Models, name: str, is_busy: bool) -> str:
@@ -80,89 +133,10 @@ def _gain(models: Models, name: str, is_busy: bool) -> str:
     return f" It {' and '.join(gains)}." if gains else ""
 
 
-def _undefined(name: str, metric: str) -> str:
-    return (
-        f"It is unknown whether the {name} can replace the teacher: {metric} is undefined for one of the two models."
-    )
-
-
 def _without_labels(name: str, model: Mapping[str, Any]) -> str:
     agreement = model["fidelity"]["agreement"]
     if agreement is not None:
         fidelity = f"It gives the teacher's answer on {PLAIN.share(agreement['value'])} of the rows."
     else:
         fidelity = f"Its outputs differ from the teacher's by {model['fidelity']['rmse']:.3f} (root mean square)."
-    return f"It is unknown whether the {name} can replace the teacher, because no row has a label. {fidelity}"
-
-
-def make_notes(models: Models, task: Mapping[str, Any], is_busy: bool, num_unlabelled: int) -> list[str]:
-    """Return what a reader could otherwise overlook."""
-    name = subject_of(models)
-    notes = [
-        *_about_rows(models[name], task, num_unlabelled),
-        _about_baseline(models, name, task),
-        _about_runs(name, models[name]["num_runs"]),
-        _about_resamples(task),
-        _NOT_APPLICABLE.get(task["problem_type"]),
-    ]
-    if is_busy and models[name]["cost"]["latency"]:
-        notes.append(
-            "The machine was busy with other work, so the times are unreliable. Measure them again on an idle machine."
-        )
-    return [note for note in notes if note]
-
-
-def _about_runs(name: str, num_runs: int) -> str:
-    if num_runs == 1:
-        return f"The {name} was trained once, so it is unknown how much its score varies with the seed."
-    return (
-        f"The scores of the {name} are means over {num_runs} runs. The intervals account for the choice of rows, not "
-        "for the seed; the standard deviation over the runs (std) is given separately."
-    )
-
-
-def _about_resamples(task: Mapping[str, Any]) -> str | None:
-    """Name the metrics whose intervals come from fewer resamples than asked for."""
-    fewer = {name: num for name, num in task["num_resamples_by_metric"].items() if num < task["num_resamples"]}
-    if not fewer:
-        return None
-    return (
-        f"The intervals of {', '.join(fewer)} come from {min(fewer.values()):,} resamples instead of "
-        f"{task['num_resamples']:,}, because a metric without `from_counts` is scored row by row on each resample."
-    )
-
-
-def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabelled: int) -> list[str]:
-    if not subject["metrics"]:
-        return ["No row has a label, so there are no scores. The report only compares the models with the teacher."]
-    notes = []
-    if num_unlabelled:
-        notes.append(f"{num_unlabelled:,} more rows have no label. They count only for the agreement.")
-    versus, metric = subject["versus_teacher"], task["metric_name"]
-    half_width = (versus["high"] - versus["low"]) / 2 if versus else 0.0
-    if versus and half_width > versus["margin"]:
-        notes.append(
-            f"With {task['rows']:,} rows the difference to the teacher is known to within "
-            f"{PLAIN.margin(half_width, metric)}, which is more than the margin of "
-            f"{PLAIN.margin(versus['margin'], metric)}. More rows give a clearer answer."
-        )
-    return notes
-
-
-def _about_baseline(models: Models, name: str, task: Mapping[str, Any]) -> str | None:
-    if BASELINE not in models:
-        return (
-            "There is no baseline (the same student trained without the teacher), so it is unknown whether "
-            "distillation paid off."
-        )
-    versus = models[name]["versus_baseline"]
-    if versus is None:
-        return None
-    show = partial(PLAIN.difference, metric=task["metric_name"])
-    interval = PLAIN.interval(versus, show)
-    difference = f"{show(versus['difference'])}, {100 * task['confidence_level']:g} % interval {interval}"
-    if versus["low"] > 0:
-        return f"Distillation paid off: the {name} is clearly above the baseline ({difference})."
-    if versus["high"] < 0:
-        return f"Distillation did harm: the {name} is clearly below the baseline ({difference})."
-    return f"It is unclear whether distillation paid off: the {name} is not clearly above the baseline ({difference})."
+    return f"{_not_shown(name)}, because no row has a label. {fidelity}"

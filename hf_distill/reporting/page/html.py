@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Report = Mapping[str, Any]
 
 _LONGEST_TEXT = 600  # characters of a text that are shown; the data at the end of the page have the whole text
-_VERDICTS = {True: ("good", "✓ Yes"), False: ("bad", "✕ No"), None: ("open", "? Undecided")}
+_VERDICTS = {True: ("good", "✓ Yes"), False: ("bad", "✕ No"), None: ("open", "? Not shown")}
 
 
 def render_html(report: Report) -> str:

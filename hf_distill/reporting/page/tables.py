@@ -24,7 +24,7 @@ Report = Mapping[str, Any]
 Model = Mapping[str, Any]
 
 _NAME_LENGTH = 60  # characters of a name that are shown; the data at the end of the page have the whole name
-_TONES = {"yes": "good", "no": "bad", "undecided": ""}
+_TONES = {"yes": "good", "no": "bad", "not shown": ""}
 
 
 class Cell(NamedTuple):

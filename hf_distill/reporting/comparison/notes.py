@@ -1,0 +1,104 @@
+"""The notes of a report: what a reader needs to judge the verdict."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from hf_distill.reporting.comparison.lost_classes import LARGEST_LOSS
+from hf_distill.reporting.comparison.quality import BASELINE
+from hf_distill.reporting.comparison.verdict import Models, subject_of
+from hf_distill.reporting.text import PLAIN
+
+_NOT_APPLICABLE = {
+    "multi_label_classification": "Deferral does not apply to multi-label classification, because a prediction has no "
+    "single confidence.",
+    "regression": "Agreement, calibration, classes and deferral do not apply to regression, because its predictions "
+    "are numbers and not classes.",
+    "token_classification": "Deferral and the list of disagreements do not apply to token classification, because it "
+    "predicts words and not whole texts.",
+}
+
+
+def make_notes(models: Models, task: Mapping[str, Any], is_busy: bool, num_unlabelled: int) -> list[str]:
+    """Return what a reader could otherwise overlook."""
+    name = subject_of(models)
+    notes = [
+        *_about_rows(models[name], task, num_unlabelled),
+        _about_baseline(models, name, task),
+        _about_runs(name, models[name]["num_runs"]),
+        _about_resamples(task),
+        _NOT_APPLICABLE.get(task["problem_type"]),
+    ]
+    if is_busy and models[name]["cost"]["latency"]:
+        notes.append(
+            "The machine was busy with other work, so the times are unreliable. Measure them again on an idle machine."
+        )
+    return [note for note in notes if note]
+
+
+def _about_runs(name: str, num_runs: int) -> str:
+    if num_runs == 1:
+        return f"The {name} was trained once, so it is unknown how much its score varies with the seed."
+    return (
+        f"The scores of the {name} are means over {num_runs} runs. The intervals account for the choice of rows, not "
+        "for the seed; the standard deviation over the runs (std) is given separately."
+    )
+
+
+def _about_resamples(task: Mapping[str, Any]) -> str | None:
+    """Name the metrics whose intervals come from fewer resamples than asked for."""
+    fewer = {name: num for name, num in task["num_resamples_by_metric"].items() if num < task["num_resamples"]}
+    if not fewer:
+        return None
+    return (
+        f"The intervals of {', '.join(fewer)} come from {min(fewer.values()):,} resamples instead of "
+        f"{task['num_resamples']:,}, because a metric without `from_counts` is scored row by row on each resample."
+    )
+
+
+def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabelled: int) -> list[str]:
+    if not subject["metrics"]:
+        return ["No row has a label, so there are no scores. The report only compares the models with the teacher."]
+    notes = []
+    if num_unlabelled:
+        notes.append(f"{num_unlabelled:,} more rows have no label. They count only for the agreement.")
+    if subject["versus_teacher"]:
+        notes.append(_about_size(subject["versus_teacher"], task))
+    classes = subject["lost_classes"]
+    if classes and classes["num_too_small"]:
+        notes.append(
+            f"{classes['num_too_small']:,} of {classes['num_classes']:,} classes have too few rows to see that a "
+            f"model finds {PLAIN.margin(LARGEST_LOSS, 'accuracy')} fewer of them than the teacher."
+        )
+    return notes
+
+
+def _about_size(versus: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    """Return how large a loss these rows can rule out, and how many rows the margin needs."""
+    metric, needed = task["metric_name"], versus["rows_needed"]
+    sizes = (PLAIN.margin(versus[name], metric) for name in ("detectable", "margin"))
+    detectable, margin = sizes
+    text = (
+        f"For two models that are equally good, {task['rows']:,} rows are enough to rule out a loss of {detectable} "
+        "(in 4 of 5 samples)."
+    )
+    return f"{text} A margin of {margin} needs about {needed:,} rows." if needed > task["rows"] else text
+
+
+def _about_baseline(models: Models, name: str, task: Mapping[str, Any]) -> str | None:
+    if BASELINE not in models:
+        return (
+            "There is no baseline (the same student trained without the teacher), so it is unknown whether "
+            "distillation paid off."
+        )
+    versus = models[name]["versus_baseline"]
+    if versus is None:
+        return None
+    show = partial(PLAIN.difference, metric=task["metric_name"])
+    interval = PLAIN.interval(versus, show)
+    difference = f"{show(versus['difference'])}, {100 * task['confidence_level']:g} % interval {interval}"
+    if versus["low"] > 0:
+        return f"Distillation paid off: the {name} is clearly above the baseline ({difference})."
+    if versus["high"] < 0:
+        return f"Distillation did harm: the {name} is clearly below the baseline ({difference})."
+    return f"It is unclear whether distillation paid off: the {name} is not clearly above the baseline ({difference})."

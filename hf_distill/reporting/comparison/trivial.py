@@ -1,0 +1,109 @@
+"""Whether the teacher knows anything that a constant answer or a draw of lots does not.
+
+A student can replace a teacher that knows nothing, but so can a constant. Such a comparison has no answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hf_distill.data.metrics import Metric
+from hf_distill.reporting.comparison.quality import Resampling
+from hf_distill.reporting.comparison.scores import Answers, make_row_by_row_scorer, make_scorer
+from hf_distill.reporting.comparison.units import Units
+from hf_distill.reporting.statistics import bootstrap, interval
+
+NUM_SHUFFLES = 199
+_ALL = "all labels"
+_NONE = "no label"
+
+
+def describe_trivial(units: Units, teacher: np.ndarray, metric: Metric, how: Resampling) -> dict[str, Any]:
+    """Compare the teacher with the best constant answer, and with its own answers in a random order.
+
+    Args:
+        units: All of them labelled.
+        teacher: Logits of the teacher, `(num_units, num_labels)`.
+        metric: The metric that decides.
+        how: How the interval is made.
+
+    Returns:
+        `answer`, the constant answer with the best score, and its `score`; `difference`, the teacher's score minus
+        that score, with `low` and `high`; `shuffled_p_value`, the share of random orders of the teacher's answers
+        that score at least as high as the answers themselves (None for token classification, where a constant tag is
+        the harder opponent); and `reason`, why the comparison has no answer, or None.
+    """
+    answers = Answers(units, teacher)
+    name, constant = max(_constants(units), key=lambda option: _score(option[1], metric))
+    score, own_score = _score(constant, metric), _score(answers, metric)
+    low, high = _difference(answers, constant, metric, how)
+    p_value = None if units.is_token_level else _shuffled_p_value(answers, metric, how.seed)
+    return {
+        "answer": name,
+        "score": score,
+        "difference": own_score - score,
+        "low": low,
+        "high": high,
+        "shuffled_p_value": p_value,
+        "reason": _reason(units, answers, name, low, p_value, 1 - how.level),
+    }
+
+
+def _score(answers: Answers, metric: Metric) -> float:
+    """Return the score; an undefined one is the lowest."""
+    score = answers.score(metric)
+    return metric.lowest if np.isnan(score) else score
+
+
+def _constants(units: Units) -> list[tuple[str, Answers]]:
+    """Return every constant answer by name; for multi-label classification no label, all, and the commonest set."""
+    num_labels = len(units.names)
+    if units.problem_type == "regression":
+        return [("the mean", Answers(units, np.full((len(units), 1), units.labels.mean())))]
+    if units.problem_type == "multi_label_classification":
+        sets, counts = np.unique(units.labels > 0.5, axis=0, return_counts=True)
+        commonest = sets[counts.argmax()]
+        names = ", ".join(units.names[i] for i in np.flatnonzero(commonest)) or _NONE
+        rows = {_NONE: np.zeros(num_labels), _ALL: np.ones(num_labels), names: commonest.astype(float)}
+        return [(name, _repeat(units, 2 * row - 1)) for name, row in rows.items()]
+    present = np.unique(units.labels)
+    return [(units.names[i], _repeat(units, np.eye(num_labels)[i])) for i in present]
+
+
+def _repeat(units: Units, logits: np.ndarray) -> Answers:
+    return Answers(units, np.tile(logits, (len(units), 1)))
+
+
+def _difference(answers: Answers, constant: Answers, metric: Metric, how: Resampling) -> tuple[float, float]:
+    make = make_row_by_row_scorer if metric.from_counts is None else make_scorer
+    scorers = {"teacher": make(answers, [metric]), "constant": make(constant, [metric])}
+    samples = bootstrap(scorers, answers.units.num_rows, how.num_for(metric), how.seed)
+    scores = {name: np.nan_to_num(values[metric.name], nan=metric.lowest) for name, values in samples.items()}
+    return interval(scores["teacher"] - scores["constant"], how.level)
+
+
+def _shuffled_p_value(answers: Answers, metric: Metric, seed: int) -> float:
+    """Return the p-value of the permutation test that answers and labels are independent: Fisher (1935)."""
+    generator, num_rows = np.random.default_rng(seed), len(answers.predictions)
+    value, num_as_high = answers.score(metric), 0
+    for _ in range(NUM_SHUFFLES):
+        order = generator.permutation(num_rows)
+        shuffled = float(metric.score(answers.predictions[order], answers.references, answers.num_labels))
+        num_as_high += not shuffled < value - 1e-12
+    return (1 + num_as_high) / (1 + NUM_SHUFFLES)
+
+
+def _reason(units: Units, answers: Answers, name: str, low: float, p_value: float | None, level: float) -> str | None:
+    if units.problem_type != "regression":
+        num_present = np.unique(units.labels, axis=0).shape[0]
+        if num_present == 1:
+            return "all labelled rows have the same label, so any constant answer is right"
+    if units.problem_type == "multi_label_classification" and not answers.predictions.any():
+        return "the teacher predicts no label for any row"
+    if not low > 0:
+        return f"the teacher is not clearly better than always answering {name!r}"
+    if p_value is not None and p_value >= level:
+        return "the teacher's answers are no better than the same answers in a random order"
+    return None
