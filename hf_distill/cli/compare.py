@@ -100,6 +100,7 @@ def run(arguments: Sequence[str]) -> None:
         text_columns=task.text_columns,
         label_column="label",
         label_names=task.label_names,
+        class_names=data.names_of_outputs,
         metric_name=task.metric_name,
         margin=args.margin,
         shifted_dataset=None if shifted is None else _rows_by_name(shifted),

@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from hf_distill.classifiers.label_maps import id2label_of, label2id_of
+from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.parsing import parse
 from hf_distill.cli.reading_arguments import ReadingArguments
@@ -111,11 +111,12 @@ def _load_texts(args: ExportArguments, reading: ReadingArguments, model: PreTrai
         reading.columns,
     )
     print(task.summary)
-    rows, label2id = task.datasets["validation"], label2id_of(model.config)
+    task = task.for_model(model)
+    rows = task.datasets["validation"]
     return {
         "texts": _texts(rows, task.text_columns, args.max_eval_samples),
-        "labels": task.model_labels(rows, label2id)[: args.max_eval_samples],
-        "compute_metrics": task.compute_metrics_for(label2id),
+        "labels": rows["label"][: args.max_eval_samples],
+        "compute_metrics": task.compute_metrics,
     }
 
 

@@ -60,6 +60,12 @@ class ReadingArguments:
     )
 
     @property
+    def names_of_outputs(self) -> list[str] | None:
+        """The names of the teacher's outputs, if they are given."""
+        names = words(self.class_names)
+        return None if names is None else [name.strip() for name in names]
+
+    @property
     def options(self) -> ReadOptions:
         """How text files are read."""
         names = words(self.column_names)
@@ -74,7 +80,7 @@ class ReadingArguments:
         """Return how labels are read; the teacher's outputs decide what the labels leave open."""
         return LabelSettings(
             problem_type,
-            words(self.class_names),
+            self.names_of_outputs,
             self.label_map,
             self.label_delimiter,
             None if teacher is None else teacher.num_labels,

@@ -42,6 +42,8 @@ def run(arguments: Sequence[str]) -> None:
 def _train(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationTrainer:
     set_seed(args.seed)
     inputs = _load(models, data, args)
+    if inputs.pairing is not None and args.process_index == 0:
+        print(inputs.pairing)
     if models.fine_tune_teacher:
         check_training(models.student, inputs, args)
         fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
@@ -68,6 +70,11 @@ def _check(models: ModelArguments, data: DataArguments, args: DistillationTraini
             "--transfer_min_confidence needs the teacher's outputs before training: add --cache_teacher_outputs True, "
             "or select the texts with `hf-distill cache`."
         )
+    if data.class_names is not None and models.teacher is None:
+        raise ValueError(
+            "--class_names names the outputs of a teacher, and there is none: the data name the classes of their "
+            "`teacher_logits`. Leave out --class_names."
+        )
     if models.baseline:
         args.check_baseline()
 
@@ -91,6 +98,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         max_length=data.max_seq_length,
         with_new_head=models.fine_tune_teacher,
         problem_type=data.problem_type,
+        class_names=data.names_of_outputs,
     )
 
 

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datasets import Dataset
 
+from hf_distill.classifiers.label_maps import check_class_names
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.data.metrics import METRICS, Metric, default_metrics
 from hf_distill.record import describe_versions
+from hf_distill.reporting.class_order import Pairing
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
 from hf_distill.reporting.comparison.cost import describe_costs, describe_machine_and_load
 from hf_distill.reporting.comparison.describe import Comparison, RunLogits, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
 from hf_distill.reporting.comparison.notes import make_notes
+from hf_distill.reporting.comparison.pairing import check_pairing, find_pairing, name_outputs
 from hf_distill.reporting.comparison.predict import TorchPredictor
 from hf_distill.reporting.comparison.quality import TEACHER, Resampling
 from hf_distill.reporting.comparison.scores import check_metrics
@@ -37,6 +40,7 @@ def compare_models(
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
     label_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
     metric_name: str | None = None,
     margin: float = 0.01,
     shifted_dataset: Dataset | None = None,
@@ -67,6 +71,8 @@ def compare_models(
         label_names: The classes in the order of the ids, if the dataset does not name them; the report lists them in
             this order. By default the dataset's order, else the teacher's. The classes of all models are aligned by
             name.
+        class_names: Names of the teacher's outputs in its order, if its config does not name them. By default they
+            are paired with the dataset's classes in order, which labelled rows must not contradict.
         metric_name: The metric that decides. By default the first one of the problem type, e.g. accuracy.
         margin: How much worse a student can be and still count as non-inferior; 0.01 is one point.
         shifted_dataset: Labelled rows of another kind with the same columns, to measure how the scores hold up there.
@@ -87,6 +93,9 @@ def compare_models(
     contenders = make_contenders(models, processing_class, max_length)
     problem_type = _problem_type(contenders)
     teacher = contenders[0].first
+    teacher_names = [teacher.id2label[i] for i in range(len(teacher.id2label))]
+    if class_names is not None:
+        name_outputs(teacher, check_class_names(class_names, teacher_names))
     sets = [read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)]
     if shifted_dataset is not None:
         names = sets[0].units.names  # the same order for both, because binary F1 is the F1 of the second class
@@ -96,7 +105,8 @@ def compare_models(
     metrics = _choose_metrics(metric_name, problem_type, sets[0].units.names)
     check_metrics(metrics, sets[0].units)
     how = Resampling(num_resamples, confidence_level, seed)
-    outputs = _run(contenders, sets, batch_size)
+    pairing = find_pairing(sets[0].units, teacher, teacher_names)
+    outputs = _run(contenders, sets, batch_size, pairing)
     comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how)
     shifted = describe_shifted(sets[1].units, outputs[1], metrics, how) if len(sets) > 1 else {}
     costs = describe_costs(contenders, sets[0].units.texts, latency_rounds)
@@ -115,6 +125,7 @@ def compare_models(
         "trivial": comparison.describe_trivial(),
         "text_columns": sets[0].text_columns,
         "labels": None if problem_type == "regression" else sets[0].units.names,
+        **({} if pairing is None else {"pairing": {**pairing.to_dict(), "note": pairing.sentences}}),
         "confidence_level": confidence_level,
         "num_resamples": num_resamples,
         "num_resamples_by_metric": {metric.name: how.num_for(metric) for metric in metrics},
@@ -163,8 +174,10 @@ def _choose_metrics(chosen: str | None, problem_type: str, label_names: Sequence
     return sorted(metrics, key=lambda metric: metric.name != chosen)
 
 
-def _run(contenders: Sequence[Contender], sets: Sequence[EvaluationSet], batch_size: int) -> list[RunLogits]:
-    """Run every model once over every set, with one run in memory at a time."""
+def _run(
+    contenders: Sequence[Contender], sets: Sequence[EvaluationSet], batch_size: int, pairing: Pairing | None
+) -> list[RunLogits]:
+    """Run every model once over every set, with one run in memory at a time; test the pairing after the teacher."""
     outputs: list[RunLogits] = [{contender.name: [] for contender in contenders} for _ in sets]
     for contender in contenders:
         for predictor in contender.runs():
@@ -172,6 +185,8 @@ def _run(contenders: Sequence[Contender], sets: Sequence[EvaluationSet], batch_s
                 values = rows.predict(predictor, batch_size)
                 _check_finite(values, contender.name, rows.units)
                 logits[contender.name].append(values)
+        if contender.name == TEACHER and pairing is not None:
+            check_pairing(pairing, sets[0].units, outputs[0][TEACHER][0])
     return outputs
 
 

@@ -12,6 +12,8 @@ from typing import Any, cast
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.compiled import compiled_in_place
+from hf_distill.classifiers.padding import align_pad_token
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32, has_fixed_placement
 from hf_distill.export.predictor import EXPORT_NAME
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, load_model
@@ -111,11 +113,12 @@ class Contender:
                 return Predictor(value, num_threads=torch.get_num_threads())  # the same number as for the other models
             model = load_model(str(value))
         elif isinstance(value, torch.nn.Module):
-            model = cast(PreTrainedModel, value)
+            model = cast(PreTrainedModel, compiled_in_place(value))
             model = model if has_fixed_placement(model) else copy_to_cpu_in_float32(model)
         else:
             return value
         tokenizer = self.tokenizer or _load_tokenizer(self.name, model.config.name_or_path)
+        align_pad_token(model, tokenizer, f"model {self.name!r}")
         return TorchPredictor(model, tokenizer, self.max_length, self.device)
 
 

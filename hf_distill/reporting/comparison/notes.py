@@ -27,6 +27,7 @@ def make_notes(models: Models, task: Mapping[str, Any], is_busy: bool, num_unlab
         _about_baseline(models, name, task),
         _about_runs(name, models[name]["num_runs"]),
         _about_resamples(task),
+        " ".join(task.get("pairing", {}).get("note", ())),
         _NOT_APPLICABLE.get(task["problem_type"]),
     ]
     if is_busy and models[name]["cost"]["latency"]:
