@@ -12,6 +12,7 @@ from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.parsing import parse
+from hf_distill.cli.printing import print_summary
 from hf_distill.pipeline.evaluation import describe_run, evaluate, evaluate_test
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
@@ -88,7 +89,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
     if data.test_file is not None and not task.summary["test"].labelled_rows:
         raise ValueError("The rows of --test_file have no labels, and the models are evaluated on them. Leave it out.")
     if args.process_index == 0:
-        print(task.summary if transfer is None else task.summary + transfer.data)
+        print_summary(task.summary if transfer is None else task.summary + transfer.data)
     return load_inputs(
         task,
         models.teacher,

@@ -144,6 +144,11 @@ class DataSummary:
         return DataSummary(self.splits + other.splits, self.notes + other.notes, self.warnings + other.warnings)
 
     def __str__(self) -> str:
+        notes = [f"  {'note':<10}{note}" for note in self.notes]
+        return "\n".join([self.table(), *notes, *(f"  {'warning':<10}{warning}" for warning in self.warnings)])
+
+    def table(self) -> str:
+        """Return the printed lines on files, texts and labels, without notes and warnings."""
         sources = [source for split in self.splits for source, _ in split.sources]
         widths = (
             max([12, *(len(split.role) + 2 for split in self.splits)]),
@@ -153,8 +158,6 @@ class DataSummary:
         lines: list[str] = []
         for place, split in enumerate(self.splits):
             lines += split.lines(widths, self.splits[place - 1] if place else None)
-        lines += [f"  {'note':<10}{note}" for note in self.notes]
-        lines += [f"  {'warning':<10}{warning}" for warning in self.warnings]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
