@@ -105,9 +105,11 @@ class SplitSummary:
         return [line.rstrip() for line in lines]
 
     def _counts(self) -> str:
+        total = sum(rows for _, rows in self.sources)
         together = f"{counted(self.sources[-1][1], 'row')}; together " if len(self.sources) > 1 else ""
+        rows = counted(total, "row") if self.rows == total else f"{self.rows:,} of {counted(total, 'row')}"
         labelled = "" if self.labelled_rows is None else f", {self.labelled_rows:,} labelled"
-        return f"{together}{counted(self.rows, 'row')}{labelled}{''.join(f'; {remark}' for remark in self.remarks)}"
+        return f"{together}{rows}{labelled}{''.join(f'; {remark}' for remark in self.remarks)}"
 
     def _columns(self) -> tuple[Any, ...]:
         return self.text_columns, self.not_read, self.label_columns

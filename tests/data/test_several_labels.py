@@ -223,3 +223,8 @@ def test_a_class_that_contains_another_class_is_warned_of(tmp_path, labels_of_fi
     assert [f"pass --label_delimiter {delimiter}" in warning for warning in warnings] == [True] * (
         delimiter is not None
     )
+
+
+def test_an_empty_delimiter_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`label_delimiter` is empty"):
+        load(labelled_csv(tmp_path / "rows.csv", ["a", "b"]), label_delimiter="")
