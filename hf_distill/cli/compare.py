@@ -9,6 +9,7 @@ from datasets import Dataset, List, Value
 
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
+from hf_distill.cli.printing import print_summary
 from hf_distill.data import Task
 from hf_distill.data.assemble import parts_of_columns
 from hf_distill.data.files import ColumnNames, read_task
@@ -93,7 +94,7 @@ def run(arguments: Sequence[str]) -> None:
     task = data.load(to_train=False, teacher=head)
     split = _evaluation_split(task, data)
     shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
-    print(task.summary if shifted is None else task.summary + shifted.summary, end="\n\n")
+    print_summary(task.summary if shifted is None else task.summary + shifted.summary)
     report = compare_models(
         args.models,
         task.datasets[split],
@@ -108,7 +109,7 @@ def run(arguments: Sequence[str]) -> None:
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
     )
-    print(report.to_markdown())
+    print(f"\n{report.to_markdown()}")
     report.save(args.output_dir)
     print(f"\nThe report is in {args.output_dir}: open report.html.")
 
