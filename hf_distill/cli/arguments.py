@@ -5,7 +5,7 @@ import logging
 import math
 from dataclasses import dataclass, field
 
-from hf_distill.data import Task, load_task, load_text_dataset
+from hf_distill.data import Task, has_labels, hold_out_of_train, load_task, load_text_dataset
 from hf_distill.data.metrics import METRICS
 from hf_distill.data.reading.paths import find_files
 from hf_distill.pipeline.loading import limit_rows
@@ -201,6 +201,16 @@ class DataArguments:
         """Whether a labelled dataset is named, not only unlabelled text."""
         return any(source is not None for source in (self.task_name, self.dataset_name, self.train_file))
 
+    @property
+    def has_transfer(self) -> bool:
+        """Whether unlabelled text is named."""
+        return bool(self.transfer_files or self.transfer_dataset_names)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labelled rows are named to train or to evaluate on, not only unlabelled text."""
+        return self.has_labelled_rows or self.validation_file is not None or not self.has_transfer
+
     def load(self, to_train: bool = True) -> Task:
         """Load the labelled rows, limited to the numbers of rows that are asked for.
 
@@ -212,7 +222,11 @@ class DataArguments:
         """
         if not self.has_labelled_rows and (to_train or self.validation_file is None):
             raise ValueError("No labelled rows given. Pass one of --task_name, --dataset_name and --train_file.")
-        task = limit_rows(self._load_all_rows(to_train), self.max_train_samples, self.max_eval_samples)
+        task = self._load_all_rows(needs_validation=False)
+        if to_train and "train" in task.datasets and not task.validation_splits:
+            # What `cache` writes for unlabelled text has no validation split. Labelled rows need one.
+            task = self._load_all_rows(needs_validation=True) if has_labels(task) else hold_out_of_train(task)
+        task = limit_rows(task, self.max_train_samples, self.max_eval_samples)
         if to_train and ("train" not in task.datasets or not task.validation_splits):
             raise ValueError(
                 f"{task.name} has the splits {', '.join(task.datasets)}; a training and a validation split are needed."

@@ -4,13 +4,19 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from datasets import Dataset, List, Value
+from transformers import AutoConfig
 
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES, problem_type_of_head
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.data import Task, load_text_dataset
+from hf_distill.data import Task, load_text_dataset, load_transfer_text
+from hf_distill.data.reading import read_file
+from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS
+from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
 
 
@@ -84,25 +90,68 @@ def run(arguments: Sequence[str]) -> None:
     args, data = parse((CompareArguments, DataArguments), arguments, "hf-distill compare")
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
-    task = data.load(to_train=False)
-    split = _evaluation_split(task)
+    rows = _load_texts(args, data) if _has_no_labels(data) else _load_labelled(args, data)
     report = compare_models(
         args.models,
-        task.datasets[split],
-        text_columns=task.text_columns,
-        label_column="label",
-        label_names=task.label_names,
         class_names=data.names_of_outputs,
-        metric_name=task.metric_name,
         margin=args.margin,
-        shifted_dataset=_load_shifted(args.shifted_file, task, data),
-        name=Path(data.validation_file).stem if data.validation_file else f"{task.name}, {split}",
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
+        **rows,
     )
     print(report.to_markdown())
     report.save(args.output_dir)
     print(f"\nThe report is in {args.output_dir}: open report.html.")
+
+
+def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
+    """Load labelled rows, and return the arguments of `compare_models` that describe them."""
+    task = data.load(to_train=False)
+    split = _evaluation_split(task)
+    return {
+        "dataset": task.datasets[split],
+        "text_columns": task.text_columns,
+        "label_column": "label",
+        "label_names": task.label_names,
+        "metric_name": task.metric_name,
+        "shifted_dataset": _load_shifted(args.shifted_file, task, data),
+        "name": Path(data.validation_file).stem if data.validation_file else f"{task.name}, {split}",
+    }
+
+
+def _has_no_labels(data: DataArguments) -> bool:
+    """Return whether the flags name only texts: unlabelled text, or a validation file without a label column."""
+    if data.validation_file is None or data.label_column_name is not None:
+        return not data.has_labels
+    table = read_file(data.validation_file)
+    return all(table.find(name) is None for name in (*LABEL_COLUMNS, *TAG_COLUMNS))
+
+
+def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
+    """Load texts to compare the answers of the models on, without scores."""
+    if args.shifted_file is not None:
+        raise ValueError("--shifted_file compares scores, and the evaluation rows have no labels. Leave it out.")
+    if data.validation_file is not None:
+        name, text = (
+            data.validation_file,
+            load_transfer_text(data.validation_file, None, data.text_columns, are_words=_reads_words(args)),
+        )
+    else:
+        problem_type = PROBLEM_TYPES["token_classification" if _reads_words(args) else "single_label_classification"]
+        transfer = cast(TransferSet, load_transfer(data.transfer, data.text_columns, problem_type))
+        name, text = ", ".join(source["name"] for source in transfer.report["sources"]), transfer.text
+    text = text.select(range(min(len(text), data.max_eval_samples or len(text))))
+    columns = [column for column in text.column_names if column != TEACHER_LOGITS]
+    return {"dataset": text, "text_columns": columns, "name": Path(name).stem}
+
+
+def _reads_words(args: CompareArguments) -> bool:
+    """Return whether the teacher classifies words, as its config says."""
+    try:
+        architectures = AutoConfig.from_pretrained(args.teacher_model_name_or_path).architectures or []
+    except OSError:  # an adapter has no config; it is loaded later, or refused
+        return False
+    return any(problem_type_of_head(name) == "token_classification" for name in architectures)
 
 
 def _evaluation_split(task: Task) -> str:

@@ -78,7 +78,9 @@ class ExportArguments:
     def __post_init__(self) -> None:
         needing_file = (self.text_column_names, self.label_column_name, self.class_names, self.max_eval_samples)
         if self.text_file is None and any(value is not None for value in needing_file):
-            raise ValueError("--text_column_names, --label_column_name, --class_names and --max_eval_samples need --text_file.")
+            raise ValueError(
+                "--text_column_names, --label_column_name, --class_names and --max_eval_samples need --text_file."
+            )
 
 
 def run(arguments: Sequence[str]) -> None:
