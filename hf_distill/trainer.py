@@ -19,6 +19,7 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from transformers.trainer_utils import EvalLoopOutput, HubStrategy, TrainOutput
 from transformers.utils import PushInProgress, logging
 
+from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
 from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
@@ -32,6 +33,7 @@ from hf_distill.teachers import BaseTeacher, TeacherEnsemble
 from hf_distill.training.baseline import CallbackCopies, baseline_arguments, check_same_class
 from hf_distill.training.checkpoints import RunCheckpoints
 from hf_distill.training.checks import check_arguments, check_dataset, check_searched, check_student, labelled_rows
+from hf_distill.training.collating import UnitCollator, prepare_loader
 from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
@@ -41,7 +43,6 @@ from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
 from hf_distill.training.optimizer_settings import given_settings
 from hf_distill.training.recorder import RunRecorder, describe_data
-from hf_distill.training.repeated_rows import count_rows
 from hf_distill.training.run_fingerprint import (
     RunFingerprint,
     describe_student,
@@ -142,7 +143,7 @@ class DistillationTrainer(Trainer):
         )
         self._has_given_optimizer = any(trainer_kwargs.get("optimizers") or ())
         super().__init__(
-            model=model,
+            model=compiled_in_place(model),
             args=args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
@@ -215,7 +216,7 @@ class DistillationTrainer(Trainer):
 
     def call_model_init(self, trial: Any = None) -> PreTrainedModel:
         """Make a student by `model_init`, and fit objectives and teacher to it."""
-        model = cast(PreTrainedModel, super().call_model_init(trial))
+        model = compiled_in_place(cast(PreTrainedModel, super().call_model_init(trial)))
         if self._is_constructed:
             self._bind(model, self._build_loss(self.args))
         return model
@@ -276,9 +277,7 @@ class DistillationTrainer(Trainer):
             self.log({f"{name}_{key}": value for key, value in result.items() if key != "num_units"})
 
     def _marked_batches(self, eval_dataset: Any) -> Iterator[dict[str, Tensor]]:
-        loader = self.get_eval_dataloader(eval_dataset)
-        count_rows(loader)
-        for batch in loader:
+        for batch in self.get_eval_dataloader(eval_dataset):
             inputs = cast("dict[str, Tensor]", self._prepare_inputs(batch))
             self.units.mark_evaluation(inputs)
             yield inputs
@@ -480,8 +479,13 @@ class DistillationTrainer(Trainer):
             return None
         return SequentialSampler(eval_dataset)
 
+    def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
+        loader = super()._get_dataloader(*args, **kwargs)
+        prepare_loader(loader, self.problem_type)
+        return loader
+
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any) -> Any:
-        count_rows(train_dataloader)  # also a loader that a subclass makes
+        prepare_loader(train_dataloader, self.problem_type)  # also a loader that a subclass makes
         return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
@@ -595,7 +599,8 @@ class DistillationTrainer(Trainer):
         if not rows or not isinstance(dataset, datasets.Dataset):
             return []
         numbered: Any = self._remove_unused_columns(dataset)
-        batch = cast("dict[str, Tensor]", self._prepare_inputs(self.data_collator(numbered.__getitems__(rows))))
+        collate = UnitCollator(self.data_collator, self.problem_type)
+        batch = cast("dict[str, Tensor]", self._prepare_inputs(collate(numbered.__getitems__(rows))))
         is_usable = self.teaching.usable_rows(batch, self.units)
         return [row for row, usable in zip(rows, is_usable, strict=True) if not usable]
 
@@ -612,7 +617,7 @@ class DistillationTrainer(Trainer):
         """Evaluate; the loss and its terms are exact means over the rows, however they are split."""
         self.monitor.evaluation.reset()
         self.teacher_predictions.reset()
-        count_rows(dataloader)
+        prepare_loader(dataloader, self.problem_type)
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         self.search_objective.note(metric_key_prefix, output.metrics or {})
         self._check_finite("evaluation", dataloader.dataset)

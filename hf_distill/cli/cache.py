@@ -22,6 +22,7 @@ from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.pipeline.pairing import Pairing, compare_with_labels, pair_classes
+from hf_distill.pipeline.teacher_head import TeacherHead, read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.record import describe_versions
 from hf_distill.teachers import load_teacher
@@ -75,7 +76,8 @@ def run(arguments: Sequence[str]) -> None:
     )
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
-        task, transfer, pairing = _load(data, teacher)
+        task, transfer, pairing = _load(data, teacher, read_head(reference))
+    processes.print(task.summary if transfer is None else task.summary + transfer.data)
     if task.has_words and (args.output_dir or args.hub_dataset_id):
         raise ValueError(
             "For token classification the logits belong to the teacher's tokens and cannot be written next to the "
@@ -113,11 +115,13 @@ def run(arguments: Sequence[str]) -> None:
         _write(splits, description, args, task.problem_type == "regression" and not has_labels(task))
 
 
-def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, TransferSet | None, Pairing | None]:
+def _load(
+    data: DataArguments, teacher: PreTrainedModel, head: TeacherHead | None
+) -> tuple[Task, TransferSet | None, Pairing | None]:
     """Load the labelled rows, with unlabelled text after the training rows; or only unlabelled text."""
     problem_type = resolve_problem_type(teacher)
     if not data.has_labelled_rows:
-        if (transfer := load_transfer(data.transfer, data.text_columns, problem_type)) is None:
+        if (transfer := load_transfer(data.transfer, data.text_column_names, problem_type)) is None:
             raise ValueError(
                 "No texts given. Pass --task_name, --dataset_name or --train_file for labelled rows, or "
                 "--transfer_file or --transfer_dataset_name for unlabelled text."
@@ -127,7 +131,7 @@ def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, Transfer
             name_classes(teacher.config, given_names)
         names = class_names_of(teacher.config) if problem_type.has_temperature else None
         return unlabelled_task(transfer.text, problem_type.name, names), transfer, None
-    task = data.load(to_train=False)
+    task = data.load(to_train=False, teacher=head)
     task, pairing = pair_classes(task, teacher, data.names_of_outputs)
     transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
     if transfer is not None:

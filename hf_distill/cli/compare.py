@@ -2,8 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from datasets import Dataset, List, Value
@@ -13,9 +12,15 @@ from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, problem_type_of_head
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.data import Task, load_text_dataset, load_transfer_text
+from hf_distill.data import Task
+from hf_distill.data.assemble import parts_of_columns
+from hf_distill.data.files import ColumnNames, read_task
 from hf_distill.data.reading import read_file
+from hf_distill.data.reading.paths import find_files
 from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS
+from hf_distill.data.sources import Sources
+from hf_distill.pipeline.loading import ModelReference
+from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
 
@@ -44,9 +49,9 @@ class CompareArguments:
             "int8=onnx_int8,fp32=onnx."
         },
     )
-    shifted_file: str | None = field(
+    shifted_file: list[str] | None = field(
         default=None,
-        metadata={"help": "File of labelled rows from another domain, with the same columns, to score as well."},
+        metadata={"help": "Files of labelled rows from another domain, with the same columns, to score as well."},
     )
     margin: float = field(
         default=0.01,
@@ -105,74 +110,90 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
-    """Load labelled rows, and return the arguments of `compare_models` that describe them."""
-    task = data.load(to_train=False)
-    split = _evaluation_split(task)
+    """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
+    head = read_head(ModelReference(args.teacher_model_name_or_path))
+    task = data.load(to_train=False, teacher=head)
+    split = _evaluation_split(task, data)
+    shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
+    print(task.summary if shifted is None else task.summary + shifted.summary, end="\n\n")
     return {
         "dataset": task.datasets[split],
         "text_columns": task.text_columns,
         "label_column": "label",
         "label_names": task.label_names,
         "metric_name": task.metric_name,
-        "shifted_dataset": _load_shifted(args.shifted_file, task, data),
-        "name": Path(data.validation_file).stem if data.validation_file else f"{task.name}, {split}",
+        "shifted_dataset": None if shifted is None else _rows_by_name(shifted),
+        "name": _name_of_rows(task, split, data),
     }
 
 
 def _has_no_labels(data: DataArguments) -> bool:
-    """Return whether the flags name only texts: unlabelled text, or a validation file without a label column."""
-    if data.validation_file is None or data.label_column_name is not None:
-        return not data.has_labels
-    table = read_file(data.validation_file)
-    return all(table.find(name) is None for name in (*LABEL_COLUMNS, *TAG_COLUMNS))
+    """Return whether the flags name only texts: unlabelled text, or evaluation files without a label column."""
+    files = data.files.get("test") or data.files.get("validation") or []
+    if not data.has_labelled_rows:
+        return data.has_transfer
+    if not files or data.label_column_name is not None:
+        return False
+    tables = [read_file(file, data.options) for file in files]
+    return all(table.find(name) is None for table in tables for name in (*LABEL_COLUMNS, *TAG_COLUMNS))
 
 
 def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
-    """Load texts to compare the answers of the models on, without scores."""
+    """Load texts to compare the answers of the models on, without scores, and print what was read."""
     if args.shifted_file is not None:
         raise ValueError("--shifted_file compares scores, and the evaluation rows have no labels. Leave it out.")
-    if data.validation_file is not None:
-        name, text = (
-            data.validation_file,
-            load_transfer_text(data.validation_file, None, data.text_columns, are_words=_reads_words(args)),
-        )
-    else:
-        problem_type = PROBLEM_TYPES["token_classification" if _reads_words(args) else "single_label_classification"]
-        transfer = cast(TransferSet, load_transfer(data.transfer, data.text_columns, problem_type))
-        name, text = ", ".join(source["name"] for source in transfer.report["sources"]), transfer.text
-    text = text.select(range(min(len(text), data.max_eval_samples or len(text))))
+    files = data.files.get("test") or data.files.get("validation")
+    options = data.transfer if files is None else replace(data.transfer, files=list(map(str, files)), dataset_names=())
+    problem_type = PROBLEM_TYPES["token_classification" if _reads_words(args) else "single_label_classification"]
+    transfer = cast(TransferSet, load_transfer(options, data.text_column_names, problem_type))
+    print(transfer.data, end="\n\n")
+    text = transfer.text.select(range(min(len(transfer.text), data.max_eval_samples or len(transfer.text))))
     columns = [column for column in text.column_names if column != TEACHER_LOGITS]
-    return {"dataset": text, "text_columns": columns, "name": Path(name).stem}
+    name = ", ".join(source["name"] for source in transfer.report["sources"])
+    return {"dataset": text, "text_columns": columns, "name": name}
 
 
 def _reads_words(args: CompareArguments) -> bool:
     """Return whether the teacher classifies words, as its config says."""
     try:
         architectures = AutoConfig.from_pretrained(args.teacher_model_name_or_path).architectures or []
-    except OSError:  # an adapter has no config; it is loaded later, or refused
+    except OSError:  # an adapter has no config; a teacher that does not exist is reported when it is loaded
         return False
     return any(problem_type_of_head(name) == "token_classification" for name in architectures)
 
 
-def _evaluation_split(task: Task) -> str:
-    """Return the first validation split, else the first test split, but never the training split."""
-    splits = [*task.validation_splits, *(split for split in task.datasets if split.startswith("test"))]
+def _evaluation_split(task: Task, data: DataArguments) -> str:
+    """Return the split of --test_file, else the first validation split, else the first test split; never `train`."""
+    tests = [split for split in task.datasets if split.startswith("test")]
+    splits = [*tests, *task.validation_splits] if data.test_file else [*task.validation_splits, *tests]
     if not splits:
         raise ValueError(
-            f"{task.name} has no split to compare on, only {', '.join(task.datasets)}. Pass --validation_file."
+            f"{task.name} has no split to compare on, only {', '.join(task.datasets)}. Pass --validation_file, or "
+            "hold out rows with --validation_split_percentage."
         )
     return splits[0]
 
 
-def _load_shifted(file: str | None, task: Task, data: DataArguments) -> Dataset | None:
-    if file is None:
-        return None
-    shifted = load_text_dataset(
-        validation_file=file,
-        text_column_names=task.text_columns,
-        label_column_name=data.label_column_name,
-        problem_type=task.problem_type,
+def _name_of_rows(task: Task, split: str, data: DataArguments) -> str:
+    """Return the names of the files that the models are compared on; for a dataset its name and the split."""
+    if split not in data.files:
+        return f"{task.name}, {split}"
+    return ", ".join(path.name for path in data.files[split])
+
+
+def _read_shifted(files: list[str], task: Task, data: DataArguments) -> Task:
+    paths, notes = find_files(files)
+    shifted = read_task(
+        Sources(None, None, None, {"validation": paths}, notes=notes),
+        data.options,
+        data.settings(task.problem_type),
+        ColumnNames(parts_of_columns(task.text_columns), data.label_column_name, data.text_column_delimiter),
     )
+    shifted.summary.splits[0].role = "shifted"
+    return shifted
+
+
+def _rows_by_name(shifted: Task) -> Dataset:
     rows, names = shifted.datasets["validation"], shifted.label_names
     if shifted.problem_type == "multi_label_classification" and names is not None:
         # The zeros and ones stand for the classes of this file; the evaluation file can have other classes.

@@ -19,6 +19,7 @@ from hf_distill.pipeline.fine_tuning import fine_tune_teacher
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
 from hf_distill.pipeline.loading import limit_rows
 from hf_distill.pipeline.student import make_student
+from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.training import check_training, train
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import summary
@@ -79,10 +80,15 @@ def _check(models: ModelArguments, data: DataArguments, args: DistillationTraini
             "--class_names names the outputs of a teacher, and there is none: the data name the classes of their "
             "`teacher_logits`. Leave out --class_names."
         )
-    if not data.has_labels and (models.baseline or models.fine_tune_teacher):
+    if _has_only_texts(data) and (models.baseline or models.fine_tune_teacher):
         raise ValueError(f"{_needs_labels(models)}: pass --train_file, --dataset_name or --task_name.")
     if models.baseline:
         args.check_baseline()
+
+
+def _has_only_texts(data: DataArguments) -> bool:
+    """Return whether the flags name unlabelled text and no labelled rows."""
+    return data.has_transfer and not data.has_labelled_rows
 
 
 def _needs_labels(models: ModelArguments) -> str:
@@ -91,9 +97,10 @@ def _needs_labels(models: ModelArguments) -> str:
 
 
 def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationInputs:
+    head = None if models.teacher is None or models.fine_tune_teacher else read_head(models.teacher)
     teacher: PreTrainedModel | None = None
     transfer: TransferSet | None
-    if models.teacher is not None and not data.has_labels:
+    if models.teacher is not None and _has_only_texts(data):
         reference = models.teacher
         teacher = load_teacher(
             reference.name_or_path, reference.revision, reference.trust_remote_code, problem_type=data.problem_type
@@ -102,9 +109,11 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         if teacher is not None:
             task, transfer = _load_texts(data, teacher)
         else:
-            task = data.load(to_train=data.has_labelled_rows or not data.has_transfer)
+            task = data.load(teacher=head)
             problem_type = PROBLEM_TYPES[task.problem_type]
             transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
+    if args.process_index == 0:
+        print(task.summary if transfer is None else task.summary + transfer.data)
     return load_inputs(
         task,
         models.teacher,
@@ -122,7 +131,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
 def _load_texts(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, TransferSet]:
     """Load unlabelled text to train on, and hold some of it out to compare the student with its teacher."""
     problem_type = resolve_problem_type(teacher)
-    transfer = cast(TransferSet, load_transfer(data.transfer, data.text_columns, problem_type))
+    transfer = cast(TransferSet, load_transfer(data.transfer, data.text_column_names, problem_type))
     names = class_names_of(teacher.config) if problem_type.has_temperature else None
     name = ", ".join(source["name"] for source in transfer.report["sources"])
     held_out = transfer.hold_out()

@@ -21,6 +21,7 @@ from hf_distill.classifiers.label_maps import (
 from hf_distill.classifiers.label_order import LABELS, name_teacher_logits, note_class_names, teacher_label_names
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type, without_adapter
+from hf_distill.classifiers.signature import return_token_type_ids
 from hf_distill.data.model_order import metrics_in_order, put_in_order
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.tokens import tokenize_words
@@ -220,8 +221,9 @@ def _encode(
     no_label: Any,
 ) -> dict[str, Any]:
     texts = [rows[column] for column in text_columns]
-    # Segment ids are asked for, since not every tokenizer of a model that reads them returns them unasked.
-    encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_token_type_ids=True)
+    encoded = tokenizer(
+        *texts, truncation=True, max_length=max_length, return_token_type_ids=return_token_type_ids(tokenizer)
+    )
     labels = np.array(rows.get("label", [no_label] * len(texts[0])))
     return {**encoded, "labels": _as_targets(labels, problem_type)}
 

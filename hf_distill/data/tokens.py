@@ -96,10 +96,23 @@ class TokenCollator:
     """
 
     def __init__(self, collate: Callable[[list[dict[str, Any]]], dict[str, Any]], padding_side: str = "right") -> None:
+        from transformers import DataCollatorForLanguageModeling  # slow to import
+
         self.collate, self.padding_side = collate, padding_side
+        self.masks_tokens = isinstance(collate, DataCollatorForLanguageModeling) and collate.mlm
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Collate rows of one data set."""
+        """Collate rows of one dataset.
+
+        Raises:
+            ValueError: for rows with labels and a collator that masks them: they are masked already.
+        """
+        if self.masks_tokens and "labels" in rows[0]:
+            raise ValueError(
+                f"The rows have labels, as `mask_once` returns them, and {type(self.collate).__name__} would mask "
+                "their tokens a second time. Pass `data_collator=hf_distill.data.MaskingCollator(tokenizer)`, which "
+                "masks only rows without labels, or remove the column `labels`."
+            )
         fillers = {name: _filler(name) for name, value in rows[0].items() if isinstance(value, Sequence)}
         columns = {name: filler for name, filler in fillers.items() if filler is not None}
         batch = self.collate([{name: value for name, value in row.items() if name not in columns} for row in rows])

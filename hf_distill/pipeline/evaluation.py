@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import BatchEncoding, PreTrainedModel
 
-from hf_distill.data import read_teacher
+from hf_distill.data import DataSummary, read_teacher
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.record import describe_machine
 from hf_distill.reporting import measure_latency
@@ -66,6 +66,8 @@ def describe_run(
         trainer.record["dataset"]["pairing"] = inputs.pairing.to_dict()
     if inputs.transfer is not None:
         trainer.record["dataset"]["transfer"] = inputs.transfer.report
+    transfer_data = DataSummary() if inputs.transfer is None else inputs.transfer.data
+    trainer.record["dataset"] |= (inputs.task.summary + transfer_data).to_dict()
     by_name = {"teacher": inputs.teacher, "student": trainer.model, "baseline": baseline}
     models = {name: model for name, model in by_name.items() if model is not None}
     describe_latency(trainer, models, _first_text(inputs, models))

@@ -224,8 +224,9 @@ def test_flags_are_read_without_importing_the_trainer():
 
 def test_the_flags_of_unlabelled_text_become_options_of_the_pipeline():
     data = DataArguments(
-        transfer_file="a.txt,b.txt", transfer_dataset_name="user/c", transfer_weights="1,2,3",
+        transfer_file=["a.txt,b.txt"], transfer_dataset_name=["user/c"], transfer_weights="1,2,3",
         max_transfer_samples=9, transfer_deduplicate=True, transfer_min_confidence=0.5,
     )  # fmt: skip
     options = hf_distill.pipeline.TransferOptions(["a.txt", "b.txt"], ["user/c"], [1.0, 2.0, 3.0], 9, True, 0.5)
+    options = replace(options, notes=["there is no file a.txt,b.txt: it is read as 2 files with commas between them"])
     assert data.transfer == options

@@ -130,7 +130,7 @@ def test_compare_without_labels_reports_the_agreement(tmp_path, tokenizer, capsy
     output = capsys.readouterr().out
     assert "because no row has a label. It gives the teacher's answer on 100.0 % of the rows" in output
     report = json.loads((folder / "report" / "report.json").read_text())
-    assert (report["task"]["name"], report["task"]["rows"]) == ("texts", 40)
+    assert (report["task"]["name"], report["task"]["rows"]) == ("texts.txt", 40)
     assert report["models"]["student"]["fidelity"]["agreement"]["value"] == 1.0
     with pytest.raises(SystemExit):
         main([*arguments, "--shifted_file", str(folder / "texts.txt")])

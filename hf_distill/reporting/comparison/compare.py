@@ -14,6 +14,7 @@ from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.data.metrics import METRICS, Metric, default_metrics
 from hf_distill.record import describe_versions
 from hf_distill.reporting.class_order import Pairing
+from hf_distill.reporting.comparison.candidates import correct_for_candidates
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
 from hf_distill.reporting.comparison.cost import describe_costs, describe_machine_and_load
 from hf_distill.reporting.comparison.describe import Comparison, RunLogits, describe_shifted
@@ -25,7 +26,7 @@ from hf_distill.reporting.comparison.predict import TorchPredictor
 from hf_distill.reporting.comparison.quality import TEACHER, Resampling
 from hf_distill.reporting.comparison.scores import check_metrics
 from hf_distill.reporting.comparison.units import Units
-from hf_distill.reporting.comparison.verdict import make_verdict, subject_of
+from hf_distill.reporting.comparison.verdict import make_verdict
 from hf_distill.reporting.report import Report
 
 if TYPE_CHECKING:  # slow to import
@@ -59,9 +60,11 @@ def compare_models(
 
     Args:
         models: Name -> model. "teacher" is required. "baseline", the same student trained without the teacher, shows
-            whether distillation paid off. The verdict is about the first of the other models. A model is a
+            whether distillation paid off. All others are candidates: the verdict names the cheapest one that can
+            replace the teacher, and the tests are corrected for their number. A model is a
             transformers model, a path or Hub id, the folder of an export, an object with `logits(texts, batch_size)`
-            and `id2label`; or a list of runs with different seeds, whose mean is reported.
+            and `id2label`; or a list of runs with different seeds, whose means are reported. The verdict is about one
+            of them: the run with the best validation score in its record, else the first.
         dataset: Rows of text, or tokenized rows (`input_ids`), which all models must be able to read.
         processing_class: The tokenizer, or name -> tokenizer. By default the tokenizer in the model's folder.
         text_columns: One text column, or the two columns of a pair; for token classification the column of words. By
@@ -107,15 +110,21 @@ def compare_models(
     how = Resampling(num_resamples, confidence_level, seed)
     pairing = find_pairing(sets[0].units, teacher, teacher_names)
     outputs = _run(contenders, sets, batch_size, pairing)
-    comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how)
+    shipped = {contender.name: contender.shipped_run(metrics[0].name) for contender in contenders}
+    runs = {name: run for name, (run, _) in shipped.items()}
+    comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how, runs)
     shifted = describe_shifted(sets[1].units, outputs[1], metrics, how) if len(sets) > 1 else {}
     costs = describe_costs(contenders, sets[0].units.texts, latency_rounds)
     columns = {
         c.name: {
-            **_describe(c), **comparison.describe(c.name), "shifted": shifted.get(c.name), "cost": costs[c.name]
+            **_describe(c, *shipped[c.name]),
+            **comparison.describe(c.name),
+            "shifted": shifted.get(c.name),
+            "cost": costs[c.name],
         }
         for c in contenders
-    }  # fmt: skip
+    }
+    correct_for_candidates(columns, confidence_level)
     task = {
         "name": name,
         "problem_type": problem_type,
@@ -201,20 +210,23 @@ def _check_finite(logits: np.ndarray, name: str, units: Units) -> None:
         )
 
 
-def _describe(contender: Contender) -> dict[str, Any]:
+def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> dict[str, Any]:
     return {
         "role": contender.role,
         "num_runs": len(contender.values),
+        "shipped_run": shipped_run,
+        "shipped_reason": shipped_reason,
         "origin": contender.origin,
         "format": contender.format,
     }
 
 
 def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Comparison) -> Report:
-    subject = subject_of(columns)
     machine = describe_machine_and_load()
     is_busy = machine["is_busy"]
-    teacher, student = (comparison.logits[name][0] for name in (TEACHER, subject))
+    verdict = make_verdict(columns, task, is_busy)
+    subject = verdict["model"]
+    teacher, student = comparison.logits[TEACHER][0], comparison.logits[subject][columns[subject]["shipped_run"]]
     return Report(
         {
             "format": 1,
@@ -222,9 +234,9 @@ def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Compariso
             "versions": describe_versions(),
             "machine": machine,
             "task": task,
-            "verdict": make_verdict(columns, task, is_busy),
+            "verdict": verdict,
             "models": columns,
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
-            "notes": make_notes(columns, task, is_busy, comparison.num_unlabelled),
+            "notes": make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),
         }
     )
