@@ -1,6 +1,6 @@
 """A transformers pipeline as a teacher: its model and its tokenizer."""
 
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -23,4 +23,4 @@ def model_and_tokenizer(given: Any) -> tuple[PreTrainedModel, PreTrainedTokenize
             "token-classification return the answers of their model. Pass a function that calls the pipeline and "
             "returns the logarithms of its scores, one row per text and one column per class."
         )
-    return given.model, given.tokenizer
+    return given.model, cast(PreTrainedTokenizerBase, given.tokenizer)
