@@ -21,9 +21,10 @@ from transformers.utils import PushInProgress, logging
 
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
-from hf_distill.classifiers.label_maps import id2label_of
+from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import ProblemType
+from hf_distill.data import Task
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
 from hf_distill.hub.upload import explain
@@ -39,15 +40,16 @@ from hf_distill.training.checks import (
     count_labels,
     labelled_rows,
 )
+from hf_distill.training.collating import UnitCollator, prepare_loader
 from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
+from hf_distill.training.label_checks import LabelCheckingCollator, check_label_names, name_by_dataset
 from hf_distill.training.launch import check_launch
 from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
 from hf_distill.training.optimizer_settings import given_settings
-from hf_distill.training.recorder import RunRecorder
-from hf_distill.training.repeated_rows import count_rows
+from hf_distill.training.recorder import RunRecorder, describe_data
 from hf_distill.training.run_fingerprint import (
     RunFingerprint,
     describe_student,
@@ -166,7 +168,8 @@ class DistillationTrainer(Trainer):
         self._bind_classes()
         self.train_dataset = self.teaching.prepare(self.train_dataset)
         self.eval_dataset = self.teaching.prepare(self.eval_dataset)
-        self.data_collator = self.teaching.wrap_collator(self.data_collator)
+        collate = self.teaching.wrap_collator(self.data_collator)
+        self.data_collator = LabelCheckingCollator(collate, self.problem_type, self.class_names)
         if args.calibrate_teacher:
             self._calibrate_teacher()
 
@@ -198,6 +201,8 @@ class DistillationTrainer(Trainer):
         """
         check_student(student, self._teacher_model, self.is_deepspeed_enabled or self.is_fsdp_enabled)
         problem_type = self.teaching.match(student)
+        if problem_type.has_label_names:
+            name_by_dataset(student.config, self.train_dataset)
         self.teaching.request(loss.teacher_reads)
         prepare_outputs(student, loss.student_reads, "student")
         self._student_description = describe_student(student)
@@ -211,8 +216,7 @@ class DistillationTrainer(Trainer):
         )
         if self.args.gradient_accumulation_steps * self.args.world_size > 1:
             self.loss_runner.warn_about_batchwise_terms()
-        id2label = id2label_of(student.config)
-        self.class_names = [id2label[i] for i in range(len(id2label))]
+        self.class_names = class_names_of(student.config)
         self.monitor = LossMonitor(loss, problem_type, self.class_names, self.teacher, self.accelerator)
         self.teacher_predictions = TeacherPredictions(self.accelerator)
         self._replace_callback(EarlyTeacherCheck(self.monitor.check_teacher))
@@ -252,15 +256,29 @@ class DistillationTrainer(Trainer):
         rows = [("training", self.train_dataset), *(("evaluation", rows) for rows in self._eval_datasets().values())]
         for role, dataset in rows:
             if dataset is not None:
-                check_dataset(
-                    dataset,
-                    role,
-                    self.problem_type,
-                    self.class_names,
-                    teacher_columns=self.teaching.required_columns if role == "training" else [],
-                    needs_labels=self.distillation_loss.reads_labels,
-                )
+                self._check_dataset(dataset, role, self.distillation_loss.reads_labels)
                 self.teaching.warn_about_unused_column(dataset, role)
+
+    def _check_dataset(self, dataset: Any, role: str, needs_labels: Sequence[str] = ()) -> None:
+        if isinstance(dataset, datasets.Dataset) and self.problem_type.has_label_names:
+            check_label_names(dataset, role, cast(PreTrainedModel, self.accelerator.unwrap_model(self.model)).config)
+        required_columns = self.teaching.required_columns if role == "training" else []
+        check_dataset(
+            dataset,
+            role,
+            self.problem_type,
+            self.class_names,
+            teacher_columns=required_columns,
+            needs_labels=needs_labels,
+        )
+
+    def _prepare_new(self, dataset: Any, role: str) -> Any:
+        """Check a dataset that was passed to `evaluate` or `predict`, and add the columns that the teachers read."""
+        if not isinstance(dataset, datasets.Dataset):
+            return dataset
+        if all(dataset is not known for known in self._eval_datasets().values()):
+            self._check_dataset(dataset, role)
+        return self.teaching.prepare(dataset)
 
     def _calibrate_teacher(self) -> None:
         self.teaching.check_calibratable(self.problem_type)
@@ -273,9 +291,7 @@ class DistillationTrainer(Trainer):
             self.log({f"{name}_{key}": value for key, value in result.items() if key != "num_units"})
 
     def _marked_batches(self, eval_dataset: Any) -> Iterator[dict[str, Tensor]]:
-        loader = self.get_eval_dataloader(eval_dataset)
-        count_rows(loader)
-        for batch in loader:
+        for batch in self.get_eval_dataloader(eval_dataset):
             inputs = cast("dict[str, Tensor]", self._prepare_inputs(batch))
             self.units.mark_evaluation(inputs)
             yield inputs
@@ -477,19 +493,22 @@ class DistillationTrainer(Trainer):
             return None
         return SequentialSampler(eval_dataset)
 
+    def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
+        loader = super()._get_dataloader(*args, **kwargs)
+        prepare_loader(loader, self.problem_type)
+        return loader
+
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any) -> Any:
-        count_rows(train_dataloader)  # also a loader that a subclass makes
+        prepare_loader(train_dataloader, self.problem_type)  # also a loader that a subclass makes
         return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return the loader of an evaluation set; a new set gets the columns that the teachers read first."""
-        is_new = isinstance(eval_dataset, datasets.Dataset)
-        return super().get_eval_dataloader(self.teaching.prepare(eval_dataset) if is_new else eval_dataset)
+        return super().get_eval_dataloader(self._prepare_new(eval_dataset, "evaluation"))
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         """Return the loader of rows to predict; a new set gets the columns that the teachers read first."""
-        is_new = isinstance(test_dataset, datasets.Dataset)
-        return super().get_test_dataloader(self.teaching.prepare(test_dataset) if is_new else test_dataset)
+        return super().get_test_dataloader(self._prepare_new(test_dataset, "prediction"))
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
@@ -594,7 +613,8 @@ class DistillationTrainer(Trainer):
         if not rows or not isinstance(dataset, datasets.Dataset):
             return []
         numbered: Any = self._remove_unused_columns(dataset)
-        batch = cast("dict[str, Tensor]", self._prepare_inputs(self.data_collator(numbered.__getitems__(rows))))
+        collate = UnitCollator(self.data_collator, self.problem_type)
+        batch = cast("dict[str, Tensor]", self._prepare_inputs(collate(numbered.__getitems__(rows))))
         is_usable = self.teaching.usable_rows(batch, self.units)
         return [row for row, usable in zip(rows, is_usable, strict=True) if not usable]
 
@@ -611,7 +631,7 @@ class DistillationTrainer(Trainer):
         """Evaluate; the loss and its terms are exact means over the rows, however they are split."""
         self.monitor.evaluation.reset()
         self.teacher_predictions.reset()
-        count_rows(dataloader)
+        prepare_loader(dataloader, self.problem_type)
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         self.search_objective.note(metric_key_prefix, output.metrics or {})
         self._check_finite("evaluation", dataloader.dataset)
@@ -695,6 +715,16 @@ class DistillationTrainer(Trainer):
             self.state.max_steps,
             self.record,
         )
+
+    def describe_data(self, task: Task, rows: Mapping[str, datasets.Dataset]) -> None:
+        """Put the dataset and the metric that models are compared by into `self.record`, for the card and the report.
+
+        Args:
+            task: The task.
+            rows: The token ids that the models were trained and evaluated on: `train`, with labelled and unlabelled
+                rows, and the first validation split of the task.
+        """
+        self.record |= describe_data(task, rows)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:

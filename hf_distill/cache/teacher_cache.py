@@ -18,7 +18,7 @@ from hf_distill.cache.fingerprint import fingerprint, hash_json
 from hf_distill.cache.output_cache import OutputCache, default_cache_dir, find_unusable_row
 from hf_distill.cache.rows import PADDED_COLUMNS, batches_by_length, fill_padding, hash_rows, pad_rows, read_rows
 from hf_distill.classifiers.compiled import compiled_in_place
-from hf_distill.classifiers.label_maps import id2label_of
+from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.padding import align_pad_token, left_padding_changes_answers
@@ -126,8 +126,7 @@ class TeacherCache(OutputCache):
         if not self.cached_output.has_equal_rows:
             labelled = fill_padding(labelled, self.cached_output.column)
         if self.cached_output.column == TEACHER_LOGITS and self.problem_type.has_label_names:
-            id2label = id2label_of(self.config)
-            labelled = name_teacher_logits(labelled, [id2label[i] for i in range(len(id2label))])
+            labelled = name_teacher_logits(labelled, class_names_of(self.config))
         self._loaded = None  # free the memory; the teacher is loaded again if more outputs are missing
         return labelled
 

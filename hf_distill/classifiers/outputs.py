@@ -15,23 +15,14 @@ STORABLE_OUTPUTS = {"logits": TEACHER_LOGITS, "cls_states": TEACHER_CLS_STATES}
 # Column of tokenized sentences: 1 for the first token of each word, 0 for all other tokens.
 WORD_STARTS = "word_starts"
 
-# Key of a batch: a mask of the rows, or tokens, that count. Rows that accelerate repeats to fill the last global batch
-# do not count.
-IS_UNIT = "_is_unit"
-# Key of a batch of a loader that fills its last batch with repeated rows: which rows are not repeated.
-IS_COUNTED = "_is_counted"
-# Key of a batch of a token-level problem, after its units were selected: the row of each unit.
-ROW_OF_UNIT = "_row_of_unit"
-# Key of a batch: the index of each row in its dataset, so that an error can name the rows with a non-finite loss.
-ROW_NUMBER = "_row_number"
+# Keys of a batch. All except the last have one value per unit, and are on the device.
+IS_UNIT = "_is_unit"  # whether a unit counts; a unit of a row that accelerate repeats to fill the last batch does not
+UNIT_PLACES = "_unit_places"  # of a token-level problem: the place of each unit among the `batch * length` tokens
+ROW_OF_UNIT = "_row_of_unit"  # of a token-level problem: the row of each unit
+ROW_NUMBER = "_row_number"  # the index of each row in its dataset, to name rows in errors; not on the device
+IS_COUNTED = "_is_counted"  # of a loader that fills its last batch itself: whether each row is not repeated
 
 Batch = Mapping[str, Tensor]
-
-
-def row_numbers(batch: Batch) -> Tensor | None:
-    """Return the dataset row of each unit, `(units,)`, or None if the batch has no row numbers."""
-    rows = batch.get(ROW_NUMBER)
-    return rows[batch[ROW_OF_UNIT]] if rows is not None and ROW_OF_UNIT in batch else rows
 
 
 @dataclass(frozen=True)
@@ -55,10 +46,10 @@ class ClassifierOutputs:
     attentions: tuple[Tensor, ...] | None = None
     qkv: tuple[tuple[Tensor, Tensor, Tensor], ...] | None = None
 
-    def select_units(self, is_unit: Tensor) -> "ClassifierOutputs":
+    def select_units(self, places: Tensor) -> "ClassifierOutputs":
         """Return the outputs with only the logits of the units, `(units, num_labels)`.
 
         Args:
-            is_unit: `(batch, length)` bool.
+            places: `(units,)`, the place of each unit among the `batch * length` tokens.
         """
-        return self if self.logits is None else replace(self, logits=self.logits[is_unit])
+        return self if self.logits is None else replace(self, logits=self.logits.flatten(0, 1).index_select(0, places))

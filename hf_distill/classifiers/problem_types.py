@@ -51,25 +51,27 @@ class ProblemType:
     is_token_level: bool = False
     has_label_names: bool = True
 
-    def units(self, batch: Batch, rows: Tensor) -> Tensor:
-        """Return a mask of the units that count in a batch.
+    def units(self, batch: Batch) -> Tensor:
+        """Return which tokens of a batch of a token-level problem are units, `(batch, length)` bool.
+
+        These are the labelled tokens, and in sentences without labels the first token of each word.
 
         Args:
             batch: A batch with `labels`, and with `word_starts` if sentences without labels count.
-            rows: `(batch,)` bool, the rows that count.
-
-        Returns:
-            `rows`; for a token-level problem `(batch, length)` bool: the labelled tokens, and in sentences without
-            labels the first token of each word.
         """
-        if not self.is_token_level:
-            return rows
         labels, word_starts = batch.get("labels"), batch.get(WORD_STARTS)
         no_token = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
         has_label = no_token if labels is None else self.is_labelled(labels)
         is_unlabelled_sentence = ~has_label.any(dim=1, keepdim=True)
         is_unlabelled_word = no_token if word_starts is None else word_starts.bool() & is_unlabelled_sentence
-        return (has_label | is_unlabelled_word) & rows[:, None]
+        return has_label | is_unlabelled_word
+
+    def unit_places(self, batch: Batch) -> Tensor:
+        """Return the place of each unit among the `batch * length` tokens of a batch, `(units,)`.
+
+        On a GPU the caller waits for it.
+        """
+        return self.units(batch).flatten().nonzero()[:, 0]
 
     def has_labelled_unit(self, labels: Tensor) -> Tensor:
         """Return which rows have a label, `(batch,)` bool; a token-level row needs at least one labelled token."""

@@ -1,7 +1,6 @@
 """Loss functions of distillation: pure functions of tensors that return one value per unit. They only need torch."""
 
 from hf_distill.functional.ensembles import mean_of_sigmoid, mean_of_softmax, weighted_mean
-from hf_distill.functional.forbidden_classes import ForbiddenClassError
 from hf_distill.functional.hidden_states import (
     attention_mse,
     hidden_cosine,
@@ -25,7 +24,6 @@ from hf_distill.functional.supervised import IGNORE_INDEX, binary_cross_entropy,
 __all__ = [
     "IGNORE_INDEX",
     "LOWEST_TEMPERATURE",
-    "ForbiddenClassError",
     "attention_mse",
     "bernoulli_kl_divergence",
     "binary_cross_entropy",

@@ -3,10 +3,12 @@ r"""Losses between student and teacher logits: pure functions, one value per uni
 Every loss takes `student_logits` and `teacher_logits` of shape `(batch, num_labels)`, computes in float32 and returns
 `(batch,)`. No loss averages over the batch: only the Trainer normalizes, in the same way for all terms.
 
-A class whose logit is -inf is forbidden. If both student and teacher forbid a class, it contributes 0 to
-[`kl_divergence`], [`reverse_kl_divergence`], [`jensen_shannon_divergence`] and [`bernoulli_kl_divergence`]; the other
-losses raise a [`ForbiddenClassError`]. If only one side forbids a class, every loss raises it. The error names the
-class.
+A class whose logit is -inf is forbidden: its probability is 0. A class that the distribution in front of the logarithm
+forbids contributes 0: the teacher's in [`kl_divergence`] and [`bernoulli_kl_divergence`], the student's in
+[`reverse_kl_divergence`], either's in [`jensen_shannon_divergence`]. If only the other side forbids it, the divergence
+is infinite. [`logit_mse`] and [`decoupled_kl_divergence`] need finite logits; for others, they are infinite or NaN. No
+function looks for such values itself, because that would make every training step wait for the device: the Trainer
+stops on a loss that is not finite, and names the rows.
 
 Suffixes of local names: B units, C classes, R classes except the label.
 """
@@ -17,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hf_distill.functional.forbidden_classes import find_forbidden_classes
 from hf_distill.functional.supervised import IGNORE_INDEX
 
 # Below it, logits divided by the temperature leave the range in which float32 keeps their differences.
@@ -42,13 +43,29 @@ def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
     return F.log_softmax(_subtract_maximum(logits) / temperature, dim=-1)
 
 
-def _log_probs(loss: str, student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Return the tempered log-probabilities of student and teacher; both are set to 0 for a forbidden class."""
+def _check_shapes(loss: str, student_logits: Tensor, teacher_logits: Tensor) -> None:
+    if student_logits.shape != teacher_logits.shape:
+        raise ValueError(
+            f"{loss} needs student and teacher logits of the same shape, got {tuple(student_logits.shape)} from the "
+            f"student and {tuple(teacher_logits.shape)} from the teacher. Give both models the same classes."
+        )
+
+
+def _forbidden_classes(logits: Tensor) -> Tensor:
+    """Return which classes are forbidden, `(batch, num_labels)` bool; none in a row without any other class.
+
+    Such a row has no distribution, and its loss must be NaN.
+    """
+    is_forbidden_BC = torch.isneginf(logits)
+    return is_forbidden_BC & ~is_forbidden_BC.all(dim=-1, keepdim=True)
+
+
+def _log_probs(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float, forbidden_BC: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the tempered log-probabilities of student and teacher; both are set to 0 where `forbidden_BC` is true."""
     _check_temperature(temperature)
-    forbidden_BC = find_forbidden_classes(loss, student_logits, teacher_logits, allowed=True)
     student_BC, teacher_BC = _log_softmax(student_logits, temperature), _log_softmax(teacher_logits, temperature)
-    if forbidden_BC is None:
-        return student_BC, teacher_BC
     # Equal values contribute 0, and their difference has a gradient of 0; -inf - -inf would be NaN.
     return student_BC.masked_fill(forbidden_BC, 0.0), teacher_BC.masked_fill(forbidden_BC, 0.0)
 
@@ -70,9 +87,11 @@ def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: f
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: for a temperature that is not > 0, unequal shapes, or a class that only one side forbids.
+        ValueError: for a temperature that is not > 0, or unequal shapes.
     """
-    student_BC, teacher_BC = _log_probs("kl", student_logits, teacher_logits, temperature)
+    _check_shapes("kl", student_logits, teacher_logits)
+    forbidden_BC = _forbidden_classes(teacher_logits)
+    student_BC, teacher_BC = _log_probs(student_logits, teacher_logits, temperature, forbidden_BC)
     return temperature**2 * (teacher_BC.exp() * (teacher_BC - student_BC)).sum(dim=-1)
 
 
@@ -92,9 +111,11 @@ def reverse_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temper
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: for a temperature that is not > 0, unequal shapes, or a class that only one side forbids.
+        ValueError: for a temperature that is not > 0, or unequal shapes.
     """
-    student_BC, teacher_BC = _log_probs("reverse_kl", student_logits, teacher_logits, temperature)
+    _check_shapes("reverse_kl", student_logits, teacher_logits)
+    forbidden_BC = _forbidden_classes(student_logits)
+    student_BC, teacher_BC = _log_probs(student_logits, teacher_logits, temperature, forbidden_BC)
     return temperature**2 * (student_BC.exp() * (student_BC - teacher_BC)).sum(dim=-1)
 
 
@@ -119,15 +140,19 @@ def jensen_shannon_divergence(
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: for a `beta` out of range, a temperature that is not > 0, unequal shapes, or a class that only one
-            side forbids.
+        ValueError: for a `beta` out of range, a temperature that is not > 0, or unequal shapes.
     """
     if not 0 < beta < 1:
         raise ValueError(f"`beta` must be > 0 and < 1, got {beta}. Use `kl` or `reverse_kl` for the limits.")
-    student_BC, teacher_BC = _log_probs("jsd", student_logits, teacher_logits, temperature)
+    _check_shapes("jsd", student_logits, teacher_logits)
+    student_forbids_BC, teacher_forbids_BC = map(_forbidden_classes, (student_logits, teacher_logits))
+    student_BC, teacher_BC = _log_probs(
+        student_logits, teacher_logits, temperature, student_forbids_BC & teacher_forbids_BC
+    )
     mixture_BC = torch.logaddexp(teacher_BC + math.log(beta), student_BC + math.log(1 - beta))
-    teacher_part_BC = beta * teacher_BC.exp() * (teacher_BC - mixture_BC)
-    student_part_BC = (1 - beta) * student_BC.exp() * (student_BC - mixture_BC)
+    # Filled where the factor before it is 0, because 0 * inf would be NaN.
+    teacher_part_BC = beta * teacher_BC.exp() * (teacher_BC.masked_fill(teacher_forbids_BC, 0.0) - mixture_BC)
+    student_part_BC = (1 - beta) * student_BC.exp() * (student_BC.masked_fill(student_forbids_BC, 0.0) - mixture_BC)
     return temperature**2 * (teacher_part_BC + student_part_BC).sum(dim=-1)
 
 
@@ -147,9 +172,9 @@ def logit_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
         `(batch,)`, in squared logits.
 
     Raises:
-        ValueError: for unequal shapes or a forbidden class.
+        ValueError: for unequal shapes.
     """
-    find_forbidden_classes("logit_mse", student_logits, teacher_logits, allowed=False)
+    _check_shapes("logit_mse", student_logits, teacher_logits)
     # Subtract each side's maximum first: an offset of 1e4 on one side would round away the difference.
     difference_BC = _subtract_maximum(student_logits) - _subtract_maximum(teacher_logits)
     return 0.5 * (difference_BC - difference_BC.mean(dim=-1, keepdim=True)).square().mean(dim=-1)
@@ -174,7 +199,7 @@ def decoupled_kl_divergence(
     Args:
         student_logits: `(batch, num_labels)`, any float dtype.
         teacher_logits: `(batch, num_labels)`.
-        labels: `(batch,)`, class ids; every row needs a label.
+        labels: `(batch,)`, class ids; a row without a label (-100) gives NaN.
         temperature: Softmax temperature of both distributions, > 0.
         alpha: Weight of the label against the other classes.
         beta: Weight of the distribution over the other classes.
@@ -183,28 +208,29 @@ def decoupled_kl_divergence(
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: for a temperature that is not > 0, unequal shapes, a forbidden class, or a row without a label.
+        ValueError: for a temperature that is not > 0, or unequal shapes.
     """
     _check_temperature(temperature)
-    find_forbidden_classes("dkd", student_logits, teacher_logits, allowed=False)
-    if (labels == IGNORE_INDEX).any():
-        raise ValueError("dkd needs the label of every row, and some rows have no label (-100). Use `kl` instead.")
-    student_binary_B2, student_rest_BR = _split_off_label(student_logits, labels, temperature)
-    teacher_binary_B2, teacher_rest_BR = _split_off_label(teacher_logits, labels, temperature)
+    _check_shapes("dkd", student_logits, teacher_logits)
+    is_unlabelled_B, labels_B1 = labels == IGNORE_INDEX, labels.clamp(min=0)[:, None]
+    student_binary_B2, student_rest_BR = _split_off_label(student_logits, labels_B1, temperature)
+    teacher_binary_B2, teacher_rest_BR = _split_off_label(teacher_logits, labels_B1, temperature)
     label_part_B = (teacher_binary_B2.exp() * (teacher_binary_B2 - student_binary_B2)).sum(dim=-1)
     rest_part_B = (teacher_rest_BR.exp() * (teacher_rest_BR - student_rest_BR)).sum(dim=-1)
-    return temperature**2 * (alpha * label_part_B + beta * rest_part_B)
+    values_B = temperature**2 * (alpha * label_part_B + beta * rest_part_B)
+    return values_B.masked_fill(is_unlabelled_B, math.nan)
 
 
-def _split_off_label(logits: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def _split_off_label(logits: Tensor, labels_B1: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Return log-probabilities of (label, rest), `(batch, 2)`, and within the rest, `(batch, num_labels - 1)`."""
     log_probs_BC = _log_softmax(logits, temperature)
-    is_label_BC = F.one_hot(labels, log_probs_BC.shape[-1]).bool()
+    others_R = torch.arange(logits.shape[-1] - 1, device=logits.device)
+    others_BR = others_R + (others_R >= labels_B1).long()  # a boolean mask would wait for the device
     # logsumexp of the rest instead of log(1 - p), which is -inf as soon as p rounds to 1.
-    rest_mass_B1 = log_probs_BC[~is_label_BC].view(len(labels), -1).logsumexp(dim=-1, keepdim=True)
+    rest_mass_B1 = log_probs_BC.gather(1, others_BR).logsumexp(dim=-1, keepdim=True)
     # Computed from the logits: if the label dominates, log_probs_BC have lost the digits that distinguish the rest.
-    rest_BR = _log_softmax(logits[~is_label_BC].view(len(labels), -1), temperature)
-    return torch.cat([log_probs_BC[is_label_BC][:, None], rest_mass_B1], dim=-1), rest_BR
+    rest_BR = _log_softmax(logits.gather(1, others_BR), temperature)
+    return torch.cat([log_probs_BC.gather(1, labels_B1), rest_mass_B1], dim=-1), rest_BR
 
 
 def dist_loss(
@@ -231,10 +257,10 @@ def dist_loss(
         `(batch,)`, without a unit.
 
     Raises:
-        ValueError: for a temperature that is not > 0, unequal shapes, or a forbidden class.
+        ValueError: for a temperature that is not > 0, or unequal shapes.
     """
     _check_temperature(temperature)
-    find_forbidden_classes("dist", student_logits, teacher_logits, allowed=False)
+    _check_shapes("dist", student_logits, teacher_logits)
     student_BC = _log_softmax(student_logits, temperature).exp()
     teacher_BC = _log_softmax(teacher_logits, temperature).exp()
     within_rows_B = _one_minus_correlation(student_BC, teacher_BC, dim=-1)
@@ -267,9 +293,9 @@ def bernoulli_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temp
         `(batch,)`, in nats.
 
     Raises:
-        ValueError: for a temperature that is not > 0, unequal shapes, or a label that only one side forbids.
+        ValueError: for a temperature that is not > 0, or unequal shapes.
     """
-    find_forbidden_classes("bernoulli_kl", student_logits, teacher_logits, allowed=True)
+    _check_shapes("bernoulli_kl", student_logits, teacher_logits)
     values = kl_divergence(_binary_logits(student_logits), _binary_logits(teacher_logits), temperature)
     return values.view(student_logits.shape).mean(dim=-1)
 
@@ -294,6 +320,6 @@ def soft_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float
         A scalar, in nats.
 
     Raises:
-        ValueError: for a temperature that is not > 0, unequal shapes, or a class that only one side forbids.
+        ValueError: for a temperature that is not > 0, or unequal shapes.
     """
     return kl_divergence(student_logits, teacher_logits, temperature).mean() / temperature**2

@@ -1,7 +1,7 @@
 """The hard-label term: the loss of fine-tuning without a teacher."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -74,3 +74,6 @@ class HardLabels(Objective):
         if "labels" not in batch:  # unlabelled text
             return student.logits.new_zeros(len(student.logits))
         return self.problem_type.hard_loss(student.logits, batch["labels"], self.label_smoothing, self._weights)
+
+    def spec(self) -> dict[str, Any]:
+        return {name: value for name, value in super().spec().items() if value is not None}

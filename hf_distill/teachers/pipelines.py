@@ -6,7 +6,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def model_and_tokenizer(given: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase] | None:
-    """Return the model and the tokenizer of a pipeline that classifies texts or tokens; None if it is no pipeline.
+    """Return the model and the tokenizer of a pipeline that classifies texts or tokens; None for another object.
 
     The model gives logits of all classes, where the pipeline itself gives the score of the best one.
 

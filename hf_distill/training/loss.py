@@ -12,9 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedConfig, TrainerCallback
 from transformers.utils import logging
 
-from hf_distill.classifiers.outputs import Batch, ClassifierOutputs, row_numbers
+from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import ProblemType
-from hf_distill.functional import ForbiddenClassError
 from hf_distill.objectives import DistillationLoss
 from hf_distill.objectives.class_weights import LabelCounts
 
@@ -105,18 +104,9 @@ class LossRunner:
             teacher: Outputs at units; None if no objective reads them.
             batch: The batch at units.
             progress: Share of the optimizer steps that are done.
-
-        Raises:
-            ForbiddenClassError: that names the row in the dataset, if rows are numbered.
         """
         self.loss.set_progress(progress)
-        try:
-            terms = self._module(student, teacher, batch)
-        except ForbiddenClassError as error:
-            if (rows := row_numbers(batch)) is None:
-                raise
-            place = f"Row {error.unit} of this batch is row {rows[error.unit].item()} of the dataset."
-            raise ForbiddenClassError(f"{error} {place}", error.unit) from error
+        terms = self._module(student, teacher, batch)
         if self.accelerator.num_processes > 1 and "logits" not in self.loss.student_reads:
             # DistributedDataParallel waits for a gradient of the head too, unless it looks for unused parameters.
             name, values = next(iter(terms.items()))

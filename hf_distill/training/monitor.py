@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hf_distill.classifiers.outputs import IS_UNIT, Batch, ClassifierOutputs, row_numbers
+from hf_distill.classifiers.outputs import IS_UNIT, ROW_NUMBER, ROW_OF_UNIT, Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.objectives import DistillationLoss
 from hf_distill.teachers import BaseTeacher
@@ -87,18 +87,19 @@ class LossMonitor:
         """Add a micro-batch; `num_units` are the units of the whole accumulated batch."""
         labels, is_unit, teacher_logits = seen.batch.get("labels"), seen.batch[IS_UNIT], seen.teacher_logits
         is_labelled = torch.zeros_like(is_unit) if labels is None else self.problem_type.is_labelled(labels)
-        values, rows = {**seen.terms, "labelled": is_labelled}, row_numbers(seen.batch)
+        values = {**seen.terms, "labelled": is_labelled}
+        rows, row_of_unit = seen.batch.get(ROW_NUMBER), seen.batch.get(ROW_OF_UNIT)
         if teacher_logits is not None and labels is not None and self.chance_guard is not None:
             self.chance_guard.add(teacher_logits, labels, is_unit)
         if is_training:
             self.has_seen_training = True
-            self.training.add(values, is_unit, 1.0 if num_units is None else num_units, rows, seen.step)
+            self.training.add(values, is_unit, 1.0 if num_units is None else num_units, rows, row_of_unit, seen.step)
             return
         if teacher_logits is not None and self.problem_type.agreement is not None:
             values["agreement"] = self.problem_type.agreement(seen.student.logits, teacher_logits)
         if teacher_logits is not None and labels is not None and self.student_guard is not None:
             self.student_guard.add(seen.student.logits, teacher_logits, labels, is_unit)
-        self.evaluation.add(values, is_unit, rows=rows, step=seen.step)
+        self.evaluation.add(values, is_unit, 1.0, rows, row_of_unit, seen.step)
 
     # ---- Logs ----
 
@@ -176,7 +177,10 @@ class LossMonitor:
         if means.is_finite(self.accelerator):
             return
         first = means.first_not_finite()
-        message = None if first is None else _explain(first, role, unusable_teacher_rows(first.rows[:_MOST_NAMED]))
+        message = None
+        if first is not None:
+            needs_label = first.name in self.loss.reads_labels and not first.has_label
+            message = _explain(first, role, needs_label, unusable_teacher_rows(first.rows[:_MOST_NAMED]))
         messages = gather_object([message])
         raise FloatingPointError(next(filter(None, messages), f"The {role} loss is too large for a floating point."))
 
@@ -194,8 +198,14 @@ class LossMonitor:
             )
 
 
-def _explain(first: NotFinite, role: str, unusable_teacher_rows: list[int]) -> str:
+def _explain(first: NotFinite, role: str, needs_label: bool, unusable_teacher_rows: list[int]) -> str:
     term = f"`loss_{first.name}` is {first.value} after step {first.step}"
+    if needs_label:
+        place = f" in {_listed(first.rows)} of the {role} dataset" if first.rows else ""
+        return (
+            f"{term}: `{first.name}` needs the label of every unit, and there is a unit without one{place}. Use `kl`, "
+            "which learns from unlabelled text."
+        )
     if unusable_teacher_rows:
         return (
             f"The teacher gives NaN, +inf or no finite logit for {_listed(unusable_teacher_rows)} of the {role} "
@@ -210,8 +220,8 @@ def _explain(first: NotFinite, role: str, unusable_teacher_rows: list[int]) -> s
             "is still good."
         )
     return (
-        f"{term}{place}; the other rows of the batch are finite. Check these rows, including their labels. The last "
-        "checkpoint is still good."
+        f"{term}{place}; the other rows of the batch are finite. Check these rows, including their labels, and "
+        "whether a model forbids a class (logit -inf). The last checkpoint is still good."
     )
 
 

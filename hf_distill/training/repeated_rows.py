@@ -1,15 +1,13 @@
 """Which rows of a loader count: accelerate repeats rows from the start of the data to fill the last global batch."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from accelerate.data_loader import BatchSamplerShard, DataLoaderDispatcher, DataLoaderShard, IterableDatasetShard
 from torch import Tensor
 from torch.utils.data import BatchSampler
-
-from hf_distill.classifiers.outputs import IS_COUNTED
 
 
 class _Counted:
@@ -60,28 +58,20 @@ class _MarkedShard(IterableDatasetShard):
             yield row, place < counted.num_read
 
 
-class _MarkedCollate:
-    """Collates rows of a `_MarkedShard`, and adds to the batch which of them count."""
+def count_rows(loader: DataLoaderShard) -> bool:
+    """Let a loader count its rows, so that [`num_distinct_rows`] is exact. Call it before the loader is iterated.
 
-    def __init__(self, collate: Callable[[list[Any]], dict[str, Any]]) -> None:
-        self.collate = collate
-
-    def __call__(self, marked_rows: list[tuple[Any, bool]]) -> dict[str, Any]:
-        rows, is_counted = zip(*marked_rows, strict=True)
-        return {**self.collate(list(rows)), IS_COUNTED: torch.tensor(is_counted)}
-
-
-def count_rows(loader: Any) -> None:
-    """Let a loader count its rows, so that [`num_distinct_rows`] is exact. Call it before the loader is iterated."""
-    if not isinstance(loader, DataLoaderShard):
-        return
+    Returns:
+        Whether the loader gives its collator pairs of a row and whether it counts.
+    """
     shard = _find_shard(loader)
     if shard is not None and not isinstance(shard.batch_sampler, _CountedBatches):
         shard.batch_sampler = _CountedBatches(shard.batch_sampler)
+    if type(loader.dataset) is not IterableDatasetShard:
+        return False
     # A loader does not let its dataset be replaced. accelerate made this one for this loader alone.
-    if type(loader.dataset) is IterableDatasetShard:
-        loader.dataset.__class__ = _MarkedShard
-        loader.base_dataloader.collate_fn = _MarkedCollate(loader.base_dataloader.collate_fn)
+    loader.dataset.__class__ = _MarkedShard
+    return True
 
 
 def num_distinct_rows(loader: Any, num_rows: int) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -26,6 +27,7 @@ class NotFinite:
         step: Number of the optimizer step, as given to [`RunningMeans.add`].
         rows: The rows of such units, in order, each once; empty if rows have no numbers.
         num_rows: All rows of the micro-batch.
+        has_label: Whether one of these units has a label.
     """
 
     name: str
@@ -33,6 +35,7 @@ class NotFinite:
     step: int
     rows: list[int]
     num_rows: int
+    has_label: bool = True
 
 
 class RunningMeans:
@@ -48,7 +51,7 @@ class RunningMeans:
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
         self.names = list(names)
         self._sums = zeros(len(self.names) + 1, device)  # the last one counts the units
-        self._recent: list[tuple[Tensor, Tensor | None, int]] = []
+        self._recent: list[tuple[Tensor, Any, Tensor | None, int]] = []
         self._num_recent = 0
 
     def add(
@@ -56,7 +59,8 @@ class RunningMeans:
         values: Mapping[str, Tensor],
         is_unit: Tensor,
         num_units: Tensor | float = 1.0,
-        rows: Tensor | None = None,
+        rows: Any = None,
+        row_of_unit: Tensor | None = None,
         step: int = 0,
     ) -> None:
         """Add one micro-batch.
@@ -66,13 +70,14 @@ class RunningMeans:
             is_unit: `(batch,)` bool; the other rows count for nothing.
             num_units: The number that every unit is divided by. With the units of the whole accumulated batch, every
                 optimizer step has the same weight in the mean, as in Trainer's `loss`; with 1, every unit has.
-            rows: `(batch,)`, the number of the row that each unit belongs to.
+            rows: Array or tensor with the number of each row.
+            row_of_unit: `(batch,)`, the index in `rows` of the row that each unit belongs to; None if units are rows.
             step: Number of the optimizer step.
         """
         stacked = torch.stack([*(values[name].detach() for name in self.names), torch.ones_like(is_unit)])
         counted = torch.where(is_unit, stacked.to(self._sums), 0.0)
         self._sums += counted.sum(dim=1) / num_units
-        self._recent.append((counted, rows, step))
+        self._recent.append((counted, rows, row_of_unit, step))
         self._num_recent += counted.numel()
         if self._num_recent > _MOST_KEPT:
             self._forget_finite()
@@ -91,17 +96,23 @@ class RunningMeans:
         self._forget_finite()
         if not self._recent:
             return None
-        counted, rows, step = self._recent[0]
+        counted, rows, row_of_unit, step = self._recent[0]
         is_bad = ~counted.isfinite()
         term = int(is_bad.any(dim=1).int().argmax())
         value = counted[term][is_bad[term]][0].item()
+        has_label = (
+            bool(counted[self.names.index("labelled")][is_bad[term]].any()) if "labelled" in self.names else True
+        )
         if rows is None:
-            return NotFinite(self.names[term], value, step, [], counted.shape[1])
-        return NotFinite(self.names[term], value, step, rows[is_bad[term]].unique().tolist(), len(rows.unique()))
+            return NotFinite(self.names[term], value, step, [], counted.shape[1], has_label)
+        rows = torch.as_tensor(rows).to(counted.device)
+        rows = rows if row_of_unit is None else rows[row_of_unit]
+        bad_rows = rows[is_bad[term]].unique().tolist()
+        return NotFinite(self.names[term], value, step, bad_rows, len(rows.unique()), has_label)
 
     def _forget_finite(self) -> None:
         """Keep only the first micro-batch that is not finite: the one time that a step waits for the device."""
-        if self._recent and not torch.cat([counted for counted, _, _ in self._recent], dim=1).isfinite().all():
+        if self._recent and not torch.cat([counted for counted, *_ in self._recent], dim=1).isfinite().all():
             self._recent = [next(batch for batch in self._recent if not batch[0].isfinite().all())]
         else:
             self._recent = []

@@ -235,8 +235,9 @@ class Teaching:
             return [True] * num_rows
         # Infinite for a row with +inf, -inf for a row without a finite logit; a forbidden class changes nothing.
         is_bad = ~self.teacher(batch).logits.logsumexp(dim=-1).isfinite()
-        is_unit = units.problem_type.units(batch, torch.ones_like(batch["input_ids"][:, 0], dtype=torch.bool))
-        return (~(is_bad & is_unit).reshape(num_rows, -1).any(dim=1)).tolist()
+        if units.problem_type.is_token_level:
+            is_bad = (is_bad & units.problem_type.units(batch)).any(dim=1)
+        return (~is_bad).tolist()
 
     # ---- Label spaces ----
 

@@ -9,7 +9,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from hf_distill.classifiers.outputs import IS_COUNTED, IS_UNIT, ROW_NUMBER, ROW_OF_UNIT, Batch, ClassifierOutputs
+from hf_distill.classifiers.outputs import (
+    IS_COUNTED,
+    IS_UNIT,
+    ROW_NUMBER,
+    ROW_OF_UNIT,
+    UNIT_PLACES,
+    Batch,
+    ClassifierOutputs,
+)
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.training.repeated_rows import counted_rows, num_distinct_rows
 
@@ -46,8 +54,17 @@ class Units:
         self.problem_type, self.accelerator = problem_type, accelerator
 
     def mark(self, batch: dict[str, Any]) -> None:
-        """Add the mask of its units to a batch of the loader that is being iterated."""
-        batch[IS_UNIT] = self.problem_type.units(batch, self._counted_rows(batch))
+        """Add the units, and which of them count, to a batch of the loader that is being iterated."""
+        is_counted = self._counted_rows(batch)
+        if not self.problem_type.is_token_level:
+            batch[IS_UNIT] = is_counted
+            return
+        places = batch.get(UNIT_PLACES)
+        if places is None:  # a loader that is not ours
+            places = self.problem_type.unit_places(batch)
+        batch[UNIT_PLACES] = places = to_device(torch.as_tensor(places), self.accelerator.device)
+        batch[ROW_OF_UNIT] = places // batch["input_ids"].shape[1]
+        batch[IS_UNIT] = is_counted.index_select(0, batch[ROW_OF_UNIT])
 
     def mark_evaluation(self, batch: dict[str, Any]) -> None:
         """Mark a batch of evaluation, and let accelerate leave out repeated rows of predictions, too."""
@@ -62,7 +79,7 @@ class Units:
 
     def _counted_rows(self, batch: dict[str, Any]) -> Tensor:
         if IS_COUNTED in batch:
-            return batch.pop(IS_COUNTED).to(self.accelerator.device)
+            return to_device(batch.pop(IS_COUNTED), self.accelerator.device)
         return counted_rows(
             self.accelerator.gradient_state.active_dataloader,
             len(batch["input_ids"]),
@@ -86,18 +103,24 @@ class Units:
     ) -> tuple[ClassifierOutputs, ClassifierOutputs | None, dict[str, Tensor]]:
         """Return outputs and batch with one row of logits and one label per unit.
 
-        Of token-level outputs only the units remain. Other outputs are returned unchanged, and `IS_UNIT` says which
-        rows count.
+        Of token-level outputs only the units remain. Other outputs are returned unchanged. `IS_UNIT` says which units
+        count.
         """
-        all_rows = torch.ones_like(batch["input_ids"][:, 0], dtype=torch.bool)
-        is_unit = batch.setdefault(IS_UNIT, self.problem_type.units(batch, all_rows))
+        if IS_UNIT not in batch:
+            self.mark(batch)
         if not self.problem_type.is_token_level:
             return student, teacher, batch
-        selected = {IS_UNIT: is_unit[is_unit], ROW_OF_UNIT: is_unit.nonzero()[:, 0]}
-        if "labels" in batch:
-            selected["labels"] = batch["labels"][is_unit]
+        places = batch[UNIT_PLACES]
+        selected = {**batch, **({"labels": batch["labels"].flatten()[places]} if "labels" in batch else {})}
         return (
-            student.select_units(is_unit),
-            None if teacher is None else teacher.select_units(is_unit),
-            {**batch, **selected},
+            student.select_units(places),
+            None if teacher is None else teacher.select_units(places),
+            selected,
         )
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device without waiting for it."""
+    if device.type != "cuda" or values.device == device:
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)

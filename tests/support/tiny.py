@@ -75,6 +75,12 @@ def tiny_model(
     return model.eval()
 
 
+def named_model(*names: str, **config) -> BertForSequenceClassification:
+    """A tiny classifier with these class names, in the order of its outputs."""
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    return tiny_model(1, len(names), **labels, **config)
+
+
 def tiny_gpt2(seed: int = 0, **config) -> GPT2ForSequenceClassification:
     """Return a random decoder without dropout that classifies texts by their last token."""
     config = {

@@ -125,6 +125,7 @@ def test_weights_are_read_from_json_and_kept_by_a_round_trip(tmp_path):
     (_, term) = build_objectives(args.objective_spec())
     assert term.class_weights == {"negative": 2}
     assert build_objectives({"ce": term.spec()})[0].spec() == term.spec()
+    assert "class_weights" not in HardLabels().spec()
 
 
 # ---- The Trainer ----

@@ -109,16 +109,30 @@ def test_a_row_that_the_teacher_cannot_score_is_named(models, rare, tmp_path, va
 
 
 @pytest.mark.parametrize(("objectives", "term"), [({"kl": 1.0}, "kl"), ({"logit_mse": 1.0}, "logit_mse")])
-def test_a_row_without_a_finite_logit_of_the_teacher_is_named(models, rare, tokenizer, tmp_path, objectives, term):
+def test_a_row_without_a_finite_logit_of_the_teacher_is_named(models, rare, tmp_path, objectives, term):
     student, teacher = models
     rows, token = rare
     unset = {"temperature": None, "soft_label_weight": None, "hard_label_weight": None}
     settings = {**unset, "objectives": objectives, "per_device_train_batch_size": 4}
     teacher = overflowing(teacher, token, value=-math.inf, columns=slice(None))
-    trainer = make_trainer(student, teacher, rows, tokenizer, tmp_path, **settings)
-    message = f"{term}: class 0 of row 1 has the logit -inf for the teacher.* of this batch is row 5 of the dataset"
-    with pytest.raises(ValueError, match=message):
-        trainer.train()
+    message = stopped(student, teacher, rows, tmp_path, **settings)
+    assert message.startswith("The teacher gives NaN, +inf or no finite logit for row 5 of the training dataset")
+    assert f"`loss_{term}` is nan after step 2" in message
+
+
+def test_a_class_that_a_loss_cannot_forbid_is_named_by_its_rows(models, rare, tmp_path):
+    teacher = overflowing(models[1], rare[1], value=-math.inf, columns=slice(1))
+    unset = {"temperature": None, "soft_label_weight": None, "hard_label_weight": None}
+    message = stopped(models[0], teacher, rare[0], tmp_path, objectives={"logit_mse": 1.0}, **unset)
+    assert message.startswith("`loss_logit_mse` is ")
+    assert "for row 5 of the training dataset" in message
+    assert "whether a model forbids a class" in message
+
+
+def test_a_class_that_the_teacher_alone_forbids_does_not_end_a_run_with_kl(models, rare, tokenizer, tmp_path):
+    teacher = overflowing(models[1], rare[1], value=-math.inf, columns=slice(1))
+    trainer = make_trainer(models[0], teacher, rare[0], tokenizer, tmp_path, learning_rate=1e-3)
+    assert math.isfinite(trainer.train().training_loss)
 
 
 def test_a_student_of_nan_is_told_by_all_rows_of_the_batch(models, rare, tmp_path):

@@ -216,8 +216,7 @@ def logits_at_units(trainer):
     """The teacher's logits at the units, in the order of rows and words."""
     for batch in trainer.get_eval_dataloader(trainer.eval_dataset):
         logits = trainer.teacher(batch).logits
-        rows = torch.ones(len(logits), dtype=torch.bool)
-        yield from logits[trainer.problem_type.units(batch, rows)]
+        yield from logits[trainer.problem_type.units(batch)]
 
 
 def test_words_of_another_data_set_are_refused(tmp_path):

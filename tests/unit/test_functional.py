@@ -356,22 +356,59 @@ def test_rows_can_forbid_different_classes_and_all_but_one(name):
     assert (gradient[forbidden] == 0).all()
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name not in DIVERGENCES])
-def test_losses_that_need_every_class_name_the_forbidden_class(name):
+def with_forbidden(side):
+    """Draw logits, and forbid class 1 of row 4 on one side."""
     student, teacher, labels = draw()
-    student[2, 3] = teacher[2, 3] = -math.inf
-    message = f"{name}: class 3 of row 2 .* -inf for the student and the teacher.*needs finite logits"
-    with pytest.raises(ValueError, match=message):
-        LOSSES[name](student, teacher, labels, 1.0)
+    {"student": student, "teacher": teacher}[side][4, 1] = -math.inf
+    return student, teacher, labels
+
+
+@pytest.mark.parametrize(("name", "side"), [("kl", "teacher"), ("reverse_kl", "student")])
+def test_a_class_without_probability_before_the_logarithm_contributes_nothing(name, side):
+    student, teacher, labels = with_forbidden(side)
+    p, q = (teacher, student) if side == "teacher" else (student, teacher)
+    log_p, log_q = (log_softmax(z, 2.0)[4, [0, 2, 3, 4]] for z in (p, q))
+    value, gradient = value_and_gradient(LOSSES[name], student, teacher, labels, 2.0)
+    assert value[4].item() == pytest.approx(4 * divergence(log_p, log_q).item(), rel=1e-5)
+    assert gradient.isfinite().all()
+
+
+def test_a_student_is_pushed_off_a_class_that_its_teacher_forbids():
+    _, gradient = value_and_gradient(LOSSES["kl"], *with_forbidden("teacher"), 2.0)
+    assert gradient[4, 1] > 0
+
+
+@pytest.mark.parametrize(("name", "side"), [("kl", "student"), ("reverse_kl", "teacher")])
+def test_a_divergence_from_a_class_that_the_other_side_forbids_is_infinite(name, side):
+    value = LOSSES[name](*with_forbidden(side), 2.0)
+    assert value[4] == math.inf
+    assert value.isfinite().sum() == 15
 
 
 @pytest.mark.parametrize("side", ["student", "teacher"])
+def test_jsd_is_finite_and_bounded_where_one_side_forbids_a_class(side):
+    student, teacher, labels = with_forbidden(side)
+    value, gradient = value_and_gradient(LOSSES["jsd"], student, teacher, labels, 1.0)
+    bound = -0.3 * math.log(0.3) - 0.7 * math.log(0.7)
+    assert 0 < value[4] <= bound
+    assert gradient.isfinite().all()
+    nearly = tuple(z.masked_fill(z.isneginf(), -40.0) for z in (student, teacher))
+    assert torch.allclose(value, LOSSES["jsd"](*nearly, labels, 1.0))
+
+
+@pytest.mark.parametrize("side", ["student", "teacher"])
+@pytest.mark.parametrize("name", ["logit_mse", "dkd"])
+def test_losses_that_need_finite_logits_are_not_finite_for_a_forbidden_class(name, side):
+    value = LOSSES[name](*with_forbidden(side), 1.0)
+    assert not value[4].isfinite()
+    assert value.isfinite().sum() == 15
+
+
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_class_that_only_one_side_forbids_is_rejected_by_name(name, side):
+def test_a_row_in_which_the_teacher_forbids_every_class_is_not_finite(name):
     student, teacher, labels = draw()
-    {"student": student, "teacher": teacher}[side][4, 1] = -math.inf
-    with pytest.raises(ValueError, match=f"{name}: class 1 of row 4 has the logit -inf for the {side}\\."):
-        LOSSES[name](student, teacher, labels, 1.0)
+    teacher[4] = -math.inf
+    assert not LOSSES[name](student, teacher, labels, 1.0)[4].isfinite()
 
 
 # ---- Bad input ----
@@ -399,11 +436,18 @@ def test_jsd_rejects_a_beta_out_of_range(beta):
         functional.jensen_shannon_divergence(torch.zeros(1, 2), torch.zeros(1, 2), beta=beta)
 
 
-def test_dkd_rejects_rows_without_a_label():
+def test_dkd_is_nan_for_rows_without_a_label():
     student, teacher, labels = draw()
+    expected = functional.decoupled_kl_divergence(student, teacher, labels)
     labels[3] = functional.IGNORE_INDEX
-    with pytest.raises(ValueError, match="dkd needs the label of every row"):
-        functional.decoupled_kl_divergence(student, teacher, labels)
+    value = functional.decoupled_kl_divergence(student, teacher, labels)
+    assert value[3].isnan()
+    assert torch.equal(value[4:], expected[4:])
+
+
+def test_dkd_of_no_rows_is_empty():
+    none = torch.zeros(0, 3)
+    assert functional.decoupled_kl_divergence(none, none, torch.zeros(0, dtype=torch.long)).shape == (0,)
 
 
 # ---- Types, rows, order ----

@@ -49,7 +49,12 @@ class TorchPredictor:
         tokenizer: The tokenizer of the model.
         max_length: Texts are cut to this number of tokens, including special tokens, or to the tokenizer's limit.
         device: Device to run on. A model that cannot be moved (quantized, or spread over devices) stays where it is.
+
+    Attributes:
+        class_names: Names of the outputs instead of the names in the model's config; None for the config's.
     """
+
+    class_names: list[str] | None = None
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int = 128, device: str = "cpu"
@@ -66,7 +71,7 @@ class TorchPredictor:
     @property
     def id2label(self) -> dict[int, str]:
         """Names of the classes by id."""
-        return id2label_of(self.model.config)
+        return id2label_of(self.model.config) if self.class_names is None else dict(enumerate(self.class_names))
 
     def logits(self, texts: Sequence[Text], batch_size: int = 32) -> np.ndarray:
         """Return the logits of texts or pairs of texts, `(len(texts), num_labels)`."""
