@@ -103,7 +103,8 @@ class TokenCollator:
         self.collate, self.padding_side = collate, padding_side
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Collate rows of one data set."""
+        """Collate rows of one dataset; a column `label` becomes `labels`, as in the collators of transformers."""
+        rows = [{"labels" if name == "label" else name: value for name, value in row.items()} for row in rows]
         fillers = {name: _filler(name) for name, value in rows[0].items() if isinstance(value, Sequence)}
         columns = {name: filler for name, filler in fillers.items() if filler is not None}
         batch = self.collate([{name: value for name, value in row.items() if name not in columns} for row in rows])
