@@ -28,7 +28,6 @@ from datasets import Dataset, concatenate_datasets
 from transformers import AutoTokenizer, PreTrainedModel, set_seed
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
-from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.data import Task, load_text_dataset, load_transfer_text
 from hf_distill.pipeline import ModelReference, StudentOptions, fine_tune, load_with_new_head, make_student
 from hf_distill.reporting.tables import markdown_table
@@ -52,23 +51,23 @@ SPECS: dict[str, dict[str, Any]] = {
 }
 
 
-def load_rows(options: argparse.Namespace, tokenizer: Any, label2id: dict[str, int]) -> tuple[Task, Dataset, Dataset]:
-    """Return the task, the rows to train on and those to evaluate on."""
+def load_rows(options: argparse.Namespace, tokenizer: Any, teacher: PreTrainedModel) -> tuple[Task, Dataset, Dataset]:
+    """Return the task in the order of the teacher's classes, the training rows and the evaluation rows."""
     task = load_text_dataset(
         train_file=options.train_file,
         validation_file=options.validation_file,
         label_column_name=options.label_column_name,
-    )
+    ).for_model(teacher)
     if options.num_labels is not None:  # the other rows lose their labels
         shuffled = task.datasets["train"].shuffle(seed=0)
         task.datasets["train"] = shuffled.select(range(options.num_labels))
         text = shuffled.select(range(options.num_labels, len(shuffled))).remove_columns("label")
-    rows = task.tokenize(tokenizer, options.max_seq_length, label2id)
+    rows = task.tokenize(tokenizer, options.max_seq_length)
     train = rows["train"]
     if options.transfer_file is not None:
         text = load_transfer_text(options.transfer_file, None, task.text_columns)
     if options.transfer_file is not None or options.num_labels is not None:
-        unlabelled = task.tokenize_dataset(text, tokenizer, options.max_seq_length, label2id)
+        unlabelled = task.tokenize_dataset(text, tokenizer, options.max_seq_length)
         train = concatenate_datasets([train, unlabelled.cast(train.features)])
     return task, train, rows[task.validation_splits[0]]
 
@@ -94,7 +93,7 @@ def distill(
 ) -> Iterator[dict[str, Any]]:
     """Train one student and yield its result; for the loss on logits, also the result without a teacher."""
     tokenizer = AutoTokenizer.from_pretrained(options.teacher)
-    task, train, validation = load_rows(options, tokenizer, label2id_of(teacher.config))
+    task, train, validation = load_rows(options, tokenizer, teacher)
     args = make_arguments(
         options,
         str(Path(options.output_dir, "run")),
@@ -118,7 +117,7 @@ def distill(
         train_dataset=train,
         eval_dataset=validation,
         processing_class=tokenizer,
-        compute_metrics=task.compute_metrics_for(label2id_of(teacher.config)),
+        compute_metrics=task.compute_metrics,
     )
     start = time.process_time()
     trainer.train()

@@ -1,20 +1,24 @@
 """What it costs to read 100,000 labelled rows: this library's reader, pyarrow's, and the `csv` or `json` module alone.
 
-    python benchmarks/reading.py [--quick] [--rows 100000]
+    python benchmarks/reading.py [--quick] [--rows 100000] [--against OTHER_CHECKOUT]
 
 The readers take turns on the same files of sentences with two classes, a third of them with commas and quotes. Time is
 the time of the process, in which other programs do not count; the median of the rounds is printed, with its ratio to
 pyarrow's reader of the format. `load` is the whole way to a task: columns, classes, checks, counts, hashes and the
 summary. `plain` is the reader that this library had before it looked at dialects: the module of the format, numbers
-where all cells of a column are numbers, and a `Dataset`.
+where all cells of a column are numbers, and a `Dataset`. With `--against`, the `load_text_dataset` of this checkout
+and of another one take turns in two processes.
 """
 
 import argparse
 import csv
 import json
 import logging
+import os
 import re
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -117,11 +121,69 @@ def measure(path: Path, rounds: int) -> Row:
     }
 
 
+class Worker:
+    """A process that loads files with the library of one checkout, and reports the time of the process."""
+
+    CODE = """
+import logging, sys, time
+from datasets import disable_progress_bars
+from hf_distill.data import load_text_dataset
+disable_progress_bars()
+logging.getLogger("hf_distill").setLevel(logging.ERROR)
+for line in sys.stdin:
+    start = time.process_time()
+    load_text_dataset(
+        train_file=line.strip(), needs_validation=False, text_column_names=["text"], label_column_name="label"
+    )
+    print(time.process_time() - start, flush=True)
+"""
+
+    def __init__(self, checkout: Path, folder: Path) -> None:
+        # Each process has its own cache of `datasets`, so that none finds rows that the other one stored.
+        environment = {**os.environ, "PYTHONPATH": str(checkout), "HF_HOME": str(folder / f"hf_{id(self)}")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self.CODE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def seconds(self, path: Path) -> float:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(path, file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+
+def compare(paths: list[Path], folder: Path, other: Path, rounds: int) -> list[Row]:
+    """Load every file in turn with this checkout and with another one."""
+    workers = {"this": Worker(Path(__file__).parents[1], folder), "other": Worker(other, folder)}
+    rows: list[Row] = []
+    for path in paths:
+        times: dict[str, list[float]] = {name: [] for name in workers}
+        for _ in range(rounds + 1):  # the first round fills caches and is not counted
+            for name, worker in workers.items():
+                times[name].append(worker.seconds(path))
+        medians = {name: statistics.median(values[1:]) for name, values in times.items()}
+        rows.append(
+            {
+                "format": path.suffix,
+                **{f"{name}, s": value for name, value in medians.items()},
+                "this / other": medians["this"] / medians["other"],
+            }
+        )
+    for worker in workers.values():
+        worker.process.communicate()
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="10,000 rows, not for figures")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--against", type=Path, help="another checkout, whose load_text_dataset is measured as well")
     options = parser.parse_args()
     num_rows = 10_000 if options.quick else options.rows
     disable_progress_bars()
@@ -130,6 +192,9 @@ def main() -> None:
         paths = write_files(Path(folder), num_rows)
         print(f"{num_rows:,} rows, medians of {options.rounds} rounds, seconds of the process.\n")
         print(to_text([measure(path, options.rounds) for path in paths]))
+        if options.against is not None:
+            rows = compare(paths, Path(folder), options.against.resolve(), options.rounds)
+            print(f"\n`load_text_dataset` of this checkout and of {options.against}:\n\n{to_text(rows)}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from transformers import AutoTokenizer, HfArgumentParser, pipeline
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
 from hf_distill.data import load_text_dataset, load_transfer_text
-from hf_distill.pipeline import describe_data
 from hf_distill.reporting import summary
 from hf_distill.teachers import load_teacher
 
@@ -36,9 +35,9 @@ def main():
     teacher = load_teacher(script.teacher_model_name_or_path)
     tokenizer = AutoTokenizer.from_pretrained(script.teacher_model_name_or_path)
 
-    # Labels are matched to the teacher's by name. Unlabelled rows get the label -100.
-    task = load_text_dataset(train_file=script.train_file, validation_file=script.validation_file)
-    rows = task.tokenize(tokenizer, label2id=teacher.config.label2id)
+    # Classes are matched with the teacher's by name. Unlabelled rows get the label -100.
+    task = load_text_dataset(train_file=script.train_file, validation_file=script.validation_file).for_model(teacher)
+    rows = task.tokenize(tokenizer)
     texts = load_transfer_text(script.transfer_file, text_column_names=task.text_columns)
     unlabelled = task.tokenize_dataset(texts, tokenizer).cast(rows["train"].features)
     rows["train"] = concatenate_datasets([rows["train"], unlabelled])
@@ -52,13 +51,13 @@ def main():
         train_dataset=rows["train"],
         eval_dataset=rows["validation"],
         processing_class=tokenizer,
-        compute_metrics=task.compute_metrics_for(teacher.config.label2id),
+        compute_metrics=task.compute_metrics,
     )
     trainer.train()
     trainer.evaluate()
     trainer.train_baseline(untrained)  # on the labelled rows, without the teacher
 
-    describe_data(trainer, task, rows)
+    trainer.describe_data(task, rows)
     trainer.save_model()
     trainer.create_model_card()
     if trainer.is_world_process_zero():

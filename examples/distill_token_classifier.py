@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, HfArgumentParser, pipeline
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
 from hf_distill.data import load_text_dataset
-from hf_distill.pipeline import describe_data, fine_tune
+from hf_distill.pipeline import fine_tune
 from hf_distill.reporting import summary
 
 
@@ -73,7 +73,7 @@ def main():
     trainer.evaluate()
     trainer.train_baseline(untrained)  # on the tagged sentences, without the teacher
 
-    describe_data(trainer, task, rows)
+    trainer.describe_data(task, rows)
     trainer.save_model()
     trainer.create_model_card()
     if trainer.is_world_process_zero():

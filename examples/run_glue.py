@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from transformers import AutoTokenizer, HfArgumentParser, set_seed
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student, load_task
-from hf_distill.pipeline import describe_data, describe_latency, fine_tune, limit_rows
+from hf_distill.pipeline import describe_latency, fine_tune, limit_rows
 from hf_distill.reporting import summary
 from hf_distill.teachers import load_teacher
 
@@ -65,9 +65,10 @@ def main():
     else:
         teacher = load_teacher(script.teacher_model_name_or_path)  # warns if it was never fine-tuned
 
-    # 3. Token ids, with labels in the teacher's order.
+    # 3. Token ids, with labels in the order of the teacher's classes.
+    task = task.for_model(teacher)
     with args.main_process_first(desc="tokenizing the data"):
-        rows = task.tokenize(tokenizer, script.max_seq_length, teacher.config.label2id)
+        rows = task.tokenize(tokenizer, script.max_seq_length)
     validation, *other_validation_splits = task.validation_splits
 
     # 4. The student: some of the teacher's layers, its embeddings and its head.
@@ -84,7 +85,7 @@ def main():
         train_dataset=rows["train"],
         eval_dataset=rows[validation],
         processing_class=tokenizer,
-        compute_metrics=task.compute_metrics_for(teacher.config.label2id),
+        compute_metrics=task.compute_metrics,
     )
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.evaluate()
@@ -96,7 +97,7 @@ def main():
 
     # 7. Save the student with its record and its model card, and compare the models.
     trainer.record["command"] = ["python", *sys.argv]
-    describe_data(trainer, task, rows)
+    trainer.describe_data(task, rows)
     first_row = {name: rows[validation][:1][name] for name in tokenizer.model_input_names}
     models = {"teacher": teacher, "student": trainer.model, "baseline": baseline.model}
     describe_latency(trainer, models, tokenizer.pad(first_row, return_tensors="pt"))

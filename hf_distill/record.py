@@ -19,6 +19,7 @@ import yaml
 from huggingface_hub import metadata_load
 from transformers import PreTrainedModel
 
+from hf_distill.classifiers.padding import reads_last_token
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.atomic import write_file_atomically
 from hf_distill.utils.redaction import publishable
@@ -71,6 +72,8 @@ def read_license(folder: str | os.PathLike) -> str | None:
 def describe_model(model: PreTrainedModel) -> dict[str, Any]:
     """Return a model's origin, revision, kind and size, and the license if its folder names one.
 
+    For a decoder that classifies sequences, `pad_token_id` is the id of the padding token that its head skips.
+
     `is_local` is True for a model from a local folder. Once the folder's path is removed, its name alone could look
     like the name of a model on the Hub.
     """
@@ -84,6 +87,7 @@ def describe_model(model: PreTrainedModel) -> dict[str, Any]:
         "model_type": config.model_type,
         "num_hidden_layers": config.num_hidden_layers,
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **({"pad_token_id": config.get_text_config().pad_token_id} if reads_last_token(config) else {}),
         **({"is_local": True} if name and Path(name).exists() else {}),
         **({"license": license_name} if license_name else {}),
     }

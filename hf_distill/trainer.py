@@ -19,8 +19,9 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from transformers.trainer_utils import EvalLoopOutput, HubStrategy, TrainOutput
 from transformers.utils import PushInProgress, logging
 
+from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
-from hf_distill.classifiers.label_maps import id2label_of
+from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.outputs import (
     ADDED_BY_COLLATOR,
     IS_UNIT,
@@ -31,6 +32,7 @@ from hf_distill.classifiers.outputs import (
 )
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.classifiers.signature import input_names
+from hf_distill.data import Task
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
 from hf_distill.hub.upload import explain
@@ -43,11 +45,12 @@ from hf_distill.training.collating import UnitCollator, prepare_loader
 from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
+from hf_distill.training.label_checks import LabelCheckingCollator, check_label_names, name_by_dataset
 from hf_distill.training.launch import check_launch
 from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
 from hf_distill.training.optimizer_settings import given_settings
-from hf_distill.training.recorder import RunRecorder
+from hf_distill.training.recorder import RunRecorder, describe_data
 from hf_distill.training.run_fingerprint import (
     RunFingerprint,
     describe_student,
@@ -148,7 +151,7 @@ class DistillationTrainer(Trainer):
         )
         self._has_given_optimizer = any(trainer_kwargs.get("optimizers") or ())
         super().__init__(
-            model=model,
+            model=compiled_in_place(model),
             args=args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
@@ -166,7 +169,8 @@ class DistillationTrainer(Trainer):
         self._check_datasets()
         self.train_dataset = self.teaching.prepare(self.train_dataset)
         self.eval_dataset = self.teaching.prepare(self.eval_dataset)
-        self.data_collator = self.teaching.wrap_collator(self.data_collator)
+        collate = self.teaching.wrap_collator(self.data_collator)
+        self.data_collator = LabelCheckingCollator(collate, self.problem_type, self.class_names)
         if args.calibrate_teacher:
             self._calibrate_teacher()
 
@@ -198,6 +202,8 @@ class DistillationTrainer(Trainer):
         """
         check_student(student, self._teacher_model, self.is_deepspeed_enabled or self.is_fsdp_enabled)
         problem_type = self.teaching.match(student)
+        if problem_type.has_label_names:
+            name_by_dataset(student.config, self.train_dataset)
         self.teaching.request(loss.teacher_reads)
         prepare_outputs(student, loss.student_reads, "student")
         self._student_description = describe_student(student)
@@ -211,8 +217,7 @@ class DistillationTrainer(Trainer):
         )
         if self.args.gradient_accumulation_steps * self.args.world_size > 1:
             self.loss_runner.warn_about_batchwise_terms()
-        id2label = id2label_of(student.config)
-        self.class_names = [id2label[i] for i in range(len(id2label))]
+        self.class_names = class_names_of(student.config)
         self.monitor = LossMonitor(loss, problem_type, self.class_names, self.teacher, self.accelerator)
         self.teacher_predictions = TeacherPredictions(self.accelerator, self.args)
         self._replace_callback(EarlyTeacherCheck(self.monitor.check_teacher))
@@ -220,7 +225,7 @@ class DistillationTrainer(Trainer):
 
     def call_model_init(self, trial: Any = None) -> PreTrainedModel:
         """Make a student by `model_init`, and fit objectives and teacher to it."""
-        model = cast(PreTrainedModel, super().call_model_init(trial))
+        model = compiled_in_place(cast(PreTrainedModel, super().call_model_init(trial)))
         if self._is_constructed:
             self._bind(model, self._build_loss(self.args))
         return model
@@ -246,15 +251,29 @@ class DistillationTrainer(Trainer):
         rows = [("training", self.train_dataset), *(("evaluation", rows) for rows in self._eval_datasets().values())]
         for role, dataset in rows:
             if dataset is not None:
-                check_dataset(
-                    dataset,
-                    role,
-                    self.problem_type,
-                    self.class_names,
-                    teacher_columns=self.teaching.required_columns if role == "training" else [],
-                    needs_labels=self.distillation_loss.reads_labels,
-                )
+                self._check_dataset(dataset, role, self.distillation_loss.reads_labels)
                 self.teaching.warn_about_unused_column(dataset, role)
+
+    def _check_dataset(self, dataset: Any, role: str, needs_labels: Sequence[str] = ()) -> None:
+        if isinstance(dataset, datasets.Dataset) and self.problem_type.has_label_names:
+            check_label_names(dataset, role, cast(PreTrainedModel, self.accelerator.unwrap_model(self.model)).config)
+        required_columns = self.teaching.required_columns if role == "training" else []
+        check_dataset(
+            dataset,
+            role,
+            self.problem_type,
+            self.class_names,
+            teacher_columns=required_columns,
+            needs_labels=needs_labels,
+        )
+
+    def _prepare_new(self, dataset: Any, role: str) -> Any:
+        """Check a dataset that was passed to `evaluate` or `predict`, and add the columns that the teachers read."""
+        if not isinstance(dataset, datasets.Dataset):
+            return dataset
+        if all(dataset is not known for known in self._eval_datasets().values()):
+            self._check_dataset(dataset, role)
+        return self.teaching.prepare(dataset)
 
     def _calibrate_teacher(self) -> None:
         self.teaching.check_calibratable(self.problem_type)
@@ -484,13 +503,11 @@ class DistillationTrainer(Trainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return the loader of an evaluation set; a new set gets the columns that the teachers read first."""
-        is_new = isinstance(eval_dataset, datasets.Dataset)
-        return super().get_eval_dataloader(self.teaching.prepare(eval_dataset) if is_new else eval_dataset)
+        return super().get_eval_dataloader(self._prepare_new(eval_dataset, "evaluation"))
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         """Return the loader of rows to predict; a new set gets the columns that the teachers read first."""
-        is_new = isinstance(test_dataset, datasets.Dataset)
-        return super().get_test_dataloader(self.teaching.prepare(test_dataset) if is_new else test_dataset)
+        return super().get_test_dataloader(self._prepare_new(test_dataset, "prediction"))
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
@@ -715,6 +732,16 @@ class DistillationTrainer(Trainer):
             self.state.max_steps,
             self.record,
         )
+
+    def describe_data(self, task: Task, rows: Mapping[str, datasets.Dataset]) -> None:
+        """Put the dataset and the metric that models are compared by into `self.record`, for the card and the report.
+
+        Args:
+            task: The task.
+            rows: The token ids that the models were trained and evaluated on: `train`, with labelled and unlabelled
+                rows, and the first validation split of the task.
+        """
+        self.record |= describe_data(task, rows)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:

@@ -20,6 +20,9 @@ from hf_distill.cache.store import KEY
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.teachers import FunctionTeacher
 
+_ROUNDING = 0.01  # of the sum of a row of probabilities
+_NUM_CONCLUSIVE = 8  # number of multi-label values from 0 to 1 that are not logits by chance
+
 
 class FunctionCache(OutputCache):
     """A store of the logits of a function. The key of a row is a hash of its texts.
@@ -43,6 +46,7 @@ class FunctionCache(OutputCache):
         text_columns: Sequence[str],
     ) -> None:
         self.teacher, self.text_columns, self.num_labels = teacher, list(text_columns), num_labels
+        self.problem_type, self._has_seen_logits = problem_type, False
         self._temporary: tempfile.TemporaryDirectory | None = None
         metadata = {"function": teacher.name, "labels": teacher.labels, "num_labels": num_labels}
         config = PreTrainedConfig(id2label={i: str(i) for i in range(num_labels)})
@@ -84,10 +88,36 @@ class FunctionCache(OutputCache):
             yield np.arange(start, start + len(texts)), list(logits)
 
     def _call_function(self, texts: list) -> np.ndarray:
-        logits = torch.as_tensor(self.teacher.function(texts)).detach().float().cpu().numpy()
+        returned = self.teacher.function(texts)
+        try:
+            logits = torch.as_tensor(returned).detach().float().cpu().numpy()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(
+                f"The teacher returned {type(returned).__name__} for {len(texts)} texts, which cannot be turned into "
+                f"an array of numbers: {str(returned)[:100]}. The function must return one row of {self.num_labels} "
+                "logits for each text. Pass a transformers pipeline itself as `teacher_model`."
+            ) from error
         if logits.shape != (len(texts), self.num_labels):
             raise ValueError(
                 f"The teacher returned an array of shape {logits.shape} for {len(texts)} texts; expected "
                 f"({len(texts)}, {self.num_labels}), one logit for each class."
             )
+        kind = None if self._has_seen_logits else self._kind_of_probabilities(logits)
+        self._has_seen_logits = kind is None  # a few logits of a later call can look like probabilities by chance
+        if kind is not None:
+            remedy = "log(p)" if self.problem_type.is_exclusive else "log(p) - log(1 - p)"
+            raise ValueError(
+                f"The teacher returned {kind}, not logits, for instance {logits[0].tolist()} for {texts[0]!r}: as "
+                f"logits they would be almost the same for all classes. Return `{remedy}`, or the logits of the model."
+            )
         return logits
+
+    def _kind_of_probabilities(self, values: np.ndarray) -> str | None:
+        """Return "probabilities" or "percentages" if the values are these; None for logits."""
+        if not self.problem_type.has_temperature or values.min() < 0:
+            return None
+        if self.problem_type.is_exclusive:
+            sums = values.sum(axis=1)
+            kinds = {"probabilities": 1.0, "percentages": 100.0}
+            return next((kind for kind, total in kinds.items() if np.allclose(sums, total, rtol=_ROUNDING)), None)
+        return "probabilities" if values.max() <= 1 and values.size >= _NUM_CONCLUSIVE else None

@@ -11,19 +11,24 @@ import torch
 from accelerate import PartialState
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from hf_distill.cache.cached_output import CachedOutput
 from hf_distill.cache.fingerprint import fingerprint, hash_json
 from hf_distill.cache.output_cache import OutputCache, default_cache_dir, find_unusable_row
 from hf_distill.cache.rows import PADDED_COLUMNS, batches_by_length, fill_padding, hash_rows, pad_rows, read_rows
-from hf_distill.classifiers.label_maps import id2label_of
+from hf_distill.classifiers.compiled import compiled_in_place
+from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.classifiers.padding import align_pad_token, left_padding_changes_answers
 from hf_distill.classifiers.placement import move_to_device
 from hf_distill.classifiers.problem_types import resolve_problem_type
-from hf_distill.classifiers.signature import input_names
+from hf_distill.classifiers.signature import input_names, tokenizer_names
 from hf_distill.record import describe_model
 from hf_distill.teachers import Teacher, load_teacher
+
+logger = logging.get_logger(__name__)
 
 MAX_TOKENS = 4096  # maximum number of tokens of a batch, including padding
 
@@ -38,7 +43,8 @@ class TeacherCache(OutputCache):
     and students. A changed teacher gets a new store, also if it changes between two datasets.
 
     Stored outputs never depend on padding: rows are batched with rows of the same length if padding is on the left or
-    if the teacher reads columns that a tokenizer cannot pad. With several processes (`accelerate launch`), each
+    if the teacher reads columns that a tokenizer cannot pad. A decoder without `config.pad_token_id` gets the
+    tokenizer's. With several processes (`accelerate launch`), each
     process computes a part of the missing outputs. A killed run loses at most [`ROWS_PER_SHARD`] rows per process. A
     damaged shard is reported and its rows are computed again.
 
@@ -55,8 +61,8 @@ class TeacherCache(OutputCache):
 
     Raises:
         OSError: if the teacher cannot be loaded, or the folder is not writable.
-        ValueError: if the weights have a lower precision than `dtype` or cannot be read, or for unknown `outputs` or
-            `stored_dtype`.
+        ValueError: if the weights have a lower precision than `dtype` or cannot be read, for unknown `outputs` or
+            `stored_dtype`, or for a decoder whose padding token is not the tokenizer's.
     """
 
     def __init__(
@@ -72,12 +78,14 @@ class TeacherCache(OutputCache):
         self.processing_class = processing_class
         self.dtype = dtype
         self.device = device or PartialState().device
-        self._source = teacher
+        self._source = compiled_in_place(teacher)
         self._loaded: PreTrainedModel | None = None
+        if isinstance(self._source, nn.Module):
+            align_pad_token(self._source, processing_class, "teacher")
         model = self._model()
         self.config, self.problem_type = model.config, resolve_problem_type(model)
         self.description = describe_model(model)
-        self._input_names = input_names(model, frozenset(processing_class.model_input_names))
+        self._input_names = input_names(model, tokenizer_names(processing_class))
         self._cache_dir = Path(cache_dir or default_cache_dir())
         cached_output = CachedOutput(outputs, model.config, self.problem_type, stored_dtype)
         self._outputs = f"{outputs} in {stored_dtype}"
@@ -93,7 +101,9 @@ class TeacherCache(OutputCache):
     def _model(self) -> PreTrainedModel:
         if isinstance(self._source, nn.Module):
             return self._source
-        self._loaded = self._loaded or load_teacher(self._source)
+        if self._loaded is None:
+            self._loaded = load_teacher(self._source)
+            align_pad_token(self._loaded, self.processing_class, "teacher")
         return self._loaded
 
     def label(self, dataset: datasets.Dataset) -> datasets.Dataset:
@@ -116,8 +126,7 @@ class TeacherCache(OutputCache):
         if not self.cached_output.has_equal_rows:
             labelled = fill_padding(labelled, self.cached_output.column)
         if self.cached_output.column == TEACHER_LOGITS and self.problem_type.has_label_names:
-            id2label = id2label_of(self.config)
-            labelled = name_teacher_logits(labelled, [id2label[i] for i in range(len(id2label))])
+            labelled = name_teacher_logits(labelled, class_names_of(self.config))
         self._loaded = None  # free the memory; the teacher is loaded again if more outputs are missing
         return labelled
 
@@ -155,7 +164,15 @@ class TeacherCache(OutputCache):
         )
         model = self._model()
         original_device = model.device
-        teacher = Teacher(model, self.device, self.dtype, self.cached_output.requested)
+        teacher = Teacher(
+            model, self.device, self.dtype, self.cached_output.requested, tokenizer_names=tokenizer_names(tokenizer)
+        )
+        if tokenizer.padding_side == "left" and left_padding_changes_answers(model, tokenizer):
+            logger.warning_once(
+                "The tokenizer pads on the left, which changes the teacher's answers: the teacher numbers positions "
+                "from the first column, or reads its answer there. The stored answers are those of texts without "
+                "padding."
+            )
         try:
             for indices in batches_by_length(rows, MAX_TOKENS, is_padded):
                 batch = list(read_rows(rows.select(indices.tolist()), names))

@@ -5,12 +5,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from hf_distill.classifiers.attention_projections import PROJECTION_NAMES, find_projections, recorded_projections
 from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
+from hf_distill.classifiers.padding import last_token, reads_last_token
 
 logger = logging.get_logger(__name__)
 
@@ -23,7 +25,8 @@ def compute_outputs(model: nn.Module, inputs: Batch, requested: Collection[str])
 
     Args:
         model: A classifier, wrapped or not.
-        inputs: Arguments of the model's forward. `attention_mask` says where the first token is.
+        inputs: Arguments of the model's forward. `attention_mask` says where the first token is, and `input_ids` where
+            a decoder's last token is.
         requested: Names of fields of [`ClassifierOutputs`].
 
     Raises:
@@ -38,18 +41,26 @@ def compute_outputs(model: nn.Module, inputs: Batch, requested: Collection[str])
     return ClassifierOutputs(
         logits=outputs.logits,
         hidden_states=hidden_states if "hidden_states" in requested else None,
-        cls_states=_first_token_states(hidden_states, inputs) if "cls_states" in requested else None,
+        cls_states=_head_states(model, hidden_states, inputs) if "cls_states" in requested else None,
         attentions=attentions,
         qkv=qkv,
     )
 
 
-def _first_token_states(hidden_states: tuple[Tensor, ...], inputs: Batch) -> Tensor:
-    if "attention_mask" not in inputs:
+def _head_states(model: nn.Module, hidden_states: tuple[Tensor, ...], inputs: Batch) -> Tensor:
+    """Return the states of the token that the head reads, `(batch, num_hidden_layers + 1, hidden_size)`.
+
+    That is the first token, or the last one of a decoder, whose first token has not seen the others.
+    """
+    config = extract_model_from_parallel(model).config
+    if reads_last_token(config):
+        position = last_token(inputs["input_ids"], config)
+    elif "attention_mask" in inputs:
+        position = inputs["attention_mask"].int().argmax(dim=1)  # not always 0: padding can be on the left
+    else:
         return torch.stack([states[:, 0] for states in hidden_states], dim=1)
-    first = inputs["attention_mask"].int().argmax(dim=1)  # not always 0: padding can be on the left
-    rows = torch.arange(len(first), device=first.device)
-    return torch.stack([states[rows, first] for states in hidden_states], dim=1)
+    rows = torch.arange(len(position), device=position.device)
+    return torch.stack([states[rows, position] for states in hidden_states], dim=1)
 
 
 def _check_gradients(logits: Tensor, attentions: Any, qkv: Any) -> None:

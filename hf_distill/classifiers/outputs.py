@@ -35,7 +35,8 @@ class ClassifierOutputs:
             `(units, num_labels)` after [`ClassifierOutputs.select_units`]. None if only other outputs of the teacher
             are stored.
         hidden_states: One `(batch, length, hidden_size)` per layer; the first are the embeddings.
-        cls_states: `(batch, num_hidden_layers + 1, hidden_size)`, the hidden states of the first token.
+        cls_states: `(batch, num_hidden_layers + 1, hidden_size)`, the hidden states of the first token; in a decoder
+            of the token that its head reads.
         attentions: One `(batch, num_heads, length, length)` per layer.
         qkv: Queries, keys and values of self-attention, each `(batch, length, num_heads * head_size)`, per layer.
     """

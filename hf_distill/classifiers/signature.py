@@ -1,17 +1,37 @@
 """The inputs of a model: what its `forward` reads, also if a wrapper or a subclass hides its signature."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from hf_distill.classifiers.problem_types import without_adapter
 
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedTokenizerBase
+
 # What a model is assumed to read if neither its code nor a tokenizer says it.
-_USUAL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+USUAL_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 
 
-def input_names(model: nn.Module, tokenizer_names: frozenset[str] = _USUAL_INPUTS) -> frozenset[str]:
+def tokenizer_names(tokenizer: PreTrainedTokenizerBase | None) -> frozenset[str]:
+    """Return the columns that a tokenizer returns; the usual ones without a tokenizer."""
+    return USUAL_INPUTS if tokenizer is None else frozenset(tokenizer.model_input_names)
+
+
+def return_token_type_ids(tokenizer: PreTrainedTokenizerBase) -> bool | None:
+    """Return the argument of a tokenizer of this name; None if the tokenizer decides.
+
+    The tokenizers of some encoders that read segment ids, ALBERT's for instance, only return them if they are asked.
+    The tokenizers of decoders are not asked: GPT-2 would take segment ids for words. They have no [CLS] token.
+    """
+    return None if tokenizer.cls_token_id is None else True
+
+
+def input_names(model: nn.Module, columns: frozenset[str] = USUAL_INPUTS) -> frozenset[str]:
     """Return the names of the inputs of a model, without labels.
 
     A `forward(**kwargs)` says nothing. Then the classes that it inherits from are asked, as far as they pass their
@@ -19,7 +39,7 @@ def input_names(model: nn.Module, tokenizer_names: frozenset[str] = _USUAL_INPUT
 
     Args:
         model: A model, with or without a PEFT adapter.
-        tokenizer_names: The columns that the model's tokenizer returns, its `model_input_names`.
+        columns: The columns that the model's tokenizer returns; see [`tokenizer_names`].
     """
     model = without_adapter(model)
     names, passes_on = _parameters(model.forward)
@@ -30,7 +50,7 @@ def input_names(model: nn.Module, tokenizer_names: frozenset[str] = _USUAL_INPUT
             more_names, passes_on = _parameters(vars(parent)["forward"])
             names |= more_names
     if "input_ids" not in names:
-        names |= tokenizer_names
+        names |= columns
     return names - {"self", "labels"}
 
 

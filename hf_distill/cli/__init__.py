@@ -9,6 +9,7 @@ COMMANDS = {
     "cache": "run a teacher over texts once and store its logits",
     "compare": "report whether a student can replace its teacher",
     "export": "export a classifier to ONNX, in float32 or int8, to predict without torch",
+    "data": "print what is read from files: columns, classes, encodings, contradictions",
     "push": "publish a student with its exports, report, record and card in one commit",
 }
 

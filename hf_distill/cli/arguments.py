@@ -1,22 +1,33 @@
 """Flags that name the rows; several commands share them."""
 
 import functools
-import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from hf_distill.data import Task, load_task, load_text_dataset
+from hf_distill.cli.reading_arguments import ReadingArguments
+from hf_distill.data import Task, load_task
+from hf_distill.data.files import read_task
 from hf_distill.data.metrics import METRICS
 from hf_distill.data.reading.paths import find_files
+from hf_distill.data.sources import Sources
 from hf_distill.pipeline.loading import limit_rows
+from hf_distill.pipeline.teacher_head import TeacherHead
 from hf_distill.pipeline.transfer import TransferOptions
 
-logger = logging.getLogger(__name__)
+# Flags that a GLUE task answers itself.
+_SET_BY_GLUE = (
+    "validation_file", "test_file", "dataset_config_name", "validation_split_name", "validation_split_percentage",
+    "text_column_names", "text_column_delimiter", "label_column_name", "label_delimiter", "label_map", "class_names",
+    "metric_name", "problem_type",
+)  # fmt: skip
+_FORMATS = "CSV, TSV, JSON, JSON Lines, Parquet, fastText or CoNLL, which can be compressed"
 
 
 @dataclass
-class DataArguments:
-    """The rows and their columns."""
+class DataArguments(ReadingArguments):
+    """The rows. A flag that takes several files takes several words, a pattern, or one word with commas."""
 
     task_name: str | None = field(default=None, metadata={"help": "A GLUE task, e.g. sst2 or mrpc."})
     data_dir: str | None = field(
@@ -25,28 +36,34 @@ class DataArguments:
     )
     dataset_name: str | None = field(default=None, metadata={"help": "A dataset on the Hub, or a folder."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of that dataset."})
-    train_file: str | None = field(
+    train_file: list[str] | None = field(default=None, metadata={"help": f"Files to train on: {_FORMATS}."})
+    validation_file: list[str] | None = field(
+        default=None, metadata={"help": "Files to choose checkpoints on, and to compare models on, in these formats."}
+    )
+    test_file: list[str] | None = field(
+        default=None,
+        metadata={"help": "Files that take no part in training; `compare` evaluates on them if they are named."},
+    )
+    validation_split_name: str | None = field(
+        default=None, metadata={"help": "Split of the dataset to use for validation, e.g. test."}
+    )
+    validation_split_percentage: float | None = field(
         default=None,
         metadata={
-            "help": "File to train on: CSV, TSV, JSON or Parquet; for token classification also .conll, .bio or .iob."
+            "help": "Hold out this percentage of the training rows for validation: stratified, near-duplicates on one "
+            "side, the same rows in every run."
         },
     )
-    validation_file: str | None = field(
-        default=None, metadata={"help": "File to evaluate on, in one of the same formats."}
-    )
-    transfer_file: str | None = field(
+    transfer_file: list[str] | None = field(
         default=None,
         metadata={
-            "help": "File of unlabelled text to train on as well: .txt (one text per line), CSV, TSV, JSON, Parquet "
-            "or .conll. Separate several files with commas: a.txt,b.csv."
+            "help": "Files of unlabelled text to train on as well: .txt with one text per line, or one of the formats "
+            "of --train_file."
         },
     )
-    transfer_dataset_name: str | None = field(
+    transfer_dataset_name: list[str] | None = field(
         default=None,
-        metadata={
-            "help": "Dataset of unlabelled text to train on as well: the split `train` of a Hub id or a folder. "
-            "Separate several datasets with commas."
-        },
+        metadata={"help": "Datasets of unlabelled text to train on as well: the split `train` of Hub ids or folders."},
     )
     transfer_weights: str | None = field(
         default=None,
@@ -71,20 +88,6 @@ class DataArguments:
         metadata={
             "help": "Drop unlabelled texts on which the teacher's confidence (its highest probability) is lower than "
             "this. This is done after texts are drawn; `train` needs cache_teacher_outputs for it."
-        },
-    )
-    text_column_names: str | None = field(
-        default=None,
-        metadata={
-            "help": "Text column, or the two columns of a pair: a,b. Unset: the string columns if there are one or "
-            "two; for token classification the column `tokens`."
-        },
-    )
-    label_column_name: str | None = field(
-        default=None,
-        metadata={
-            "help": "Label column. Unset: label, else labels; for token classification the first of tags, ner_tags, "
-            "labels and label."
         },
     )
     problem_type: str | None = field(
@@ -114,9 +117,11 @@ class DataArguments:
                 f"{' and '.join(given)} all name labelled rows. Pass only one of --task_name, --dataset_name and "
                 "--train_file."
             )
-        for name in ("metric_name", "problem_type"):
-            if self.task_name is not None and getattr(self, name) is not None:
-                raise ValueError(f"--{name} is set by the GLUE task {self.task_name}. Leave out --{name}.")
+        set_by_glue = [f"--{name}" for name in _SET_BY_GLUE if getattr(self, name) is not None]
+        if self.task_name is not None and set_by_glue:
+            raise ValueError(f"The GLUE task {self.task_name} sets {', '.join(set_by_glue)} itself. Leave these out.")
+        if self.task_name is None and self.data_dir is not None:
+            raise ValueError("--data_dir is the folder of a GLUE task. Pass --task_name, or --dataset_name instead.")
         self._check_transfer()
         if self.max_seq_length < 3:
             raise ValueError(
@@ -140,19 +145,33 @@ class DataArguments:
             )
 
     @functools.cached_property
+    def files(self) -> dict[str, list[Path]]:
+        """The files of each role: `train`, `validation`, `test` and `transfer`."""
+        return {role: paths for role, (paths, _) in self._found_files.items()}
+
+    @functools.cached_property
+    def _found_files(self) -> dict[str, tuple[list[Path], list[str]]]:
+        flags = {
+            "train": self.train_file,
+            "validation": self.validation_file,
+            "test": self.test_file,
+            "transfer": self.transfer_file,
+        }
+        return {role: find_files(files) for role, files in flags.items() if files is not None}
+
+    def _file_notes(self, roles: Sequence[str]) -> list[str]:
+        return [note for role in roles if role in self._found_files for note in self._found_files[role][1]]
+
+    @property
     def transfer_files(self) -> list[str]:
         """The files of unlabelled text."""
-        if not self.transfer_file:
-            return []
-        files, notes = find_files(self.transfer_file)
-        for note in notes:
-            logger.warning(note)
-        return [str(file) for file in files]
+        return [str(file) for file in self.files.get("transfer", [])]
 
     @property
     def transfer_dataset_names(self) -> list[str]:
         """The datasets of unlabelled text."""
-        return self.transfer_dataset_name.split(",") if self.transfer_dataset_name else []
+        names = self.transfer_dataset_name or []
+        return [part for name in names for part in ([name] if Path(name).expanduser().exists() else name.split(","))]
 
     @property
     def weights(self) -> list[float] | None:
@@ -177,47 +196,55 @@ class DataArguments:
             max_samples=self.max_transfer_samples,
             deduplicate=self.transfer_deduplicate,
             min_confidence=self.transfer_min_confidence,
+            reading=self.options,
+            text_column_delimiter=self.text_column_delimiter,
+            notes=self._file_notes(["transfer"]),
         )
 
     @property
-    def text_columns(self) -> list[str] | None:
-        """The names of the text columns, if they are given."""
-        return None if self.text_column_names is None else self.text_column_names.split(",")
-
-    @property
     def has_labelled_rows(self) -> bool:
-        """Whether a labelled dataset is named, not only unlabelled text."""
-        return any(source is not None for source in (self.task_name, self.dataset_name, self.train_file))
+        """Whether labelled rows are named, not only unlabelled text."""
+        sources = (self.task_name, self.dataset_name, self.train_file, self.validation_file, self.test_file)
+        return any(source is not None for source in sources)
 
-    def load(self, to_train: bool = True) -> Task:
+    def load(self, to_train: bool = True, teacher: TeacherHead | None = None) -> Task:
         """Load the labelled rows, limited to the numbers of rows that are asked for.
 
         Args:
             to_train: Whether a training split and a validation split are needed.
+            teacher: The teacher's outputs, which decide what the labels leave open; None if the teacher will get a
+                new head.
 
         Raises:
             ValueError: if no rows are named, or a split is missing.
         """
-        if not self.has_labelled_rows and (to_train or self.validation_file is None):
+        if not self.has_labelled_rows or (to_train and not (self.task_name or self.dataset_name or self.train_file)):
             raise ValueError("No labelled rows given. Pass one of --task_name, --dataset_name and --train_file.")
-        task = limit_rows(self._load_all_rows(to_train), self.max_train_samples, self.max_eval_samples)
+        task = self._load_all_rows(to_train, teacher)
         if to_train and ("train" not in task.datasets or not task.validation_splits):
             raise ValueError(
                 f"{task.name} has the splits {', '.join(task.datasets)}; a training and a validation split are needed."
             )
-        return task
+        return limit_rows(task, self.max_train_samples, self.max_eval_samples)
 
-    def _load_all_rows(self, needs_validation: bool) -> Task:
+    def _load_all_rows(self, needs_validation: bool, teacher: TeacherHead | None) -> Task:
         if self.task_name is not None:
             return load_task(self.task_name, self.data_dir)
-        return load_text_dataset(
-            dataset_name=self.dataset_name,
-            dataset_config_name=self.dataset_config_name,
-            train_file=self.train_file,
-            validation_file=self.validation_file,
-            text_column_names=self.text_columns,
-            label_column_name=self.label_column_name,
-            problem_type=self.problem_type,
+        roles = ("train", "validation", "test")
+        sources = Sources(
+            self.dataset_name,
+            self.dataset_config_name,
+            None,
+            {role: self.files.get(role) for role in roles},
+            self.validation_split_name,
+            self._file_notes(roles),
+        )
+        return read_task(
+            sources,
+            self.options,
+            self.settings(self.problem_type, teacher),
+            self.columns,
             metric_name=self.metric_name,
             needs_validation=needs_validation,
+            validation_split_percentage=self.validation_split_percentage,
         )

@@ -12,7 +12,8 @@ from huggingface_hub import HfApi, get_token
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.cache import TeacherCache
-from hf_distill.classifiers.label_maps import id2label_of, label2id_of
+from hf_distill.classifiers.label_maps import check_class_names, class_names_of, name_classes
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
@@ -20,6 +21,8 @@ from hf_distill.data import Task, unlabelled_task, with_teacher_logits, write_la
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
+from hf_distill.pipeline.pairing import Pairing, compare_with_labels, pair_classes
+from hf_distill.pipeline.teacher_head import TeacherHead, read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.record import describe_versions
 from hf_distill.teachers import load_teacher
@@ -73,7 +76,8 @@ def run(arguments: Sequence[str]) -> None:
     )
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
-        task, transfer = _load(data, teacher)
+        task, transfer, pairing = _load(data, teacher, read_head(reference))
+    processes.print(task.summary if transfer is None else task.summary + transfer.data)
     if task.has_words and (args.output_dir or args.hub_dataset_id):
         raise ValueError(
             "For token classification the logits belong to the teacher's tokens and cannot be written next to the "
@@ -82,6 +86,14 @@ def run(arguments: Sequence[str]) -> None:
         )
     tokenizer = load_tokenizer(reference, for_words=task.has_words)
     cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.teacher_dtype, processes.device)
+    if pairing is not None:
+        compare_with_labels(
+            pairing,
+            task,
+            lambda sample: task.tokenize_dataset(sample, tokenizer, data.max_seq_length),
+            lambda rows: cache.label(rows)[TEACHER_LOGITS][:],
+        )
+        processes.print(pairing)
     splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
     if transfer is not None:
         splits["train"] = transfer.select(splits["train"], *(splits[name] for name in task.validation_splits[:1]))
@@ -95,24 +107,31 @@ def run(arguments: Sequence[str]) -> None:
             "max_seq_length": data.max_seq_length,
             "versions": describe_versions(),
         }
+        if pairing is not None:
+            description["pairing"] = pairing.to_dict()
         if transfer is not None:
             description["transfer"] = transfer.report
         _write(splits, description, args)
 
 
-def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, TransferSet | None]:
+def _load(
+    data: DataArguments, teacher: PreTrainedModel, head: TeacherHead | None
+) -> tuple[Task, TransferSet | None, Pairing | None]:
     """Load the labelled rows, with unlabelled text after the training rows; or only unlabelled text."""
     problem_type = resolve_problem_type(teacher)
     if not data.has_labelled_rows:
-        if (transfer := load_transfer(data.transfer, data.text_columns, problem_type)) is None:
+        if (transfer := load_transfer(data.transfer, data.text_column_names, problem_type)) is None:
             raise ValueError(
                 "No texts given. Pass --task_name, --dataset_name or --train_file for labelled rows, or "
                 "--transfer_file or --transfer_dataset_name for unlabelled text."
             )
-        names = list(id2label_of(teacher.config).values()) if problem_type.has_temperature else None
-        return unlabelled_task(transfer.text, problem_type.name, names), transfer
-    task = data.load(to_train=False)
-    task.check_model(teacher)
+        if data.names_of_outputs is not None:
+            given_names = check_class_names(data.names_of_outputs, class_names_of(teacher.config))
+            name_classes(teacher.config, given_names)
+        names = class_names_of(teacher.config) if problem_type.has_temperature else None
+        return unlabelled_task(transfer.text, problem_type.name, names), transfer, None
+    task = data.load(to_train=False, teacher=head)
+    task, pairing = pair_classes(task, teacher, data.names_of_outputs)
     transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
     if transfer is not None:
         features = next(iter(task.datasets.values())).features
@@ -120,15 +139,15 @@ def _load(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, Transfer
         unlabelled = transfer.text.add_column("label", no_labels, feature=features["label"]).cast(features)
         labelled = [task.datasets["train"]] if "train" in task.datasets else []
         task.datasets["train"] = concatenate_datasets([*labelled, unlabelled])
-    return task, transfer
+    return task, transfer, pairing
 
 
 def _label(
     split: str, task: Task, cache: TeacherCache, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Dataset:
     """Run the teacher on the rows of a split that are not in the store, and add its logits to the text."""
-    text, label2id = task.datasets[split], label2id_of(cache.config)
-    rows = task.tokenize_dataset(text, tokenizer, max_length, label2id)
+    text = task.datasets[split]
+    rows = task.tokenize_dataset(text, tokenizer, max_length)
     start, num_computed_before = time.perf_counter(), cache.num_computed
     labelled = cache.label(rows)
     seconds, num_computed = time.perf_counter() - start, cache.num_computed - num_computed_before
@@ -136,7 +155,7 @@ def _label(
     cache.processes.print(
         f"{split}: {len(rows):,} rows in {seconds:.1f} s; the teacher ran on {num_computed:,}{where}."
     )
-    return labelled if task.has_words else with_teacher_logits(text, labelled, label2id, task)
+    return labelled if task.has_words else with_teacher_logits(text, labelled, task)
 
 
 def _write(splits: dict[str, Dataset], description: dict[str, Any], args: CacheArguments) -> None:

@@ -3,14 +3,19 @@
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, List, Value
 
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.data import Task, load_text_dataset
+from hf_distill.data import Task
+from hf_distill.data.assemble import parts_of_columns
+from hf_distill.data.files import ColumnNames, read_task
+from hf_distill.data.reading.paths import find_files
+from hf_distill.data.sources import Sources
+from hf_distill.pipeline.loading import ModelReference
+from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.reporting import compare_models
 
 
@@ -38,9 +43,9 @@ class CompareArguments:
             "int8=onnx_int8,fp32=onnx."
         },
     )
-    shifted_file: str | None = field(
+    shifted_file: list[str] | None = field(
         default=None,
-        metadata={"help": "File of labelled rows from another domain, with the same columns, to score as well."},
+        metadata={"help": "Files of labelled rows from another domain, with the same columns, to score as well."},
     )
     margin: float = field(
         default=0.01,
@@ -84,18 +89,22 @@ def run(arguments: Sequence[str]) -> None:
     args, data = parse((CompareArguments, DataArguments), arguments, "hf-distill compare")
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
-    task = data.load(to_train=False)
-    split = _evaluation_split(task)
+    head = read_head(ModelReference(args.teacher_model_name_or_path))
+    task = data.load(to_train=False, teacher=head)
+    split = _evaluation_split(task, data)
+    shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
+    print(task.summary if shifted is None else task.summary + shifted.summary, end="\n\n")
     report = compare_models(
         args.models,
         task.datasets[split],
         text_columns=task.text_columns,
         label_column="label",
         label_names=task.label_names,
+        class_names=data.names_of_outputs,
         metric_name=task.metric_name,
         margin=args.margin,
-        shifted_dataset=_load_shifted(args.shifted_file, task, data),
-        name=Path(data.validation_file).stem if data.validation_file else f"{task.name}, {split}",
+        shifted_dataset=None if shifted is None else _rows_by_name(shifted),
+        name=_name_of_rows(task, split, data),
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
     )
@@ -104,25 +113,38 @@ def run(arguments: Sequence[str]) -> None:
     print(f"\nThe report is in {args.output_dir}: open report.html.")
 
 
-def _evaluation_split(task: Task) -> str:
-    """Return the first validation split, else the first test split, but never the training split."""
-    splits = [*task.validation_splits, *(split for split in task.datasets if split.startswith("test"))]
+def _evaluation_split(task: Task, data: DataArguments) -> str:
+    """Return the split of --test_file, else the first validation split, else the first test split; never `train`."""
+    tests = [split for split in task.datasets if split.startswith("test")]
+    splits = [*tests, *task.validation_splits] if data.test_file else [*task.validation_splits, *tests]
     if not splits:
         raise ValueError(
-            f"{task.name} has no split to compare on, only {', '.join(task.datasets)}. Pass --validation_file."
+            f"{task.name} has no split to compare on, only {', '.join(task.datasets)}. Pass --validation_file, or "
+            "hold out rows with --validation_split_percentage."
         )
     return splits[0]
 
 
-def _load_shifted(file: str | None, task: Task, data: DataArguments) -> Dataset | None:
-    if file is None:
-        return None
-    shifted = load_text_dataset(
-        validation_file=file,
-        text_column_names=task.text_columns,
-        label_column_name=data.label_column_name,
-        problem_type=task.problem_type,
+def _name_of_rows(task: Task, split: str, data: DataArguments) -> str:
+    """Return the names of the files that the models are compared on; for a dataset its name and the split."""
+    if split not in data.files:
+        return f"{task.name}, {split}"
+    return ", ".join(path.name for path in data.files[split])
+
+
+def _read_shifted(files: list[str], task: Task, data: DataArguments) -> Task:
+    paths, notes = find_files(files)
+    shifted = read_task(
+        Sources(None, None, None, {"validation": paths}, notes=notes),
+        data.options,
+        data.settings(task.problem_type),
+        ColumnNames(parts_of_columns(task.text_columns), data.label_column_name, data.text_column_delimiter),
     )
+    shifted.summary.splits[0].role = "shifted"
+    return shifted
+
+
+def _rows_by_name(shifted: Task) -> Dataset:
     rows, names = shifted.datasets["validation"], shifted.label_names
     if shifted.problem_type == "multi_label_classification" and names is not None:
         # The zeros and ones stand for the classes of this file; the evaluation file can have other classes.

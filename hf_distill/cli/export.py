@@ -9,16 +9,21 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from hf_distill.classifiers.label_maps import label2id_of
+from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.parsing import parse
-from hf_distill.data import load_text_dataset, load_transfer_text
+from hf_distill.cli.reading_arguments import ReadingArguments
+from hf_distill.data import DataSummary
+from hf_distill.data.files import read_task
 from hf_distill.data.reading import read_file
 from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS
+from hf_distill.data.sources import Sources
+from hf_distill.data.transfer_text import read_transfer_text
 from hf_distill.export import export_model
 from hf_distill.export.loading import load_classifier
 from hf_distill.export.predictor import EXPORT_NAME
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
+from hf_distill.pipeline.teacher_head import TeacherHead
 from hf_distill.reporting.text import PLAIN
 
 
@@ -43,20 +48,6 @@ class ExportArguments:
             "or Parquet. Unset: random token ids."
         },
     )
-    text_column_names: str | None = field(
-        default=None,
-        metadata={
-            "help": "Text column, or the two columns of a pair: a,b. Unset: the string columns if there are one or "
-            "two."
-        },
-    )
-    label_column_name: str | None = field(
-        default=None,
-        metadata={
-            "help": "Label column; with labels, the metrics of model and export are printed. Unset: label, else "
-            "labels, if the file has one."
-        },
-    )
     max_eval_samples: int | None = field(default=None, metadata={"help": "Compare on the first N texts only."})
     trust_remote_code: bool = field(
         default=False, metadata={"help": "Run Python files that come with the model. Set it only if you trust them."}
@@ -69,15 +60,18 @@ class ExportArguments:
         },
     )
 
-    def __post_init__(self) -> None:
-        needing_file = (self.text_column_names, self.label_column_name, self.max_eval_samples)
-        if self.text_file is None and any(value is not None for value in needing_file):
-            raise ValueError("--text_column_names, --label_column_name and --max_eval_samples need --text_file.")
+    def check(self, reading: ReadingArguments) -> None:
+        """Raise an error for flags about texts without texts."""
+        given = {**vars(reading), "max_eval_samples": self.max_eval_samples}
+        needing_file = [f"--{name}" for name, value in given.items() if value is not None]
+        if self.text_file is None and needing_file:
+            raise ValueError(f"{', '.join(needing_file)} need --text_file.")
 
 
 def run(arguments: Sequence[str]) -> None:
     """Export a model, and print how much the export differs and how large it is."""
-    (args,) = parse((ExportArguments,), arguments, "hf-distill export")
+    args, reading = parse((ExportArguments, ReadingArguments), arguments, "hf-distill export")
+    args.check(reading)
     reference = ModelReference(args.model_name_or_path, trust_remote_code=args.trust_remote_code)
     tokenizer = load_tokenizer(reference)
     model = load_classifier(args.model_name_or_path, args.trust_remote_code)
@@ -89,35 +83,40 @@ def run(arguments: Sequence[str]) -> None:
             processing_class=tokenizer,
             tolerance=args.tolerance,
             max_length=args.max_seq_length,
-            **_load_texts(args, model),
+            **_load_texts(args, reading, model),
         )
     except ImportError as error:
         raise ValueError(str(error)) from error
     print(_summary(parity, args))
 
 
-def _load_texts(args: ExportArguments, model: PreTrainedModel) -> dict[str, Any]:
+def _load_texts(args: ExportArguments, reading: ReadingArguments, model: PreTrainedModel) -> dict[str, Any]:
     """Return texts, pairs or lists of words to compare on; if the file has labels, also labels and metrics."""
     if args.text_file is None:
         return {}
-    names = None if args.text_column_names is None else args.text_column_names.split(",")
-    problem_type = resolve_problem_type(model).name
+    names, problem_type = reading.text_column_names, resolve_problem_type(model).name
     default_columns = TAG_COLUMNS if problem_type == "token_classification" else LABEL_COLUMNS
-    has_label = any(read_file(args.text_file).find(name) is not None for name in default_columns)
-    if args.label_column_name is None and not has_label:
-        rows = load_transfer_text(args.text_file, None, names)
-        return {"texts": _texts(rows, names or rows.column_names, args.max_eval_samples)}
-    task = load_text_dataset(
-        validation_file=args.text_file,
-        text_column_names=names,
-        label_column_name=args.label_column_name,
-        problem_type=problem_type,
+    table = read_file(args.text_file, reading.options)
+    if reading.label_column_name is None and not any(table.find(name) is not None for name in default_columns):
+        rows, summary = read_transfer_text(
+            args.text_file, None, names, options=reading.options, text_column_delimiter=reading.text_column_delimiter
+        )
+        print(DataSummary([summary]))
+        return {"texts": _texts(rows, rows.column_names, args.max_eval_samples)}
+    head = TeacherHead(len(id2label_of(model.config)), problem_type)
+    task = read_task(
+        Sources(None, None, None, {"validation": args.text_file}),
+        reading.options,
+        reading.settings(problem_type, head),
+        reading.columns,
     )
-    rows, label2id = task.datasets["validation"], label2id_of(model.config)
+    print(task.summary)
+    task = task.for_model(model)
+    rows = task.datasets["validation"]
     return {
         "texts": _texts(rows, task.text_columns, args.max_eval_samples),
-        "labels": task.model_labels(rows, label2id)[: args.max_eval_samples],
-        "compute_metrics": task.compute_metrics_for(label2id),
+        "labels": rows["label"][: args.max_eval_samples],
+        "compute_metrics": task.compute_metrics,
     }
 
 

@@ -1,7 +1,7 @@
 """Read a recipe: a YAML file that maps names of flags to values, which can come from somebody else."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def recipe_flags(path: Path, type_names: Mapping[str, str]) -> list[str]:
         ValueError: for a file that is not YAML or not a mapping, and for names and values that are not flags. The
             message does not repeat values, which can be tokens.
     """
-    recipe = _read(path)
+    recipe = _read(path, {name for name, type_name in type_names.items() if _is_text(type_name)})
     for name, value in recipe.items():
         if name not in type_names:
             raise ValueError(f"The recipe {path.name} has {name!r}, which is not a flag (`--help` lists the flags).")
@@ -67,9 +67,28 @@ def recipe_flags(path: Path, type_names: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _read(path: Path) -> dict[Any, Any]:
+def _is_text(type_name: str) -> bool:
+    """Whether the values of a flag are texts: names, paths, or a mapping of names."""
+    return type_name.removesuffix(" | None") in ("str", "list[str]", "dict[str, str | None] | str")
+
+
+def _as_written(node: yaml.Node) -> Any:
+    """Return a value with all scalars as text, apart from null."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_as_written(item) for item in node.value]
+    if isinstance(node, yaml.MappingNode):
+        return {key.value: _as_written(value) for key, value in node.value}
+    return None if node.tag == "tag:yaml.org,2002:null" else node.value
+
+
+def _read(path: Path, texts: Collection[str]) -> dict[Any, Any]:
+    """Read the file; the values of the flags in `texts` are kept as they are written: `no` is a class, not false."""
     try:
-        recipe = _Loader(path.read_text(encoding="utf-8")).get_single_data()
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        recipe = None if root is None else loader.construct_document(root)
+        if isinstance(root, yaml.MappingNode) and isinstance(recipe, dict):
+            recipe |= {key.value: _as_written(value) for key, value in root.value if key.value in texts}
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
@@ -85,9 +104,9 @@ def _read(path: Path) -> dict[Any, Any]:
 
 
 def _flag_words(name: str, value: Any, type_name: str) -> list[str]:
-    if not type_name.startswith("list["):
+    if not type_name.startswith("list[") or not isinstance(value, list):
         return [f"--{name}={_as_text(name, value)}"]  # one word, so that no value is read as another flag
-    items = [str(item) for item in (value if isinstance(value, list) else [value])]
+    items = [str(item) for item in value]
     if any(item.startswith("-") for item in items):
         raise ValueError(f"The recipe has a value in `{name}` that starts with '-' and would be read as a flag.")
     return [f"--{name}", *items] if items else []

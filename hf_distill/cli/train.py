@@ -15,6 +15,7 @@ from hf_distill.pipeline.evaluation import describe_run, evaluate
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
 from hf_distill.pipeline.student import make_student
+from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.training import check_training, train
 from hf_distill.pipeline.transfer import load_transfer
 from hf_distill.reporting import summary
@@ -39,6 +40,8 @@ def run(arguments: Sequence[str]) -> None:
 def _train(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationTrainer:
     set_seed(args.seed)
     inputs = _load(models, data, args)
+    if inputs.pairing is not None and args.process_index == 0:
+        print(inputs.pairing)
     if models.fine_tune_teacher:
         check_training(models.student, inputs, args)
         fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
@@ -63,15 +66,23 @@ def _check(models: ModelArguments, data: DataArguments, args: DistillationTraini
             "--transfer_min_confidence needs the teacher's outputs before training: add --cache_teacher_outputs True, "
             "or select the texts with `hf-distill cache`."
         )
+    if data.class_names is not None and models.teacher is None:
+        raise ValueError(
+            "--class_names names the outputs of a teacher, and there is none: the data name the classes of their "
+            "`teacher_logits`. Leave out --class_names."
+        )
     if models.baseline:
         args.check_baseline()
 
 
 def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationInputs:
+    head = None if models.teacher is None or models.fine_tune_teacher else read_head(models.teacher)
     with args.main_process_first(desc="loading the data"):
-        task = data.load()
+        task = data.load(teacher=head)
         problem_type = PROBLEM_TYPES[task.problem_type]
         transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
+    if args.process_index == 0:
+        print(task.summary if transfer is None else task.summary + transfer.data)
     return load_inputs(
         task,
         models.teacher,
@@ -81,6 +92,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         max_length=data.max_seq_length,
         with_new_head=models.fine_tune_teacher,
         problem_type=data.problem_type,
+        class_names=data.names_of_outputs,
     )
 
 

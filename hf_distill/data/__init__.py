@@ -5,7 +5,9 @@ from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.files import load_text_dataset
 from hf_distill.data.glue import GLUE_TASKS, load_task
 from hf_distill.data.labelled import read_teacher, with_teacher_logits, write_labelled
+from hf_distill.data.labels.spelling import sort_names
 from hf_distill.data.masking import MaskingCollator, chunk_texts, mask_once
+from hf_distill.data.model_order import reorder_labels
 from hf_distill.data.soft_labels import soft_labels
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.task import Task
@@ -38,8 +40,10 @@ __all__ = [
     "name_teacher_logits",
     "out_of_domain_share",
     "read_teacher",
+    "reorder_labels",
     "select_by_teacher",
     "soft_labels",
+    "sort_names",
     "teacher_confidence",
     "tokenize_words",
     "unlabelled_task",

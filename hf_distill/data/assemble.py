@@ -165,6 +165,11 @@ def parts_of_name(name: str) -> list[str]:
     return name.split(_JOINED_BY)
 
 
+def parts_of_columns(names: Sequence[str]) -> list[str]:
+    """Return the names of the columns in the files that the text columns of a task were made from."""
+    return [part for name in names for part in parts_of_name(name)]
+
+
 def _check_lengths(texts: Texts, tags: Sequence[Sequence[int] | None]) -> None:
     words = pc.list_value_length(texts.dataset.data.column(texts.names[0])).to_pylist()
     for row, (num_words, row_tags) in enumerate(zip(words, tags, strict=True)):

@@ -48,12 +48,11 @@ class Choice:
 
 
 def split_names(names: str | Sequence[str], table: Table) -> tuple[str, ...]:
-    """Return column names. A string with commas is split, unless it is the name of one column."""
-    if not isinstance(names, str):
-        return tuple(names)
-    if table.find(names) is not None or "," not in names:
-        return (names,)
-    return tuple(name.strip() for name in names.split(","))
+    """Return column names. A single name with commas is split, unless it is the name of a column."""
+    given = [names] if isinstance(names, str) else list(names)
+    if len(given) != 1 or "," not in given[0] or table.find(given[0]) is not None:
+        return tuple(given)
+    return tuple(name.strip() for name in given[0].split(","))
 
 
 def choose_text_columns(table: Table, names: Sequence[str] | None, not_text: Sequence[str] = ()) -> Choice:
@@ -126,7 +125,7 @@ def find_column(table: Table, name: str, role: str) -> str:
 def _named(table: Table, names: Sequence[str], not_text: Sequence[str]) -> Choice:
     if not names:
         raise ValueError("`text_column_names` is empty. Leave it out, or name a text column.")
-    columns = tuple(find_column(table, name, "text") for name in names)
+    columns = tuple(find_column(table, name, "text") for name in split_names(names, table))
     if len(set(columns)) < len(columns):
         raise ValueError(f"`text_column_names` names a column twice: {', '.join(names)}.")
     if both := set(columns) & set(not_text):

@@ -57,6 +57,13 @@ def as_compute_metrics(
     )
 
 
+def with_label_names(compute_metrics: ComputeMetrics, label_names: Sequence[str]) -> ComputeMetrics:
+    """Return metrics for a model with more tags than the task. A function of the user stays as it is."""
+    if not isinstance(compute_metrics, functools.partial) or compute_metrics.func is not _compute_metrics:
+        return compute_metrics  # a function of the user
+    return functools.partial(_compute_metrics, **{**compute_metrics.keywords, "label_names": list(label_names)})
+
+
 def score_by_name(
     names: Sequence[str], problem_type: str, predictions: Any, references: Any, num_labels: int
 ) -> dict[str, float]:

@@ -15,7 +15,6 @@ from datasets import ClassLabel, Dataset, List, Value, concatenate_datasets
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
-from hf_distill.classifiers.label_maps import match_labels
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.task import Task
 from hf_distill.utils.atomic import write_file_atomically
@@ -24,27 +23,19 @@ from hf_distill.utils.redaction import publishable
 TEACHER_FILE = "teacher.json"
 
 
-def with_teacher_logits(text: Dataset, labelled: Dataset, label2id: Mapping[str, int], task: Task) -> Dataset:
-    """Put the logits of tokenised rows beside the text that they were made of.
+def with_teacher_logits(text: Dataset, labelled: Dataset, task: Task) -> Dataset:
+    """Put the logits of tokenized rows beside the text that they were made of.
 
     Args:
-        text: Rows of text, and `label` with -1 or NaN where there is none, as in a [`Task`].
-        labelled: The same rows tokenised, with `teacher_logits`.
-        label2id: The teacher's.
-        task: Whose classes the columns are to be of.
+        text: Rows of text, and `label` with -1 or NaN where a row has no label, as in a [`Task`].
+        labelled: The same rows as token ids, with `teacher_logits`.
+        task: The task in the order of the teacher's classes, from [`Task.for_model`].
 
     Returns:
-        The text, `label` (null where there is none) and `teacher_logits`, both in the task's order of the classes;
-        after these come what classes only the teacher knows.
+        The text, `label` (null for a row without a label) and `teacher_logits`, both in the teacher's order of the
+        classes.
     """
-    names, order = list(task.label_names or []), list(range(len(label2id)))
-    if task.label_names is not None:
-        known = match_labels(names, label2id)
-        others = [name for name, i in label2id.items() if i not in known]
-        names, order = names + others, known + [label2id[name] for name in others]
-    logits = labelled.select_columns([TEACHER_LOGITS])
-    if order != sorted(order):
-        logits = logits.with_format("numpy").map(_reorder, batched=True, fn_kwargs={"order": order}).with_format(None)
+    names = list(task.label_names or [])
     labels = text["label"][:] if "label" in text.column_names else [None] * len(text)
     feature: Any = Value("float32")
     if task.problem_type == "multi_label_classification" and _are_sets(labels):
@@ -57,17 +48,13 @@ def with_teacher_logits(text: Dataset, labelled: Dataset, label2id: Mapping[str,
         values = [None if label is None or np.isnan(label).any() else label for label in labels]
         feature = text.features["label"] if "label" in text.column_names else feature
     beside = text.select_columns(list(task.text_columns)).add_column("label", values, feature=feature)
-    return concatenate_datasets([beside, logits], axis=1)
+    return concatenate_datasets([beside, labelled.select_columns([TEACHER_LOGITS])], axis=1)
 
 
 def _are_sets(labels: list[Any]) -> bool:
     """Whether labels say yes or no to every class, so that the names of those that are right say as much."""
     numbers = np.array([row for row in labels if row is not None])
     return bool((np.isnan(numbers) | np.isin(numbers, (0, 1))).all())
-
-
-def _reorder(rows: dict[str, np.ndarray], order: list[int]) -> dict[str, np.ndarray]:
-    return {TEACHER_LOGITS: rows[TEACHER_LOGITS][:, order]}
 
 
 def write_labelled(splits: Mapping[str, Dataset], folder: str | os.PathLike, teacher: Mapping[str, Any]) -> None:

@@ -140,6 +140,9 @@ class DataSummary:
     def __getitem__(self, role: str) -> SplitSummary:
         return next(split for split in self.splits if split.role == role)
 
+    def __add__(self, other: DataSummary) -> DataSummary:
+        return DataSummary(self.splits + other.splits, self.notes + other.notes, self.warnings + other.warnings)
+
     def __str__(self) -> str:
         sources = [source for split in self.splits for source, _ in split.sources]
         widths = (
@@ -155,11 +158,11 @@ class DataSummary:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the summary as JSON for the record, without local folders."""
+        """Return the summary as JSON for the record, without local folders and texts: a record can be published."""
         return {
             "splits": {split.role: split.to_dict() for split in self.splits},
             **({"notes": self.notes} if self.notes else {}),
-            **({"warnings": self.warnings} if self.warnings else {}),
+            **({"warnings": [text.partition(", such as ")[0] for text in self.warnings]} if self.warnings else {}),
         }
 
 

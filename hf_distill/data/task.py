@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict
 
-from hf_distill.classifiers.label_maps import match_labels
-from hf_distill.classifiers.label_order import name_teacher_logits, teacher_label_names
+from hf_distill.classifiers.label_maps import (
+    are_paired_by_order,
+    are_placeholders,
+    class_names_of,
+    label2id_of,
+    match_labels,
+)
+from hf_distill.classifiers.label_order import LABELS, name_teacher_logits, note_class_names, teacher_label_names
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type, without_adapter
-from hf_distill.data.compute_metrics import logits_of
+from hf_distill.classifiers.signature import return_token_type_ids
+from hf_distill.data.model_order import metrics_in_order, put_in_order
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.tokens import tokenize_words
 from hf_distill.functional import IGNORE_INDEX
 
 if TYPE_CHECKING:  # slow to import
-    from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from hf_distill.data.compute_metrics import ComputeMetrics
 
@@ -88,56 +93,94 @@ class Task:
             return None
         return np.nan if self.label_names is None else [np.nan] * len(self.label_names)
 
+    def for_model(self, model: PreTrainedModel) -> Task:
+        """Return the task with its classes in the order of a model's outputs.
+
+        The labels of all splits, `label_names`, and what `tokenize` and `compute_metrics` do follow this order. Pass
+        the teacher, or the model that is trained on the rows.
+
+        Classes are matched by name, upper or lower case. If model or data have no names (`LABEL_0`, ...), the order
+        of the data is taken for the model's, and a warning shows the pairs. Classes that only the model has are added.
+
+        Args:
+            model: A classifier for this kind of problem.
+
+        Raises:
+            ValueError: if the model is for another kind of problem, or its class names do not match the data's.
+        """
+        self.check_model(model)
+        if self.label_names is None:
+            return self
+        old_names, model_names = self.label_names, class_names_of(model.config)
+        ids = match_labels(old_names, label2id_of(model.config))
+        if are_paired_by_order(old_names, model_names):
+            pairs = ", ".join(f"{m} = {n}" for m, n in zip(model_names, old_names, strict=True))
+            logger.warning(f"Model and data are paired by the order of their classes, not by name: {pairs}.")
+        has_names = not are_placeholders(dict(enumerate(old_names)))
+        by_id = dict(zip(ids, old_names, strict=True)) if has_names else {}
+        names = [by_id.get(i, name) for i, name in enumerate(model_names)]
+        if names == old_names:
+            return self
+        datasets = DatasetDict(
+            {split: put_in_order(dataset, "label", old_names, ids, names) for split, dataset in self.datasets.items()}
+        )
+        compute_metrics = metrics_in_order(self.compute_metrics, ids, names)
+        return replace(self, datasets=datasets, label_names=names, compute_metrics=compute_metrics)
+
     def tokenize(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int = 128,
-        label2id: Mapping[str, int] | None = None,
-        keep_text: bool = False,
+        self, tokenizer: PreTrainedTokenizerBase, max_length: int = 128, keep_text: bool = False
     ) -> DatasetDict:
         """Replace text by the tokenizer's columns and `label` by `labels`, in every split; nothing is padded.
 
-        A column `teacher_logits` stays as it is.
+        Class ids follow the order of `label_names`: call [`Task.for_model`] first for the order of a model. A column
+        `teacher_logits` stays as it is.
 
         Args:
-            tokenizer: Of the model that will read the rows.
-            max_length: Tokens to cut a row to, special tokens included; at most what the tokenizer allows.
-            label2id: The model's own map. Labels then carry the model's ids, found by name, upper or lower case;
-                names such as `LABEL_0` say nothing and keep the order. The model may know further classes.
-            keep_text: Whether the text stays beside its tokens, for a teacher with another tokenizer.
+            tokenizer: Tokenizer of the model that will read the rows.
+            max_length: Number of tokens after which a row is cut, special tokens included; at most what the tokenizer
+                allows.
+            keep_text: Whether the text stays in the rows, for a teacher with another tokenizer.
 
         Returns:
             Splits with `labels` in int64, -100 where there is no label; or float32, NaN, for multi-label
-            classification and regression. Of words see [`tokenize_words`].
+            classification and regression. For words see [`tokenize_words`].
         """
         return DatasetDict(
             {
-                split: self.tokenize_dataset(dataset, tokenizer, max_length, label2id, keep_text)
+                split: self.tokenize_dataset(dataset, tokenizer, max_length, keep_text)
                 for split, dataset in self.datasets.items()
             }
         )
 
     def tokenize_dataset(
-        self,
-        dataset: Dataset,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int = 128,
-        label2id: Mapping[str, int] | None = None,
-        keep_text: bool = False,
+        self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128, keep_text: bool = False
     ) -> Dataset:
-        """[`Task.tokenize`] for rows that are not of a split, e.g. text without a column `label`."""
+        """Tokenize rows as [`Task.tokenize`] does, for instance text without a column `label`."""
         if max_length > tokenizer.model_max_length:
             logger.warning(
                 f"`max_length` is {max_length}, but the tokenizer allows {tokenizer.model_max_length} tokens: "
                 "rows are cut to that."
             )
             max_length = tokenizer.model_max_length
+        has_label = "label" in dataset.column_names
         if self.has_words:
-            labels_column = "label" if "label" in dataset.column_names else None
-            (words,), model_ids = self.text_columns, self._model_ids(label2id)
-            return tokenize_words(dataset, tokenizer, words, labels_column, max_length, keep_text, model_ids)
+            (words,) = self.text_columns
+            tokenized = tokenize_words(
+                dataset, tokenizer, words, "label" if has_label else None, max_length, keep_text
+            )
+        else:
+            tokenized = self._encode(dataset, tokenizer, max_length, keep_text)
+        if self.label_names is not None and has_label:
+            tokenized = note_class_names(tokenized, LABELS, self.label_names)
+        if TEACHER_LOGITS in tokenized.column_names and self.label_names is not None:
+            tokenized = name_teacher_logits(tokenized, teacher_label_names(dataset) or self.label_names)
+        return tokenized
+
+    def _encode(
+        self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, keep_text: bool
+    ) -> Dataset:
         kept = {TEACHER_LOGITS, *(self.text_columns if keep_text else ())}
-        tokenized = dataset.map(
+        return dataset.map(
             _encode,
             batched=True,
             remove_columns=[name for name in dataset.column_names if name not in kept],
@@ -148,29 +191,9 @@ class Task:
                 "max_length": max_length,
                 "problem_type": self.problem_type,
                 "no_label": self.no_label,
-                "num_model_labels": len(label2id or self.label_names or [None]),
-                "model_ids": self._model_ids(label2id),
             },
             desc="Tokenizing",
         )
-        if TEACHER_LOGITS in tokenized.column_names and teacher_label_names(tokenized) is None and self.label_names:
-            tokenized = name_teacher_logits(tokenized, self.label_names)
-        return tokenized
-
-    def model_labels(self, dataset: Dataset, label2id: Mapping[str, int] | None) -> list[Any]:
-        """Return what `dataset` has as `label`, in the model's order of classes: ids, or a number for every class.
-
-        Of words a list of ids, negative where a word has no label, or None for a whole sentence.
-        """
-        given, model_ids = dataset["label"][:], self._model_ids(label2id)
-        if not self.has_words:
-            labels = _labels(
-                np.array(given), self.problem_type, len(label2id or self.label_names or [None]), model_ids
-            )
-            return labels.tolist()
-        if model_ids is None:
-            return given
-        return [None if row is None else [y if y < 0 else model_ids[y] for y in row] for row in given]
 
     def check_model(self, model: PreTrainedModel) -> None:
         """Refuse a model that is for another kind of problem.
@@ -188,21 +211,6 @@ class Task:
                 "`load_text_dataset` and of the config)."
             )
 
-    def compute_metrics_for(self, label2id: Mapping[str, int] | None) -> ComputeMetrics:
-        """`compute_metrics` for a model that has its own order of classes, fed by `tokenize(..., label2id)`.
-
-        The order matters to F1, which must know which class is the positive one.
-        """
-        model_ids = self._model_ids(label2id)
-        if model_ids is None or model_ids == list(range(len(model_ids))):
-            return self.compute_metrics
-        return functools.partial(_in_task_order, model_ids=model_ids, compute_metrics=self.compute_metrics)
-
-    def _model_ids(self, label2id: Mapping[str, int] | None) -> list[int] | None:
-        if label2id is None or self.label_names is None:
-            return None
-        return match_labels(self.label_names, label2id)
-
 
 def _encode(
     rows: dict[str, list[Any]],
@@ -211,39 +219,19 @@ def _encode(
     max_length: int,
     problem_type: str,
     no_label: Any,
-    num_model_labels: int,
-    model_ids: list[int] | None,
 ) -> dict[str, Any]:
     texts = [rows[column] for column in text_columns]
-    # Segment ids are asked for, since not every tokenizer of a model that reads them returns them unasked.
-    encoded = tokenizer(*texts, truncation=True, max_length=max_length, return_token_type_ids=True)
-    given = np.array(rows.get("label", [no_label] * len(texts[0])))
-    return {**encoded, "labels": _labels(given, problem_type, num_model_labels, model_ids)}
+    encoded = tokenizer(
+        *texts, truncation=True, max_length=max_length, return_token_type_ids=return_token_type_ids(tokenizer)
+    )
+    labels = np.array(rows.get("label", [no_label] * len(texts[0])))
+    return {**encoded, "labels": _as_targets(labels, problem_type)}
 
 
-def _labels(
-    given: np.ndarray, problem_type: str, num_model_labels: int, model_ids: Sequence[int] | None
-) -> np.ndarray:
-    """Return labels of texts as a model of `num_model_labels` classes counts them; -100 or NaN where there is none."""
+def _as_targets(labels: np.ndarray, problem_type: str) -> np.ndarray:
+    """Return class ids with -100, or numbers with NaN, where a row has no label."""
     if problem_type == "single_label_classification":
-        return np.where(given < 0, IGNORE_INDEX, given if model_ids is None else np.array(model_ids)[given])
-    if given.ndim == 1:
-        return given.astype(np.float32)
-    labels = np.zeros((len(given), num_model_labels), dtype=np.float32)
-    labels[:, list(range(given.shape[1]) if model_ids is None else model_ids)] = given
-    labels[np.isnan(given).any(axis=1)] = np.nan
-    return labels
-
-
-def _in_task_order(
-    prediction: EvalPrediction, *, model_ids: list[int], compute_metrics: ComputeMetrics
-) -> dict[str, float]:
-    from transformers import EvalPrediction
-
-    logits, labels = logits_of(prediction), np.asarray(prediction.label_ids)
-    order = model_ids + [i for i in range(logits.shape[-1]) if i not in model_ids]
-    if labels.ndim == logits.ndim:  # a number for every class, not the id of one
-        return compute_metrics(EvalPrediction(predictions=logits[..., order], label_ids=labels[..., order]))
-    task_ids = np.argsort(order)
-    in_order = np.where(labels < 0, labels, task_ids[np.maximum(labels, 0)])
-    return compute_metrics(EvalPrediction(predictions=logits[..., order], label_ids=in_order))
+        return np.where(labels < 0, IGNORE_INDEX, labels)
+    targets = labels.astype(np.float32)
+    targets[np.isnan(targets.reshape(len(targets), -1)).any(axis=1)] = np.nan
+    return targets

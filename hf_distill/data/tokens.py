@@ -29,7 +29,6 @@ def tokenize_words(
     labels_column: str | None = None,
     max_length: int = 128,
     keep_words: bool = False,
-    model_ids: Sequence[int] | None = None,
 ) -> Dataset:
     """Tokenise sentences that are lists of words.
 
@@ -41,7 +40,6 @@ def tokenize_words(
             whole sentence; None if no sentence has labels.
         max_length: Tokens to cut a sentence to, special tokens included.
         keep_words: Whether the column of words stays, for a teacher with another tokenizer.
-        model_ids: The id that the model has for each class; None for the same ones.
 
     Returns:
         The tokenizer's columns; `word_starts`, 1 for the first token of each word; and `labels`, a word's at its first
@@ -61,7 +59,6 @@ def tokenize_words(
             "words_column": words_column,
             "labels_column": labels_column,
             "max_length": min(max_length, tokenizer.model_max_length),
-            "model_ids": model_ids,
         },
         desc="Tokenizing",
     )
@@ -73,7 +70,6 @@ def _encode_words(
     words_column: str,
     labels_column: str | None,
     max_length: int,
-    model_ids: Sequence[int] | None,
 ) -> dict[str, Any]:
     words = rows[words_column]
     labels = rows[labels_column] if labels_column else [None] * len(words)
@@ -87,7 +83,7 @@ def _encode_words(
         starts.append([int(is_start) for is_start in start])
         known = [-1] * len(words[i]) if of_words is None else of_words
         targets.append([known[word] if is_start else -1 for is_start, word in zip(start, ids, strict=True)])
-    labels = [[IGNORE_INDEX if y < 0 else y if model_ids is None else model_ids[y] for y in row] for row in targets]
+    labels = [[IGNORE_INDEX if label < 0 else label for label in row] for row in targets]
     return {**encoded, WORD_STARTS: starts, "labels": labels}
 
 
@@ -100,11 +96,24 @@ class TokenCollator:
     """
 
     def __init__(self, collate: Callable[[list[dict[str, Any]]], dict[str, Any]], padding_side: str = "right") -> None:
+        from transformers import DataCollatorForLanguageModeling  # slow to import
+
         self.collate, self.padding_side = collate, padding_side
+        self.masks_tokens = isinstance(collate, DataCollatorForLanguageModeling) and collate.mlm
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Collate rows of one dataset; a column `label` becomes `labels`, as in the collators of transformers."""
+        """Collate rows of one dataset; a column `label` becomes `labels`, as in the collators of transformers.
+
+        Raises:
+            ValueError: for rows with labels and a collator that masks them: they are masked already.
+        """
         rows = [{"labels" if name == "label" else name: value for name, value in row.items()} for row in rows]
+        if self.masks_tokens and "labels" in rows[0]:
+            raise ValueError(
+                f"The rows have labels, as `mask_once` returns them, and {type(self.collate).__name__} would mask "
+                "their tokens a second time. Pass `data_collator=hf_distill.data.MaskingCollator(tokenizer)`, which "
+                "masks only rows without labels, or remove the column `labels`."
+            )
         fillers = {name: _filler(name) for name, value in rows[0].items() if isinstance(value, Sequence)}
         columns = {name: filler for name, filler in fillers.items() if filler is not None}
         batch = self.collate([{name: value for name, value in row.items() if name not in columns} for row in rows])

@@ -8,7 +8,7 @@ from datasets import Dataset, DatasetDict, List, Value, concatenate_datasets
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.assemble import joined_name, parts_of_name
-from hf_distill.data.columns import Choice, choose_text_columns, find_column, is_words
+from hf_distill.data.columns import Choice, choose_text_columns, find_column, is_words, split_names
 from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.describe import Origin, describe_text
 from hf_distill.data.metrics import default_metrics
@@ -30,6 +30,7 @@ def load_transfer_text(
     are_words: bool = False,
     encoding: str | None = None,
     column_names: Sequence[str] | None = None,
+    text_column_delimiter: str | None = None,
 ) -> Dataset:
     """Load texts that the teacher will label. A label column is ignored, and rows without text are left out.
 
@@ -44,6 +45,7 @@ def load_transfer_text(
             the name `tokens`, its texts are split at white space.
         encoding: Encoding of text files that are not UTF-8 and have no byte-order mark.
         column_names: Names of all columns of CSV, TSV and text files without a header, in order.
+        text_column_delimiter: The text between joined text columns, as in [`load_text_dataset`].
 
     Returns:
         Rows with the text columns, and with `teacher_logits` if the source has this column.
@@ -55,7 +57,7 @@ def load_transfer_text(
     """
     options = ReadOptions(encoding, None if column_names is None else tuple(column_names))
     dataset, _ = read_transfer_text(
-        file, dataset_name, text_column_names, dataset_config_name, split, are_words, options
+        file, dataset_name, text_column_names, dataset_config_name, split, are_words, options, text_column_delimiter
     )
     return dataset
 
@@ -68,6 +70,7 @@ def read_transfer_text(
     split: str = "train",
     are_words: bool = False,
     options: ReadOptions | None = None,
+    text_column_delimiter: str | None = None,
 ) -> tuple[Dataset, SplitSummary]:
     """Load unlabelled text as [`load_transfer_text`], and return it with a summary of what was read."""
     if (file is None) == (dataset_name is None):
@@ -86,7 +89,11 @@ def read_transfer_text(
     source = str(file or dataset_name)
     if not sum(map(len, tables)):
         raise ValueError(f"{source} has no text.")
-    parts = [_words(table, text_column_names) if are_words else _texts(table, text_column_names) for table in tables]
+    wanted = None if text_column_names is None else split_names(text_column_names, tables[0])
+    if are_words:
+        parts = [_words(table, wanted) for table in tables]
+    else:
+        parts = [_texts(table, wanted, text_column_delimiter) for table in tables]
     names = parts[0][0].names
     datasets = [texts.without_missing() for texts, _ in parts]
     if len({frozenset(dataset.column_names) for dataset in datasets}) > 1:
@@ -97,16 +104,23 @@ def read_transfer_text(
     return dataset, _summary(parts, dataset, names)
 
 
-def _texts(table: Table, wanted: Sequence[str] | None) -> tuple[Texts, Choice]:
+def _texts(table: Table, wanted: Sequence[str] | None, delimiter: str | None) -> tuple[Texts, Choice]:
+    """Return the texts in columns with the names that the task uses.
+
+    Args:
+        table: The table.
+        wanted: The columns of the task; a name such as `title + text` stands for columns that are joined. None to use
+            the names in the table.
+        delimiter: The text between joined columns.
+    """
     labels = [name for name in table.names if name.casefold() in LABEL_COLUMNS]
     if wanted is None:
         choice = choose_text_columns(table, None, labels)
-        return Texts(table, choice.names, choice.names), choice
+        return Texts(table, choice.names, *joined_name(choice.names, delimiter)), choice
     names = [part for name in wanted for part in (parts_of_name(name) if table.find(name) is None else [name])]
     if all(table.find(name) is not None for name in names):
         choice = Choice(tuple(find_column(table, name, "text") for name in names), "same name as in the task")
-        delimiter = None if len(names) == len(wanted) else joined_name(names, None)[1]
-        return Texts(table, choice.names, wanted, delimiter), choice
+        return Texts(table, choice.names, *joined_name(names, delimiter)), choice
     choice = choose_text_columns(table, None, labels)
     if len(choice.names) != len(wanted) or len(names) != len(wanted) or set(choice.names) & set(wanted):
         raise ValueError(
@@ -122,7 +136,7 @@ def _words(table: Table, wanted: Sequence[str] | None) -> tuple[Texts, Choice]:
     for column in (name, WORDS):
         if is_words(table, column):
             return Texts(table, [column], [name], are_words=True), Choice((column,), "known name")
-    texts, choice = _texts(table, None)
+    texts, choice = _texts(table, None, None)
     if len(choice.names) != 1:
         raise ValueError(f"{table.source.path} has pairs of texts. Expected one column of texts or words.")
     rows = texts.without_missing()[texts.names[0]]

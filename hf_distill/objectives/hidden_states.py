@@ -80,8 +80,8 @@ class EmbeddingMSE(_HiddenStatesObjective):
 class PatientDistillation(ProjectedObjective):
     """Squared distance between normalized [CLS] states; see [`functional.normalised_distance`].
 
-    [CLS] is the first token that is not padding. The column `teacher_cls_states` of
-    `TeacherCache(outputs="cls_states")` can replace a live teacher.
+    [CLS] is the first token that is not padding. In a decoder it is the last one, which its head reads. The column
+    `teacher_cls_states` of `TeacherCache(outputs="cls_states")` can replace a live teacher.
     """
 
     name = "pkd"

@@ -11,7 +11,6 @@ _MODULES = {
     "TransferOptions": "transfer",
     "TransferSet": "transfer",
     "check_training": "training",
-    "describe_data": "evaluation",
     "describe_latency": "evaluation",
     "describe_run": "evaluation",
     "evaluate": "evaluation",

@@ -3,16 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from datasets import Dataset
 from transformers import BatchEncoding, PreTrainedModel
 
-from hf_distill.classifiers.problem_types import PROBLEM_TYPES
-from hf_distill.data import Task, read_teacher
+from hf_distill.data import DataSummary, read_teacher
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.record import describe_machine
 from hf_distill.reporting import measure_latency
 from hf_distill.trainer import DistillationTrainer
-from hf_distill.training.checks import are_labelled
 
 
 def evaluate(trainer: DistillationTrainer, inputs: DistillationInputs) -> dict[str, dict[str, float]]:
@@ -27,29 +24,6 @@ def evaluate(trainer: DistillationTrainer, inputs: DistillationInputs) -> dict[s
     for split in others:
         metrics[split] = trainer.evaluate(inputs.rows[split], metric_key_prefix=split)
     return metrics
-
-
-def describe_data(trainer: DistillationTrainer, task: Task, rows: Mapping[str, Dataset]) -> None:
-    """Put `dataset` and `metric_name` into the record of a run, for its model card and its report.
-
-    Args:
-        trainer: The Trainer.
-        task: The task.
-        rows: What the models were trained and evaluated on, as token ids: `train`, with labelled and unlabelled rows,
-            and the first validation split of the task.
-    """
-    split = task.validation_splits[0]
-    num_labelled = sum(are_labelled(rows["train"], PROBLEM_TYPES[task.problem_type]))
-    dataset = {
-        "id": task.dataset_id,
-        "config": task.config_name,
-        "train_rows": num_labelled,
-        "unlabelled_rows": len(rows["train"]) - num_labelled,
-        "eval_rows": len(rows[split]),
-        "eval_split": split,
-        **({"revision": task.revision} if task.revision else {}),
-    }
-    trainer.record |= {"dataset": dataset, "metric_name": task.metric_name}
 
 
 def describe_latency(
@@ -83,13 +57,17 @@ def describe_run(
         dataset_name: The dataset with the rows. Without a teacher, its file `teacher.json`, if it exists, says which
             teacher the logits come from.
     """
-    describe_data(trainer, inputs.task, {**inputs.rows, "train": inputs.train_dataset})
+    trainer.describe_data(inputs.task, {**inputs.rows, "train": inputs.train_dataset})
     if inputs.teacher is None and dataset_name is not None:
         teacher = read_teacher(dataset_name) or {}
         trainer.record["dataset"] |= {"transfer": teacher.pop("transfer")} if "transfer" in teacher else {}
         trainer.record["teacher"] = teacher or None
+    if inputs.pairing is not None:
+        trainer.record["dataset"]["pairing"] = inputs.pairing.to_dict()
     if inputs.transfer is not None:
         trainer.record["dataset"]["transfer"] = inputs.transfer.report
+    transfer_data = DataSummary() if inputs.transfer is None else inputs.transfer.data
+    trainer.record["dataset"] |= (inputs.task.summary + transfer_data).to_dict()
     by_name = {"teacher": inputs.teacher, "student": trainer.model, "baseline": baseline}
     models = {name: model for name, model in by_name.items() if model is not None}
     describe_latency(trainer, models, _first_text(inputs, models))

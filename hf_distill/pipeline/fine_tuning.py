@@ -6,7 +6,6 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data import Task
 from hf_distill.pipeline.inputs import DistillationInputs
@@ -64,27 +63,24 @@ def fine_tune(
     """
     if train_dataset is None and "train" not in task.datasets:
         raise ValueError(f"{task.name} has no training split, only {', '.join(task.datasets)}. Pass `train_dataset`.")
-    if isinstance(model, PreTrainedModel):
-        task.check_model(model)
-    else:
+    if not isinstance(model, PreTrainedModel):
         set_seed(args.seed)  # the Trainer seeds only after the head is drawn
         model = load_with_new_head(ModelReference(os.fspath(model)), task)
-    label2id = label2id_of(model.config)
-    compute_metrics = task.compute_metrics_for(label2id)
+    task = task.for_model(model)
     tokenizer = tokenizer or _load_tokenizer_of(model, task)
     with args.main_process_first(desc="tokenizing the data"):
         if train_dataset is None:
-            train_dataset = task.tokenize_dataset(task.datasets["train"], tokenizer, max_length, label2id)
+            train_dataset = task.tokenize_dataset(task.datasets["train"], tokenizer, max_length)
         if eval_dataset is None and task.validation_splits:
             eval_rows = task.datasets[task.validation_splits[0]]
-            eval_dataset = task.tokenize_dataset(eval_rows, tokenizer, max_length, label2id)
+            eval_dataset = task.tokenize_dataset(eval_rows, tokenizer, max_length)
     trainer = DistillationTrainer(
         model,
         args=_fine_tuning_args(args, os.fspath(output_dir), num_train_epochs, learning_rate),
         train_dataset=_with_labels(train_dataset, task),
         eval_dataset=eval_dataset,
         processing_class=tokenizer,
-        compute_metrics=compute_metrics,
+        compute_metrics=task.compute_metrics,
     )
     # The path of a checkpoint is one of the student's.
     resumes = (args.resume_from_checkpoint or "").lower() == "true"
@@ -114,7 +110,7 @@ def fine_tune_teacher(
     task, rows, tokenizer = inputs.task, inputs.rows, inputs.tokenizer
     if inputs.teacher_tokenizer is not None:
         tokenizer = inputs.teacher_tokenizer
-        rows = task.tokenize(tokenizer, inputs.max_length, inputs.label2id)
+        rows = task.tokenize(tokenizer, inputs.max_length)
     fine_tune(
         inputs.teacher.requires_grad_(True),  # a Trainer that has it as its teacher froze it
         task,

@@ -1,14 +1,15 @@
 """What every training of one command shares: the task, its token ids, the teacher, and the tokenizers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.classifiers.label_maps import label2id_of
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data import Task
 from hf_distill.pipeline.loading import ModelReference, load_teacher_for, load_tokenizers
+from hf_distill.pipeline.pairing import Pairing, compare_with_labels, logits_on, pair_classes
 from hf_distill.pipeline.transfer import TransferSet
 from hf_distill.training.sources import TeacherContext, make_source
 from hf_distill.training_args import DistillationTrainingArguments
@@ -19,7 +20,7 @@ class DistillationInputs:
     """What every training of one command shares.
 
     Args:
-        task: The task, with its rows as text.
+        task: The task, with its rows as text, in the order of the teacher's classes.
         rows: The splits of the task as token ids of the student.
         train_dataset: The rows that the student is trained on: the labelled rows, then the transfer set.
         tokenizer: The tokenizer of `rows`.
@@ -27,6 +28,7 @@ class DistillationInputs:
         teacher: The teacher; None if `rows` have a column `teacher_logits`.
         teacher_tokenizer: The teacher's tokenizer if its vocabulary is not the student's.
         transfer: The transfer set, if there is one.
+        pairing: How the teacher's outputs were paired with the task's classes, if not by the names in its config.
     """
 
     task: Task
@@ -37,11 +39,7 @@ class DistillationInputs:
     teacher: PreTrainedModel | None = None
     teacher_tokenizer: PreTrainedTokenizerBase | None = None
     transfer: TransferSet | None = None
-
-    @property
-    def label2id(self) -> dict[str, int] | None:
-        """The teacher's class ids by label name; None without a teacher, which keeps the task's order of classes."""
-        return None if self.teacher is None else label2id_of(self.teacher.config)
+    pairing: Pairing | None = None
 
     @property
     def eval_dataset(self) -> Dataset:
@@ -59,6 +57,7 @@ def load_inputs(
     max_length: int = 128,
     with_new_head: bool = False,
     problem_type: str | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> DistillationInputs:
     """Load teacher and tokenizers, and tokenize the rows of a task.
 
@@ -72,31 +71,42 @@ def load_inputs(
         max_length: Number of tokens after which rows are cut.
         with_new_head: Whether the teacher will be fine-tuned, and therefore gets a head for the task.
         problem_type: What the teacher classifies, if its config does not say so.
+        class_names: Names of the teacher's outputs in its order; None for the names in its config. A teacher that
+            will be fine-tuned gets the task's names.
 
     Raises:
         OSError: if a model or a tokenizer cannot be loaded.
-        ValueError: if there is neither a teacher nor its logits, if the teacher does not fit the task, or if only
-            the labelled rows or only the transfer set have the teacher's logits.
+        ValueError: if there is neither a teacher nor its logits, if the teacher does not fit the task, if labelled
+            rows contradict the order of the teacher's outputs, or if only the labelled rows or only the transfer set
+            have the teacher's logits.
     """
     if teacher is None and (student is None or TEACHER_LOGITS not in task.datasets["train"].column_names):
         raise ValueError(
             "There is no teacher. Name one with --teacher_model_name_or_path, or name data with a column "
             f"`{TEACHER_LOGITS}`, which `hf-distill cache` writes, with --dataset_name."
         )
-    teacher_model = None
+    teacher_model, pairing = None, None
     if teacher is not None:
         teacher_model = load_teacher_for(task, teacher, with_new_head=with_new_head, problem_type=problem_type)
+        task, pairing = pair_classes(task, teacher_model, None if with_new_head else class_names)
     tokenizer, teacher_tokenizer = load_tokenizers(task, teacher, student, max_length)
-    label2id = None if teacher_model is None else label2id_of(teacher_model.config)
+    if pairing is not None and teacher_model is not None:
+        reader = teacher_tokenizer or tokenizer
+        compare_with_labels(
+            pairing,
+            task,
+            lambda sample: task.tokenize_dataset(sample, reader, max_length),
+            logits_on(str(args.device), teacher_model, reader, max_length),
+        )
     keep_text = teacher_tokenizer is not None
     with args.main_process_first(desc="tokenizing the data"):
-        rows = task.tokenize(tokenizer, max_length, label2id, keep_text)
+        rows = task.tokenize(tokenizer, max_length, keep_text)
         train_dataset = rows["train"]
         if transfer is not None:
-            text = task.tokenize_dataset(transfer.text, tokenizer, max_length, label2id, keep_text)
+            text = task.tokenize_dataset(transfer.text, tokenizer, max_length, keep_text)
             train_dataset = _append_unlabelled(train_dataset, text)
     return DistillationInputs(
-        task, rows, train_dataset, tokenizer, max_length, teacher_model, teacher_tokenizer, transfer
+        task, rows, train_dataset, tokenizer, max_length, teacher_model, teacher_tokenizer, transfer, pairing
     )
 
 

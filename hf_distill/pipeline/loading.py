@@ -1,5 +1,6 @@
 """Load the models and tokenizers of a run."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -145,9 +146,20 @@ def load_tokenizers(
 
 
 def limit_rows(task: Task, max_train_samples: int | None = None, max_eval_samples: int | None = None) -> Task:
-    """Return a task with only the first rows of its training split and of its validation splits; None keeps all."""
-    datasets = DatasetDict(task.datasets)
-    for split, limit in [("train", max_train_samples), *((s, max_eval_samples) for s in task.validation_splits)]:
-        if limit is not None and split in datasets:
-            datasets[split] = datasets[split].select(range(min(limit, len(datasets[split]))))
-    return replace(task, datasets=datasets)
+    """Return a task with only the first rows of its training split and of its other splits; None keeps all.
+
+    The summary of the task gets a note, and a warning if the training rows that are left have only one class.
+    """
+    datasets, summary = DatasetDict(task.datasets), copy.deepcopy(task.summary)
+    for split, rows in task.datasets.items():
+        limit = max_train_samples if split == "train" else max_eval_samples
+        if limit is None or limit >= len(rows):
+            continue
+        datasets[split] = rows.select(range(limit))
+        flag = "--max_train_samples" if split == "train" else "--max_eval_samples"
+        summary.notes.append(f"{split}: the first {limit:,} of {len(rows):,} rows are used ({flag})")
+        if split == "train" and task.problem_type == "single_label_classification":
+            classes = {label for label in datasets[split]["label"] if label >= 0}
+            if len(classes) == 1:
+                summary.warnings.append(f"train: the first {limit:,} rows have only one class. Shuffle the file.")
+    return replace(task, datasets=datasets, summary=summary)

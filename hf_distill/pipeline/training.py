@@ -60,7 +60,7 @@ def _make_trainer(
         train_dataset=inputs.train_dataset,
         eval_dataset=inputs.eval_dataset,
         processing_class=inputs.tokenizer,
-        compute_metrics=inputs.task.compute_metrics_for(inputs.label2id),
+        compute_metrics=inputs.task.compute_metrics,
         teacher_processing_class=inputs.teacher_tokenizer,
         teacher_text_columns=inputs.task.text_columns if has_teacher_tokenizer else None,
     )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.data import (
     find_near_duplicates,
-    load_transfer_text,
     mix_sources,
     out_of_domain_share,
     select_by_teacher,
 )
+from hf_distill.data.reading import ReadOptions
+from hf_distill.data.summary import DataSummary
 from hf_distill.data.transfer import check_has_confidence, has_confidence, logits_column
+from hf_distill.data.transfer_text import read_transfer_text
 
 LARGE_SHARE = 0.25  # five times the share that in-domain text has
 
@@ -34,6 +36,9 @@ class TransferOptions:
         max_samples: Number of texts to draw at random, at least 1; None for all, or for as many as `weights` allow.
         deduplicate: Whether to drop near-duplicates of labelled texts, of evaluation texts and of earlier texts.
         min_confidence: Lowest confidence of the teacher, between 0 and 1, with which a text is used; None for all.
+        reading: How text files are read.
+        text_column_delimiter: The text between text columns that are joined; None for a blank.
+        notes: Notes on how the files were found.
     """
 
     files: Sequence[str] = ()
@@ -42,6 +47,9 @@ class TransferOptions:
     max_samples: int | None = None
     deduplicate: bool = False
     min_confidence: float | None = None
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    text_column_delimiter: str | None = None
+    notes: Sequence[str] = ()
 
 
 @dataclass
@@ -54,12 +62,14 @@ class TransferSet:
         min_confidence: Lowest confidence of the teacher with which a text is used; None for all texts.
         report: For the record of the run: `sources`, each with its `rows` and how many of them were `drawn`; the
             number of dropped texts for each reason; and `rows`, the number of texts that are left.
+        data: What was read from each source.
     """
 
     text: Dataset
     problem_type: ProblemType
     min_confidence: float | None
     report: dict[str, Any]
+    data: DataSummary = field(default_factory=DataSummary)
 
     def select(self, rows: Dataset, reference: Dataset | None = None) -> Dataset:
         """Drop texts on which the teacher's confidence is too low, and add the out-of-domain share to the report.
@@ -137,11 +147,22 @@ def load_transfer(
         check_has_confidence(problem_type)
     names = [*options.files, *options.dataset_names]
     sources: list[Dataset] = []
+    data = DataSummary(notes=list(options.notes))
     for name in names:
         is_file = len(sources) < len(options.files)
-        file, dataset_name = (name, None) if is_file else (None, name)
-        sources.append(load_transfer_text(file, dataset_name, text_columns, are_words=problem_type.is_token_level))
-        text_columns = text_columns or [column for column in sources[0].column_names if column != TEACHER_LOGITS]
+        dataset, summary = read_transfer_text(
+            name if is_file else None,
+            None if is_file else name,
+            text_columns,
+            are_words=problem_type.is_token_level,
+            options=options.reading,
+            text_column_delimiter=options.text_column_delimiter,
+        )
+        sources.append(dataset)
+        summary.role = "transfer" if len(names) == 1 else f"transfer {len(sources)}"
+        data.splits.append(summary)
+        if len(sources) == 1:  # with joined columns, these are other names than the ones that the user gave
+            text_columns = [column for column in dataset.column_names if column != TEACHER_LOGITS]
     if not sources or text_columns is None:
         return None
     report: dict[str, Any] = {
@@ -156,7 +177,7 @@ def load_transfer(
     for source, count in zip(report["sources"], drawn, strict=True):
         source["drawn"] = count
     report |= {"not_drawn": sum(map(len, sources)) - len(text), "rows": len(text)}
-    return TransferSet(text, problem_type, options.min_confidence, report)
+    return TransferSet(text, problem_type, options.min_confidence, report, data)
 
 
 def _drop_near_duplicates(

@@ -25,9 +25,9 @@ def create_student(
 ) -> PreTrainedModel:
     """Make a student from some of the teacher's layers, with the teacher's embeddings, head and label names.
 
-    The student shares no memory with the teacher, and the teacher is not changed. The student has the teacher's dtype
-    and device, is in eval mode as after `from_pretrained`, and its parameters require gradients. Its
-    `config.name_or_path` is the teacher's.
+    The student shares no memory with the teacher, and the teacher is not changed. The student has float32 weights,
+    whatever the teacher's dtype, and the teacher's device. It is in eval mode as after `from_pretrained`, and its
+    parameters require gradients. Its `config.name_or_path` is the teacher's.
 
     With `architecture="distilbert"` a BERT becomes a DistilBERT. If all layers are kept, the last hidden states of a
     single text equal the teacher's, but the logits do not: DistilBERT's head applies a ReLU where BERT's pooler

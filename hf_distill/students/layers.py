@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -73,7 +74,7 @@ def build_student(
     Args:
         student_class: Class of the model.
         config: Config of the model.
-        weights: State dict of the model. Their dtype becomes the model's.
+        weights: State dict of the model, converted to float32.
         teacher: Model from which the weights come.
 
     Returns:
@@ -92,11 +93,18 @@ def build_student(
             f"config: {len(differing)} differ, e.g. {differing[:3]}. Merge or remove adapters and undo other changes "
             "to its modules. If the kind of a layer depends on its position, choose other `layers`."
         )
-    # `assign` instead of copying: each weight keeps the teacher's dtype, and buffers that are not saved (rotary
-    # frequencies) keep the dtype that they have after `from_pretrained`.
-    student.load_state_dict({name: weight.clone() for name, weight in weights.items()}, assign=True)
+    # Training in 16-bit weights would round most updates away; `bf16=True` trains in mixed precision.
+    copies = {name: _copy_in_float32(weight) for name, weight in weights.items()}
+    config.dtype = torch.float32
+    # `assign` instead of copying: buffers that are not saved (rotary frequencies) keep the dtype that they have after
+    # `from_pretrained`.
+    student.load_state_dict(copies, assign=True)
     student.tie_weights()
     return student.to(teacher.device).eval()  # type: ignore[arg-type]  # transformers hides the signature of `to`
+
+
+def _copy_in_float32(weight: Tensor) -> Tensor:
+    return weight.clone().float() if weight.is_floating_point() else weight.clone()
 
 
 def _find_stack(teacher: PreTrainedModel) -> tuple[str, nn.ModuleList]:

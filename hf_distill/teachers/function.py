@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class FunctionTeacher:
-    """A teacher that is a function of texts, for instance an API, a pipeline or a set of rules.
+    """A teacher that is a function of texts, for instance an API or a set of rules.
 
     The function is called once for each distinct text. Pass a plain function as `teacher_model` if it returns logits
     in the student's label order and its outputs need not be stored for later runs.
@@ -15,7 +15,7 @@ class FunctionTeacher:
     Args:
         function: Takes a list of texts (or of pairs of texts, if the dataset has two text columns) and returns their
             logits, `(len(texts), num_labels)`, as an array, a tensor or lists. If you have probabilities, return their
-            logarithms.
+            logarithms; probabilities are refused.
         labels: Names of the classes in the function's order. None for the student's order.
         name: Name under which the outputs are stored in `teacher_cache_dir`, so that later runs can use them. Choose
             another name whenever the function changes. None to keep the outputs only for this Trainer.

@@ -1,6 +1,5 @@
 """A live model as a teacher."""
 
-import inspect
 from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -13,8 +12,8 @@ from transformers import PreTrainedModel
 from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, Batch, ClassifierOutputs
 from hf_distill.classifiers.placement import has_fixed_placement, move_to_device
-from hf_distill.classifiers.problem_types import without_adapter
 from hf_distill.classifiers.sharding import gather_in_forward, is_partitioned, shard
+from hf_distill.classifiers.signature import USUAL_INPUTS, input_names
 from hf_distill.teachers.base import BaseTeacher
 
 
@@ -34,6 +33,8 @@ class Teacher(BaseTeacher):
             columns. With a prefix, the column `<prefix>positions` contains for each token of the student the position
             of the teacher's token in the same word.
         is_sharded: Whether the processes share the weights. All processes must then run the teacher together.
+        tokenizer_names: The columns that the teacher's tokenizer returns. The teacher reads these if its `forward`
+            does not name its inputs.
 
     Raises:
         ValueError: if the weights have a lower precision than `dtype`, are not finite, or cannot be sharded, or if the
@@ -48,6 +49,7 @@ class Teacher(BaseTeacher):
         requested: Collection[str] = (),
         prefix: str = "",
         is_sharded: bool = False,
+        tokenizer_names: frozenset[str] = USUAL_INPUTS,
     ) -> None:
         local_weights = [getattr(weight, "ds_tensor", weight) for weight in model.parameters() if not weight.is_meta]
         _check_weights(model, local_weights, dtype)
@@ -63,8 +65,7 @@ class Teacher(BaseTeacher):
             move_to_device(self.model, device)
         self._model_device = local_weights[0].device if has_fixed_placement(model) else device
         self.dtype: torch.dtype = getattr(torch, dtype)
-        inputs = frozenset(inspect.signature(without_adapter(model).forward).parameters) - {"labels"}
-        self._input_names = {prefix + name: name for name in inputs}
+        self._input_names = {prefix + name: name for name in input_names(model, tokenizer_names)}
         self._positions_column = f"{prefix}positions" if prefix else None
         self.columns = frozenset(self._input_names) | ({self._positions_column} if self._positions_column else set())
         self.required_columns = frozenset({f"{prefix}input_ids"})

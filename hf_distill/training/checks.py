@@ -13,6 +13,7 @@ from hf_distill.classifiers.outputs import TEACHER_LOGITS, WORD_STARTS
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.teachers import TeacherEnsemble
+from hf_distill.training.label_checks import check_labels
 from hf_distill.training_args import DistillationTrainingArguments
 
 
@@ -138,11 +139,12 @@ def check_dataset(
     label_column = label_column_of(dataset)
     labels = None
     if label_column is not None:
+        _refuse_nulls(dataset, label_column, role, problem_type)
         if problem_type.is_token_level:
             labels = _token_labels(dataset, label_column, role)
         else:
             labels = _values(dataset, label_column)
-        _check_labels(labels, label_column, role, problem_type, label_names)
+        check_labels(labels, label_column, f"the {role} dataset", problem_type, label_names)
     if problem_type.is_token_level and problem_type.has_label_names:
         _check_unlabelled_sentences(dataset, label_column, role)
     if needs_labels and not problem_type.is_token_level and (labels is None or (labels == IGNORE_INDEX).any()):
@@ -197,6 +199,17 @@ def _values(dataset: datasets.Dataset, column: str) -> np.ndarray:
     raise ValueError(f"Column `{column}` must hold numbers, equally many in each row.")
 
 
+def _refuse_nulls(dataset: datasets.Dataset, column: str, role: str, problem_type: ProblemType) -> None:
+    labels = dataset.select_columns(column).with_format("arrow")[:][column]
+    if labels.null_count:
+        row = int(pc.index(pc.is_null(labels), True).as_py())
+        raise ValueError(
+            f"Row {row} of the {role} dataset has no label: `{column}` is null in {labels.null_count:,} of "
+            f"{len(labels):,} rows. Use {problem_type.unlabelled} for a row without a label, and for each token or "
+            "output of such a row if there are several."
+        )
+
+
 def _token_labels(dataset: datasets.Dataset, column: str, role: str) -> np.ndarray:
     """Return the labels of all tokens of all rows in one array."""
     rows = dataset.select_columns(["input_ids", column]).with_format("arrow")[:]
@@ -220,42 +233,6 @@ def _check_unlabelled_sentences(dataset: datasets.Dataset, label_column: str | N
         raise ValueError(
             f"The {role} dataset has sentences without labels, and no column `{WORD_STARTS}` that says which tokens "
             "count: 1 for the first token of each word, 0 elsewhere. `hf_distill.data.tokenize_words` adds it."
-        )
-
-
-def _check_labels(
-    labels: np.ndarray, column: str, role: str, problem_type: ProblemType, label_names: Sequence[str]
-) -> None:
-    if not problem_type.is_exclusive:
-        outputs = labels.reshape(len(labels), -1)
-        if outputs.shape[1] != len(label_names) or not np.issubdtype(labels.dtype, np.floating):
-            raise ValueError(
-                f"`{column}` of the {role} dataset is {labels.dtype} of shape {labels.shape}; {problem_type.name} "
-                f"with {len(label_names)} outputs needs floats of shape ({len(labels)}, {len(label_names)})."
-            )
-        partly = np.isnan(outputs)
-        if (bad := partly.any(axis=1) & ~partly.all(axis=1)).any():
-            raise ValueError(f"Row {bad.argmax()} of the {role} dataset has some targets and lacks others (NaN).")
-        if problem_type.has_temperature and (bad := ((outputs < 0) | (outputs > 1)).any(axis=1)).any():
-            raise ValueError(
-                f"Row {bad.argmax()} of the {role} dataset has the labels {outputs[bad.argmax()].tolist()}; "
-                f"{problem_type.name} needs numbers from 0 to 1, one for every class."
-            )
-        return
-    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-        raise ValueError(
-            f"`{column}` of the {role} dataset is {labels.dtype} of shape {labels.shape}; {problem_type.name} needs "
-            "one integer per row. For targets that are numbers, set `problem_type='regression'` in the config; for "
-            "several labels a row, 'multi_label_classification'."
-        )
-    bad = (labels != IGNORE_INDEX) & ((labels < 0) | (labels >= len(label_names)))
-    if bad.any() and problem_type.has_label_names:
-        row = int(bad.argmax())
-        raise ValueError(
-            f"Label {labels[row]} in {'token' if problem_type.is_token_level else 'row'} {row} of the {role} dataset "
-            f"is out of range: the student has the classes 0 to {len(label_names) - 1} "
-            f"({', '.join(list(label_names)[:10])}), and {IGNORE_INDEX} means no label."
-            + (" The Hub's GLUE marks rows without a label by -1: replace it." if labels[row] == -1 else "")
         )
 
 

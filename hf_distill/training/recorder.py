@@ -6,23 +6,42 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import datasets
 from huggingface_hub import ModelCardData, get_token
 from transformers import PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 
-from hf_distill.classifiers.problem_types import ProblemType
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES, ProblemType
+from hf_distill.data import Task
 from hf_distill.hub.card.files import save_card
 from hf_distill.hub.card.model_card import model_card
 from hf_distill.hub.upload import check_no_token, files_to_push, upload
 from hf_distill.objectives import DistillationLoss
 from hf_distill.record import describe_model, describe_training, new_record, write_record
 from hf_distill.training.checkpoint_files import RUN_NAME
+from hf_distill.training.checks import are_labelled
 from hf_distill.training.loss import OBJECTIVES_NAME
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.atomic import describe_write_failure, replace_files_atomically
 from hf_distill.utils.redaction import publishable
 
 _TIMING = ("runtime", "per_second", "preparation_time")
+
+
+def describe_data(task: Task, rows: Mapping[str, datasets.Dataset]) -> dict[str, Any]:
+    """Return `dataset` and `metric_name` of a record; see [`~hf_distill.DistillationTrainer.describe_data`]."""
+    split = task.validation_splits[0]
+    num_labelled = sum(are_labelled(rows["train"], PROBLEM_TYPES[task.problem_type]))
+    dataset = {
+        "id": task.dataset_id,
+        "config": task.config_name,
+        "train_rows": num_labelled,
+        "unlabelled_rows": len(rows["train"]) - num_labelled,
+        "eval_rows": len(rows[split]),
+        "eval_split": split,
+        **({"revision": task.revision} if task.revision else {}),
+    }
+    return {"dataset": dataset, "metric_name": task.metric_name}
 
 
 class RunRecorder:

@@ -11,17 +11,24 @@ from accelerate import PartialState
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from hf_distill.cache import FunctionCache, OutputCache, TeacherCache
 from hf_distill.cache.fingerprint import forward_config, hash_json, hashed_parts
+from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS
+from hf_distill.classifiers.padding import align_pad_token, left_padding_changes_answers
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.classifiers.sharding import check_equal_on_all_processes
+from hf_distill.classifiers.signature import tokenizer_names
 from hf_distill.data.retokenize import Retokenizer, at_positions, find_text_columns
 from hf_distill.record import describe_model
 from hf_distill.teachers import BaseTeacher, CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
+from hf_distill.teachers.pipelines import model_and_tokenizer
 from hf_distill.training_args import DistillationTrainingArguments
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class ModelSource(Source):
         if context.args.cache_teacher_outputs:
             self._read_through_caches(given, tokenizer or context.student_tokenizer, context)
         else:
-            self._run_in_every_step(given, has_own_columns=tokenizer is not None, args=context.args)
+            self._run_in_every_step(given, tokenizer, context)
         self.id2label = id2label_of(self.config)
         if not self.problem_type.has_label_names and (tokenizer or self.caches):
             raise ValueError(
@@ -118,7 +125,7 @@ class ModelSource(Source):
             tokenizer,
             context.student_tokenizer,
             prefix,
-            has_segments=getattr(self.config, "type_vocab_size", 0) > 1,
+            has_segments=_has_segments(self.config, tokenizer),
             is_token_level=self.problem_type.is_token_level,
             text_columns=context.text_columns,
         )
@@ -150,10 +157,13 @@ class ModelSource(Source):
     def _run_in_every_step(
         self,
         given: PreTrainedModel | str | os.PathLike,
-        has_own_columns: bool,
-        args: DistillationTrainingArguments,
+        tokenizer: PreTrainedTokenizerBase | None,
+        context: TeacherContext,
     ) -> None:
+        args, padding_tokenizer = context.args, tokenizer or context.student_tokenizer
         model = given if isinstance(given, nn.Module) else load_teacher(given)
+        if padding_tokenizer is not None:
+            align_pad_token(model, padding_tokenizer, "teacher")
         check_equal_on_all_processes(model)
         if PartialState().is_main_process:  # which alone reads and writes checkpoints
             self.identity = _identify(model)  # before the weights are moved, cast or shared out
@@ -161,11 +171,19 @@ class ModelSource(Source):
             model,
             args.device,
             args.resolved_teacher_dtype(),
-            prefix=self.prefix if has_own_columns else "",
+            prefix=self.prefix if tokenizer is not None else "",
             is_sharded=args.shard_teacher and args.world_size > 1,
+            tokenizer_names=tokenizer_names(padding_tokenizer),
         )
         self.config, self.problem_type = model.config, resolve_problem_type(model)
         self.description = describe_model(model)
+        if padding_tokenizer is not None and padding_tokenizer.padding_side == "left" and not args.shard_teacher:
+            if left_padding_changes_answers(model, padding_tokenizer):
+                logger.warning_once(
+                    "The tokenizer pads on the left, which changes the teacher's answers: the teacher numbers "
+                    "positions from the first column, or reads its answer there, so the answer to a text depends on "
+                    "the longest text of its batch. Set `tokenizer.padding_side = 'right'`."
+                )
 
     @property
     def added_columns(self) -> frozenset[str]:
@@ -248,6 +266,12 @@ def _identify(model: PreTrainedModel) -> str:
     return hash_json({"name": model.config.name_or_path, "class": type(model).__name__, **forward_config(model)})
 
 
+def _has_segments(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether a model reads segment ids: its config says how many there are, or else its tokenizer is asked."""
+    num_segments = config.to_dict().get("type_vocab_size")
+    return num_segments > 1 if num_segments is not None else "token_type_ids" in tokenizer.model_input_names
+
+
 def with_column(dataset: datasets.Dataset, column: datasets.Dataset, name: str) -> datasets.Dataset:
     """Add a column under a name; an existing column of that name is replaced."""
     if column.column_names != [name]:
@@ -260,7 +284,7 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     """Make the source of one teacher.
 
     Args:
-        given: A model, a path or Hub id, or a function.
+        given: A model, a path or Hub id, a pipeline, or a function.
         tokenizer: The teacher's tokenizer; None, or the student's, if it reads the student's token ids.
         prefix: What the names of its columns start with.
         context: What all teachers share.
@@ -268,7 +292,11 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     Raises:
         TypeError: for anything else.
     """
+    given = compiled_in_place(given)
     is_model = isinstance(given, nn.Module)
+    if callable(given) and not is_model and (unpacked := model_and_tokenizer(given)) is not None:
+        model, own_tokenizer = unpacked
+        return make_source(model, tokenizer or own_tokenizer, prefix, context)
     if isinstance(given, str | os.PathLike) or (
         is_model and isinstance(getattr(given, "config", None), PreTrainedConfig)
     ):
@@ -277,7 +305,8 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
         function = given if isinstance(given, FunctionTeacher) else FunctionTeacher(given)
         return FunctionSource(function, prefix, context)
     raise TypeError(
-        "`teacher_model` must be a transformers or PEFT model, a path or a Hub id, a function from texts to logits, a "
+        "`teacher_model` must be a transformers or PEFT model, a path or a Hub id, a pipeline that classifies, a "
+        "function from texts to logits, a "
         f"list or `TeacherEnsemble` of these, or None with a column `{TEACHER_LOGITS}`; got {type(given).__name__}."
     )
 

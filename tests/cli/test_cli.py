@@ -24,6 +24,13 @@ def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path
     assert pipeline("text-classification", model=str(out))(["a great film"])[0]["label"] in LABEL_NAMES
     assert AutoModelForSequenceClassification.from_pretrained(out / "baseline").config.num_hidden_layers == 2
     record = json.loads((out / "distillation.json").read_text())
+    read = record["dataset"].pop("splits")
+    assert {role: split["files"][0]["name"] for role, split in read.items()} == {
+        "train": "train.csv",
+        "validation": "validation.csv",
+        "transfer": "transfer.txt",
+    }
+    assert len({split["sha256"] for split in read.values()}) == 3
     assert record["dataset"] == {
         "id": "train.csv", "config": None, "train_rows": 24, "unlabelled_rows": 10, "eval_rows": 24,
         "eval_split": "validation",
@@ -96,7 +103,10 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
         ({"config": "broken.yaml"}, "broken.yaml"),
         ({"train_file": None, "task_name": "sst3"}, "sst3"),
         ({"task_name": "sst2"}, "--task_name and --train_file all name labelled rows"),
-        ({"train_file": None, "task_name": "sst2", "metric_name": "f1"}, "--metric_name is set by the GLUE task sst2"),
+        (
+            {"train_file": None, "task_name": "sst2", "metric_name": "f1"},
+            "The GLUE task sst2 sets --validation_file, --metric_name itself",
+        ),
         ({"student_model_name_or_path": "student"}, "Pass one or the other"),
         ({"student_revision": "main"}, "need --student_model_name_or_path"),
         ({"teacher_model_name_or_path": None}, "there are no layers to copy"),

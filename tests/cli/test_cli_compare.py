@@ -42,12 +42,18 @@ def flags(folder, **changes):
 def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
     main(flags(folder, shifted_file=folder / "shifted.csv"))
     printed = capsys.readouterr().out
-    assert printed.splitlines()[0].startswith(("Yes, the student", "No, the student", "It is not shown that"))
+    summary, _, tables = printed.partition("\n\n")
+    assert [line.split()[:2] for line in summary.splitlines() if not line.startswith(" ")] == [
+        ["validation", "validation.csv"],
+        ["shifted", "shifted.csv"],
+    ]
+    verdict = tables.splitlines()[0]
+    assert verdict.startswith(("Yes, the student", "No, the student", "It is not shown that"))
     assert "student (mean of 2 runs)" in printed
     report = json.loads((folder / "report" / "report.json").read_text())
     assert list(report["models"]) == COLUMNS
-    assert report["verdict"]["sentence"] == printed.splitlines()[0]
-    assert report["task"]["name"] == "validation"
+    assert report["verdict"]["sentence"] == verdict
+    assert report["task"]["name"] == "validation.csv"
     assert report["models"]["student"]["num_runs"] == 2
     assert report["models"]["student"]["shifted"]["rows"] == 40
     assert str(folder) not in json.dumps(report)

@@ -18,13 +18,13 @@ from hf_distill.data import load_text_dataset
 from hf_distill.pipeline import (
     ModelReference,
     StudentOptions,
-    describe_data,
     fine_tune,
     limit_rows,
     load_inputs,
     load_with_new_head,
     make_student,
 )
+from hf_distill.training.recorder import describe_data
 
 
 @pytest.fixture(scope="module")
@@ -162,10 +162,7 @@ def test_the_record_counts_labelled_and_unlabelled_rows(tmp_path, tokenizer, fil
     (tmp_path / file).write_text(content)
     task = load_text_dataset(train_file=tmp_path / file, validation_file=tmp_path / file)
     rows = task.tokenize(tokenizer)
-    trainer = type("Trainer", (), {"record": {"command": ["a"]}})()
-    describe_data(trainer, task, rows)
-    assert trainer.record == {
-        "command": ["a"],
+    assert describe_data(task, rows) == {
         "metric_name": task.metric_name,
         "dataset": {
             "id": file, "config": None, "train_rows": counts[0], "unlabelled_rows": counts[1],
@@ -200,7 +197,7 @@ def test_inputs_need_a_teacher_or_its_logits_on_all_rows(task, folder, tmp_path)
         load_inputs(task, None, student, args)
     rows = task.datasets["train"].add_column("teacher_logits", [[0.0, 1.0, 2.0]] * 24)
     labelled = replace(task, datasets=DatasetDict(train=rows, validation=task.datasets["validation"]))
-    assert load_inputs(labelled, None, student, args).label2id is None
+    assert load_inputs(labelled, None, student, args).task is labelled
     with pytest.raises(ValueError, match="There is no teacher"):
         load_inputs(labelled, None, None, args)
     from hf_distill.classifiers.problem_types import PROBLEM_TYPES
@@ -227,8 +224,9 @@ def test_flags_are_read_without_importing_the_trainer():
 
 def test_the_flags_of_unlabelled_text_become_options_of_the_pipeline():
     data = DataArguments(
-        transfer_file="a.txt,b.txt", transfer_dataset_name="user/c", transfer_weights="1,2,3",
+        transfer_file=["a.txt,b.txt"], transfer_dataset_name=["user/c"], transfer_weights="1,2,3",
         max_transfer_samples=9, transfer_deduplicate=True, transfer_min_confidence=0.5,
     )  # fmt: skip
     options = hf_distill.pipeline.TransferOptions(["a.txt", "b.txt"], ["user/c"], [1.0, 2.0, 3.0], 9, True, 0.5)
+    options = replace(options, notes=["there is no file a.txt,b.txt: it is read as 2 files with commas between them"])
     assert data.transfer == options

@@ -5,6 +5,7 @@ import json
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from rows import labelled_csv, labels, load, write, write_json_lines
+from tiny import named_model
 
 
 def two_files(tmp_path, train, validation):
@@ -68,8 +69,8 @@ def test_names_are_sorted_by_value_where_they_are_numbers(tmp_path, given, names
 def test_ids_of_eleven_classes_are_those_of_a_teacher_without_names(tmp_path, tokenizer):
     rows = [{"text": f"film {i}", "label": str(i)} for i in range(11)]
     task = load(write_json_lines(tmp_path / "rows.jsonl", *rows))
-    label2id = {f"LABEL_{i}": i for i in range(11)}
-    assert task.tokenize(tokenizer, label2id=label2id)["train"]["labels"][:] == list(range(11))
+    teacher = named_model(*(f"LABEL_{i}" for i in range(11)))
+    assert task.for_model(teacher).tokenize(tokenizer)["train"]["labels"][:] == list(range(11))
 
 
 @pytest.mark.parametrize(

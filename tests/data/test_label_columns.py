@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from datasets import Dataset
-from tiny import tiny_model, tiny_rows
+from tiny import named_model, tiny_model, tiny_rows
 from transformers import EvalPrediction
 
 from hf_distill.cli import main
@@ -82,11 +82,13 @@ def test_a_problem_type_that_the_labels_cannot_be_of_is_refused(tmp_path, labels
 
 def test_the_names_of_vectors_are_the_models(tmp_path, tokenizer):
     task = load(tmp_path, [[1, 0, 1], [0, 1, 0], None])
-    labels = task.tokenize(tokenizer, label2id={"joy": 0, "anger": 1, "fear": 2})["train"]["labels"][:]
+    task = task.for_model(named_model("joy", "anger", "fear", problem_type=MULTI))
+    assert task.label_names == ["joy", "anger", "fear"]
+    labels = task.tokenize(tokenizer)["train"]["labels"][:]
     assert labels[:2] == [[1, 0, 1], [0, 1, 0]]
     assert all(map(math.isnan, labels[2]))
-    with pytest.raises(ValueError, match="LABEL_2.*joy"):
-        task.tokenize(tokenizer, label2id={"joy": 0, "anger": 1})
+    with pytest.raises(ValueError, match="fear.*joy"):
+        task.for_model(named_model("joy", "anger", problem_type=MULTI))
 
 
 @pytest.mark.parametrize(
@@ -99,8 +101,9 @@ def test_the_names_of_vectors_are_the_models(tmp_path, tokenizer):
 )
 def test_vectors_come_back_from_a_data_set_with_logits(tmp_path, labels, problem_type):
     task = load(tmp_path, labels, problem_type=problem_type)
+    teacher = named_model("joy", "anger", problem_type=problem_type)
     logits = Dataset.from_dict({"teacher_logits": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]})
-    beside = with_teacher_logits(task.datasets["train"], logits, {"joy": 0, "anger": 1}, task)
+    beside = with_teacher_logits(task.datasets["train"], logits, task.for_model(teacher))
     write_labelled({"train": beside, "validation": beside}, tmp_path / "labelled", {})
     again = load_text_dataset(dataset_name=str(tmp_path / "labelled"), problem_type=problem_type)
     assert repr(again.datasets["train"]["label"][:]) == repr(task.datasets["train"]["label"][:])
@@ -126,14 +129,10 @@ def flags(tmp_path, tokenizer, labels, **config):
             "--use_cpu", "--output_dir", f"{tmp_path}/out"]  # fmt: skip
 
 
-def test_integers_train_a_regression_where_the_command_says_so(tmp_path, tokenizer, capsys):
+@pytest.mark.parametrize("asked", [[], ["--problem_type", "regression"]])
+def test_integers_train_a_regression_where_the_teacher_has_one_output(tmp_path, tokenizer, capsys, asked):
     given = flags(tmp_path, tokenizer, [1, 3, 5], num_labels=1)
-    with pytest.raises(SystemExit):
-        main(given)
-    error = capsys.readouterr().err
-    assert "the data are single_label_classification" in error
-    assert "for regression: it is a BertForSequenceClassification with num_labels=1 and problem_type=None" in error
-    main([*given, "--problem_type", "regression"])
+    main([*given, *asked])
     assert "pearson" in capsys.readouterr().out
     record = json.loads((tmp_path / "out" / "distillation.json").read_text())
     assert record["problem_type"] == "regression"

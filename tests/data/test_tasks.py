@@ -6,7 +6,7 @@ import datasets
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
-from tiny import tiny_tokenizer
+from tiny import named_model, tiny_tokenizer
 from transformers import EvalPrediction
 
 from hf_distill.data import GLUE_TASKS, load_task, load_text_dataset, load_transfer_text
@@ -208,25 +208,41 @@ def test_text_without_labels_can_be_tokenised_for_the_task(tmp_path, tokenizer):
 
 def test_labels_follow_the_models_own_order_by_name(tmp_path, tokenizer):
     task = small_task(tmp_path)
-    labels = task.tokenize(tokenizer, label2id={"POSITIVE": 0, "NEGATIVE": 1})["train"]["labels"][:]
-    assert labels == [0, 1, -100]
-    more = {"neutral": 0, "Positive": 1, "Negative": 2}
-    assert task.tokenize(tokenizer, label2id=more)["train"]["labels"][:] == [1, 2, -100]
-    assert task.tokenize(tokenizer, label2id={"LABEL_0": 0, "LABEL_1": 1})["train"]["labels"][:] == [1, 0, -100]
+    expected = {
+        ("POSITIVE", "NEGATIVE"): (["positive", "negative"], [0, 1, -100]),
+        ("neutral", "Positive", "Negative"): (["neutral", "positive", "negative"], [1, 2, -100]),
+        ("LABEL_0", "LABEL_1"): (["negative", "positive"], [1, 0, -100]),
+    }
+    for names, (label_names, labels) in expected.items():
+        for_model = task.for_model(named_model(*names))
+        assert for_model.label_names == label_names
+        assert for_model.datasets["train"].features["label"].names == label_names
+        assert for_model.tokenize(tokenizer)["train"]["labels"][:] == labels
+    assert task.label_names == ["negative", "positive"]  # the task itself does not change
+
+
+def test_a_pairing_by_order_is_shown(tmp_path, caplog):
+    small_task(tmp_path).for_model(named_model("LABEL_0", "LABEL_1"))
+    assert "by the order of their classes, not by name: LABEL_0 = negative, LABEL_1 = positive." in caplog.text
 
 
 @pytest.mark.parametrize(
-    "label2id",
+    "names",
     [
-        {"good": 0, "bad": 1},
-        {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2},
-        {"positive": 0},
-        {"Negative": 0, "NEGATIVE": 1, "positive": 2},
+        ("good", "bad"),
+        ("LABEL_0", "LABEL_1", "LABEL_2"),
+        ("positive", "LABEL_1"),
+        ("Negative", "NEGATIVE", "positive"),
     ],
 )
-def test_labels_that_the_model_does_not_know_are_refused_with_both_maps(tmp_path, tokenizer, label2id):
-    with pytest.raises(ValueError, match=r"0: 'negative', 1: 'positive'.* and \{.*Set `id2label`"):
-        small_task(tmp_path).tokenize(tokenizer, label2id=label2id)
+def test_labels_that_the_model_does_not_know_are_refused_with_both_maps(tmp_path, names):
+    with pytest.raises(ValueError, match=r"0: 'negative', 1: 'positive'.* and \{.*Set `id2label`.*--class_names"):
+        small_task(tmp_path).for_model(named_model(*names))
+
+
+def test_a_model_for_another_kind_of_problem_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="data are single_label_classification; the model .* regression"):
+        small_task(tmp_path).for_model(named_model("score"))
 
 
 def test_f1_keeps_its_positive_class_when_the_model_orders_the_classes_otherwise(tmp_path):
@@ -236,9 +252,9 @@ def test_f1_keeps_its_positive_class_when_the_model_orders_the_classes_otherwise
     expected = task.compute_metrics(EvalPrediction(logits, labels))
     swapped = EvalPrediction(logits[:, ::-1], np.array([0, 1, 1]))
     assert expected["f1"] == pytest.approx(2 * 1 / (3 + 1))
-    assert task.compute_metrics_for({"Duplicate": 0, "Not_Duplicate": 1})(swapped) == expected
+    assert task.for_model(named_model("Duplicate", "Not_Duplicate")).compute_metrics(swapped) == expected
     assert task.compute_metrics(swapped)["f1"] == 0.0  # of the class `not_duplicate`
-    assert task.compute_metrics_for(None) is task.compute_metrics
+    assert task.for_model(named_model("not_duplicate", "duplicate")) is task
 
 
 # --- Any data set
@@ -352,9 +368,9 @@ def test_lists_of_names_make_a_multi_label_task(tmp_path):
     labels = np.array(task.datasets["train"]["label"][:])
     assert np.array_equal(labels, [[1, 1, 0], [0, 0, 0], [np.nan] * 3, [0, 0, 1]], equal_nan=True)
     # A model that has another order, and one more class.
-    tokens = task.tokenize(tiny_tokenizer(), 16, {"c": 0, "a": 1, "x": 2, "b": 3})["train"]
+    task = task.for_model(named_model("c", "a", "x", "b", problem_type="multi_label_classification"))
+    tokens = task.tokenize(tiny_tokenizer(), 16)["train"]
     expected = [[0, 1, 0, 1], [0, 0, 0, 0], [np.nan] * 4, [1, 0, 0, 0]]
     assert np.array_equal(np.array(tokens["labels"][:]), expected, equal_nan=True)
-    compute = task.compute_metrics_for({"c": 0, "a": 1, "x": 2, "b": 3})
     logits = np.where(np.nan_to_num(np.array(expected, dtype=float)) > 0, 1.0, -1.0)
-    assert compute(EvalPrediction(predictions=logits, label_ids=np.array(expected)))["f1_micro"] == 1.0
+    assert task.compute_metrics(EvalPrediction(predictions=logits, label_ids=np.array(expected)))["f1_micro"] == 1.0

@@ -346,6 +346,6 @@ def test_what_is_wrong_with_the_flags_is_one_message(folder, capsys, changes, me
 
 
 def test_files_and_data_sets_are_sources_together():
-    data = DataArguments(transfer_file="a.txt,b.txt", transfer_dataset_name="user/c", transfer_weights="1,2,3")
+    data = DataArguments(transfer_file=["a.txt,b.txt"], transfer_dataset_name=["user/c"], transfer_weights="1,2,3")
     assert [*data.transfer_files, *data.transfer_dataset_names] == ["a.txt", "b.txt", "user/c"]
     assert data.weights == [1.0, 2.0, 3.0]

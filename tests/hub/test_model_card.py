@@ -276,3 +276,53 @@ def test_the_card_names_the_problem_type(problem_type, task, expected):
     assert task in card.data.tags
     assert f'pipeline("{task}"' in card.content
     assert expected in card.content
+
+
+def files_of(**splits):
+    return {
+        split: {"files": [{"name": name, "format": kind} for name in names], "sha256": f"hash of {split}"}
+        for split, (kind, *names) in splits.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        (
+            {"id": "labelled.csv", "splits": files_of(train=("CSV", "labelled.csv"), test=("CSV", "test.csv"))},
+            "test.csv",
+        ),
+        (
+            {"id": "a.csv", "splits": files_of(train=("CSV", "a.csv", "b.csv"), test=("JSON", "c.json", "d.json"))},
+            "c.json, d.json",
+        ),
+        (
+            {"id": "a.zip", "splits": files_of(train=("CSV", "a.zip/a.csv"), test=("CSV", "b.zip/b.csv"))},
+            "b.zip/b.csv",
+        ),
+        (
+            {"id": "rows.csv", "splits": files_of(train=("CSV", "rows.csv"), test=("CSV", "rows.csv"))},
+            "rows.csv, split test",
+        ),
+        (
+            {"id": "banking", "splits": files_of(train=("CSV", "train.csv"), test=("CSV", "test.csv"))},
+            "banking, split test (test.csv)",
+        ),
+        ({"id": "user/name", "splits": files_of(test=("Hub dataset", "user/name/test"))}, "user/name, split test"),
+        ({"id": "imdb", "splits": files_of(test=("Hub dataset", "imdb/test"))}, "imdb, split test"),
+        ({"id": "saved", "splits": files_of(test=("save_to_disk", "saved/test"))}, "saved, split test"),
+    ],
+)
+def test_the_card_names_the_file_that_was_evaluated(dataset, expected):
+    card = model_card(changed(dataset={"config": None, "eval_split": "test", "eval_rows": 1600, **dataset}))
+    assert lines_with(card, "Evaluated on ") == [f"Evaluated on {expected}, 1,600 rows."]
+    assert f"evaluated only on {expected}, 1,600 rows." in card.text
+
+
+def test_the_card_lists_every_file_with_the_hash_of_its_rows():
+    splits = files_of(train=("CSV", "a.csv", "b.csv"), validation=("CSV", "dev.csv"), transfer=("text", "more.txt"))
+    card = model_card(changed(dataset={"id": "a.csv", "config": None, "splits": splits}))
+    assert table_row(card, "train files") == ["a.csv, b.csv; SHA-256 of the rows: hash of train"]
+    assert table_row(card, "transfer files") == ["more.txt; SHA-256 of the rows: hash of transfer"]
+    hostile_card = model_card(hostile(changed(dataset={"splits": splits})))
+    assert "<script>" not in prose(hostile_card)

@@ -304,13 +304,19 @@ def test_the_batch_size_changes_nothing(pair, texts, tokenizer):
 
 def verdict(low, high, is_busy=False, **cost):
     versus = {"difference": (low + high) / 2, "low": low, "high": high, "margin": 0.01, "non_inferior": low > -0.01}
-    metrics = {"accuracy": {"value": 0.9}}
-    no_cost = {"speedup": None, "bytes_on_disk": None}
+    metrics = {"accuracy": {"value": 0.9, "runs": [0.9]}}
+    no_cost = {"speedup": None, "bytes_on_disk": None, "num_parameters": None, "latency": []}
     models = {
-        "teacher": {"role": "teacher", "metrics": metrics, "cost": {**no_cost, "bytes_on_disk": 100}},
+        "teacher": {
+            "role": "teacher",
+            "metrics": metrics,
+            "shipped_run": 0,
+            "cost": {**no_cost, "bytes_on_disk": 100},
+        },
         "student": {
             "role": "student",
             "metrics": metrics,
+            "shipped_run": 0,
             "cost": {**no_cost, **cost},
             "versus_teacher": versus,
             "lost_classes": None,

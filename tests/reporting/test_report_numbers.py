@@ -154,7 +154,7 @@ def test_a_metric_without_counts_gets_an_interval_from_fewer_resamples():
     assert quality.samples["student"]["slow_accuracy"] == pytest.approx(expected)
     estimate = quality.estimates("student")["slow_accuracy"]
     assert estimate["low"] < estimate["value"] < estimate["high"]
-    assert describe_quality(quality, "student", "slow_accuracy", 0.01)["versus_teacher"]["low"] < 0
+    assert describe_quality(quality, quality, "student", "slow_accuracy", 0.01)["versus_teacher"]["low"] < 0
 
 
 def test_intervals_end_at_the_lowest_and_highest_score_of_a_metric():
@@ -223,7 +223,7 @@ def test_non_inferiority_needs_enough_rows_and_a_student_that_is_not_worse():
     def versus(num_rows, num_wrong):
         predictions = {"teacher": wrong_at(num_rows), "student": wrong_at(num_rows, *range(num_wrong))}
         quality = quality_of(np.ones(num_rows, dtype=int), **predictions)
-        return describe_quality(quality, "student", "accuracy", margin=0.01)["versus_teacher"]
+        return describe_quality(quality, quality, "student", "accuracy", margin=0.01)["versus_teacher"]
 
     assert not versus(100, 0)["non_inferior"]  # an error rate of 3 / 100 is still possible
     assert versus(1000, 0)["non_inferior"]
@@ -243,7 +243,7 @@ def test_retention_and_the_gap_closed_are_ratios_of_the_scores():
         "baseline": wrong_at(500, *range(130)),
     }
     quality = quality_of(np.ones(500, dtype=int), **predictions)
-    description = describe_quality(quality, "student", "accuracy", 0.01)
+    description = describe_quality(quality, quality, "student", "accuracy", 0.01)
     assert description["retention"]["value"] == pytest.approx(430 / 450)
     assert description["gap_closed"]["value"] == pytest.approx(60 / 80)
     for name in ("retention", "gap_closed"):
@@ -258,7 +258,8 @@ def test_there_is_no_gap_where_the_teacher_is_not_clearly_above_the_baseline():
         "student": wrong_at(100, 3),
         "baseline": wrong_at(100, 4, 5, 6, 7),
     }
-    description = describe_quality(quality_of(np.ones(100, dtype=int), **predictions), "student", "accuracy", 0.01)
+    quality = quality_of(np.ones(100, dtype=int), **predictions)
+    description = describe_quality(quality, quality, "student", "accuracy", 0.01)
     assert description["gap_closed"] is None
     assert description["gap_closed_note"] == "the teacher is not clearly above the baseline"
 

@@ -2,20 +2,22 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, norm, t
 
-from hf_distill.data.metrics import METRICS, find_metric
+from hf_distill.data.metrics import METRICS, Metric, find_metric
+from hf_distill.reporting.comparison.candidates import correct_for_candidates
 from hf_distill.reporting.comparison.describe import Comparison
 from hf_distill.reporting.comparison.lost_classes import describe_lost_classes
 from hf_distill.reporting.comparison.notes import make_notes
-from hf_distill.reporting.comparison.quality import Resampling
+from hf_distill.reporting.comparison.quality import Quality, Resampling
 from hf_distill.reporting.comparison.trivial import describe_trivial
 from hf_distill.reporting.comparison.units import Units
+from hf_distill.reporting.comparison.unseen import unseen_loss
 from hf_distill.reporting.comparison.verdict import make_verdict
 from hf_distill.reporting.statistics import detectable_difference, holm, num_rows_needed, sign_test
 
+ACCURACY = find_metric("accuracy")
 SINGLE, MULTI, TOKENS = "single_label_classification", "multi_label_classification", "token_classification"
-NO_COST = {"speedup": None, "bytes_on_disk": None, "latency": []}
 
 
 def make_units(labels, names, problem_type=SINGLE, rows=None):
@@ -29,19 +31,43 @@ def logits_for(predicted, num_labels):
     return 4.0 * np.eye(num_labels)[np.asarray(predicted)]
 
 
-def judge(units, teacher, student, metric_name=None, num_resamples=1000):
-    """Return the verdict and the notes on one student."""
+def compare(units, metric_name=None, shipped=None, costs=None, **logits):
+    """Return the verdict, the notes and the models of a report without models that run.
+
+    Args:
+        units: The labelled rows.
+        metric_name: The metric that decides; by default the first one.
+        shipped: Name -> the run that is used.
+        costs: Name -> milliseconds for one text.
+        logits: Name -> logits, or a list of logits of several runs.
+    """
     metrics = sorted(METRICS[units.problem_type], key=lambda metric: metric.name != metric_name)
     if metric_name is None and units.problem_type == TOKENS:
         metrics = [find_metric("token_accuracy")]
-    logits = {"teacher": [teacher], "student": [student]}
-    comparison = Comparison(units, logits, metrics, 0.01, Resampling(num_resamples))
-    models = {name: {"role": name, "num_runs": 1, "cost": NO_COST, **comparison.describe(name)} for name in logits}
+    runs = {name: values if isinstance(values, list) else [values] for name, values in logits.items()}
+    shipped = dict.fromkeys(runs, 0) | (shipped or {})
+    comparison = Comparison(units, runs, metrics, 0.01, Resampling(1000), shipped)
+    models = {}
+    for name, of_model in runs.items():
+        role = name if name in ("teacher", "baseline") else "student"
+        latency = [{"p50_ms": costs[name]}] if costs else []
+        models[name] = {
+            "role": role, "num_runs": len(of_model), "shipped_run": shipped[name], "shipped_reason": "a reason",
+            "cost": {"speedup": None, "bytes_on_disk": 10, "num_parameters": 5, "latency": latency},
+            **comparison.describe(name),
+        }  # fmt: skip
+    correct_for_candidates(models, 0.95)
     task = {
         "metric_name": metrics[0].name, "rows": comparison.num_rows, "confidence_level": 0.95, "num_resamples": 1000,
         "num_resamples_by_metric": {}, "problem_type": units.problem_type, "trivial": comparison.describe_trivial(),
     }  # fmt: skip
-    return make_verdict(models, task, is_busy=False), make_notes(models, task, False, comparison.num_unlabelled)
+    verdict = make_verdict(models, task, is_busy=False)
+    return verdict, make_notes(models, verdict["model"], task, False, comparison.num_unlabelled), models
+
+
+def judge(units, teacher, student, metric_name=None):
+    """Return the verdict and the notes on one student."""
+    return compare(units, metric_name, teacher=teacher, student=student)[:2]
 
 
 def rare_class(num_rare=21, num_rows=4000, rare_found=20):
@@ -212,3 +238,120 @@ def test_holm_and_the_sign_test_match_the_values_worked_out_by_hand():
     assert holm([0.4, 0.6]) == pytest.approx([0.8, 0.8])
     assert holm([]) == []
     assert (sign_test(5, 0), sign_test(5, 1), sign_test(0, 0)) == pytest.approx((1 / 32, 7 / 64, 1.0))
+
+
+def wrong_on(labels, num_wrong, start=0):
+    """Predictions of two classes that are wrong on consecutive rows."""
+    predicted = labels.copy()
+    predicted[start : start + num_wrong] = 1 - predicted[start : start + num_wrong]
+    return logits_for(predicted, 2)
+
+
+LABELS = np.arange(2000) % 2
+UNITS = make_units(LABELS, ["no", "yes"])
+
+
+def test_the_verdict_is_about_the_run_that_is_used_and_not_about_the_mean():
+    runs = [wrong_on(LABELS, 200), wrong_on(LABELS, 104), wrong_on(LABELS, 190)]
+    logits = {"teacher": wrong_on(LABELS, 100), "student": runs}
+    good, notes, models = compare(UNITS, shipped={"student": 1}, **logits)
+    assert good["replace"] is True
+    assert "its accuracy is 94.8 %, and the teacher's is 95.0 %" in good["sentence"]
+    assert models["student"]["versus_teacher"]["test"] == "McNemar exact"
+    assert models["student"]["metrics"]["accuracy"]["value"] == pytest.approx(1 - (200 + 104 + 190) / 6000)
+    bad, *_ = compare(UNITS, shipped={"student": 0}, **logits)
+    assert bad["replace"] is False
+    assert any(note.startswith("The verdict is about run 2 of 3 of the student: a reason.") for note in notes)
+
+
+def test_the_recipe_has_a_t_interval_over_seeds_and_rows_that_changes_no_verdict():
+    errors = [100, 104, 160]
+    logits = {"teacher": wrong_on(LABELS, 100), "student": [wrong_on(LABELS, n) for n in errors]}
+    verdict, notes, models = compare(UNITS, **logits)
+    recipe = models["student"]["recipe"]
+    differences = -(np.array(errors) - 100) / 2000
+    quality = Quality(
+        UNITS, {"teacher": [logits["teacher"]], "student": logits["student"]}, [ACCURACY], Resampling(1000)
+    )
+    of_rows = np.var(quality.samples["student"]["accuracy"] - quality.samples["teacher"]["accuracy"], ddof=1)
+    half_width = t.ppf(0.975, 2) * np.sqrt(differences.var(ddof=1) / 3 + of_rows)
+    assert recipe["difference"] == pytest.approx(differences.mean())
+    assert (recipe["low"], recipe["high"]) == pytest.approx(
+        (differences.mean() - half_width, differences.mean() + half_width)
+    )
+    assert verdict["replace"] is True
+    assert any(
+        "The recipe: on average, another seed differs from the teacher by -1.1 points" in note for note in notes
+    )
+    _, notes, models = compare(UNITS, teacher=logits["teacher"], student=logits["student"][:2])
+    assert models["student"]["recipe"] is None
+    assert any("Fewer than 3 runs say nothing about the recipe" in note for note in notes)
+    _, notes, _ = compare(UNITS, teacher=logits["teacher"], student=logits["student"][0])
+    assert any(note.startswith("One run says nothing about the recipe") for note in notes)
+
+
+def test_the_verdict_names_the_cheapest_model_that_can_replace_the_teacher():
+    logits = {
+        "teacher": wrong_on(LABELS, 100),
+        "student": wrong_on(LABELS, 100),
+        "int8": wrong_on(LABELS, 101),
+        "tiny": wrong_on(LABELS, 300),
+    }
+    costs = {"teacher": 20.0, "student": 10.0, "int8": 3.0, "tiny": 1.0}
+    verdict, *_ = compare(UNITS, costs=costs, **logits)
+    assert (verdict["model"], verdict["replace"]) == ("int8", True)
+    assert verdict["sentence"].endswith("Deploy the int8: student can also replace the teacher, but is slower.")
+    verdict, *_ = compare(UNITS, costs=costs, **{name: logits[name] for name in ("teacher", "student", "tiny")})
+    assert (verdict["model"], verdict["replace"]) == ("student", True)
+    assert "Deploy" not in verdict["sentence"]
+    verdict, *_ = compare(UNITS, teacher=logits["teacher"], a=logits["tiny"], b=logits["tiny"])
+    assert (verdict["model"], verdict["replace"]) == ("a", False)
+
+
+def test_many_candidates_need_more_evidence_than_one():
+    """A loss that is just within the margin for one candidate is not shown among ten of them."""
+    draw = np.random.default_rng(0)
+    teacher = logits_for(np.where(draw.random(2000) < 0.1, 1 - LABELS, LABELS), 2)
+    student = teacher.copy()
+    flipped = draw.permutation(2000)[:110]
+    student[flipped] = student[flipped][:, ::-1]
+    _, _, models = compare(UNITS, teacher=teacher, student=student)
+    margin = -models["student"]["versus_teacher"]["low"]
+    alone = dict(models["student"]["versus_teacher"])
+    assert 0.0 < margin
+    for p_value, answers in ((0.02, [True, False]), (0.001, [True, True])):
+        for num_candidates, answer in zip((1, 10), answers, strict=True):
+            tests = {
+                f"s{i}": {"versus_teacher": {**alone, "non_inferior": True, "p_inferior": p_value}}
+                for i in range(num_candidates)
+            }
+            correct_for_candidates({"teacher": {}, **tests}, 0.95)
+            assert {test["versus_teacher"]["non_inferior"] for test in tests.values()} == {answer}
+
+
+def test_distillation_paid_off_only_if_test_and_interval_agree():
+    teacher, baseline = wrong_on(LABELS, 100), wrong_on(LABELS, 140)
+    _, notes, models = compare(UNITS, teacher=teacher, student=wrong_on(LABELS, 100), baseline=baseline)
+    assert any(note.startswith("Distillation paid off") for note in notes)
+    versus = models["student"]["versus_baseline"]
+    assert versus["p_value"] == pytest.approx(binomtest(40, 40).pvalue)
+    _, notes, models = compare(UNITS, teacher=teacher, student=wrong_on(LABELS, 135), baseline=baseline)
+    assert models["student"]["versus_baseline"]["p_value"] == pytest.approx(2 / 32)
+    assert any(note.startswith("It is unclear whether distillation paid off") for note in notes)
+
+
+def test_an_interval_covers_errors_in_a_small_class_that_no_row_shows():
+    labels = np.repeat([0, 1], [998, 2])
+    units = make_units(labels, ["a", "b"])
+    share = -np.log(0.05) / 1000
+    assert unseen_loss(units, ACCURACY) == pytest.approx(share)
+    recall = Metric("recall_macro", lambda p, r, n: float(np.mean([(p[r == c] == c).mean() for c in np.unique(r)])))
+    # Both rows of the second class are lost: its recall of 1 counts half.
+    assert unseen_loss(units, recall) == pytest.approx(-np.log(0.05) / 3 * 0.5)
+    balanced = make_units(np.arange(900) % 3, "abc")
+    assert unseen_loss(balanced, recall) == pytest.approx(-np.log(0.05) / 900, rel=1e-9)
+    absent = make_units(np.arange(900) % 2, "abc")
+    assert unseen_loss(absent, find_metric("f1")) < 0.02
+    several = make_units(np.repeat([[1.0, 0.0], [0.0, 1.0]], [300, 3], axis=0), "ab", MULTI)
+    assert unseen_loss(several, find_metric("f1_macro")) == pytest.approx(-np.log(0.05) / 3 * 0.5)
+    assert unseen_loss(make_units(np.arange(9.0), ["x"], "regression"), find_metric("pearson")) == 0.0

@@ -383,13 +383,19 @@ def run_recipes(case: str, folder: Path) -> None:
         parsed = parse(types, ["--config", str(path), "--output_dir", str(folder / "out"), "--use_cpu", "True"])
     finally:
         assert not Path("canary").exists()
+    written = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
     for name, value in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         (holder,) = (of_type for of_type in parsed if hasattr(of_type, name))
         found = getattr(holder, name)
         if type(found) is type(value) or {type(found), type(value)} == {int, float}:
             assert found == value or (found != found and value != value), name
         elif value is not None and isinstance(found, str):
-            assert found in (str(value), "no" if value is False else str(value), ",".join(map(str, _items(value))))
+            assert found in (
+                str(value),
+                written[name],
+                "no" if value is False else str(value),
+                ",".join(map(str, _items(value))),
+            )
 
 
 def _items(value: Any) -> list[Any]:

@@ -78,6 +78,8 @@ def model_column(name, line, problem_type, metrics, labels):
     return {
         "role": role,
         "num_runs": num_runs,
+        "shipped_run": 0,
+        "shipped_reason": "the only run" if num_runs == 1 else "the first one passed",
         "origin": f"models/{name}",
         "format": "onnx-int8" if role == "export" else "pytorch",
         "metrics": {

@@ -6,7 +6,13 @@ import random
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging
 
 WORDS = "a the film is was not very good bad great awful boring fun plot actor scene warm cold slow fast".split()
@@ -67,6 +73,33 @@ def tiny_model(
         model = BertForSequenceClassification(BertConfig(**config))
     sharpen(model)
     return model.eval()
+
+
+def named_model(*names: str, **config) -> BertForSequenceClassification:
+    """A tiny classifier with these class names, in the order of its outputs."""
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    return tiny_model(1, len(names), **labels, **config)
+
+
+def tiny_gpt2(seed: int = 0, **config) -> GPT2ForSequenceClassification:
+    """Return a random decoder without dropout that classifies texts by their last token."""
+    config = {
+        "vocab_size": TINY["vocab_size"],
+        "n_embd": 16,
+        "n_layer": 2,
+        "n_head": 2,
+        "n_positions": 64,
+        "initializer_range": 0.4,
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+        "num_labels": 3,
+        "pad_token_id": 0,
+        **config,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return GPT2ForSequenceClassification(GPT2Config(**config)).eval()
 
 
 def tiny_rows(num_rows: int = 32, seed: int = 0) -> list[dict]:

@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 from invariance import make_args, make_trainer
-from tiny import LABEL_NAMES, tiny_model, visible_to_caplog
+from tiny import LABEL_NAMES, tiny_model, tiny_tokenizer, visible_to_caplog
+from transformers import TextClassificationPipeline, pipeline
 
 from hf_distill import DistillationTrainer
 from hf_distill.cache.fingerprint import fingerprint
@@ -230,11 +231,81 @@ def test_a_function_and_a_model_form_an_ensemble(student, teacher, texts, tokeni
         (lambda texts: [[0.0, 1.0]] * len(texts), ValueError, r"shape \(32, 2\) for 32 texts; expected \(32, 3\)"),
         (lambda texts: [[0.0, 1.0, float("nan")]] * len(texts), FloatingPointError, "NaN, .inf or no finite number"),
         (FunctionTeacher(Letters(), labels=["a", "b"]), ValueError, "2 classes cannot be aligned with 3"),
+        (lambda texts: [[0.2, 0.7, 0.1]] * len(texts), ValueError, r"returned probabilities.*Return `log\(p\)`"),
+        (lambda texts: [[0.33, 0.33, 0.33]] * len(texts), ValueError, "returned probabilities"),
+        (lambda texts: [[0.0, 1.0, 0.0]] * len(texts), ValueError, "returned probabilities"),
+        (lambda texts: torch.tensor([[20.0, 70.0, 10.0]] * len(texts)), ValueError, "returned percentages"),
+        (lambda texts: [[{"label": "a", "score": 0.9}]] * len(texts), TypeError, "cannot be turned into an array"),
+        (lambda texts: None, TypeError, "returned NoneType for 32 texts"),
     ],
 )  # fmt: skip
 def test_invalid_outputs_of_a_function_are_rejected(student, texts, tokenizer, tmp_path, function, error, message):
     with pytest.raises(error, match=message):
         DistillationTrainer(student, function, make_args(tmp_path), train_dataset=texts, processing_class=tokenizer)
+
+
+def test_a_call_that_looks_like_probabilities_by_chance_is_accepted(student, texts, tokenizer, tmp_path):
+    function = FunctionTeacher(
+        lambda texts: [[3.0, 1.0, -1.0] if len(texts) == 5 else [0.0, 1.0, 0.0]] * len(texts), batch_size=5
+    )
+    distinct = texts.select(range(11))
+    assert len(set(distinct["text"])) == 11
+    DistillationTrainer(student, function, make_args(tmp_path), train_dataset=distinct, processing_class=tokenizer)
+
+
+def test_probabilities_of_several_labels_are_refused_with_the_log_odds_as_remedy(texts, tokenizer, tmp_path):
+    student = tiny_model(2, seed=2, problem_type="multi_label_classification")
+    rows = texts.remove_columns("labels")
+    with pytest.raises(ValueError, match=r"returned probabilities.*log\(p\) - log\(1 - p\)"):
+        DistillationTrainer(
+            student, lambda texts: [[0.9, 0.8, 0.1]] * len(texts), make_args(tmp_path), train_dataset=rows,
+            processing_class=tokenizer,
+        )  # fmt: skip
+
+
+# ---- Pipelines ----
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+@pytest.mark.parametrize("is_pair", [False, True])
+def test_a_pipeline_teaches_with_its_model_and_tokenizer(
+    student, teacher, dataset, tokenizer, tmp_path, is_cached, is_pair
+):
+    rows = dataset if is_pair else dataset.remove_columns(["text_pair", "input_ids", "token_type_ids"])
+    if not is_pair:
+        rows = rows.map(lambda row: tokenizer(row["text"]), batched=True)
+    pipe = pipeline("text-classification", model=copy.deepcopy(teacher), tokenizer=tiny_tokenizer(), device="cpu")
+    args = make_args(tmp_path, cache_teacher_outputs=is_cached, teacher_cache_dir=str(tmp_path / "cache"))
+    trainer = DistillationTrainer(
+        student, pipe, args, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer
+    )
+    expected = logits_of(make_trainer(student, teacher, rows, tokenizer, tmp_path), rows)
+    assert torch.allclose(logits_of(trainer, trainer.eval_dataset), expected, atol=1e-5)
+    if not is_pair:
+        best = pipe(rows["text"][:])
+        assert [answer["label"] for answer in best] == [LABEL_NAMES[i] for i in expected.argmax(-1)]
+    trainer.train()
+
+
+def test_a_pipeline_and_a_model_form_an_ensemble(student, teacher, texts, tokenizer, tmp_path):
+    pipe = pipeline("text-classification", model=copy.deepcopy(teacher), tokenizer=tiny_tokenizer(), device="cpu")
+    trainer = DistillationTrainer(
+        student, [pipe, copy.deepcopy(teacher)], make_args(tmp_path), train_dataset=texts, eval_dataset=texts,
+        processing_class=tokenizer,
+    )  # fmt: skip
+    expected = logits_of(make_trainer(student, teacher, texts, tokenizer, tmp_path), texts).softmax(-1)
+    assert torch.allclose(logits_of(trainer, trainer.eval_dataset).softmax(-1), expected, atol=1e-5)
+
+
+class LoudPipeline(TextClassificationPipeline):
+    """Changes the answers of its model."""
+
+
+def test_pipelines_whose_answers_are_not_their_models_are_refused(student, teacher, texts, tokenizer, tmp_path):
+    zero_shot = pipeline("zero-shot-classification", model=teacher, tokenizer=tokenizer, device="cpu")
+    for pipe in (zero_shot, LoudPipeline(model=teacher, tokenizer=tokenizer, device="cpu")):
+        with pytest.raises(TypeError, match=f"A {type(pipe).__name__} cannot be a teacher.*logarithms of its scores"):
+            DistillationTrainer(student, pipe, make_args(tmp_path), train_dataset=texts, processing_class=tokenizer)
 
 
 def test_invalid_settings_of_a_function_are_rejected(student, texts, tokenizer, tmp_path):

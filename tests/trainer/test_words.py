@@ -39,6 +39,10 @@ def write_conll(path, sentences):
     return path
 
 
+def tagger_with(names):
+    return BertForTokenClassification(BertConfig(**TINY, num_hidden_layers=1, id2label=dict(enumerate(names))))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tokenizer):
     """A pretrained encoder, tagged sentences in CoNLL files and untagged ones in a text file."""
@@ -107,9 +111,8 @@ def test_spans_are_scored_only_where_tags_spell_them():
 
 def test_tags_follow_the_models_own_order_in_labels_and_metrics(folder, tokenizer):
     task = load_text_dataset(train_file=folder / "train.conll", validation_file=folder / "dev.conll")
-    reverse = {name: i for i, name in enumerate(NAMES[::-1])}
-    ours, theirs = (task.tokenize(tokenizer, label2id=order)["validation"] for order in (None, reverse))
-    flat = [np.concatenate(rows["labels"][:]) for rows in (ours, theirs)]
+    for_tagger = task.for_model(tagger_with(NAMES[::-1]))
+    flat = [np.concatenate(ordered.tokenize(tokenizer)["validation"]["labels"][:]) for ordered in (task, for_tagger)]
     assert (flat[0] == np.where(flat[1] < 0, flat[1], 2 - flat[1])).all()
     assert set(flat[0]) == {-100, 0, 1, 2}
     labels = np.arange(36).reshape(4, 9) % 4 - 1
@@ -117,8 +120,18 @@ def test_tags_follow_the_models_own_order_in_labels_and_metrics(folder, tokenize
     reversed_labels = np.where(labels < 0, labels, 2 - labels)
     wanted = task.compute_metrics(EvalPrediction(logits, labels))
     assert 0 < wanted["entity_f1"] < 1
-    found = task.compute_metrics_for(reverse)(EvalPrediction(logits[..., ::-1], reversed_labels))
-    assert found == wanted
+    assert for_tagger.compute_metrics(EvalPrediction(logits[..., ::-1], reversed_labels)) == wanted
+
+
+@pytest.mark.parametrize("names", [[*NAMES, "B-more"], ["B-more", *NAMES[::-1]]])
+def test_a_tagger_with_more_tags_than_the_data_is_scored_by_name(folder, names):
+    task = load_text_dataset(train_file=folder / "train.conll", validation_file=folder / "dev.conll")
+    for_tagger = task.for_model(tagger_with(names))
+    assert for_tagger.label_names == names
+    thing, more = names.index("B-thing"), names.index("B-more")
+    labels = np.array([[thing, thing]])
+    predicted = np.eye(len(names))[[[thing, more]]]
+    assert for_tagger.compute_metrics(EvalPrediction(predicted, labels))["token_accuracy"] == 0.5
 
 
 def test_untagged_sentences_come_as_lines_or_as_words(tmp_path):

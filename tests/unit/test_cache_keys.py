@@ -11,12 +11,10 @@ import pytest
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
-from tiny import TINY, tiny_model, tiny_tokenizer, visible_to_caplog
+from tiny import TINY, tiny_gpt2, tiny_model, tiny_tokenizer, visible_to_caplog
 from transformers import (
     BertConfig,
     BertForTokenClassification,
-    GPT2Config,
-    GPT2ForSequenceClassification,
     RobertaConfig,
     RobertaForSequenceClassification,
 )
@@ -126,15 +124,6 @@ def test_position_ids_from_zero_are_not_the_default_of_roberta(tmp_path, tokeniz
     for row in ({"input_ids": IDS}, {"input_ids": IDS, "position_ids": list(range(6))}):
         assert np.allclose(label(cache, row), live(model, row), atol=1e-5)
     assert cache.num_computed == 2
-
-
-def tiny_gpt2(seed=0, **config):
-    torch.manual_seed(seed)
-    config = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "initializer_range": 0.4, **config}
-    model = GPT2ForSequenceClassification(
-        GPT2Config(vocab_size=TINY["vocab_size"], num_labels=3, pad_token_id=0, **config)
-    )
-    return model.eval()
 
 
 def test_segment_ids_of_zeros_are_not_the_default_of_gpt2(tmp_path, tokenizer):

@@ -171,11 +171,11 @@ def test_the_student_keeps_label_names_problem_type_and_origin(bert):
         assert student.config.name_or_path == student.name_or_path == "someone/teacher"
 
 
-def test_the_student_has_the_dtype_and_attention_of_the_teacher_and_is_in_eval_mode(bert):
+def test_the_student_has_float32_weights_and_the_attention_of_the_teacher_and_is_in_eval_mode(bert):
     bert.to(torch.bfloat16).train().set_attn_implementation("eager")
     for architecture in ("bert", "distilbert"):
         student = create_student(bert, 2, architecture=architecture)
-        assert {parameter.dtype for parameter in student.parameters()} == {torch.bfloat16}
+        assert {parameter.dtype for parameter in student.parameters()} == {torch.float32}
         assert student.config._attn_implementation == "eager"
         assert not student.training
     assert bert.training

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_distill.data.metrics import find_metric
-from hf_distill.hub.card.words import as_text, describe_dataset, describe_machine
+from hf_distill.hub.card.words import as_text, describe_evaluation, describe_machine
 from hf_distill.reporting.statistics import wilson_interval
 from hf_distill.reporting.tables import MODELS, markdown_table, results_table
 from hf_distill.reporting.text import escape, finite, number
@@ -31,13 +31,11 @@ def results_section(record: Mapping[str, Any]) -> str:
 
 
 def evaluation_data(dataset: Mapping[str, Any] | None) -> str | None:
-    """Return the dataset, split and number of rows behind the scores, escaped; None if they were not recorded."""
+    """Return the files or the split behind the scores, and the number of rows, escaped; None if not recorded."""
     if not dataset:
         return None
-    name = describe_dataset(dataset) or "an unnamed dataset"
-    split = f", split {escape(dataset['eval_split'])}" if dataset.get("eval_split") else ""
     rows = f", {escape(as_text(dataset['eval_rows']))} rows" if dataset.get("eval_rows") is not None else ""
-    return f"{name}{split}{rows}"
+    return f"{describe_evaluation(dataset)}{rows}"
 
 
 def _row(record: Mapping[str, Any], model: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from hf_distill.hub.card.words import (
     KINDS,
     as_text,
     describe_dataset,
+    describe_files,
     describe_model,
     describe_teacher,
     label,
@@ -141,6 +142,7 @@ def _data(record: Mapping[str, Any]) -> str:
         return "## Data\n\nThe dataset was not recorded."
     names = ("config", "revision", "train_rows", "unlabelled_rows", "eval_split", "eval_rows")
     details = {name.replace("_", " "): as_text(dataset[name]) for name in names if dataset.get(name) is not None}
+    details |= describe_files(dataset)
     name = label(dataset.get("id")) or NOT_AVAILABLE
     return "## Data\n\n" + markdown_table(["dataset", name], list(details.items()))
 

@@ -42,6 +42,9 @@ _BARE_IDS = frozenset(
 )
 
 
+_NOT_FILES = ("Hub dataset", "save_to_disk")  # formats of splits that are not files
+
+
 def printable(value: Any) -> Any:
     """Make every string of a JSON value one printable line."""
     if isinstance(value, Mapping):
@@ -104,6 +107,37 @@ def describe_dataset(dataset: Mapping[str, Any] | None) -> str | None:
         return None
     config = f" ({escape(dataset['config'])})" if dataset.get("config") else ""
     return escape(label(dataset["id"])) + config
+
+
+def describe_evaluation(dataset: Mapping[str, Any]) -> str:
+    """Return the dataset or the files that the models were evaluated on, escaped."""
+    split, files = dataset.get("eval_split"), _file_names(dataset, dataset.get("eval_split"))
+    name = describe_dataset(dataset) or "an unnamed dataset"
+    if not files or not split:
+        return f"{name}, split {escape(split)}" if split else name
+    if not _is_file(dataset):
+        return f"{name}, split {escape(split)} ({escape(', '.join(files))})"
+    is_held_out = files == _file_names(dataset, "train")
+    return escape(", ".join(files)) + (f", split {escape(split)}" if is_held_out else "")
+
+
+def describe_files(dataset: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files of each split, with the hash of their rows."""
+    return {
+        f"{split} files": f"{', '.join(_file_names(dataset, split))}; SHA-256 of the rows: {entry['sha256']}"
+        for split, entry in (dataset.get("splits") or {}).items()
+    }
+
+
+def _file_names(dataset: Mapping[str, Any], split: str | None) -> list[str]:
+    files = ((dataset.get("splits") or {}).get(split) or {}).get("files") or []
+    return [file["name"] for file in files if file["format"] not in _NOT_FILES]
+
+
+def _is_file(dataset: Mapping[str, Any]) -> bool:
+    """Whether files were named one by one. Then the name of the dataset is the name of the first file."""
+    names = [name for split in dataset["splits"] for name in _file_names(dataset, split)]
+    return any(name.partition("/")[0] == dataset.get("id") for name in names)  # `rows.zip/rows.csv` is in `rows.zip`
 
 
 def describe_machine(machine: Mapping[str, Any] | None) -> str:

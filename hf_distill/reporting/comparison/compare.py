@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datasets import Dataset
 
+from hf_distill.classifiers.label_maps import check_class_names
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.data.metrics import METRICS, Metric, default_metrics
 from hf_distill.record import describe_versions
+from hf_distill.reporting.class_order import Pairing
+from hf_distill.reporting.comparison.candidates import correct_for_candidates
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
 from hf_distill.reporting.comparison.cost import describe_costs, describe_machine_and_load
 from hf_distill.reporting.comparison.describe import Comparison, RunLogits, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
 from hf_distill.reporting.comparison.notes import make_notes
+from hf_distill.reporting.comparison.pairing import check_pairing, find_pairing, name_outputs
 from hf_distill.reporting.comparison.predict import TorchPredictor
 from hf_distill.reporting.comparison.quality import TEACHER, Resampling
 from hf_distill.reporting.comparison.scores import check_metrics
 from hf_distill.reporting.comparison.units import Units
-from hf_distill.reporting.comparison.verdict import make_verdict, subject_of
+from hf_distill.reporting.comparison.verdict import make_verdict
 from hf_distill.reporting.report import Report
 
 if TYPE_CHECKING:  # slow to import
@@ -37,6 +41,7 @@ def compare_models(
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
     label_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
     metric_name: str | None = None,
     margin: float = 0.01,
     shifted_dataset: Dataset | None = None,
@@ -55,9 +60,11 @@ def compare_models(
 
     Args:
         models: Name -> model. "teacher" is required. "baseline", the same student trained without the teacher, shows
-            whether distillation paid off. The verdict is about the first of the other models. A model is a
+            whether distillation paid off. All others are candidates: the verdict names the cheapest one that can
+            replace the teacher, and the tests are corrected for their number. A model is a
             transformers model, a path or Hub id, the folder of an export, an object with `logits(texts, batch_size)`
-            and `id2label`; or a list of runs with different seeds, whose mean is reported.
+            and `id2label`; or a list of runs with different seeds, whose means are reported. The verdict is about one
+            of them: the run with the best validation score in its record, else the first.
         dataset: Rows of text, or tokenized rows (`input_ids`), which all models must be able to read.
         processing_class: The tokenizer, or name -> tokenizer. By default the tokenizer in the model's folder.
         text_columns: One text column, or the two columns of a pair; for token classification the column of words. By
@@ -67,6 +74,8 @@ def compare_models(
         label_names: The classes in the order of the ids, if the dataset does not name them; the report lists them in
             this order. By default the dataset's order, else the teacher's. The classes of all models are aligned by
             name.
+        class_names: Names of the teacher's outputs in its order, if its config does not name them. By default they
+            are paired with the dataset's classes in order, which labelled rows must not contradict.
         metric_name: The metric that decides. By default the first one of the problem type, e.g. accuracy.
         margin: How much worse a student can be and still count as non-inferior; 0.01 is one point.
         shifted_dataset: Labelled rows of another kind with the same columns, to measure how the scores hold up there.
@@ -87,6 +96,9 @@ def compare_models(
     contenders = make_contenders(models, processing_class, max_length)
     problem_type = _problem_type(contenders)
     teacher = contenders[0].first
+    teacher_names = [teacher.id2label[i] for i in range(len(teacher.id2label))]
+    if class_names is not None:
+        name_outputs(teacher, check_class_names(class_names, teacher_names))
     sets = [read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)]
     if shifted_dataset is not None:
         names = sets[0].units.names  # the same order for both, because binary F1 is the F1 of the second class
@@ -96,16 +108,23 @@ def compare_models(
     metrics = _choose_metrics(metric_name, problem_type, sets[0].units.names)
     check_metrics(metrics, sets[0].units)
     how = Resampling(num_resamples, confidence_level, seed)
-    outputs = _run(contenders, sets, batch_size)
-    comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how)
+    pairing = find_pairing(sets[0].units, teacher, teacher_names)
+    outputs = _run(contenders, sets, batch_size, pairing)
+    shipped = {contender.name: contender.shipped_run(metrics[0].name) for contender in contenders}
+    runs = {name: run for name, (run, _) in shipped.items()}
+    comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how, runs)
     shifted = describe_shifted(sets[1].units, outputs[1], metrics, how) if len(sets) > 1 else {}
     costs = describe_costs(contenders, sets[0].units.texts, latency_rounds)
     columns = {
         c.name: {
-            **_describe(c), **comparison.describe(c.name), "shifted": shifted.get(c.name), "cost": costs[c.name]
+            **_describe(c, *shipped[c.name]),
+            **comparison.describe(c.name),
+            "shifted": shifted.get(c.name),
+            "cost": costs[c.name],
         }
         for c in contenders
-    }  # fmt: skip
+    }
+    correct_for_candidates(columns, confidence_level)
     task = {
         "name": name,
         "problem_type": problem_type,
@@ -115,6 +134,7 @@ def compare_models(
         "trivial": comparison.describe_trivial(),
         "text_columns": sets[0].text_columns,
         "labels": None if problem_type == "regression" else sets[0].units.names,
+        **({} if pairing is None else {"pairing": {**pairing.to_dict(), "note": pairing.sentences}}),
         "confidence_level": confidence_level,
         "num_resamples": num_resamples,
         "num_resamples_by_metric": {metric.name: how.num_for(metric) for metric in metrics},
@@ -163,8 +183,10 @@ def _choose_metrics(chosen: str | None, problem_type: str, label_names: Sequence
     return sorted(metrics, key=lambda metric: metric.name != chosen)
 
 
-def _run(contenders: Sequence[Contender], sets: Sequence[EvaluationSet], batch_size: int) -> list[RunLogits]:
-    """Run every model once over every set, with one run in memory at a time."""
+def _run(
+    contenders: Sequence[Contender], sets: Sequence[EvaluationSet], batch_size: int, pairing: Pairing | None
+) -> list[RunLogits]:
+    """Run every model once over every set, with one run in memory at a time; test the pairing after the teacher."""
     outputs: list[RunLogits] = [{contender.name: [] for contender in contenders} for _ in sets]
     for contender in contenders:
         for predictor in contender.runs():
@@ -172,6 +194,8 @@ def _run(contenders: Sequence[Contender], sets: Sequence[EvaluationSet], batch_s
                 values = rows.predict(predictor, batch_size)
                 _check_finite(values, contender.name, rows.units)
                 logits[contender.name].append(values)
+        if contender.name == TEACHER and pairing is not None:
+            check_pairing(pairing, sets[0].units, outputs[0][TEACHER][0])
     return outputs
 
 
@@ -186,20 +210,23 @@ def _check_finite(logits: np.ndarray, name: str, units: Units) -> None:
         )
 
 
-def _describe(contender: Contender) -> dict[str, Any]:
+def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> dict[str, Any]:
     return {
         "role": contender.role,
         "num_runs": len(contender.values),
+        "shipped_run": shipped_run,
+        "shipped_reason": shipped_reason,
         "origin": contender.origin,
         "format": contender.format,
     }
 
 
 def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Comparison) -> Report:
-    subject = subject_of(columns)
     machine = describe_machine_and_load()
     is_busy = machine["is_busy"]
-    teacher, student = (comparison.logits[name][0] for name in (TEACHER, subject))
+    verdict = make_verdict(columns, task, is_busy)
+    subject = verdict["model"]
+    teacher, student = comparison.logits[TEACHER][0], comparison.logits[subject][columns[subject]["shipped_run"]]
     return Report(
         {
             "format": 1,
@@ -207,9 +234,9 @@ def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Compariso
             "versions": describe_versions(),
             "machine": machine,
             "task": task,
-            "verdict": make_verdict(columns, task, is_busy),
+            "verdict": verdict,
             "models": columns,
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
-            "notes": make_notes(columns, task, is_busy, comparison.num_unlabelled),
+            "notes": make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),
         }
     )

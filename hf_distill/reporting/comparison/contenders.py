@@ -12,9 +12,13 @@ from typing import Any, cast
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.compiled import compiled_in_place
+from hf_distill.classifiers.padding import align_pad_token
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32, has_fixed_placement
 from hf_distill.export.predictor import EXPORT_NAME
+from hf_distill.record import RECORD_NAME, read_record
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, load_model
+from hf_distill.reporting.text import finite
 
 
 class Contender:
@@ -74,6 +78,23 @@ class Contender:
             return "onnx-int8" if self.export["quantize"] == "int8" else "onnx"
         return "custom" if isinstance(self.values[0], Predicts) else "pytorch"
 
+    def shipped_run(self, metric: str) -> tuple[int, str]:
+        """Return the run that the verdict is about, and why: the run with the best validation score in its record.
+
+        If not all runs have such a record, it is the first run that was passed.
+
+        Args:
+            metric: Name of the metric that decides.
+        """
+        if len(self.values) == 1:
+            return 0, "the only run"
+        scores = [_recorded_score(value, metric) for value in self.values]
+        known = [score for score in scores if score is not None]
+        if len(known) < len(scores):
+            return 0, f"the first one passed, because not all runs have a record with their {metric}"
+        best = max(known)
+        return scores.index(best), f"the one with the best validation {metric} in its record, {best:.4f}"
+
     @property
     def origin(self) -> str | None:
         """A Hub id, or the bare name of a folder, because the report can be published."""
@@ -111,11 +132,12 @@ class Contender:
                 return Predictor(value, num_threads=torch.get_num_threads())  # the same number as for the other models
             model = load_model(str(value))
         elif isinstance(value, torch.nn.Module):
-            model = cast(PreTrainedModel, value)
+            model = cast(PreTrainedModel, compiled_in_place(value))
             model = model if has_fixed_placement(model) else copy_to_cpu_in_float32(model)
         else:
             return value
         tokenizer = self.tokenizer or _load_tokenizer(self.name, model.config.name_or_path)
+        align_pad_token(model, tokenizer, f"model {self.name!r}")
         return TorchPredictor(model, tokenizer, self.max_length, self.device)
 
 
@@ -127,6 +149,15 @@ def _load_tokenizer(name: str, origin: str | None) -> PreTrainedTokenizerBase:
             f"No tokenizer for the model {name!r} could be loaded from {origin!r}. Pass `processing_class`: one "
             "tokenizer, or a dict from model name to tokenizer."
         ) from error
+
+
+def _recorded_score(value: Any, metric: str) -> float | None:
+    """Return the student's score in the record of a training run; None if there is no such record or score."""
+    path = Path(value, RECORD_NAME) if isinstance(value, str | os.PathLike) else None
+    if path is None or not path.is_file():
+        return None
+    scores = (read_record(path.parent).get("metrics") or {}).get("student") or {}
+    return finite(scores.get(metric))
 
 
 def make_contenders(

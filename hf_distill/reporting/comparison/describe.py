@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ RunLogits = dict[str, list[np.ndarray]]
 
 _NEED_LABELS = (
     "retention", "gap_closed", "gap_closed_note", "versus_teacher", "versus_baseline", "calibration", "by_class",
-    "deferral", "lost_classes",
+    "deferral", "lost_classes", "recipe",
 )  # fmt: skip
 
 
@@ -34,10 +34,17 @@ class Comparison:
         metrics: What to score. The first metric decides.
         margin: How much lower a score can be and still count as non-inferior.
         how: How intervals are made.
+        shipped: Name of a model -> the run that is used in production; the first one unless it is named.
     """
 
     def __init__(
-        self, units: Units, logits: RunLogits, metrics: Sequence[Metric], margin: float, how: Resampling
+        self,
+        units: Units,
+        logits: RunLogits,
+        metrics: Sequence[Metric],
+        margin: float,
+        how: Resampling,
+        shipped: Mapping[str, int] | None = None,
     ) -> None:
         self.units, self.logits, self.metric, self.margin, self.how = units, logits, metrics[0], margin, how
         is_labelled = units.is_labelled
@@ -45,6 +52,12 @@ class Comparison:
         self.labelled_logits = {name: [run[is_labelled] for run in runs] for name, runs in logits.items()}
         has_labels = is_labelled.any()
         self.quality = Quality(self.labelled, self.labelled_logits, metrics, how) if has_labels else None
+        runs = dict.fromkeys(logits, 0) | dict(shipped or {})
+        self.shipped_logits = {name: self.labelled_logits[name][run] for name, run in runs.items()}
+        self.shipped = self.quality
+        if self.quality and any(len(of_model) > 1 for of_model in logits.values()):
+            shipped_runs = {name: [run] for name, run in self.shipped_logits.items()}
+            self.shipped = Quality(self.labelled, shipped_runs, metrics[:1], how)
         self.by_length = score_by_length(self.labelled, self.labelled_logits, metrics[0], how) if has_labels else {}
 
     @property
@@ -61,12 +74,12 @@ class Comparison:
         """Return the report's entry of a model, without its cost and its scores on a shifted set."""
         teacher, runs = self.logits[TEACHER][0], self.logits[name]
         fidelity = None if name == TEACHER else describe_fidelity(self.units, teacher, runs, self.how)
-        if self.quality is None:
+        if self.quality is None or self.shipped is None:
             return {"metrics": {}, **dict.fromkeys(_NEED_LABELS), "fidelity": fidelity, "by_length": []}
         labelled_runs = self.labelled_logits[name]
         return {
             "metrics": self.quality.estimates(name),
-            **describe_quality(self.quality, name, self.metric.name, self.margin),
+            **describe_quality(self.quality, self.shipped, name, self.metric.name, self.margin),
             "fidelity": fidelity,
             "calibration": self._calibration(labelled_runs),
             "by_length": self.by_length[name],
@@ -85,16 +98,16 @@ class Comparison:
         return {**first, **{key: float(np.mean([run[key] for run in described if run])) for key in numbers}}
 
     def _deferral(self, name: str) -> dict[str, Any] | None:
-        """Return the cascade of a model's first run with the teacher; only a single-label model has a confidence."""
+        """Return the cascade of a model's shipped run with the teacher; only a single-label model has a confidence."""
         if name == TEACHER or self.units.problem_type != "single_label_classification":
             return None
-        student, teacher = (self.labelled_logits[model][0] for model in (name, TEACHER))
+        student, teacher = (self.shipped_logits[model] for model in (name, TEACHER))
         return describe_deferral(self.labelled, student, teacher, self.metric)
 
     def _lost_classes(self, name: str) -> dict[str, Any] | None:
         if name == TEACHER:
             return None
-        teacher, model = (self.labelled_logits[model][0] for model in (TEACHER, name))
+        teacher, model = (self.shipped_logits[model] for model in (TEACHER, name))
         return describe_lost_classes(self.labelled, teacher, model, self.how.level)
 
     def describe_trivial(self) -> dict[str, Any] | None:

@@ -10,8 +10,9 @@ import numpy as np
 from datasets import ClassLabel, Dataset, Value
 
 from hf_distill.classifiers.label_maps import align_labels, are_placeholders, match_labels
+from hf_distill.classifiers.label_order import noted_class_names
 from hf_distill.classifiers.outputs import WORD_STARTS
-from hf_distill.data import tokenize_words
+from hf_distill.data import sort_names, tokenize_words
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.reporting.comparison.predict import Predicts, TagsWords, TorchPredictor
 from hf_distill.reporting.comparison.units import Units
@@ -216,16 +217,34 @@ def _class_names(
 ) -> list[str]:
     """Return the classes in the order of the dataset, if it names them, and then the teacher's further classes."""
     teacher_names = [teacher.id2label[i] for i in range(len(teacher.id2label))]
-    feature = dataset.features[label_column] if label_column is not None else None
-    while feature is not None and not isinstance(feature, ClassLabel):
-        feature = getattr(feature, "feature", None)
-    names = list(label_names or (feature.names if feature is not None else ()))
-    if problem_type == "regression" or not names:
+    if problem_type == "regression":
+        return teacher_names
+    names = list(label_names or _declared_names(dataset, label_column))
+    if not names and are_placeholders(teacher.id2label):
+        names = _names_of_labels(dataset, label_column)
+    if not names:
         return teacher_names
     if are_placeholders(teacher.id2label) and len(names) == len(teacher_names):
         return names
     matched_ids = match_labels(names, {name: i for i, name in enumerate(teacher_names)})
     return names + [name for i, name in enumerate(teacher_names) if i not in matched_ids]
+
+
+def _declared_names(dataset: Dataset, label_column: str | None) -> list[str]:
+    """Return the class names that a dataset notes or declares for its ids; empty if it does not."""
+    if label_column is None:
+        return []
+    feature: Any = dataset.features[label_column]
+    while feature is not None and not isinstance(feature, ClassLabel):
+        feature = getattr(feature, "feature", None)
+    return noted_class_names(dataset, label_column) or (feature.names if feature is not None else [])
+
+
+def _names_of_labels(dataset: Dataset, label_column: str | None) -> list[str]:
+    """Return the labels of a dataset that has names as labels; empty if it has ids."""
+    values = dataset[label_column][:] if label_column is not None else []
+    labels = [label for value in values for label in (value if isinstance(value, list) else [value])]
+    return sort_names({label for label in labels if isinstance(label, str)})
 
 
 def _given_labels(dataset: Dataset, column: str | None) -> list[Any]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from hf_distill.reporting.comparison.candidates import Models
 from hf_distill.reporting.comparison.lost_classes import LARGEST_LOSS
-from hf_distill.reporting.comparison.quality import BASELINE
-from hf_distill.reporting.comparison.verdict import Models, subject_of
+from hf_distill.reporting.comparison.quality import BASELINE, FEWEST_SEEDS
 from hf_distill.reporting.text import PLAIN
 
 _NOT_APPLICABLE = {
@@ -19,14 +19,22 @@ _NOT_APPLICABLE = {
 }
 
 
-def make_notes(models: Models, task: Mapping[str, Any], is_busy: bool, num_unlabelled: int) -> list[str]:
-    """Return what a reader could otherwise overlook."""
-    name = subject_of(models)
+def make_notes(models: Models, name: str, task: Mapping[str, Any], is_busy: bool, num_unlabelled: int) -> list[str]:
+    """Return what a reader could otherwise overlook.
+
+    Args:
+        models: The models of the report.
+        name: The model that the verdict is about.
+        task: The task of the report.
+        is_busy: Whether the machine was too busy to measure times.
+        num_unlabelled: Number of rows without a label.
+    """
     notes = [
         *_about_rows(models[name], task, num_unlabelled),
         _about_baseline(models, name, task),
-        _about_runs(name, models[name]["num_runs"]),
+        _about_runs(name, models[name], task),
         _about_resamples(task),
+        " ".join(task.get("pairing", {}).get("note", ())),
         _NOT_APPLICABLE.get(task["problem_type"]),
     ]
     if is_busy and models[name]["cost"]["latency"]:
@@ -36,12 +44,22 @@ def make_notes(models: Models, task: Mapping[str, Any], is_busy: bool, num_unlab
     return [note for note in notes if note]
 
 
-def _about_runs(name: str, num_runs: int) -> str:
+def _about_runs(name: str, model: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    """Return which run the verdict is about, and what is known about other seeds."""
+    num_runs = model["num_runs"]
     if num_runs == 1:
-        return f"The {name} was trained once, so it is unknown how much its score varies with the seed."
+        return f"One run says nothing about the recipe: another seed would give the {name} another score."
+    text = (
+        f"The verdict is about run {model['shipped_run'] + 1} of {num_runs} of the {name}: {model['shipped_reason']}. "
+        "The tables show means over the runs, with intervals that account for the choice of rows only."
+    )
+    if model["recipe"] is None:
+        return f"{text} Fewer than {FEWEST_SEEDS} runs say nothing about the recipe."
+    show = partial(PLAIN.difference, metric=task["metric_name"])
+    mean, interval = show(model["recipe"]["difference"]), PLAIN.interval(model["recipe"], show)
     return (
-        f"The scores of the {name} are means over {num_runs} runs. The intervals account for the choice of rows, not "
-        "for the seed; the standard deviation over the runs (std) is given separately."
+        f"{text} The recipe: on average, another seed differs from the teacher by {mean} "
+        f"({100 * task['confidence_level']:g} % t interval over seeds and rows {interval})."
     )
 
 
@@ -97,8 +115,9 @@ def _about_baseline(models: Models, name: str, task: Mapping[str, Any]) -> str |
     show = partial(PLAIN.difference, metric=task["metric_name"])
     interval = PLAIN.interval(versus, show)
     difference = f"{show(versus['difference'])}, {100 * task['confidence_level']:g} % interval {interval}"
-    if versus["low"] > 0:
+    is_clear = versus["p_value"] < 1 - task["confidence_level"]  # an exact test and a bootstrap interval can differ
+    if versus["low"] > 0 and is_clear:
         return f"Distillation paid off: the {name} is clearly above the baseline ({difference})."
-    if versus["high"] < 0:
+    if versus["high"] < 0 and is_clear:
         return f"Distillation did harm: the {name} is clearly below the baseline ({difference})."
     return f"It is unclear whether distillation paid off: the {name} is not clearly above the baseline ({difference})."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.placement import has_fixed_placement, move_to_device
-from hf_distill.classifiers.problem_types import without_adapter
+from hf_distill.classifiers.signature import input_names, return_token_type_ids, tokenizer_names
 from hf_distill.teachers import load_teacher
 
 # A text, or the two texts of a pair.
@@ -49,7 +49,12 @@ class TorchPredictor:
         tokenizer: The tokenizer of the model.
         max_length: Texts are cut to this number of tokens, including special tokens, or to the tokenizer's limit.
         device: Device to run on. A model that cannot be moved (quantized, or spread over devices) stays where it is.
+
+    Attributes:
+        class_names: Names of the outputs instead of the names in the model's config; None for the config's.
     """
+
+    class_names: list[str] | None = None
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int = 128, device: str = "cpu"
@@ -57,7 +62,7 @@ class TorchPredictor:
         self.model, self.tokenizer = model.eval(), tokenizer
         self.max_length = min(max_length, tokenizer.model_max_length)
         self.to(device)
-        self._inputs = set(inspect.signature(without_adapter(model).forward).parameters) - {"labels"}
+        self._inputs = input_names(model, tokenizer_names(tokenizer))
 
     def to(self, device: str) -> None:
         """Move the model, if it can be moved."""
@@ -66,7 +71,7 @@ class TorchPredictor:
     @property
     def id2label(self) -> dict[int, str]:
         """Names of the classes by id."""
-        return id2label_of(self.model.config)
+        return id2label_of(self.model.config) if self.class_names is None else dict(enumerate(self.class_names))
 
     def logits(self, texts: Sequence[Text], batch_size: int = 32) -> np.ndarray:
         """Return the logits of texts or pairs of texts, `(len(texts), num_labels)`."""
@@ -75,17 +80,19 @@ class TorchPredictor:
     def encode(self, texts: Sequence[Text]) -> list[dict[str, list[int]]]:
         """Tokenize texts or pairs of texts, without padding."""
         columns = [list(texts)] if isinstance(texts[0], str) else [list(column) for column in zip(*texts, strict=True)]
-        encoded = self.tokenizer(*columns, truncation=True, max_length=self.max_length, return_token_type_ids=True)
+        encoded = self.tokenizer(
+            *columns,
+            truncation=True,
+            max_length=self.max_length,
+            return_token_type_ids=return_token_type_ids(self.tokenizer),
+        )
         return [{name: values[row] for name, values in encoded.items()} for row in range(len(texts))]
 
     @torch.no_grad()
     def logits_of(self, rows: Sequence[Mapping[str, Any]], batch_size: int = 32) -> list[np.ndarray]:
         """Return the logits of each tokenized row: `(num_labels,)`, or for tokens `(length, num_labels)`."""
         row_logits: list[Any] = [None] * len(rows)
-        # Rows of similar length go into one batch, which needs little padding.
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row]["input_ids"]))
-        for start in range(0, len(rows), batch_size):
-            chosen = order[start : start + batch_size]
+        for chosen in self._batches(rows, batch_size):
             inputs = [{name: value for name, value in rows[row].items() if name in self._inputs} for row in chosen]
             batch = self.tokenizer.pad(
                 {name: [row[name] for row in inputs] for name in inputs[0]}, return_tensors="pt"
@@ -94,6 +101,14 @@ class TorchPredictor:
             for row, values, mask in zip(chosen, logits, batch["attention_mask"].cpu().numpy(), strict=True):
                 row_logits[row] = values[mask == 1] if values.ndim == 2 else values
         return row_logits
+
+    def _batches(self, rows: Sequence[Mapping[str, Any]], batch_size: int) -> Iterator[list[int]]:
+        """Yield the indices of rows of similar length; of equal length if padding on the left could change answers."""
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row]["input_ids"]))
+        is_left = self.tokenizer.padding_side == "left"
+        for _, group in groupby(order, key=lambda row: len(rows[row]["input_ids"]) if is_left else 0):
+            indices = list(group)
+            yield from (indices[start : start + batch_size] for start in range(0, len(indices), batch_size))
 
 
 def load_model(name: str) -> PreTrainedModel:

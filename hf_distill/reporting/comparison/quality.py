@@ -12,6 +12,7 @@ import numpy as np
 from hf_distill.data.metrics import Metric
 from hf_distill.reporting.comparison.scores import Answers, make_row_by_row_scorer, make_scorer
 from hf_distill.reporting.comparison.units import Units
+from hf_distill.reporting.comparison.unseen import unseen_loss
 from hf_distill.reporting.statistics import (
     Samples,
     bootstrap,
@@ -21,12 +22,12 @@ from hf_distill.reporting.statistics import (
     mcnemar,
     mean_of,
     num_rows_needed,
-    unseen_share,
 )
 
 Logits = Mapping[str, Sequence[np.ndarray]]  # name of a model -> `(num_units, num_labels)` of each run
 BASELINE = "baseline"
 TEACHER = "teacher"
+FEWEST_SEEDS = 3  # with two, a t interval is wider than any difference
 MOST_ROW_BY_ROW = 200  # resamples of a metric without `from_counts`; each takes as long as an evaluation
 
 
@@ -61,8 +62,7 @@ class Quality:
             for name, runs in self.answers.items()
         }
         self.samples = self._resample(units.num_rows)
-        # The bootstrap cannot see rare errors if all rows are decided alike. Numbers are never all alike.
-        self.unseen = 0.0 if units.problem_type == "regression" else unseen_share(units.num_rows, how.level)
+        self.unseen = {metric.name: unseen_loss(units, metric, how.level) for metric in metrics}
 
     def _resample(self, num_rows: int) -> Samples:
         samples: Samples = {name: {} for name in self.answers}
@@ -84,7 +84,9 @@ class Quality:
         estimates = {}
         for metric in self.metrics.values():
             runs = [scores[metric.name] for scores in self.runs[name]]
-            estimate = self._estimate(self.value(name, metric.name), self.samples[name][metric.name], self.unseen)
+            estimate = self._estimate(
+                self.value(name, metric.name), self.samples[name][metric.name], self.unseen[metric.name]
+            )
             estimate.update(
                 low=max(metric.lowest, estimate["low"]), high=min(metric.highest, estimate["high"]), runs=runs
             )
@@ -101,7 +103,7 @@ class Quality:
         if not interval(samples, self.how.level)[0] > 0 or math.isnan(self.value(name, metric)):
             return None
         samples = np.divide(self.samples[name][metric], samples, out=np.full(len(samples), np.nan), where=samples > 0)
-        return self._estimate(self.value(name, metric) / teacher, samples, self.unseen / teacher)
+        return self._estimate(self.value(name, metric) / teacher, samples, self.unseen[metric] / teacher)
 
     def gap_closed(self, name: str, metric: str) -> tuple[dict[str, float] | None, str | None]:
         """Return (model - baseline) / (teacher - baseline), or why there is no such number."""
@@ -122,7 +124,7 @@ class Quality:
         difference = self.value(name, metric) - self.value(other, metric)
         if math.isnan(difference):
             return None
-        estimate = self._estimate(difference, samples, self.unseen)
+        estimate = self._estimate(difference, samples, self.unseen[metric])
         is_single_run = len(self.answers[name]) == len(self.answers[other]) == 1
         is_exact = self.metrics[metric].is_row_accuracy and is_single_run
         return {
@@ -132,22 +134,56 @@ class Quality:
             "p_value": self._mcnemar(name, other) if is_exact else bootstrap_p_value(samples),
         }
 
+    def p_inferior(self, name: str, metric: str, margin: float) -> float:
+        """Return the one-sided p-value of the hypothesis that a model is worse than the teacher by the margin."""
+        samples = self.samples[name][metric] - self.samples[TEACHER][metric]
+        return float(1 + (samples <= -margin).sum()) / (1 + len(samples))
+
+    def recipe(self, name: str, metric: str) -> dict[str, float] | None:
+        r"""Return what another seed would give: the mean difference to the teacher, with a t interval over the runs.
+
+        $\bar d \pm t_{k-1} \sqrt{s^2 / k + v}$ for k runs with the differences d, where s is their standard deviation
+        and v the variance of the mean over resamples of the rows.
+
+        Returns:
+            None with fewer than three runs, or if a score is undefined.
+        """
+        runs = np.array([scores[metric] for scores in self.runs[name]]) - self.value(TEACHER, metric)
+        if len(runs) < FEWEST_SEEDS or np.isnan(runs).any():
+            return None
+        from scipy.stats import t  # slow to import
+
+        of_rows = np.nanvar(self.samples[name][metric] - self.samples[TEACHER][metric], ddof=1)
+        error = math.sqrt(runs.var(ddof=1) / len(runs) + of_rows)
+        half_width = float(t.ppf((1 + self.how.level) / 2, len(runs) - 1)) * error
+        mean = float(runs.mean())
+        return {"difference": mean, "low": mean - half_width, "high": mean + half_width}
+
     def _mcnemar(self, name: str, other: str) -> float:
         first, second = self.answers[name][0].are_right, self.answers[other][0].are_right
         return mcnemar(int((first & ~second).sum()), int((second & ~first).sum()))
 
 
-def describe_quality(quality: Quality, name: str, metric: str, margin: float) -> dict[str, Any]:
-    """Return how a model compares with teacher and baseline; None where there is nothing to compare it with."""
+def describe_quality(quality: Quality, shipped: Quality, name: str, metric: str, margin: float) -> dict[str, Any]:
+    """Return how a model compares with teacher and baseline; None where there is nothing to compare it with.
+
+    Args:
+        quality: The scores of all runs.
+        shipped: The scores of the one run of each model that is used in production.
+        name: Name of the model.
+        metric: Name of the metric that decides.
+        margin: How much lower a score can be and still count as non-inferior.
+    """
     is_teacher, is_baseline = name == TEACHER, name == BASELINE
     gap, note = (None, None) if is_teacher or is_baseline else quality.gap_closed(name, metric)
-    versus_teacher = None if is_teacher else quality.versus(name, TEACHER, metric)
+    versus_teacher = None if is_teacher else shipped.versus(name, TEACHER, metric)
     has_baseline = not (is_teacher or is_baseline) and BASELINE in quality.runs
     if versus_teacher is not None:
         detectable = detectable_difference(versus_teacher["low"], versus_teacher["high"], quality.how.level)
         versus_teacher |= {
             "margin": margin,
             "non_inferior": versus_teacher["low"] > -margin,
+            "p_inferior": shipped.p_inferior(name, metric, margin),
             "detectable": detectable,
             "rows_needed": num_rows_needed(quality.num_rows, detectable, margin),
         }
@@ -157,4 +193,5 @@ def describe_quality(quality: Quality, name: str, metric: str, margin: float) ->
         "gap_closed_note": note,
         "versus_teacher": versus_teacher,
         "versus_baseline": quality.versus(name, BASELINE, metric) if has_baseline else None,
+        "recipe": None if is_teacher else quality.recipe(name, metric),
     }

@@ -1,24 +1,13 @@
-"""The verdict on the question whether the student can replace the teacher."""
+"""The verdict on the question whether a student can replace the teacher."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from hf_distill.reporting.comparison.candidates import NO, NOT_SHOWN, YES, Models, candidates, choose_subject, judge
 from hf_distill.reporting.comparison.quality import TEACHER
-from hf_distill.reporting.text import PLAIN, non_inferiority, p_value
+from hf_distill.reporting.text import PLAIN, p_value
 
-Models = Mapping[str, Mapping[str, Any]]
-
-_REPLACE = {"yes": True, "no": False, "not shown": None}
-
-
-def subject_of(models: Models) -> str:
-    """Return the model that the verdict is about: the first student, else the first export, else the first other."""
-    names = [name for name in models if name != TEACHER]
-    for role in ("student", "export"):
-        for name in names:
-            if models[name]["role"] == role:
-                return name
-    return names[0]
+_REPLACE = {YES: True, NO: False, NOT_SHOWN: None}
 
 
 def make_verdict(models: Models, task: Mapping[str, Any], is_busy: bool) -> dict[str, Any]:
@@ -26,7 +15,8 @@ def make_verdict(models: Models, task: Mapping[str, Any], is_busy: bool) -> dict
 
     Yes: the interval of the difference lies above -margin, "non-inferior". No: it lies below -margin. At a level of
     95 % such a claim is wrong in at most 2.5 % of samples. A yes also needs that the student has lost no class, and
-    nothing is shown by a teacher that knows no more than a constant answer.
+    nothing is shown by a teacher that knows no more than a constant answer. If several models could replace the
+    teacher, the tests are corrected for their number, and the verdict names the cheapest one that can.
 
     Args:
         models: The models of the report.
@@ -34,33 +24,44 @@ def make_verdict(models: Models, task: Mapping[str, Any], is_busy: bool) -> dict
         is_busy: Whether the machine was too busy to measure times.
 
     Returns:
-        `sentence`; `replace`; `model`, the model that the verdict is about; and `reason`, one of "score", "lost
-        class", "vanished class", "trivial teacher", "undefined score" and "no labels".
+        `sentence`; `replace`; `model`, the model that the verdict is about; and `reason`, what decides, see
+        [`~hf_distill.reporting.comparison.candidates.judge`].
     """
-    name = subject_of(models)
-    versus, metric = models[name]["versus_teacher"], task["metric_name"]
-    if not models[name]["metrics"]:
-        return _verdict(name, "not shown", "no labels", _without_labels(name, models[name]))
-    if versus is None:
-        reason = f"{metric} is undefined for one of the two models"
-        return _verdict(name, "not shown", "undefined score", f"{_not_shown(name)}: {reason}.")
-    comparison = _comparison(models, name, task)
-    if task["trivial"]["reason"]:
-        sentence = f"{_not_shown(name)}: {task['trivial']['reason']}. {_capitalize(comparison)}."
-        return _verdict(name, "not shown", "trivial teacher", sentence)
-    classes, answer = models[name]["lost_classes"], non_inferiority(versus)
-    if classes and classes["lost"]:
-        sentence = f"{_no(name)}: {_lost(name, classes['lost'])}. {_capitalize(comparison)}."
-        return _verdict(name, "no", "lost class", sentence)
-    if classes and classes["vanished"] and answer != "no":
-        sentence = f"{_not_shown(name)}: {_vanished(name, classes['vanished'])}. {_capitalize(comparison)}."
-        return _verdict(name, "not shown", "vanished class", sentence)
-    gain = _gain(models, name, is_busy) if answer == "yes" else ""
-    return _verdict(name, answer, "score", f"{_by_score(name, answer, comparison, versus, task)}{gain}")
-
-
-def _verdict(name: str, answer: str, reason: str, sentence: str) -> dict[str, Any]:
+    name = choose_subject(models, task, is_busy)
+    answer, reason = judge(models, name, task)
+    sentence = _sentence(models, name, task, answer, reason)
+    if answer == YES:
+        sentence += _gain(models, name, is_busy) + _others(models, name, task, is_busy)
     return {"sentence": sentence, "replace": _REPLACE[answer], "model": name, "reason": reason}
+
+
+def _sentence(models: Models, name: str, task: Mapping[str, Any], answer: str, reason: str) -> str:
+    model = models[name]
+    if reason == "no labels":
+        return f"{_not_shown(name)}, because no row has a label. {_fidelity(model)}"
+    if reason == "undefined score":
+        return f"{_not_shown(name)}: {task['metric_name']} is undefined for one of the two models."
+    comparison = _comparison(models, name, task)
+    if reason == "score":
+        return _by_score(name, answer, comparison, model["versus_teacher"], task)
+    if reason == "trivial teacher":
+        return f"{_not_shown(name)}: {task['trivial']['reason']}. {_capitalize(comparison)}."
+    if reason == "lost class":
+        return f"{_no(name)}: {_lost(model['lost_classes']['lost'])}. {_capitalize(comparison)}."
+    return f"{_not_shown(name)}: {_vanished(model['lost_classes']['vanished'])}. {_capitalize(comparison)}."
+
+
+def _others(models: Models, name: str, task: Mapping[str, Any], is_busy: bool) -> str:
+    """Return which other models can replace the teacher too, if several were candidates."""
+    able = [other for other in candidates(models) if other != name and judge(models, other, task)[0] == YES]
+    if not able:
+        return ""
+    by_time = models[name]["cost"]["latency"] and not is_busy
+    return f" Deploy the {name}: {', '.join(able)} can also replace the teacher, but {_is_dearer(len(able), by_time)}."
+
+
+def _is_dearer(number: int, by_time: bool) -> str:
+    return f"{'is' if number == 1 else 'are'} {'slower' if by_time else 'larger'}"
 
 
 def _no(name: str) -> str:
@@ -78,7 +79,8 @@ def _capitalize(text: str) -> str:
 def _comparison(models: Models, name: str, task: Mapping[str, Any]) -> str:
     """Return the scores of both models, and the score of the best constant answer."""
     metric, trivial = task["metric_name"], task["trivial"]
-    scores = (PLAIN.score(models[model]["metrics"][metric]["value"], metric) for model in (name, TEACHER))
+    runs = (models[model]["metrics"][metric]["runs"][models[model]["shipped_run"]] for model in (name, TEACHER))
+    scores = (PLAIN.score(score, metric) for score in runs)
     constant = f" (always answering {trivial['answer']!r} gives {PLAIN.score(trivial['score'], metric)})"
     return "on {:,} rows its {} is {}, and the teacher's is {}".format(task["rows"], metric, *scores) + constant
 
@@ -93,6 +95,11 @@ def _by_score(name: str, answer: str, comparison: str, versus: Mapping[str, Any]
         )
     if answer == "no":
         return f"{_no(name)}: {comparison}. {level} the {name} is more than {margin} worse."
+    if versus["low"] > -versus["margin"]:
+        return (
+            f"{_not_shown(name)}: {comparison}. {level} it would be less than {margin} worse if it were the only "
+            "candidate, but not after Holm's correction for the number of candidates."
+        )
     low, high = (PLAIN.difference(versus[end], metric) for end in ("low", "high"))
     low = low.removesuffix(" points")
     return (
@@ -101,7 +108,7 @@ def _by_score(name: str, answer: str, comparison: str, versus: Mapping[str, Any]
     )
 
 
-def _lost(name: str, lost: list[dict[str, Any]]) -> str:
+def _lost(lost: list[dict[str, Any]]) -> str:
     worst = max(lost, key=lambda entry: entry["teacher"] - entry["model"])
     others = f" (and of {len(lost) - 1:,} more)" if len(lost) > 1 else ""
     return (
@@ -115,7 +122,7 @@ def _equals(value: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def _vanished(name: str, vanished: list[dict[str, Any]]) -> str:
+def _vanished(vanished: list[dict[str, Any]]) -> str:
     largest = max(vanished, key=lambda entry: entry["rows"])
     others = f" and {len(vanished) - 1:,} more" if len(vanished) > 1 else ""
     return (
@@ -133,10 +140,8 @@ def _gain(models: Models, name: str, is_busy: bool) -> str:
     return f" It {' and '.join(gains)}." if gains else ""
 
 
-def _without_labels(name: str, model: Mapping[str, Any]) -> str:
+def _fidelity(model: Mapping[str, Any]) -> str:
     agreement = model["fidelity"]["agreement"]
     if agreement is not None:
-        fidelity = f"It gives the teacher's answer on {PLAIN.share(agreement['value'])} of the rows."
-    else:
-        fidelity = f"Its outputs differ from the teacher's by {model['fidelity']['rmse']:.3f} (root mean square)."
-    return f"{_not_shown(name)}, because no row has a label. {fidelity}"
+        return f"It gives the teacher's answer on {PLAIN.share(agreement['value'])} of the rows."
+    return f"Its outputs differ from the teacher's by {model['fidelity']['rmse']:.3f} (root mean square)."

@@ -1,0 +1,37 @@
+"""What a teacher's config says about its outputs, which decides how labels are read."""
+
+from dataclasses import dataclass
+
+from transformers import AutoConfig
+
+from hf_distill.pipeline.loading import ModelReference
+
+
+@dataclass(frozen=True)
+class TeacherHead:
+    """The outputs of a teacher.
+
+    Args:
+        num_labels: Number of outputs.
+        problem_type: `problem_type` of the config; None if the config leaves it open.
+    """
+
+    num_labels: int
+    problem_type: str | None
+
+
+def read_head(teacher: ModelReference) -> TeacherHead | None:
+    """Read the config of a teacher; return None if there is none, as for an adapter.
+
+    Raises:
+        ValueError: if the config needs its own Python code and `trust_remote_code` is False.
+    """
+    try:
+        config = AutoConfig.from_pretrained(
+            teacher.name_or_path,
+            revision=teacher.revision or "main",
+            trust_remote_code=teacher.trust_remote_code,
+        )
+    except OSError:  # a teacher that does not exist is reported when it is loaded
+        return None
+    return TeacherHead(config.num_labels, config.problem_type)

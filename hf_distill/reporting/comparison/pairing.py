@@ -1,0 +1,62 @@
+"""How the outputs of a teacher without class names belong to the classes of the evaluation set."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hf_distill.classifiers.label_maps import are_paired_by_order
+from hf_distill.reporting.class_order import Pairing
+from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor
+from hf_distill.reporting.comparison.units import Units
+
+
+def name_outputs(teacher: Predicts, class_names: list[str]) -> None:
+    """Name the outputs of a teacher as the user says.
+
+    Raises:
+        TypeError: if the teacher is not a transformers model.
+    """
+    if not isinstance(teacher, TorchPredictor):
+        raise TypeError(f"`class_names` name the outputs of a transformers model; set `id2label` of {teacher!r}.")
+    teacher.class_names = class_names
+
+
+def find_pairing(units: Units, teacher: Predicts, teacher_names: Sequence[str]) -> Pairing | None:
+    """Return how the teacher's outputs are paired with the classes; None if the names in its config pair them.
+
+    Args:
+        units: The units of the evaluation set.
+        teacher: The teacher, with the names that the user gives.
+        teacher_names: The names in the teacher's config.
+    """
+    if units.problem_type == "regression":
+        return None
+    given_names = [teacher.id2label[i] for i in range(len(teacher_names))]
+    if are_paired_by_order(units.names, given_names):
+        return Pairing(list(teacher_names), units.names, "by order")
+    if given_names != list(teacher_names):
+        return Pairing(list(teacher_names), given_names, "by --class_names")
+    return None
+
+
+def check_pairing(pairing: Pairing, units: Units, logits: np.ndarray) -> None:
+    """Compare a pairing with the labelled units.
+
+    Args:
+        pairing: The pairing.
+        units: The units of the evaluation set.
+        logits: The teacher's, `(num_units, num_labels)`, in the order of `units.names`.
+
+    Raises:
+        ValueError: if another order of the outputs agrees significantly better.
+    """
+    # The order of the outputs, which is the order of `units.names` unless --class_names gives another one.
+    folded = [name.casefold() for name in units.names]
+    order = list(range(len(folded)))
+    if pairing.reason != "by order":
+        order = [folded.index(name.casefold()) for name in pairing.names]
+    class_of = np.argsort(order)
+    labels = units.labels[units.is_labelled]
+    labels = class_of[labels] if labels.ndim == 1 else labels[:, order]
+    rows = units.rows[units.is_labelled] if units.is_token_level else None
+    pairing.check(labels, logits[units.is_labelled][:, order], rows)
