@@ -107,8 +107,8 @@ def parse_requirement(text: str) -> Requirement:
     match = _LINE.fullmatch(text.strip())
     if match is None:
         raise ValueError(
-            "A requirement has the form NAME SIGN BOUND, such as `accuracy >= 0.98 * teacher` or `recall[fraud] >= 0.9`, "
-            f"got {text!r}."
+            "A requirement has the form NAME SIGN BOUND, such as `accuracy >= 0.98 * teacher` or "
+            f"`recall[fraud] >= 0.9`, got {text!r}."
         )
     name, label = match["name"], match["label"]
     metrics = [metric.name for of_type in METRICS.values() for metric in of_type]
