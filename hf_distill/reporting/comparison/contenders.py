@@ -18,6 +18,7 @@ from hf_distill.classifiers.placement import copy_to_cpu_in_float32, has_fixed_p
 from hf_distill.export.predictor import EXPORT_NAME
 from hf_distill.record import RECORD_NAME, read_record
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, load_model
+from hf_distill.reporting.comparison.same_recipe import check_runs
 from hf_distill.reporting.text import finite
 
 
@@ -168,7 +169,8 @@ def make_contenders(
     """Return the models to compare, the teacher first.
 
     Raises:
-        ValueError: if there is no teacher, or no model to compare it with.
+        ValueError: if there is no teacher, or no model to compare it with; or if the runs of a model are not runs of
+            one recipe with different weights.
         TypeError: if a model is of a type that cannot be compared.
     """
     if "teacher" not in models or len(models) < 2:
@@ -180,4 +182,7 @@ def make_contenders(
         raise ValueError(f"`processing_class` has tokenizers for {unknown}, but the models are {list(models)}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     names: Sequence[str] = ["teacher", *(name for name in models if name != "teacher")]
-    return [Contender(name, models[name], tokenizers.get(name), max_length, device) for name in names]
+    contenders = [Contender(name, models[name], tokenizers.get(name), max_length, device) for name in names]
+    for contender in contenders:
+        check_runs(contender.name, contender.values)
+    return contenders

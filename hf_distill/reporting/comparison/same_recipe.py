@@ -1,0 +1,111 @@
+"""Runs that are averaged must be runs of one recipe: the same training with other seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_distill.record import RECORD_NAME, read_record
+
+logger = logging.getLogger(__name__)
+
+# What differs between two seeds of one recipe, or says nothing about it.
+_OF_A_RUN = {"seed", "data_seed", "world_size"}
+_OF_A_MODEL = ("model_type", "num_hidden_layers", "num_parameters", "origin")
+
+
+def check_runs(name: str, runs: Sequence[Any]) -> None:
+    """Check that several runs have other weights, and were trained by the same recipe.
+
+    Args:
+        name: Name of the model in the report.
+        runs: Models, paths, Hub ids or export folders.
+
+    Raises:
+        ValueError: for two runs with the same weights, or records that name different recipes.
+    """
+    if len(runs) < 2:
+        return
+    digests: dict[str, Any] = {}
+    for run in runs:
+        digest = _digest(run)
+        if digest is not None and digest in digests:
+            raise ValueError(
+                f"`models[{name!r}]`: {_name(digests[digest])} and {_name(run)} have the same weights, so they are "
+                "not two runs. Pass each run once."
+            )
+        if digest is not None:
+            digests[digest] = run
+    records = [_read_record(run) for run in runs]
+    without = [_name(run) for run, record in zip(runs, records, strict=True) if record is None]
+    if without:
+        logger.warning(
+            f"{name}: there is no record ({RECORD_NAME}) of {', '.join(without)}, so it is unknown whether the runs "
+            "that are averaged were trained by the same recipe."
+        )
+    known = [(run, record) for run, record in zip(runs, records, strict=True) if record is not None]
+    for run, record in known[1:]:
+        first_run, first = known[0]
+        for what, of_first, of_run in _differences(_recipe(first), _recipe(record)):
+            raise ValueError(
+                f"`models[{name!r}]`: {_name(first_run)} and {_name(run)} are runs of different recipes, and would be "
+                f"averaged: {what} is {of_first!r} in one and {of_run!r} in the other. Pass them as two models with "
+                "different names."
+            )
+
+
+def _name(run: Any) -> str:
+    return str(run) if isinstance(run, str | os.PathLike) else type(run).__name__
+
+
+def _digest(run: Any) -> str | None:
+    """Return a hash of the weights; None for a model that is neither in a local folder nor in memory."""
+    digest = hashlib.sha256()
+    if isinstance(run, torch.nn.Module):
+        for key, tensor in sorted(run.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+    if not isinstance(run, str | os.PathLike) or not Path(run).is_dir():
+        return None
+    files = sorted(path for pattern in ("*.safetensors", "*.bin", "*.onnx*") for path in Path(run).glob(pattern))
+    for path in files:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest() if files else None
+
+
+def _read_record(run: Any) -> dict[str, Any] | None:
+    is_folder = isinstance(run, str | os.PathLike) and Path(run, RECORD_NAME).is_file()
+    return read_record(run) if is_folder else None
+
+
+def _recipe(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a record that the runs of one recipe share."""
+    splits = (record.get("dataset") or {}).get("splits") or {}
+    rows = {f"hash of the {role} rows": split.get("sha256") for role, split in splits.items()}
+    student = record.get("student") or {}
+    return {
+        "problem_type": record.get("problem_type"),
+        "teacher": record.get("teacher"),
+        "objectives": record.get("objectives"),
+        "training": {key: value for key, value in (record.get("training") or {}).items() if key not in _OF_A_RUN},
+        "student": {key: student.get(key) for key in _OF_A_MODEL},
+        "rows": {key: value for key, value in rows.items() if "train" in key or "transfer" in key},
+    }
+
+
+def _differences(first: Any, second: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        for key in [*first, *(key for key in second if key not in first)]:
+            yield from _differences(first.get(key), second.get(key), f"{place}.{key}" if place else key)
+    elif first != second:
+        yield place, first, second

@@ -1,0 +1,64 @@
+"""Runs that are averaged are runs of one recipe."""
+
+import json
+
+import pytest
+from records import RECORD
+from tiny import tiny_model
+
+from hf_distill.reporting.comparison.same_recipe import check_runs
+
+TRAINING = {**RECORD["training"], "seed": 1}
+
+
+def run_in(folder, seed, **changes):
+    """Write a student and its record; return its folder."""
+    tiny_model(1, seed=seed).save_pretrained(folder)
+    record = {**RECORD, "training": {**TRAINING, "seed": seed}, **changes}
+    (folder / "distillation.json").write_text(json.dumps(record))
+    return str(folder)
+
+
+def test_seeds_of_one_recipe_are_averaged(tmp_path, caplog):
+    check_runs("student", [run_in(tmp_path / str(seed), seed) for seed in range(3)])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objectives": {"dkd": {"weight": 1.0}}}, "objectives"),
+        ({"training": {**TRAINING, "learning_rate": 0.5}}, "training.learning_rate is .* and 0.5 in the other"),
+        ({"teacher": {**RECORD["teacher"], "num_hidden_layers": 99}}, "teacher.num_hidden_layers"),
+        ({"student": {**RECORD["student"], "num_hidden_layers": 99}}, "student.num_hidden_layers"),
+        ({"dataset": {"splits": {"train": {"sha256": "ab"}}}}, "hash of the train rows"),
+        ({"dataset": {"splits": {"transfer": {"sha256": "ab"}}}}, "hash of the transfer rows"),
+    ],
+)
+def test_runs_of_two_recipes_are_refused_with_the_difference(tmp_path, changes, message):
+    runs = [run_in(tmp_path / "a", 1), run_in(tmp_path / "b", 2), run_in(tmp_path / "c", 3, **changes)]
+    with pytest.raises(ValueError, match=f"a and .*c are runs of different recipes.*{message}"):
+        check_runs("student", runs)
+
+
+def test_evaluation_rows_can_differ(tmp_path):
+    splits = {"validation": {"sha256": "ab"}, "test": {"sha256": "cd"}}
+    check_runs("student", [run_in(tmp_path / "a", 1), run_in(tmp_path / "b", 2, dataset={"splits": splits})])
+
+
+def test_the_same_weights_twice_are_refused(tmp_path):
+    folder = run_in(tmp_path / "a", 1)
+    with pytest.raises(ValueError, match="have the same weights, so they are not two runs"):
+        check_runs("student", [folder, folder])
+    with pytest.raises(ValueError, match="have the same weights"):
+        check_runs("student", [folder, run_in(tmp_path / "b", 1)])
+    with pytest.raises(ValueError, match="have the same weights"):
+        check_runs("student", [tiny_model(1), tiny_model(1)])
+    check_runs("student", [tiny_model(1, seed=1), tiny_model(1, seed=2)])
+
+
+def test_a_run_without_a_record_is_averaged_with_a_warning(tmp_path, caplog):
+    tiny_model(1, seed=9).save_pretrained(tmp_path / "b")
+    check_runs("student", [run_in(tmp_path / "a", 1), str(tmp_path / "b")])
+    (record,) = caplog.records
+    assert record.message.startswith("student: there is no record (distillation.json) of ")
