@@ -42,7 +42,10 @@ class DataArguments(ReadingArguments):
     )
     test_file: list[str] | None = field(
         default=None,
-        metadata={"help": "Files that take no part in training; `compare` evaluates on them if they are named."},
+        metadata={
+            "help": "Files that take no part in training: `train` evaluates on them at the end, `compare` evaluates "
+            "on them instead of the validation rows."
+        },
     )
     validation_split_name: str | None = field(
         default=None, metadata={"help": "Split of the dataset to use for validation, e.g. test."}

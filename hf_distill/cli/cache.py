@@ -17,6 +17,7 @@ from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
+from hf_distill.cli.printing import print_summary
 from hf_distill.data import Task, has_labels, unlabelled_task, with_teacher_logits, write_labelled
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
@@ -77,7 +78,8 @@ def run(arguments: Sequence[str]) -> None:
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
         task, transfer, pairing = _load(data, teacher, read_head(reference))
-    processes.print(task.summary if transfer is None else task.summary + transfer.data)
+    if processes.is_main_process:
+        print_summary(task.summary if transfer is None else task.summary + transfer.data)
     if task.has_words and (args.output_dir or args.hub_dataset_id):
         raise ValueError(
             "For token classification the logits belong to the teacher's tokens and cannot be written next to the "

@@ -2,9 +2,9 @@
 
 import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from transformers import PreTrainedModel, set_seed
 
@@ -13,8 +13,9 @@ from hf_distill.classifiers.problem_types import PROBLEM_TYPES, resolve_problem_
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.parsing import parse
+from hf_distill.cli.printing import print_summary
 from hf_distill.data import Task, unlabelled_task
-from hf_distill.pipeline.evaluation import describe_run, evaluate
+from hf_distill.pipeline.evaluation import describe_run, evaluate, evaluate_test
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
 from hf_distill.pipeline.loading import limit_rows
@@ -23,6 +24,7 @@ from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.training import check_training, train
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import summary
+from hf_distill.reporting.text import PLAIN
 from hf_distill.teachers import load_teacher
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.training.checks import are_labelled
@@ -62,6 +64,8 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)
     evaluate(trainer, inputs)
+    if data.test_file is not None:
+        evaluate_test(trainer, inputs)
     baseline = None if untrained is None else trainer.train_baseline(untrained).model
     describe_run(trainer, inputs, baseline, data.dataset_name)
     return trainer
@@ -112,8 +116,10 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
             task = data.load(teacher=head)
             problem_type = PROBLEM_TYPES[task.problem_type]
             transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
+    if data.test_file is not None and not task.summary["test"].labelled_rows:
+        raise ValueError("The rows of --test_file have no labels, and the models are evaluated on them. Leave it out.")
     if args.process_index == 0:
-        print(task.summary if transfer is None else task.summary + transfer.data)
+        print_summary(task.summary if transfer is None else task.summary + transfer.data)
     return load_inputs(
         task,
         models.teacher,
@@ -144,6 +150,20 @@ def _save(trainer: DistillationTrainer) -> None:
     trainer.save_model(_internal_call=True)  # without a push, which comes after the table
     trainer.create_model_card()
     if trainer.is_world_process_zero():
-        print(f"\n{summary(trainer.distillation_record())}\n\nThe student is in {trainer.args.output_dir}.")
+        print(f"\n{summary(trainer.distillation_record())}{_test_scores(trainer.record)}")
+        print(f"\nThe student is in {trainer.args.output_dir}.")
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
+
+
+def _test_scores(record: Mapping[str, Any]) -> str:
+    """Return a line with the scores on the test rows; empty if there are none."""
+    if "test" not in record:
+        return ""
+    name = record["metric_name"]
+    scores = [
+        f"{model} {PLAIN.score(record['test'][model][name], name)}"
+        for model in ("teacher", "student")
+        if name in record["test"][model]
+    ]
+    return f"\n\n{name} on the {record['test']['rows']:,} test rows: {', '.join(scores)}"

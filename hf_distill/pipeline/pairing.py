@@ -55,7 +55,8 @@ def pair_classes(
     if data_names is None or task.label_names is None:
         return task, None
     if are_paired_by_order(data_names, given_names):
-        name_classes(teacher.config, task.label_names)
+        if data_names != [str(i) for i in range(len(data_names))]:  # the ids 0, 1, ... are not better names
+            name_classes(teacher.config, task.label_names)
         return task, Pairing(teacher_names, data_names, "by order")
     if are_placeholders(dict(enumerate(given_names))):  # both sides have LABEL_0, ..., which promises nothing
         return task, Pairing(teacher_names, task.label_names, "by order")

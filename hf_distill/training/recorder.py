@@ -25,7 +25,7 @@ from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.atomic import describe_write_failure, replace_files_atomically
 from hf_distill.utils.redaction import publishable
 
-_TIMING = ("runtime", "per_second", "preparation_time")
+TIMING = ("runtime", "per_second", "preparation_time")
 
 
 def describe_data(task: Task, rows: Mapping[str, datasets.Dataset]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class RunRecorder:
         values = {
             name.removeprefix(prefix): value
             for name, value in (evaluations[-1][1] if evaluations else {}).items()
-            if name.startswith(prefix) and not name.endswith(_TIMING)
+            if name.startswith(prefix) and not name.endswith(TIMING)
         }
         teacher = {name[8:]: value for name, value in values.items() if name.startswith("teacher_")}
         student = {name: value for name, value in values.items() if not name.startswith("teacher_")}

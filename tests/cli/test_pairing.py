@@ -195,3 +195,10 @@ def test_compare_models_pairs_labels_that_are_names(tmp_path, tokenizer):
     assert report["models"]["teacher"]["metrics"]["accuracy"]["value"] == 1.0
     assert report["task"]["pairing"]["classes"] == dict(zip(OUTPUTS, names, strict=True))
     assert any("by --class_names" in note for note in report["notes"])
+
+
+def test_plain_ids_do_not_replace_the_teachers_names(tmp_path, tokenizer, capsys):
+    folder = write_folder(tmp_path, tokenizer, class_of_output=("0", "1", "2"))
+    run("train", folder)
+    student = AutoConfig.from_pretrained(folder / "train")
+    assert list(student.id2label.values()) == ["LABEL_0", "LABEL_1", "LABEL_2"]

@@ -27,12 +27,23 @@ def results_section(record: Mapping[str, Any]) -> str:
         rows = [_row(record, model) for model in models]
         num_rows = (record.get("dataset") or {}).get("eval_rows")
         parts += [results_table(rows, metric_name, num_rows), _explanation(record, metric_name)]
+    parts += _test_scores(record)
     parts += _intervals(record, models)
     names = dict.fromkeys(name for model in models for name in metrics[model] if name != metric_name)
     others = [[name, *(number(metrics[model].get(name), ".4f") for model in models)] for name in names]
     if others:
         parts.append(markdown_table(["metric", *(MODELS[model] for model in models)], others))
     return "\n\n".join(filter(None, parts))
+
+
+def _test_scores(record: Mapping[str, Any]) -> list[str]:
+    """Return a sentence with the scores on test rows, which took no part in training."""
+    test, name = record.get("test"), record.get("metric_name")
+    if not test or not name:
+        return []
+    data = evaluation_data({**(record.get("dataset") or {}), "eval_split": "test", "eval_rows": test["rows"]})
+    scores = [f"{MODELS[model]} {number(test[model].get(name), '.4f')}" for model in MODELS if test.get(model)]
+    return [f"On rows that took no part in training ({data}), {escape(name)}: {', '.join(scores)}."]
 
 
 def evaluation_data(dataset: Mapping[str, Any] | None) -> str | None:
