@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
-from hf_distill.classifiers.label_maps import are_paired_by_order, check_class_names, class_names_of, name_classes
+from hf_distill.classifiers.label_maps import (
+    are_paired_by_order,
+    are_placeholders,
+    check_class_names,
+    class_names_of,
+    name_classes,
+)
 from hf_distill.data import Task
 from hf_distill.data.label_column import LabelColumn
 from hf_distill.functional import IGNORE_INDEX
@@ -52,6 +58,8 @@ def pair_classes(
         if data_names != [str(i) for i in range(len(data_names))]:  # the ids 0, 1, ... are not better names
             name_classes(teacher.config, task.label_names)
         return task, Pairing(teacher_names, data_names, "by order")
+    if are_placeholders(dict(enumerate(given_names))):  # both sides have LABEL_0, ..., which promises nothing
+        return task, Pairing(teacher_names, task.label_names, "by order")
     if given_names != teacher_names:
         return task, Pairing(teacher_names, given_names, "by --class_names")
     return task, None

@@ -22,6 +22,10 @@ class ChanceGuard:
     right, as McNemar's test does, once 100 labelled rows were seen and 30 of them have another label. From 1,000 rows
     on the teacher must be two standard errors ahead.
 
+    The warning says so if the teacher's classes have another order: if another assignment of its outputs to the
+    classes gets at least half of the rows right and is three standard errors ahead of the most frequent label, with at
+    least 20 rows per class.
+
     Args:
         label_names: Names of the classes.
         device: Where the logits are.
@@ -30,24 +34,24 @@ class ChanceGuard:
     def __init__(self, label_names: Sequence[str], device: torch.device) -> None:
         self.label_names = label_names
         self.is_done = False
-        self._counts = zeros(2 * len(label_names), device)  # rows of each label, then the correct rows of each
+        # Rows by label and the teacher's answer, `(num_labels, num_labels)` in one row.
+        self._counts = zeros(len(label_names) ** 2, device)
 
     def add(self, teacher_logits: Tensor, labels: Tensor, is_unit: Tensor) -> None:
         """Count a batch: `(batch, num_labels)`, `(batch,)` and `(batch,)`."""
         if self.is_done:
             return
         counted = is_unit & (labels != IGNORE_INDEX)
-        correct = counted & (teacher_logits.argmax(dim=-1) == labels)
         # Unlabelled rows are added to label 0 with weight 0.
-        places = labels.clamp(min=0)
+        places = labels.clamp(min=0) * len(self.label_names) + teacher_logits.argmax(dim=-1)
         self._counts.index_add_(0, places, counted.to(self._counts))
-        self._counts.index_add_(0, places + len(self.label_names), correct.to(self._counts))
 
     def check(self, accelerator: Accelerator) -> None:
         """Judge by the counts of all processes; every process must call it."""
         if self.is_done:
             return
-        rows, correct = accelerator.reduce(self._counts, reduction="sum").view(2, -1)
+        counts = accelerator.reduce(self._counts, reduction="sum").view(len(self.label_names), -1)
+        rows, correct = counts.sum(dim=1), counts.diagonal()
         num_rows, most_frequent = rows.sum().item(), int(rows.argmax())
         if num_rows < 100 or num_rows - rows[most_frequent].item() < 30:
             return
@@ -57,12 +61,40 @@ class ChanceGuard:
         margin = 2 * (only_teacher + only_most_frequent) ** 0.5 if num_rows >= 1000 else 0.0
         if only_teacher - only_most_frequent <= margin:
             self.is_done = True
+            if exchanged := self._describe_exchange(counts):
+                logger.warning(exchanged)
+                return
             logger.warning(
                 f"THE TEACHER IS AT CHANCE: it gets {correct.sum().item() / num_rows:.1%} of {num_rows:,.0f} labelled "
                 f"rows right, and always predicting {self.label_names[most_frequent]!r} gets "
                 f"{rows[most_frequent].item() / num_rows:.1%}. Was the teacher fine-tuned on this task, and do its "
                 "labels mean what the labels of the data mean? A student learns what its teacher does."
             )
+
+    def _describe_exchange(self, counts: Tensor) -> str | None:
+        """Return a warning if the teacher knows the classes in another order, else None."""
+        from scipy.optimize import linear_sum_assignment  # slow to import
+
+        counts = counts.cpu()
+        rows, num_rows, num_classes = counts.sum(dim=1), counts.sum().item(), len(self.label_names)
+        _, outputs = linear_sum_assignment(counts.numpy(), maximize=True)
+        right = counts[torch.arange(num_classes), torch.as_tensor(outputs)]
+        most_frequent, num_right = int(rows.argmax()), right.sum().item()
+        only_most_frequent = (rows[most_frequent] - right[most_frequent]).item()
+        only_teacher = num_right - right[most_frequent].item()
+        is_ahead = only_teacher - only_most_frequent > 3 * (only_teacher + only_most_frequent) ** 0.5
+        if num_rows < 20 * num_classes or num_right < num_rows / 2 or not is_ahead:
+            return None
+        pairs = [
+            f"{self.label_names[output]!r} means {name!r}"
+            for name, output in zip(self.label_names, outputs, strict=True)
+            if self.label_names[output] != name
+        ]
+        return (
+            f"THE TEACHER'S CLASSES HAVE ANOTHER ORDER: it gets {counts.trace().item() / num_rows:.1%} of "
+            f"{num_rows:,.0f} labelled rows right, and {num_right / num_rows:.1%} if its answer "
+            f"{', '.join(pairs[:8])}. Correct `id2label` in the teacher's config, or use --class_names."
+        )
 
 
 class StudentGuard:

@@ -157,6 +157,16 @@ def test_ids_get_the_names_of_the_flag(tmp_path, tokenizer, capsys):
     assert record["metrics"]["teacher"]["accuracy"] == 1.0
 
 
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_labels_without_names_are_tested_too(tmp_path, tokenizer, capsys, command):
+    folder = write_folder(tmp_path, tokenizer, class_of_output=("LABEL_1", "LABEL_2", "LABEL_0"))
+    with pytest.raises(SystemExit):
+        run(command, folder)
+    message = capsys.readouterr().err
+    assert "LABEL_0 = LABEL_0, LABEL_1 = LABEL_1, LABEL_2 = LABEL_2, and labelled rows contradict this" in message
+    assert "Name the classes in the data" in message
+
+
 def test_the_outputs_of_a_teacher_can_be_named_for_a_glue_task(tmp_path, tokenizer, capsys):
     folder = write_folder(tmp_path, tokenizer, ("LABEL_0", "LABEL_1"), class_of_output=("1", "0"))
     for name, file in (("train", "train.tsv"), ("validation", "dev.tsv")):

@@ -155,6 +155,19 @@ def test_the_thresholds_are_those_of_the_docstring(accelerator, warnings, num_co
     assert bool(warnings) == warned
 
 
+def test_the_order_that_makes_a_teacher_right_is_named(accelerator, warnings):
+    guard = ChanceGuard(["no", "perhaps", "yes"], CPU)
+    labels = torch.arange(300) % 3
+    answers = torch.tensor([2, 0, 1])[labels]
+    answers[:30] = labels[:30]
+    guard.add(torch.nn.functional.one_hot(answers, 3).float(), labels, torch.ones(300, dtype=torch.bool))
+    guard.check(accelerator)
+    (warning,) = warnings
+    assert WARNING not in warning
+    assert "CLASSES HAVE ANOTHER ORDER: it gets 10.0% of 300 labelled rows right, and 90.0%" in warning
+    assert "if its answer 'yes' means 'no', 'no' means 'perhaps', 'perhaps' means 'yes'" in warning
+
+
 def test_the_warning_comes_once_however_often_one_looks(accelerator, warnings):
     guard = guard_after(accelerator, 40, [0, 1] * 50)
     for _ in range(3):
@@ -185,7 +198,8 @@ def test_counts_add_up_over_uneven_batches_and_skip_rows_that_do_not_count(accel
     is_unit[105:] = False  # repeated rows that fill a batch
     for start, stop in ((0, 7), (7, 50), (50, 110)):
         guard.add(logits[start:stop], labels[start:stop], is_unit[start:stop])
-    assert guard._counts.tolist() == [50, 50, 30, 30]
+    assert guard._counts.view(2, 2).sum(dim=1).tolist() == [50, 50]  # rows of each label
+    assert guard._counts.view(2, 2).diagonal().tolist() == [30, 30]  # the teacher is right on them
     guard.check(accelerator)
     assert not warnings
 

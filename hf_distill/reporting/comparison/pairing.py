@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hf_distill.classifiers.label_maps import are_paired_by_order
+from hf_distill.classifiers.label_maps import are_paired_by_order, are_placeholders
 from hf_distill.reporting.class_order import Pairing
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor
 from hf_distill.reporting.comparison.units import Units
@@ -32,7 +32,9 @@ def find_pairing(units: Units, teacher: Predicts, teacher_names: Sequence[str]) 
     if units.problem_type == "regression":
         return None
     given_names = [teacher.id2label[i] for i in range(len(teacher_names))]
-    if are_paired_by_order(units.names, given_names):
+    # Labels that are ids, or LABEL_0 and so on, promise nothing about a teacher without names.
+    are_ids = are_placeholders(dict(enumerate(given_names))) and bool(units.is_labelled.any())
+    if are_ids or are_paired_by_order(units.names, given_names):
         return Pairing(list(teacher_names), units.names, "by order")
     if given_names != list(teacher_names):
         return Pairing(list(teacher_names), given_names, "by --class_names")
