@@ -18,7 +18,7 @@ from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
 from hf_distill.cli.printing import print_summary
-from hf_distill.data import Task, unlabelled_task, with_teacher_logits, write_labelled
+from hf_distill.data import Task, has_labels, unlabelled_task, with_teacher_logits, write_labelled
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
@@ -113,7 +113,8 @@ def run(arguments: Sequence[str]) -> None:
             description["pairing"] = pairing.to_dict()
         if transfer is not None:
             description["transfer"] = transfer.report
-        _write(splits, description, args)
+        # A column of scores that is empty in every row does not say that it is one.
+        _write(splits, description, args, task.problem_type == "regression" and not has_labels(task))
 
 
 def _load(
@@ -160,7 +161,9 @@ def _label(
     return labelled if task.has_words else with_teacher_logits(text, labelled, task)
 
 
-def _write(splits: dict[str, Dataset], description: dict[str, Any], args: CacheArguments) -> None:
+def _write(
+    splits: dict[str, Dataset], description: dict[str, Any], args: CacheArguments, needs_problem_type: bool
+) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.output_dir or temporary
         write_labelled(splits, folder, description)
@@ -169,7 +172,8 @@ def _write(splits: dict[str, Dataset], description: dict[str, Any], args: CacheA
             f"{folder}/README.md"
         )
         if args.output_dir:
-            print(f"Texts and logits are in {folder}. Train with --dataset_name {folder}.")
+            problem_type = " --problem_type regression" if needs_problem_type else ""
+            print(f"Texts and logits are in {folder}. Train with --dataset_name {folder}{problem_type}.")
         if args.hub_dataset_id:
             _push(folder, args.hub_dataset_id)
 

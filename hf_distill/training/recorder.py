@@ -31,7 +31,11 @@ TIMING = ("runtime", "per_second", "preparation_time")
 def describe_data(task: Task, rows: Mapping[str, datasets.Dataset]) -> dict[str, Any]:
     """Return `dataset` and `metric_name` of a record; see [`~hf_distill.DistillationTrainer.describe_data`]."""
     split = task.validation_splits[0]
-    num_labelled = sum(are_labelled(rows["train"], PROBLEM_TYPES[task.problem_type]))
+    problem_type = PROBLEM_TYPES[task.problem_type]
+    num_labelled = sum(are_labelled(rows["train"], problem_type))
+    metric_name = task.metric_name
+    if not any(are_labelled(rows[split], problem_type)):  # only the teacher's answers are known
+        metric_name = "loss_kl" if problem_type.agreement is None else "agreement"
     dataset = {
         "id": task.dataset_id,
         "config": task.config_name,
@@ -41,7 +45,7 @@ def describe_data(task: Task, rows: Mapping[str, datasets.Dataset]) -> dict[str,
         "eval_split": split,
         **({"revision": task.revision} if task.revision else {}),
     }
-    return {"dataset": dataset, "metric_name": task.metric_name}
+    return {"dataset": dataset, "metric_name": metric_name}
 
 
 class RunRecorder:
