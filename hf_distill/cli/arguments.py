@@ -125,6 +125,9 @@ class DataArguments(ReadingArguments):
             raise ValueError(f"The GLUE task {self.task_name} sets {', '.join(set_by_glue)} itself. Leave these out.")
         if self.task_name is None and self.data_dir is not None:
             raise ValueError("--data_dir is the folder of a GLUE task. Pass --task_name, or --dataset_name instead.")
+        for name in ("validation_split_name", "validation_split_percentage"):
+            if getattr(self, name) is not None and self.dataset_name is None and self.train_file is None:
+                raise ValueError(f"--{name} is for labelled rows of --dataset_name or --train_file. Pass one of them.")
         self._check_transfer()
         if self.max_seq_length < 3:
             raise ValueError(

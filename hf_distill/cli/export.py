@@ -66,7 +66,8 @@ class ExportArguments:
         given = {**vars(reading), "max_eval_samples": self.max_eval_samples}
         needing_file = [f"--{name}" for name, value in given.items() if value is not None]
         if self.text_file is None and needing_file:
-            raise ValueError(f"{', '.join(needing_file)} need --text_file.")
+            verb = "needs" if len(needing_file) == 1 else "need"
+            raise ValueError(f"{', '.join(needing_file)} {verb} --text_file.")
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -102,6 +103,7 @@ def _load_texts(args: ExportArguments, reading: ReadingArguments, model: PreTrai
         rows, summary = read_transfer_text(
             args.text_file, None, names, options=reading.options, text_column_delimiter=reading.text_column_delimiter
         )
+        summary.role = "text"
         print_summary(DataSummary([summary]))
         return {"texts": _texts(rows, rows.column_names, args.max_eval_samples)}
     head = TeacherHead(len(id2label_of(model.config)), problem_type)
@@ -111,6 +113,7 @@ def _load_texts(args: ExportArguments, reading: ReadingArguments, model: PreTrai
         reading.settings(problem_type, head),
         reading.columns,
     )
+    task.summary.splits[0].role = "labelled"
     print_summary(task.summary)
     task = task.for_model(model)
     rows = task.datasets["validation"]

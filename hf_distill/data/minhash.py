@@ -10,21 +10,21 @@ import numpy as np
 from datasets import Dataset
 
 NUM_HASHES = 128
-SHINGLE_SIZE = 2  # words; of a text of ten words, three in a row would leave little that two versions share
-_MAX_MISSED = 1e-3  # of pairs as similar as the threshold
+SHINGLE_SIZE = 2  # words; with three words, two versions of a text of ten words would share few shingles
+_MAX_MISSED = 1e-3  # share of the pairs at the threshold that is missed
 
 
 class Shingles:
-    """The shingles of texts, as 32-bit hashes: runs of words, upper or lower case, without punctuation.
+    """The shingles of texts as 32-bit hashes. A shingle is a run of words, in lower case and without punctuation.
 
-    A text of fewer words than a shingle has one shingle, the whole text; so has one without a word, such as an emoji.
-    Languages that do not put spaces between words are compared by whole phrases. Texts of a pair share nothing across
-    columns.
+    A text with fewer words than a shingle has one shingle, the whole text. So has a text without words, such as an
+    emoji. Languages without spaces between words are compared by whole phrases. The columns of a pair share no
+    shingles.
 
     Args:
         dataset: Rows of text, or of lists of words.
-        text_columns: One column, or the two of a pair.
-        size: Words of a shingle.
+        text_columns: One column, or the two columns of a pair.
+        size: Number of words in a shingle.
     """
 
     def __init__(self, dataset: Dataset, text_columns: Sequence[str], size: int = SHINGLE_SIZE) -> None:
@@ -47,11 +47,11 @@ class Shingles:
         return set(self._hashes[self._starts[row] : self._starts[row + 1]].tolist())
 
     def jaccard(self, row: int, other: int) -> float:
-        """Shared shingles of two rows by all that they have."""
+        """Return the number of shingles that two rows share, divided by the number of all their shingles."""
         return len(self[row] & self[other]) / len(self[row] | self[other])
 
     def signatures(self, num_hashes: int = NUM_HASHES) -> np.ndarray:
-        """Return the least value of each hash function over a row's shingles, `(num_rows, num_hashes)`.
+        """Return the lowest value of each hash function over the shingles of each row, `(num_rows, num_hashes)`.
 
         The share of equal values in two rows estimates their Jaccard similarity J with a standard deviation of
         sqrt(J (1 - J) / num_hashes): Broder (1997), "On the resemblance and containment of documents". The functions
@@ -66,15 +66,15 @@ class Shingles:
         return least
 
     def first_near_duplicates(self, threshold: float, num_known: int = 0) -> np.ndarray:
-        """Find for each row the first one before it that is as similar as the threshold, and is kept.
+        """Find for each row the first kept row before it that is a near-duplicate.
 
         Args:
-            threshold: Least Jaccard similarity of near-duplicates, from 0.1 to 1.
-            num_known: Rows at the start that are kept whatever they are like.
+            threshold: Lowest Jaccard similarity of near-duplicates, from 0.1 to 1.
+            num_known: Number of rows at the start that are always kept.
 
         Returns:
-            `(num_rows,)` row numbers; -1 for rows that are kept. A pair as similar as the threshold is missed with a
-            probability of at most 0.001, one that is more similar with less, and equal ones never.
+            `(num_rows,)` row numbers; -1 for rows that are kept. A pair at the threshold is missed with a probability
+            of at most 0.001, a more similar pair with a lower probability, and equal rows are never missed.
         """
         found = np.full(len(self), -1)
         kept_by_key: dict[int, list[int]] = {}
@@ -91,7 +91,7 @@ class Shingles:
         """Group the rows so that near-duplicates are in the same group, directly or through other rows.
 
         Args:
-            threshold: Least Jaccard similarity of near-duplicates, from 0.1 to 1.
+            threshold: Lowest Jaccard similarity of near-duplicates, from 0.1 to 1.
 
         Returns:
             `(num_rows,)`, the number of the first row of the group that each row belongs to. Pairs are missed as in
@@ -129,7 +129,7 @@ class Shingles:
         return False
 
     def _band_keys(self, threshold: float) -> list[list[int]]:
-        """One number for each band of a signature: rows with one in common are candidates (locality-sensitive)."""
+        """Return one number for each band of a signature. Rows that share a number are candidates."""
         rows = _rows_per_band(threshold)
         num_bands = NUM_HASHES // rows
         factors, offsets = _random_words((2, num_bands, rows))
@@ -151,9 +151,10 @@ def _random_words(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _rows_per_band(threshold: float) -> int:
-    """Return the most rows, hence the fewest false candidates, that miss few enough pairs at the threshold.
+    """Return the highest number of rows in a band that misses few enough pairs at the threshold.
 
-    With b bands of r rows each, a pair of similarity s becomes no candidate with the probability (1 - s^r)^b.
+    More rows in a band give fewer false candidates. With b bands of r rows each, a pair of similarity s is missed with
+    the probability (1 - s^r)^b.
     """
     sizes = range(1, NUM_HASHES + 1)
     return max(r for r in sizes if (1 - threshold**r) ** (NUM_HASHES // r) <= _MAX_MISSED)

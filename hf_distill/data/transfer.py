@@ -1,4 +1,4 @@
-"""Transfer sets: unlabelled text from several sources, and which of it is worth training a student on."""
+"""Transfer sets: draw unlabelled text from several sources, and select texts for training."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def mix_sources(
 ) -> tuple[Dataset, list[int]]:
     """Draw texts from several sources, without replacement.
 
-    With the same seed a larger draw contains a smaller one of the same sources and weights, so that a teacher that
-    has labelled the smaller one has less to do.
+    With the same seed, sources and weights, a larger draw contains a smaller draw. So the teacher can reuse the logits
+    that it computed for the smaller draw.
 
     Args:
         datasets: The sources, with the same columns.
         weights: Share of each source in the mix, > 0, in any unit; None for their sizes.
-        num_rows: Rows to draw. A source that has too few gives all, and the others give more. None for all rows, or
-            with `weights` for as many as keep the shares exact.
-        seed: Of the draw.
+        num_rows: Number of rows to draw. A source with too few rows gives all of them, and the other sources give
+            more. None for all rows, or with `weights` for as many as keep the shares exact.
+        seed: Seed of the draw.
 
     Returns:
-        The rows, source after source, each in its own order; and how many are from each source.
+        The rows, source after source, in the order of each source; and the number of rows from each source.
 
     Raises:
         ValueError: for weights that do not fit the sources, sources with different columns, or no rows.
@@ -46,7 +46,7 @@ def mix_sources(
         raise ValueError(f"`weights` must be {len(datasets)} numbers > 0, one for each source, got {list(weights)}.")
     if len({frozenset(dataset.column_names) for dataset in datasets}) > 1:
         columns = "; ".join(", ".join(dataset.column_names) for dataset in datasets)
-        raise ValueError(f"The sources have different columns: {columns}. Give all of them the same ones.")
+        raise ValueError(f"The sources have different columns: {columns}. Give all sources the same columns.")
     if sum(sizes) == 0 or (weights is not None and 0 in sizes):
         raise ValueError(f"The sources have {sizes} texts. Leave out those without one.")
     if num_rows is None:
@@ -64,21 +64,21 @@ def find_near_duplicates(
     threshold: float = NEAR_DUPLICATE_THRESHOLD,
     against: Mapping[str, Dataset] | None = None,
 ) -> list[str | None]:
-    """Say of each row what it is a near-duplicate of: a name in `against`, [`EARLIER_TEXT`], or None.
+    """Return for each row what it is a near-duplicate of: a name in `against`, [`EARLIER_TEXT`], or None.
 
-    Two texts are near-duplicates if the Jaccard similarity of their shingles, two words each, reaches the threshold;
-    equal texts always do, and so do texts that differ by punctuation and case alone. At 0.8 a text of five words is a
-    near-duplicate of itself with a word more at the end, one of ten words with another last word, and one of nineteen
-    with another word in the middle: the shorter, the likelier it is that one word changes the meaning. See
-    [`~hf_distill.data.minhash.Shingles`].
+    Two texts are near-duplicates if the Jaccard similarity of their shingles, two words each, reaches the threshold.
+    Equal texts always do, and so do texts that differ only by punctuation and case. At 0.8, a text of five words is a
+    near-duplicate of the same text with one more word at the end, a text of ten words with another last word, and a
+    text of nineteen words with another word in the middle. In a shorter text, one word is more likely to change the
+    meaning. See [`~hf_distill.data.minhash.Shingles`].
 
     Args:
-        dataset: Rows of text, of which the first of several near-duplicates is kept.
-        text_columns: One column, or the two of a pair.
-        threshold: Least Jaccard similarity of near-duplicates, from 0.1 to 1.
-        against: Further rows by name, with the same columns; the first name that holds a near-duplicate is given.
-            Texts to evaluate on belong here: a student that has seen them says nothing of new ones. Lee et al.
-            (2022), https://huggingface.co/papers/2107.06499, find such leaks in many corpora.
+        dataset: Rows of text. The first of several near-duplicates is kept.
+        text_columns: One column, or the two columns of a pair.
+        threshold: Lowest Jaccard similarity of near-duplicates, from 0.1 to 1.
+        against: More rows by name, with the same columns. The first name that has a near-duplicate is returned. Pass
+            evaluation texts here: scores on texts that were trained on say nothing about new texts. Lee et al. (2022),
+            https://huggingface.co/papers/2107.06499, find such leaks in many corpora.
     """
     if not 0.1 <= threshold <= 1:
         raise ValueError(f"`threshold` must be a Jaccard similarity from 0.1 to 1, got {threshold}.")
@@ -98,20 +98,20 @@ def drop_near_duplicates(
     threshold: float = NEAR_DUPLICATE_THRESHOLD,
     against: Mapping[str, Dataset] | None = None,
 ) -> tuple[Dataset, dict[str, int]]:
-    """Drop what [`find_near_duplicates`] finds; return the others, and how many were dropped for which name."""
+    """Drop near-duplicates as [`find_near_duplicates`] finds them; return the rows left and the counts by name."""
     found = find_near_duplicates(dataset, text_columns, threshold, against)
     return dataset.select(np.flatnonzero([name is None for name in found])), dict(Counter(filter(None, found)))
 
 
 def teacher_confidence(logits: np.ndarray, problem_type: ProblemType) -> np.ndarray:
-    r"""Return the probability of the answer that a teacher thinks likeliest, `(num_rows,)`.
+    r"""Return the probability of the teacher's most likely answer, `(num_rows,)`.
 
-    That is the maximum of the softmax; or for several labels a row, the probability of the likeliest set of labels,
+    It is the maximum of the softmax; for several labels in a row, the probability of the most likely set of labels,
     $\prod_c \max(p_c, 1 - p_c)$.
 
     Args:
         logits: `(num_rows, num_labels)`.
-        problem_type: Of the teacher.
+        problem_type: The teacher's problem type.
 
     Raises:
         ValueError: for regression, whose teacher has no probabilities, and for tokens.
@@ -154,21 +154,21 @@ def select_by_teacher(
     balanced: bool = False,
     seed: int = SEED,
 ) -> Dataset:
-    """Choose texts by what the teacher says of them, in their order.
+    """Select texts by the teacher's answers; their order stays the same.
 
-    Without a reason to do otherwise train on a random draw of what the student will meet. A least confidence is for
-    text that is partly of another domain, where the teacher guesses; balance is for text in which some classes are
-    rare. Xie et al. (2020), https://huggingface.co/papers/1911.04252, do both, with a least confidence of 0.3 among
-    1,000 classes. Soft targets already say how sure the teacher is, so neither is a matter of course; and to take only
-    what it is surest of would leave the easy texts.
+    By default, train on a random draw of the texts that the student will meet. Set a lowest confidence if a part of
+    the texts is from another domain, where the teacher guesses. Balance the classes if some of them are rare. Xie et
+    al. (2020), https://huggingface.co/papers/1911.04252, do both, with a lowest confidence of 0.3 among 1,000 classes.
+    Soft targets already contain the teacher's confidence, so often neither is needed; and a high limit would leave
+    only easy texts.
 
     Args:
         dataset: Rows with `teacher_logits`, as [`TeacherCache.label`] returns them.
-        problem_type: Of the teacher.
-        min_confidence: Rows with less [`teacher_confidence`] are dropped.
-        num_rows: Rows to draw at random from the others; None for all.
-        balanced: Draw as many of each class that the teacher predicts, as far as they reach, instead of as they come.
-        seed: Of the draw.
+        problem_type: The teacher's problem type.
+        min_confidence: Rows with a lower [`teacher_confidence`] are dropped.
+        num_rows: Number of rows to draw at random from the rows left; None for all.
+        balanced: Whether to draw the same number of rows for each predicted class, as far as there are enough.
+        seed: Seed of the draw.
 
     Raises:
         ValueError: for a problem type that has no confidence or, if `balanced`, no classes that exclude each other; or
@@ -198,17 +198,18 @@ def out_of_domain_share(
     from others, imperfectly: Hendrycks & Gimpel (2017), https://huggingface.co/papers/1610.02136.
 
     Args:
-        transfer_logits: The teacher's, `(num_rows, num_labels)`.
-        reference_logits: The teacher's on texts of the task that it was not trained on, such as the validation texts.
-        problem_type: Of the teacher.
-        percentile: Of the reference's confidence, below which a text counts as out of domain.
+        transfer_logits: The teacher's logits, `(num_rows, num_labels)`.
+        reference_logits: The teacher's logits on texts of the task that it was not trained on, such as the validation
+            texts.
+        problem_type: The teacher's problem type.
+        percentile: A text is out of domain if the teacher's confidence is below this percentile of the reference.
     """
     limit = np.percentile(teacher_confidence(reference_logits, problem_type), percentile)
     return float((teacher_confidence(transfer_logits, problem_type) < limit).mean())
 
 
 def allot(sizes: Sequence[int], weights: Sequence[float], num_rows: int) -> list[int]:
-    """Split a number into parts that follow the weights, none above its size; what one lacks the others give."""
+    """Split a number into parts proportional to the weights. If a size is too small, the other parts are larger."""
     size, weight = np.array(sizes), np.array(weights, dtype=np.float64)
     parts, is_open = np.zeros(len(size)), np.ones(len(size), dtype=bool)
     rest = float(min(num_rows, size.sum()))

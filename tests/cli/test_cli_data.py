@@ -151,11 +151,17 @@ def test_a_recipe_has_lists_and_mappings_as_they_are_written(tmp_path):
 
 
 def test_flags_that_a_glue_task_sets_are_refused(tmp_path):
-    for flag in ("--label_map={}", "--class_names=a,b", "--text_column_names=a", "--test_file=a.csv"):
+    for flag in ("--label_map={}", "--label_delimiter=x", "--text_column_names=a", "--test_file=a.csv"):
         with pytest.raises(ValueError, match=rf"GLUE task sst2 sets {flag.split('=')[0]} itself"):
             read("--task_name", "sst2", flag)
     with pytest.raises(ValueError, match="--data_dir is the folder of a GLUE task"):
         read("--train_file", "a.csv", "--data_dir", tmp_path)
+
+
+@pytest.mark.parametrize("flag", ["--validation_split_name=test", "--validation_split_percentage=10"])
+def test_validation_rows_are_not_taken_from_texts(tmp_path, flag):
+    with pytest.raises(ValueError, match=rf"{flag.split('=')[0]} is for labelled rows"):
+        read("--transfer_file", write(tmp_path / "texts.txt", "a\nb\n"), flag)
 
 
 def test_rows_that_are_not_used_are_noted(tmp_path):

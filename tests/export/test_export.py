@@ -323,7 +323,7 @@ def test_labels_of_another_problem_type_are_rejected(problem_type, labels, messa
     [
         ({"quantize": "int8", "tolerance": 1e-9, "max_seq_length": 1000}, "`max_length` must be from 3 to 64"),
         ({"quantize": "int4"}, "int4"),
-        ({"text_column_names": "text"}, "need --text_file"),
+        ({"text_column_names": "text"}, "needs --text_file"),
         ({"text_file": "absent.txt"}, "absent.txt"),
         ({"model_name_or_path": "absent"}, "absent"),
         ({"output_dir": "model"}, "is not empty and has no export.json"),

@@ -319,6 +319,18 @@ def test_the_card_names_the_file_that_was_evaluated(dataset, expected):
     assert f"evaluated only on {expected}, 1,600 rows." in card.text
 
 
+def test_the_card_has_the_scores_on_test_rows():
+    splits = files_of(train=("CSV", "a.csv"), validation=("CSV", "dev.csv"), test=("CSV", "test.csv"))
+    test = {"rows": 1600, "teacher": {"accuracy": 0.91}, "student": {"accuracy": 0.9}}
+    record = {**changed(dataset={"id": "a.csv", "config": None, "splits": splits}), "test": test}
+    card = model_card(record)
+    assert (
+        "On rows that took no part in training (test.csv, 1,600 rows), accuracy: teacher 0.9100, student 0.9000."
+        in card.text
+    )
+    assert "evaluated only on dev.csv, 872 rows and on test.csv, 1,600 rows." in card.text
+
+
 def test_the_card_lists_every_file_with_the_hash_of_its_rows():
     splits = files_of(train=("CSV", "a.csv", "b.csv"), validation=("CSV", "dev.csv"), transfer=("text", "more.txt"))
     card = model_card(changed(dataset={"id": "a.csv", "config": None, "splits": splits}))

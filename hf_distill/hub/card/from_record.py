@@ -41,9 +41,15 @@ def _test_scores(record: Mapping[str, Any]) -> list[str]:
     test, name = record.get("test"), record.get("metric_name")
     if not test or not name:
         return []
-    data = evaluation_data({**(record.get("dataset") or {}), "eval_split": "test", "eval_rows": test["rows"]})
     scores = [f"{MODELS[model]} {number(test[model].get(name), '.4f')}" for model in MODELS if test.get(model)]
-    return [f"On rows that took no part in training ({data}), {escape(name)}: {', '.join(scores)}."]
+    return [f"On rows that took no part in training ({test_data(record)}), {escape(name)}: {', '.join(scores)}."]
+
+
+def test_data(record: Mapping[str, Any]) -> str | None:
+    """Return the files and the number of the test rows, escaped; None if there are none."""
+    test = record.get("test")
+    dataset = record.get("dataset") or {}
+    return evaluation_data({**dataset, "eval_split": "test", "eval_rows": test["rows"]}) if test else None
 
 
 def evaluation_data(dataset: Mapping[str, Any] | None) -> str | None:

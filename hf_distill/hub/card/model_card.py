@@ -11,7 +11,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
-from hf_distill.hub.card.from_record import evaluation_data, results_section
+from hf_distill.hub.card.from_record import evaluation_data, results_section, test_data
 from hf_distill.hub.card.from_report import report_section
 from hf_distill.hub.card.loss import loss_section
 from hf_distill.hub.card.metadata import card_metadata
@@ -176,7 +176,8 @@ def _limits(record: Mapping[str, Any], has_report: bool) -> str:
         "The licenses of the initial weights, of the teacher and of the data may restrict the use of this model.",
     ]
     if record.get("metrics"):
-        data = evaluation_data(record.get("dataset"))
+        rows = (evaluation_data(record.get("dataset")), test_data(record))
+        data = " and on ".join(filter(None, rows))
         has_labels = record.get("metric_name") not in TEACHER_MEASURES
         how = "was evaluated only" if has_labels else "was compared with its teacher, without labels, only"
         evaluated = f"The model {how} on {data}." if data else "The evaluation data were not recorded."
