@@ -24,6 +24,7 @@ from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
 from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import ProblemType
+from hf_distill.classifiers.token_ids import check_token_ids
 from hf_distill.data import Task
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
@@ -157,6 +158,7 @@ class DistillationTrainer(Trainer):
             compute_metrics=compute_metrics,
             **trainer_kwargs,
         )
+        self.label_names = ["labels"]  # Trainer drops the labels of a student whose `forward` does not name them
         self._bind(self.model, loss)
         self._is_constructed = True
         if compute_metrics is not None:
@@ -257,6 +259,7 @@ class DistillationTrainer(Trainer):
         for role, dataset in rows:
             if dataset is not None:
                 self._check_dataset(dataset, role, self.distillation_loss.reads_labels)
+                check_token_ids(dataset, self.model, "student")
                 self.teaching.warn_about_unused_column(dataset, role)
 
     def _check_dataset(self, dataset: Any, role: str, needs_labels: Sequence[str] = ()) -> None:
