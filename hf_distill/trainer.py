@@ -22,8 +22,16 @@ from transformers.utils import PushInProgress, logging
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
 from hf_distill.classifiers.label_maps import class_names_of
-from hf_distill.classifiers.outputs import IS_UNIT, TEACHER_LOGITS, WORD_STARTS, Batch, ClassifierOutputs
+from hf_distill.classifiers.outputs import (
+    ADDED_BY_COLLATOR,
+    IS_UNIT,
+    TEACHER_LOGITS,
+    WORD_STARTS,
+    Batch,
+    ClassifierOutputs,
+)
 from hf_distill.classifiers.problem_types import ProblemType
+from hf_distill.classifiers.signature import input_names
 from hf_distill.classifiers.token_ids import check_token_ids
 from hf_distill.data import Task
 from hf_distill.data.tokens import TokenCollator
@@ -158,7 +166,7 @@ class DistillationTrainer(Trainer):
             compute_metrics=compute_metrics,
             **trainer_kwargs,
         )
-        self.label_names = ["labels"]  # Trainer drops the labels of a student whose `forward` does not name them
+        self.label_names = ["labels"]  # Trainer finds none if `forward` hides its signature
         self._bind(self.model, loss)
         self._is_constructed = True
         if compute_metrics is not None:
@@ -220,7 +228,7 @@ class DistillationTrainer(Trainer):
             self.loss_runner.warn_about_batchwise_terms()
         self.class_names = class_names_of(student.config)
         self.monitor = LossMonitor(loss, problem_type, self.class_names, self.teacher, self.accelerator)
-        self.teacher_predictions = TeacherPredictions(self.accelerator)
+        self.teacher_predictions = TeacherPredictions(self.accelerator, self.args)
         self._replace_callback(EarlyTeacherCheck(self.monitor.check_teacher))
         self._replace_callback(ClipAndZero(loss))
         if self._is_constructed:  # until then the labels are not checked
@@ -294,7 +302,8 @@ class DistillationTrainer(Trainer):
             self.log({f"{name}_{key}": value for key, value in result.items() if key != "num_units"})
 
     def _marked_batches(self, eval_dataset: Any) -> Iterator[dict[str, Tensor]]:
-        for batch in self.get_eval_dataloader(eval_dataset):
+        self.units.evaluated_loader = self.get_eval_dataloader(eval_dataset)
+        for batch in self.units.evaluated_loader:
             inputs = cast("dict[str, Tensor]", self._prepare_inputs(batch))
             self.units.mark_evaluation(inputs)
             yield inputs
@@ -474,6 +483,9 @@ class DistillationTrainer(Trainer):
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
             signature = cast("list[str]", self._signature_columns)
+            student = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+            tokenizer_names = getattr(self.processing_class, "model_input_names", ())
+            signature += sorted(input_names(student, frozenset(tokenizer_names)) - frozenset(signature))
             self._student_columns = frozenset(signature) - {"label", "label_ids", *self.label_names}
             # Pruning would drop what the student does not read: DistilBERT has no segment ids, its teacher has.
             signature += sorted((self.teaching.read_columns | {WORD_STARTS}) - frozenset(signature))
@@ -635,18 +647,35 @@ class DistillationTrainer(Trainer):
         self.monitor.evaluation.reset()
         self.teacher_predictions.reset()
         prepare_loader(dataloader, self.problem_type)
+        self.units.evaluated_loader = dataloader
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         self.search_objective.note(metric_key_prefix, output.metrics or {})
         self._check_finite("evaluation", dataloader.dataset)
         metrics: dict[str, Any] = self.monitor.evaluation_metrics()
         self.monitor.check_teacher()
         self.monitor.check_student()
-        # A metric that is computed batch by batch, or from more than logits and labels, is the student's alone.
-        is_plain = not self.args.batch_eval_metrics and not self.args.include_for_metrics
-        if self.compute_metrics is not None and is_plain and output.label_ids is not None:
-            metrics |= self.teacher_predictions.score(self.compute_metrics, cast(Any, output.label_ids))
+        if self._scores_teacher and output.label_ids is not None:
+            metrics |= self.teacher_predictions.score(cast(Callable, self.compute_metrics), output.label_ids)
         named = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         return output._replace(metrics={**(output.metrics or {}), **named})
+
+    @property
+    def _scores_teacher(self) -> bool:
+        # A metric that is computed batch by batch, or from more than logits and labels, is the student's alone.
+        is_plain = not self.args.batch_eval_metrics and not self.args.include_for_metrics
+        return self.compute_metrics is not None and is_plain
+
+    def _has_loss(self, inputs: Batch) -> bool:
+        """Whether the loss of a batch of evaluation can be computed; if not, say why once."""
+        needs_labels = self.distillation_loss.reads_labels
+        if self.teacher is not None and not self.teacher.can_answer(inputs):
+            reason = f"No column `{TEACHER_LOGITS}` and no live teacher"
+        elif needs_labels and not self.problem_type.all_units_have_labels(inputs):
+            reason = f"`{needs_labels[0]}` needs the label of every unit, and some have none"
+        else:
+            return True
+        logger.warning_once(f"{reason}: predictions only, no loss.")
+        return False
 
     def prediction_step(
         self,
@@ -656,18 +685,19 @@ class DistillationTrainer(Trainer):
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return loss, logits and labels of one batch of evaluation, labelled or not."""
-        inputs = self._prepare_inputs(inputs)
-        labels = inputs.get("labels")
+        prepared = self._prepare_inputs(inputs)
+        for name in ADDED_BY_COLLATOR:  # `compute_metrics` can get the columns of the batch
+            inputs.pop(name, None)
+        inputs, labels = prepared, prepared.get("labels")
         self.units.mark_evaluation(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            if self.teacher is not None and not self.teacher.can_answer(inputs):
-                logger.warning_once(f"No column `{TEACHER_LOGITS}` and no live teacher: predictions only, no loss.")
-                loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
-            else:
+            if self._has_loss(inputs):
                 loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+            else:
+                loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
         if prediction_loss_only:
             return loss, None, None
-        if TEACHER_LOGITS in outputs and labels is not None:
+        if self._scores_teacher and TEACHER_LOGITS in outputs and labels is not None:
             self.teacher_predictions.add(outputs[TEACHER_LOGITS], labels, self.preprocess_logits_for_metrics)
         return loss, outputs["logits"], labels
 

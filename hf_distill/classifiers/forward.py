@@ -102,6 +102,11 @@ def prepare_outputs(model: PreTrainedModel, requested: Collection[str], role: st
     Raises:
         ValueError: if the model cannot return them.
     """
+    if model.config.is_encoder_decoder and {"hidden_states", "cls_states", "attentions", "qkv"} & set(requested):
+        raise ValueError(
+            f"The objectives compare layers, and the {role}, a {type(model).__name__}, has an encoder and a decoder, "
+            "whose layers the library does not tell apart. Use `kl`, or another objective on logits."
+        )
     if "qkv" in requested:
         _check_projections(model, role)
     if "attentions" in requested:

@@ -21,6 +21,7 @@ UNIT_PLACES = "_unit_places"  # of a token-level problem: the place of each unit
 ROW_OF_UNIT = "_row_of_unit"  # of a token-level problem: the row of each unit
 ROW_NUMBER = "_row_number"  # the index of each row in its dataset, to name rows in errors; not on the device
 IS_COUNTED = "_is_counted"  # of a loader that fills its last batch itself: whether each row is not repeated
+ADDED_BY_COLLATOR = (UNIT_PLACES, ROW_NUMBER, IS_COUNTED)
 
 Batch = Mapping[str, Tensor]
 

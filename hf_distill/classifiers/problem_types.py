@@ -73,6 +73,13 @@ class ProblemType:
         """
         return self.units(batch).flatten().nonzero()[:, 0]
 
+    def all_units_have_labels(self, batch: Batch) -> bool:
+        """Return whether every unit of a batch has a label."""
+        if "labels" not in batch:
+            return False
+        is_labelled = self.is_labelled(batch["labels"])
+        return bool(is_labelled[self.units(batch)].all() if self.is_token_level else is_labelled.all())
+
     def has_labelled_unit(self, labels: Tensor) -> Tensor:
         """Return which rows have a label, `(batch,)` bool; a token-level row needs at least one labelled token."""
         is_labelled = self.is_labelled(labels)

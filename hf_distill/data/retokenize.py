@@ -72,8 +72,12 @@ def _differing_row(
     """Name one of the first rows that the tokenizer makes other ids of; those that were cut are left out."""
     rows = dataset[:_CHECKED_ROWS]
     texts = [rows[name] for name in columns]
-    whole = tokenizer(*texts, is_split_into_words=is_token_level, verbose=False)["input_ids"]
-    given = [[token for token in ids if token != tokenizer.pad_token_id] for ids in rows["input_ids"]]
+    encoded = tokenizer(*texts, is_split_into_words=is_token_level, verbose=False)["input_ids"]
+    # Without padding, on both sides: the last token of every text can be the padding token.
+    whole, given = (
+        [[token for token in ids if token != tokenizer.pad_token_id] for ids in column]
+        for column in (encoded, rows["input_ids"])
+    )
     longest = max(map(len, given))
     for row, (ours, theirs) in enumerate(zip(given, whole, strict=True)):
         is_cut = len(theirs) > len(ours) == longest

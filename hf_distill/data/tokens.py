@@ -102,11 +102,12 @@ class TokenCollator:
         self.masks_tokens = isinstance(collate, DataCollatorForLanguageModeling) and collate.mlm
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Collate rows of one dataset.
+        """Collate rows of one dataset; a column `label` becomes `labels`, as in the collators of transformers.
 
         Raises:
             ValueError: for rows with labels and a collator that masks them: they are masked already.
         """
+        rows = [{"labels" if name == "label" else name: value for name, value in row.items()} for row in rows]
         if self.masks_tokens and "labels" in rows[0]:
             raise ValueError(
                 f"The rows have labels, as `mask_once` returns them, and {type(self.collate).__name__} would mask "

@@ -95,5 +95,10 @@ class PatientDistillation(ProjectedObjective):
         assert student.cls_states is not None
         assert teacher.cls_states is not None
         student_layers, teacher_layers = (list(layers) for layers in zip(*self.pairs, strict=True))
-        projected = self.project(student.cls_states[:, student_layers].float())
-        return functional.normalised_distance(projected, teacher.cls_states[:, teacher_layers])
+        projected = self.project(_layers(student.cls_states, student_layers).float())
+        return functional.normalised_distance(projected, _layers(teacher.cls_states, teacher_layers))
+
+
+def _layers(cls_states: Tensor, layers: list[int]) -> Tensor:
+    """Return the states of some layers; a list as an index would be copied to the device in each step."""
+    return torch.stack([cls_states[:, layer] for layer in layers], dim=1)

@@ -31,6 +31,7 @@ class BaseTeacher:
     requested: frozenset[str] = frozenset({"logits"})
     label_order: list[int] | None = None
     temperature: float = 1.0
+    _order: tuple[list[int] | None, torch.Tensor] | None = None
 
     def request(self, outputs: Collection[str]) -> None:
         """Choose the outputs that the teacher returns.
@@ -75,7 +76,15 @@ class BaseTeacher:
         logits = outputs.logits.float()
         if self.temperature != 1.0:  # do not copy without need: the logits of a language model can take 0.5 GB
             logits = logits / self.temperature
-        return replace(outputs, logits=logits if self.label_order is None else logits[..., self.label_order])
+        if self.label_order is not None:
+            logits = logits.index_select(-1, self._order_on(logits.device))
+        return replace(outputs, logits=logits)
+
+    def _order_on(self, device: torch.device) -> torch.Tensor:
+        # A list as an index would be copied to the device in each step, which waits for it.
+        if self._order is None or self._order[0] != self.label_order or self._order[1].device != device:
+            self._order = (self.label_order, torch.tensor(self.label_order, device=device))
+        return self._order[1]
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
         """Return the outputs in the teacher's own label order, not calibrated."""

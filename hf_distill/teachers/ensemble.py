@@ -98,4 +98,5 @@ class EnsembleTeacher(BaseTeacher):
 
     def _outputs(self, batch: Batch) -> ClassifierOutputs:
         logits = torch.stack([member(batch).logits for member in self.members])
-        return ClassifierOutputs(self._mean(logits, self.weights.to(logits.device)))
+        self.weights = self.weights.to(logits.device)  # kept there: a copy in each step would wait for the device
+        return ClassifierOutputs(self._mean(logits, self.weights))

@@ -131,6 +131,8 @@ def check_dataset(
         raise ValueError(f"The {role} dataset is empty. Pass at least one row.")
     if not isinstance(dataset, datasets.Dataset):
         return
+    if dataset.format["type"] == "custom":  # `set_transform` makes the columns when rows are read
+        return
     names = dataset.column_names
     if "input_ids" not in names:
         raise ValueError(

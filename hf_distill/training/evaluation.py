@@ -8,28 +8,31 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from transformers import EvalPrediction
+from transformers import EvalPrediction, TrainingArguments
+from transformers.trainer_pt_utils import EvalLoopContainer
 
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.functional import IGNORE_INDEX
 
 
 class TeacherPredictions:
-    """The teacher's logits of one evaluation, gathered batch by batch.
+    """The teacher's logits of one evaluation, gathered batch by batch as Trainer gathers the student's.
 
     Args:
         accelerator: The Trainer's.
+        args: The Trainer's.
     """
 
-    def __init__(self, accelerator: Accelerator) -> None:
-        self.accelerator = accelerator
-        self._batches: list[np.ndarray] = []
+    def __init__(self, accelerator: Accelerator, args: TrainingArguments) -> None:
+        self.accelerator, self.args = accelerator, args
+        self.reset()
 
     def reset(self) -> None:
         """Forget the logits of the last evaluation."""
-        self._batches = []
+        self._batches = EvalLoopContainer(self.args.eval_do_concat_batches, padding_index=IGNORE_INDEX)
+        self._num_batches = 0
 
-    def add(self, logits: Tensor, labels: Tensor, preprocess: Callable[[Tensor, Tensor], Tensor] | None) -> None:
+    def add(self, logits: Tensor, labels: Tensor, preprocess: Callable[[Tensor, Tensor], Any] | None) -> None:
         """Add a batch; every process must call it.
 
         Args:
@@ -37,28 +40,22 @@ class TeacherPredictions:
             labels: Labels of the batch.
             preprocess: The Trainer's `preprocess_logits_for_metrics`.
         """
-        if preprocess is not None:
-            logits = preprocess(logits, labels)
-        logits = self.accelerator.pad_across_processes(logits, dim=1, pad_index=IGNORE_INDEX)
-        self._batches.append(self.accelerator.gather_for_metrics(logits).cpu().numpy())
+        logits, labels = (
+            self.accelerator.pad_across_processes(values, dim=1, pad_index=IGNORE_INDEX) for values in (logits, labels)
+        )
+        predictions = logits if preprocess is None else preprocess(logits, labels)
+        self._batches.add(self.accelerator.gather_for_metrics(predictions))
+        self._num_batches += 1
+        if self.args.eval_accumulation_steps and self._num_batches % self.args.eval_accumulation_steps == 0:
+            self._batches.to_cpu_and_numpy()
 
-    def score(self, compute_metrics: Callable, labels: np.ndarray) -> dict[str, float]:
+    def score(self, compute_metrics: Callable, labels: Any) -> dict[str, float]:
         """Return the teacher's metrics as `teacher_<name>`; empty if no logits were added."""
-        if not self._batches:
+        predictions = self._batches.get_arrays()
+        if self._num_batches == 0:
             return {}
-        prediction = EvalPrediction(predictions=_concatenate(self._batches), label_ids=labels)
-        return {f"teacher_{name}": value for name, value in compute_metrics(prediction).items()}
-
-
-def _concatenate(batches: list[np.ndarray]) -> np.ndarray:
-    """Join batches of rows; batches of tokens, `(batch, length, num_labels)`, are padded to one length."""
-    if batches[0].ndim < 3:
-        return np.concatenate(batches)
-    longest = max(batch.shape[1] for batch in batches)
-    padding = [[(0, 0), (0, longest - batch.shape[1]), (0, 0)] for batch in batches]
-    return np.concatenate(
-        [np.pad(batch, pad, constant_values=IGNORE_INDEX) for batch, pad in zip(batches, padding, strict=True)]
-    )
+        metrics = compute_metrics(EvalPrediction(predictions=cast(Any, predictions), label_ids=labels))
+        return {f"teacher_{name}": value for name, value in metrics.items()}
 
 
 def on_labelled_rows(compute_metrics: Callable, problem_type: ProblemType, is_batchwise: bool) -> Callable:
@@ -80,7 +77,14 @@ def on_labelled_rows(compute_metrics: Callable, problem_type: ProblemType, is_ba
         if not keep.any() and not is_batchwise:
             return {}
         parts = (prediction.predictions, prediction.label_ids, prediction.inputs, prediction.losses)
-        kept = [None if part is None else cast(np.ndarray, part)[keep] for part in parts]
-        return compute_metrics(EvalPrediction(*cast("list[np.ndarray]", kept)), **kwargs)
+        kept = [_select(part, keep) for part in parts]
+        return compute_metrics(EvalPrediction(*cast(Any, kept)), **kwargs)
 
     return on_labelled_rows
+
+
+def _select(values: Any, keep: np.ndarray) -> Any:
+    """Return some rows of an array, of every array of a tuple, or of no array."""
+    if isinstance(values, tuple):
+        return tuple(_select(part, keep) for part in values)
+    return None if values is None else values[keep]

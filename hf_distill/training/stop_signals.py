@@ -83,8 +83,9 @@ class _StopOnSignal(TrainerCallback):
         self._agree(args, control)
 
     def _agree(self, args: TrainingArguments, control: TrainerControl) -> None:
-        numbers = torch.tensor(int(self.requested or 0), device=args.device)
-        number = int(self.accelerator.gather(numbers).max()) if args.world_size > 1 else int(numbers)
+        number = int(self.requested or 0)
+        if args.world_size > 1:
+            number = int(self.accelerator.gather(torch.tensor(number, device=args.device)).max())
         if number:
             self.agreed, control.should_save = signal.Signals(number), True
             if args.save_strategy == SaveStrategy.BEST:  # which would save nothing that is not better

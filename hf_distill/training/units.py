@@ -48,10 +48,14 @@ class Units:
     Args:
         problem_type: The student's.
         accelerator: The Trainer's.
+
+    Attributes:
+        evaluated_loader: The loader of the current evaluation.
     """
 
     def __init__(self, problem_type: ProblemType, accelerator: Accelerator) -> None:
         self.problem_type, self.accelerator = problem_type, accelerator
+        self.evaluated_loader: Any = None
 
     def mark(self, batch: dict[str, Any]) -> None:
         """Add the units, and which of them count, to a batch of the loader that is being iterated."""
@@ -69,13 +73,17 @@ class Units:
     def mark_evaluation(self, batch: dict[str, Any]) -> None:
         """Mark a batch of evaluation, and let accelerate leave out repeated rows of predictions, too."""
         loader, is_counted = self.accelerator.gradient_state.active_dataloader, batch.get(IS_COUNTED)
+        num_rows, num_processes = len(batch["input_ids"]), self.accelerator.num_processes
         self.mark(batch)
         if loader is None or not loader.end_of_dataloader:
             return
-        if is_counted is not None:
+        if loader is not self.evaluated_loader:
+            # The training loader at its last batch. accelerate would cut every batch of another loader as its last.
+            loader.remainder = 0
+        elif is_counted is not None:
             loader.remainder = int(self.accelerator.reduce(is_counted.sum(), reduction="sum"))
         else:
-            loader.remainder = num_distinct_rows(loader, len(batch["input_ids"]))
+            loader.remainder = num_distinct_rows(loader, num_rows) or num_rows * num_processes
 
     def _counted_rows(self, batch: dict[str, Any]) -> Tensor:
         if IS_COUNTED in batch:

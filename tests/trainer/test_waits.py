@@ -1,0 +1,119 @@
+"""No loss waits for the device, and a whole step waits no more often than one of transformers' Trainer."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from parity import SETTINGS
+from problems import make_problem
+from tiny import tiny_model, tiny_tokenizer
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+from waits import CASES, Waits, make, marked_batch
+
+from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherEnsemble
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS
+from hf_distill.objectives import OBJECTIVES
+
+
+def test_the_operations_that_wait_are_counted():
+    values = torch.arange(6.0)
+    with Waits() as waits:
+        bool(values.any()), values[values > 2], values[[0, 2]], values.tolist(), values.nonzero(), torch.tensor([1, 2])
+        (
+            values.masked_fill(values > 2, 0.0),
+            torch.where(values > 2, values, 0.0),
+            values[2:],
+            values.index_select(0, torch.arange(2)),
+        )
+    assert len(waits.found) == 6
+
+
+def check_no_wait(trainer):
+    inputs, num_units = marked_batch(trainer)
+    trainer.model.train()
+    models = [trainer.model] + ([trainer.teacher.model] if hasattr(trainer.teacher, "model") else [])
+    with Waits(*models) as waits:
+        trainer.compute_loss(trainer.model, inputs, num_items_in_batch=num_units).backward()
+    assert waits.found == []
+
+
+@pytest.mark.parametrize(("problem", "name"), CASES)
+def test_no_loss_waits_for_the_device(problem, name, tmp_path):
+    check_no_wait(make(make_problem(problem, 12), name, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("problem", "name"),
+    [(p, n) for p, n in CASES if p != "masked_lm" and OBJECTIVES[n].teacher_reads <= STORABLE_OUTPUTS.keys()],
+)
+def test_no_loss_with_stored_outputs_waits_for_the_device(problem, name, tmp_path):
+    check_no_wait(
+        make(make_problem(problem, 12), name, tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path))
+    )
+
+
+def test_a_teacher_with_another_order_of_its_labels_waits_only_once(tmp_path):
+    problem = make_problem("single_label_classification", 12)
+    names = problem.student.config.id2label
+    problem.teacher.config.id2label = {i: names[2 - i] for i in range(3)}
+    problem.teacher.config.label2id = {names[2 - i]: i for i in range(3)}
+    trainer = make(problem, "kl", tmp_path)
+    assert trainer.teacher.label_order == [2, 1, 0]
+    trainer.teacher(marked_batch(trainer)[0])
+    check_no_wait(trainer)
+
+
+def test_an_ensemble_waits_only_once(tmp_path):
+    problem = make_problem("single_label_classification", 12)
+    teachers = TeacherEnsemble([problem.teacher, tiny_model(3, seed=5)], temperatures=[2.0, 3.0])
+    trainer = make(problem, "kl", tmp_path, teachers)
+    trainer.teacher(marked_batch(trainer)[0])
+    inputs, num_units = marked_batch(trainer)
+    models = [trainer.model, *(member.model for member in trainer.teacher.members)]
+    with Waits(*models) as waits:
+        trainer.compute_loss(trainer.model.train(), inputs, num_items_in_batch=num_units).backward()
+    assert waits.found == []
+
+
+def waits_per_step(cls, args_class, folder, problem, **extra):
+    """Waits of a whole step, with its batch, gradients and optimizer: of 6 steps less of 3."""
+    counts = []
+    for steps in (3, 6):
+        settings = {**SETTINGS, "max_steps": steps, "logging_strategy": "no", "max_grad_norm": 1.0}
+        student = copy.deepcopy(problem.student)
+        student.accepts_loss_kwargs = False
+        args = args_class(str(folder), **settings, **extra.get("args", {}))
+        teacher = extra.get("kwargs", {}).get("teacher_model")
+        waits = Waits(student, *([teacher] if teacher is not None else []))
+        trainer = cls(
+            student, args=args, train_dataset=problem.rows, processing_class=tiny_tokenizer(),
+            data_collator=waits.unseen(DataCollatorWithPadding(tiny_tokenizer())), **extra.get("kwargs", {}),
+        )  # fmt: skip
+        with waits:
+            trainer.train()
+        counts.append(len(waits.found))
+    return (counts[1] - counts[0]) / 3
+
+
+def test_a_whole_step_waits_no_more_often_than_one_of_stock_trainer(tmp_path):
+    problem = make_problem("single_label_classification", 24)
+    stock = waits_per_step(Trainer, TrainingArguments, tmp_path, problem)
+    for extra in (
+        {"kwargs": {"teacher_model": problem.teacher}},
+        {"kwargs": {"teacher_model": problem.teacher},
+         "args": {"cache_teacher_outputs": True, "teacher_cache_dir": str(tmp_path)}},
+    ):  # fmt: skip
+        assert waits_per_step(DistillationTrainer, DistillationTrainingArguments, tmp_path, problem, **extra) <= stock
+
+
+@pytest.mark.gpu
+def test_no_loss_waits_for_a_gpu(tmp_path):
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": os.environ["VISIBLE_TO_GPU_TESTS"]}
+    if environment["CUDA_VISIBLE_DEVICES"] == "all":
+        del environment["CUDA_VISIBLE_DEVICES"]
+    script = Path(__file__).parents[1] / "support" / "waits.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path)], env=environment, check=True)
