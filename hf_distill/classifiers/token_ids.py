@@ -36,8 +36,8 @@ def check_token_ids(dataset: object, model: PreTrainedModel, role: str, column: 
         if num_positions is not None and len(lengths) and lengths.max() > num_positions:
             longest = int(lengths.argmax())
             raise ValueError(
-                f"Row {start + longest} has {lengths[longest]} tokens in `{column}`, but {name} only has {num_positions} "
-                "positions. Tokenize with `truncation=True` and a `max_length` of at most that."
+                f"Row {start + longest} has {lengths[longest]} tokens in `{column}`, but {name} only has "
+                f"{num_positions} positions. Tokenize with `truncation=True` and a `max_length` of at most that."
             )
         flat = pc.list_flatten(ids).to_numpy()
         is_wrong = (flat < 0) | (flat >= num_tokens)
