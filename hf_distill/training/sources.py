@@ -22,7 +22,7 @@ from hf_distill.classifiers.padding import align_pad_token, left_padding_changes
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.classifiers.sharding import check_equal_on_all_processes
 from hf_distill.classifiers.signature import tokenizer_names
-from hf_distill.classifiers.token_ids import check_token_ids
+from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.data.retokenize import Retokenizer, at_positions, find_text_columns
 from hf_distill.record import describe_model
 from hf_distill.teachers import BaseTeacher, CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
@@ -210,7 +210,7 @@ class ModelSource(Source):
         """Refuse a dataset with token ids or lengths that are out of the teacher's range."""
         if isinstance(self.teacher, Teacher):  # a cache checks its rows itself
             column = f"{self.prefix}input_ids" if self.retokenizer else "input_ids"
-            check_token_ids(dataset, self.teacher.model, "teacher", column)
+            TokenLimits.of(self.teacher.model, "teacher").check(dataset, column)
 
     def _label(self, cache: OutputCache, dataset: datasets.Dataset) -> datasets.Dataset:
         """Return only the column of a cache, with its tokens at the places of the student's tokens."""

@@ -22,7 +22,7 @@ from transformers import (
 
 from hf_distill import DistillationTrainer, TeacherCache, create_student, export_model
 from hf_distill.classifiers.loading import load_pretrained
-from hf_distill.classifiers.token_ids import check_token_ids
+from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.teachers import load_teacher
 
 # ---- Outputs and heads ----
@@ -136,9 +136,9 @@ def test_roberta_takes_fewer_tokens_than_it_has_positions(tokenizer):
     model = RobertaForSequenceClassification(RobertaConfig(**TINY, num_hidden_layers=1, pad_token_id=1)).eval()
     ids = torch.full((1, 62), 7)
     assert model(input_ids=ids).logits.shape == (1, 2)
-    check_token_ids(Dataset.from_dict({"input_ids": ids.tolist()}), model, "student")
+    TokenLimits.of(model, "student").check(Dataset.from_dict({"input_ids": ids.tolist()}))
     with pytest.raises(ValueError, match="only has 62 positions"):
-        check_token_ids(Dataset.from_dict({"input_ids": [[7] * 63]}), model, "student")
+        TokenLimits.of(model, "student").check(Dataset.from_dict({"input_ids": [[7] * 63]}))
     with pytest.raises((IndexError, RuntimeError)):
         model(input_ids=torch.full((1, 63), 7))
 
@@ -146,9 +146,9 @@ def test_roberta_takes_fewer_tokens_than_it_has_positions(tokenizer):
 def test_a_negative_id_and_rows_after_the_first_chunk_are_found(teacher):
     rows = Dataset.from_dict({"input_ids": [[2, 3]] * 10_005 + [[2, -1, 3]]})
     with pytest.raises(ValueError, match="Row 10005 has the token id -1"):
-        check_token_ids(rows, teacher, "teacher")
-    check_token_ids(rows.select(range(10_005)), teacher, "teacher")
-    check_token_ids(Dataset.from_dict({"input_ids": [[], [2]]}), teacher, "teacher")
+        TokenLimits.of(teacher, "teacher").check(rows)
+    TokenLimits.of(teacher, "teacher").check(rows.select(range(10_005)))
+    TokenLimits.of(teacher, "teacher").check(Dataset.from_dict({"input_ids": [[], [2]]}))
 
 
 # ---- Weights and configs ----
