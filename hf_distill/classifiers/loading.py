@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,12 @@ _MOST_NAMED = 3
 
 
 def load_pretrained(
-    auto_class: Any, name_or_path: str | os.PathLike, arguments: Mapping[str, Any], *, with_new_head: bool = False
+    auto_class: Any,
+    name_or_path: str | os.PathLike,
+    arguments: Mapping[str, Any],
+    *,
+    trust_remote_code: bool = False,
+    with_new_head: bool = False,
 ) -> tuple[PreTrainedModel, list[str]]:
     """Load a pretrained model.
 
@@ -25,6 +29,7 @@ def load_pretrained(
         auto_class: Class with `from_pretrained`.
         name_or_path: A folder, or an id on the Hub.
         arguments: Other arguments of `from_pretrained`.
+        trust_remote_code: Whether to run Python code that comes with the model.
         with_new_head: Whether a head of another shape is replaced by a random one.
 
     Returns:
@@ -36,7 +41,11 @@ def load_pretrained(
     """
     with _naming_damaged_files(name_or_path):
         model, loading_info = auto_class.from_pretrained(
-            name_or_path, output_loading_info=True, ignore_mismatched_sizes=True, **arguments
+            name_or_path,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **arguments,
         )
     _check_sizes(model, loading_info, name_or_path, with_new_head)
     _check_layers(model, loading_info, name_or_path)
@@ -45,22 +54,25 @@ def load_pretrained(
 
 @contextlib.contextmanager
 def _naming_damaged_files(name_or_path: str | os.PathLike) -> Iterator[None]:
+    files = sorted(Path(name_or_path).glob("*.safetensors")) + sorted(Path(name_or_path).glob("*.bin"))
+    if pointers := [path.name for path in files if _starts_with_pointer(path)]:
+        raise OSError(
+            f"{name_or_path}: {', '.join(pointers)} is a pointer of Git LFS, not the weights. Run `git lfs pull` in "
+            "the folder of the model."
+        )
     try:
         yield
-    except (SafetensorError, pickle.UnpicklingError, EOFError) as error:
-        files = sorted(Path(name_or_path).glob("*.safetensors")) + sorted(Path(name_or_path).glob("*.bin"))
-        pointers = [path.name for path in files if path.read_bytes()[: len(_LFS_POINTER)] == _LFS_POINTER]
-        if pointers:
-            raise OSError(
-                f"{name_or_path}: {', '.join(pointers)} is a pointer of Git LFS, not the weights. Run `git lfs pull` "
-                "in the folder of the model."
-            ) from error
+    except (SafetensorError, EOFError) as error:
         sizes = ", ".join(f"{path.name} with {path.stat().st_size:,} bytes" for path in files)
-        reason = str(error).splitlines()[0] if isinstance(error, SafetensorError) else "it is no file of torch weights"
         raise OSError(
-            f"The weights of {name_or_path} are damaged or cut off ({sizes or 'in the cache of the Hub'}): {reason}. "
+            f"The weights of {name_or_path} are damaged or cut off ({sizes or 'in the cache of the Hub'}): {error}. "
             "Copy or download the file again."
         ) from error
+
+
+def _starts_with_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
 
 
 def _check_sizes(

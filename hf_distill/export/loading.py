@@ -37,8 +37,9 @@ def load_classifier(
     class_names = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code).architectures or [""]
     is_token_classifier = problem_type_of_head(class_names[0]) == "token_classification"
     auto_class = auto_model("token_classification" if is_token_classifier else "single_label_classification")
-    arguments = {"trust_remote_code": trust_remote_code, "dtype": torch.float32}
-    loaded, missing_weights = load_pretrained(auto_class, model, arguments)
+    loaded, missing_weights = load_pretrained(
+        auto_class, model, {"dtype": torch.float32}, trust_remote_code=trust_remote_code
+    )
     if missing_weights:
         raise ValueError(
             f"{model} has no weights for {missing_weights}: its head would be random. Fine-tune it first."

@@ -84,13 +84,18 @@ def load_with_labels(
     """
     arguments = {
         "revision": model.revision or "main",
-        "trust_remote_code": model.trust_remote_code,
         "dtype": "float32",
         "num_labels": len(labels["id2label"]),
         "problem_type": problem_type,
         **labels,
     }
-    loaded, _ = load_pretrained(auto_model(task.problem_type), model.name_or_path, arguments, with_new_head=True)
+    loaded, _ = load_pretrained(
+        auto_model(task.problem_type),
+        model.name_or_path,
+        arguments,
+        trust_remote_code=model.trust_remote_code,
+        with_new_head=True,
+    )
     return loaded
 
 

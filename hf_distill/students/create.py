@@ -75,7 +75,7 @@ def create_student(
     is_same = architecture in (None, config.model_type)
     copy_layers = keep_layers if is_same else CONVERSIONS[config.model_type, str(architecture)]
     if not isinstance(teacher, PreTrainedModel):
-        arguments = {"config": config, "dtype": torch.float32, "trust_remote_code": False}
+        arguments = {"config": config, "dtype": torch.float32}
         teacher, _ = load_pretrained(AutoModelForSequenceClassification, teacher, arguments)
     check_not_partitioned(cast(PreTrainedModel, teacher), "`create_student`")
     student = copy_layers(cast(PreTrainedModel, teacher), kept)

@@ -42,8 +42,12 @@ def load_teacher(
         config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
         architectures = config.architectures or []
     head_problem_type = next(filter(None, map(problem_type_of_head, architectures)), "")
-    arguments = {"revision": revision, "trust_remote_code": trust_remote_code, "dtype": torch.float32}
-    model, missing_weights = load_pretrained(auto_model(head_problem_type), name_or_path, arguments)
+    model, missing_weights = load_pretrained(
+        auto_model(head_problem_type),
+        name_or_path,
+        {"revision": revision, "dtype": torch.float32},
+        trust_remote_code=trust_remote_code,
+    )
     if missing_weights:
         logger.warning(
             f"THE TEACHER WAS NEVER FINE-TUNED: {name_or_path} has no weights for {missing_weights}, so its head is "
