@@ -32,6 +32,7 @@ from hf_distill.classifiers.outputs import (
 )
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.classifiers.signature import input_names
+from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.data import Task
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
@@ -266,6 +267,7 @@ class DistillationTrainer(Trainer):
         for role, dataset in rows:
             if dataset is not None:
                 self._check_dataset(dataset, role, self.distillation_loss.reads_labels)
+                TokenLimits.of(self.model, "student").check(dataset)
                 self.teaching.warn_about_unused_column(dataset, role)
 
     def _check_dataset(self, dataset: Any, role: str, needs_labels: Sequence[str] = ()) -> None:

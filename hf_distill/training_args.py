@@ -187,6 +187,25 @@ class DistillationTrainingArguments(TrainingArguments):
                 f"`temperature` is {self.temperature}, but `{self.soft_loss}` has no temperature. Leave it unset."
             )
 
+    def check_trackers(self) -> None:
+        """Check that the trackers of `report_to` are installed.
+
+        Raises:
+            ValueError: for a tracker that is not installed, or does not exist.
+        """
+        from transformers.integrations import get_available_reporting_integrations  # slow to import
+        from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+        installed = get_available_reporting_integrations()
+        for name in cast("list[str]", self.report_to):
+            if name in INTEGRATION_TO_CALLBACK and name not in installed:
+                raise ValueError(f"`report_to` is {name!r}, which is not installed. Install it, or set 'none'.")
+            if name not in INTEGRATION_TO_CALLBACK and name not in ("all", "none"):
+                raise ValueError(
+                    f"`report_to` is {name!r}, which is no tracker; those of transformers are "
+                    f"{', '.join(sorted(INTEGRATION_TO_CALLBACK))}."
+                )
+
     def check_no_loss_arguments(self, replacement: str) -> None:
         """Check that none of the four loss arguments is set.
 

@@ -89,6 +89,8 @@ class OutputCache:
         column = self.columns.column(keys)
         name = self.cached_output.column
         other_columns = dataset.remove_columns([name] if name in dataset.column_names else [])
+        if not len(dataset):  # `concatenate_datasets` leaves out a dataset without rows
+            return other_columns.add_column(name, [], feature=column.features[name])
         return datasets.concatenate_datasets([other_columns, column], axis=1)
 
     def _compute_missing(self, dataset: datasets.Dataset, keys: np.ndarray) -> None:

@@ -24,14 +24,26 @@ def read_rows(dataset: datasets.Dataset, names: Collection[str]) -> Iterator[Row
     value for each token.
 
     Raises:
-        ValueError: for a row without a value, or a column that does not consist of numbers.
+        ValueError: for a row without a value, a column that does not consist of numbers, or columns that do not have
+            one value for each token.
     """
     start = 0
     for table in _read_chunks(dataset, names):
         columns = [_to_arrays(name, table[name], start) for name in table.column_names]
-        for values in zip(*columns, strict=True):
-            yield _without_padding(dict(zip(table.column_names, values, strict=True)))
+        for number, values in enumerate(zip(*columns, strict=True), start):
+            row = dict(zip(table.column_names, values, strict=True))
+            _check_lengths(row, number)
+            yield _without_padding(row)
         start += len(table)
+
+
+def _check_lengths(row: Row, number: int) -> None:
+    length = len(row["input_ids"])
+    for name in PADDED_COLUMNS[1:]:
+        if name in row and len(row[name]) != length:
+            raise ValueError(
+                f"Row {number} has {length} token ids and {len(row[name])} values in `{name}`. Tokenize the row again."
+            )
 
 
 def token_span(row: Row) -> tuple[int, int]:

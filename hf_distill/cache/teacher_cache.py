@@ -25,6 +25,7 @@ from hf_distill.classifiers.padding import align_pad_token, left_padding_changes
 from hf_distill.classifiers.placement import move_to_device
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.classifiers.signature import input_names, tokenizer_names
+from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.record import describe_model
 from hf_distill.teachers import Teacher, load_teacher
 
@@ -86,6 +87,7 @@ class TeacherCache(OutputCache):
         self.config, self.problem_type = model.config, resolve_problem_type(model)
         self.description = describe_model(model)
         self._input_names = input_names(model, tokenizer_names(processing_class))
+        self._limits = TokenLimits.of(model, "teacher")
         self._cache_dir = Path(cache_dir or default_cache_dir())
         cached_output = CachedOutput(outputs, model.config, self.problem_type, stored_dtype)
         self._outputs = f"{outputs} in {stored_dtype}"
@@ -143,6 +145,7 @@ class TeacherCache(OutputCache):
                 f"The dataset has no column `input_ids`, only {', '.join(dataset.column_names)}. Tokenize it with the "
                 "teacher's tokenizer first."
             )
+        self._limits.check(dataset)
         return hash_rows(dataset, self._input_names, self._default_columns(dataset), self.fingerprint)
 
     def _default_columns(self, dataset: datasets.Dataset) -> set[str]:

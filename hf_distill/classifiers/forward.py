@@ -31,19 +31,37 @@ def compute_outputs(model: nn.Module, inputs: Batch, requested: Collection[str])
 
     Raises:
         RuntimeError: if attention is requested and has no gradient although the logits have one.
+        TypeError: if the model does not return a mapping with `logits`.
     """
     flags = {flag: True for flag, names in _FLAGS.items() if names & set(requested)}
     with recorded_projections(model, "qkv" in requested) as recorded:
         outputs = model(**inputs, **flags)
+    _check_outputs(model, outputs)
     hidden_states, attentions = outputs.get("hidden_states"), outputs.get("attentions") if flags else None
     qkv = tuple(zip(*recorded, strict=True)) if recorded else None
-    _check_gradients(outputs.logits, attentions, qkv)
+    logits = outputs["logits"]
+    _check_gradients(logits, attentions, qkv)
     return ClassifierOutputs(
-        logits=outputs.logits,
+        logits=logits,
         hidden_states=hidden_states if "hidden_states" in requested else None,
         cls_states=_head_states(model, hidden_states, inputs) if "cls_states" in requested else None,
         attentions=attentions,
         qkv=qkv,
+    )
+
+
+def _check_outputs(model: nn.Module, outputs: Any) -> None:
+    if isinstance(outputs, Mapping) and "logits" in outputs:
+        return
+    name = type(extract_model_from_parallel(model)).__name__
+    if isinstance(outputs, Mapping):
+        raise TypeError(
+            f"{name} returned {', '.join(outputs) or 'nothing'}, but no `logits`: it is no classifier. Load the model "
+            "with a classification head."
+        )
+    raise TypeError(
+        f"{name} returned a {type(outputs).__name__}, but an output with `logits` is needed, as transformers models "
+        "return it. Set `config.return_dict = True`, or return a dict with `logits` from `forward`."
     )
 
 

@@ -172,9 +172,17 @@ def resolve_problem_type(model: PreTrainedModel) -> ProblemType:
     single-label classification.
 
     Raises:
-        ValueError: if the problem type is not supported, contradicts the head, or needs more classes.
+        ValueError: if the model has no head that classifies texts or tokens, or the problem type is not supported,
+            contradicts the head, or needs more classes.
     """
     config, class_name = model.config, type(without_adapter(model)).__name__
+    # The class of a user can have any name. If it returns no logits, its first forward pass says so.
+    is_of_transformers = type(without_adapter(model)).__module__.startswith("transformers.models.")
+    if is_of_transformers and not class_name.endswith(("ForSequenceClassification", *_HEADS)):
+        raise ValueError(
+            f"A {class_name} does not classify texts or tokens. Load the model with a head that was trained to do so, "
+            "by `AutoModelForSequenceClassification`, `AutoModelForTokenClassification` or `AutoModelForMaskedLM`."
+        )
     head_problem_type = problem_type_of_head(class_name)
     name = config.problem_type or head_problem_type
     name = name or ("regression" if config.num_labels == 1 else "single_label_classification")

@@ -36,6 +36,7 @@ def run(arguments: Sequence[str]) -> None:
     """Train a student as the flags say, and print how it compares."""
     types = (ModelArguments, DataArguments, DistillationTrainingArguments)
     models, data, args = parse(types, arguments, "hf-distill train")
+    args.check_trackers()
     _check(models, data, args)
     # From the teacher's fine-tuning to the saved student; each training alone would lock its own folder for its time.
     is_main = args.process_index == 0

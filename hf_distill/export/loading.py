@@ -7,6 +7,7 @@ import os
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head
 
 
@@ -36,10 +37,10 @@ def load_classifier(
     class_names = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code).architectures or [""]
     is_token_classifier = problem_type_of_head(class_names[0]) == "token_classification"
     auto_class = auto_model("token_classification" if is_token_classifier else "single_label_classification")
-    loaded, loading_info = auto_class.from_pretrained(
-        model, trust_remote_code=trust_remote_code, dtype=torch.float32, output_loading_info=True
+    loaded, missing_weights = load_pretrained(
+        auto_class, model, {"dtype": torch.float32}, trust_remote_code=trust_remote_code
     )
-    if missing_weights := sorted(loading_info["missing_keys"]):
+    if missing_weights:
         raise ValueError(
             f"{model} has no weights for {missing_weights}: its head would be random. Fine-tune it first."
         )

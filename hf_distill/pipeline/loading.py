@@ -8,6 +8,7 @@ from typing import Any
 from datasets import DatasetDict
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.problem_types import auto_model
 from hf_distill.data import Task
 from hf_distill.teachers import load_teacher
@@ -78,18 +79,24 @@ def load_with_labels(
         problem_type: `problem_type` of the config.
 
     Raises:
-        OSError: if there is no such model.
+        OSError: if there is no such model, or a file of weights is damaged.
+        ValueError: if the config does not match the weights.
     """
-    return auto_model(task.problem_type).from_pretrained(
-        model.name_or_path,
-        revision=model.revision or "main",
-        trust_remote_code=model.trust_remote_code,
-        dtype="float32",
-        num_labels=len(labels["id2label"]),
-        problem_type=problem_type,
-        ignore_mismatched_sizes=True,
+    arguments = {
+        "revision": model.revision or "main",
+        "dtype": "float32",
+        "num_labels": len(labels["id2label"]),
+        "problem_type": problem_type,
         **labels,
+    }
+    loaded, _ = load_pretrained(
+        auto_model(task.problem_type),
+        model.name_or_path,
+        arguments,
+        trust_remote_code=model.trust_remote_code,
+        with_new_head=True,
     )
+    return loaded
 
 
 def load_teacher_for(

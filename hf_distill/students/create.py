@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
+from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.sharding import check_not_partitioned
 from hf_distill.students.distilbert import bert_to_distilbert
 from hf_distill.students.layers import keep_layers, select_layers
@@ -74,9 +75,8 @@ def create_student(
     is_same = architecture in (None, config.model_type)
     copy_layers = keep_layers if is_same else CONVERSIONS[config.model_type, str(architecture)]
     if not isinstance(teacher, PreTrainedModel):
-        teacher = AutoModelForSequenceClassification.from_pretrained(
-            teacher, config=config, dtype=torch.float32, trust_remote_code=False
-        )
+        arguments = {"config": config, "dtype": torch.float32}
+        teacher, _ = load_pretrained(AutoModelForSequenceClassification, teacher, arguments)
     check_not_partitioned(cast(PreTrainedModel, teacher), "`create_student`")
     student = copy_layers(cast(PreTrainedModel, teacher), kept)
     if freeze_embeddings:

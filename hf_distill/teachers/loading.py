@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+from typing import Any, cast
 
 import torch
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging
 
+from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, auto_model, problem_type_of_head
 
 logger = logging.get_logger(__name__)
@@ -30,8 +32,9 @@ def load_teacher(
         problem_type: Problem type of a sequence classifier whose config does not set it.
 
     Raises:
-        OSError: if the model does not exist.
-        ValueError: if the model needs its own Python code and `trust_remote_code` is False.
+        OSError: if the model does not exist, or a file of weights is damaged.
+        ValueError: if the model needs its own Python code and `trust_remote_code` is False, or if its config does not
+            match its weights.
     """
     revision = revision or "main"
     architectures: list[str] = []
@@ -39,19 +42,18 @@ def load_teacher(
         config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
         architectures = config.architectures or []
     head_problem_type = next(filter(None, map(problem_type_of_head, architectures)), "")
-    model, loading_info = auto_model(head_problem_type).from_pretrained(
+    model, missing_weights = load_pretrained(
+        auto_model(head_problem_type),
         name_or_path,
-        revision=revision,
+        {"revision": revision, "dtype": torch.float32},
         trust_remote_code=trust_remote_code,
-        dtype=torch.float32,
-        output_loading_info=True,
     )
-    if missing_weights := sorted(loading_info["missing_keys"]):
+    if missing_weights:
         logger.warning(
             f"THE TEACHER WAS NEVER FINE-TUNED: {name_or_path} has no weights for {missing_weights}, so its head is "
             "random and a student would learn noise. Fine-tune the teacher on the task first."
         )
     is_unset = model.config.problem_type is None and not head_problem_type
     if is_unset and problem_type is not None and not PROBLEM_TYPES[problem_type].is_token_level:
-        model.config.problem_type = problem_type
+        model.config.problem_type = cast(Any, problem_type)
     return model

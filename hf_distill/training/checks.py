@@ -34,6 +34,7 @@ def check_arguments(args: Any, objectives: Any, compute_loss_func: Any) -> None:
         )
     if args.label_names not in (None, ["labels"]):
         raise ValueError(f"`label_names` is {args.label_names}; the labels must be in a column `labels`. Rename it.")
+    args.check_trackers()
     if compute_loss_func is not None:
         raise ValueError(
             "`compute_loss_func` would replace the distillation loss. Pass `objectives` instead, for class weights "

@@ -22,6 +22,7 @@ from hf_distill.classifiers.padding import align_pad_token, left_padding_changes
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.classifiers.sharding import check_equal_on_all_processes
 from hf_distill.classifiers.signature import tokenizer_names
+from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.data.retokenize import Retokenizer, at_positions, find_text_columns
 from hf_distill.record import describe_model
 from hf_distill.teachers import BaseTeacher, CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
@@ -85,6 +86,13 @@ class Source:
     def prepare(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Add the columns that the teacher reads to a dataset."""
         return dataset
+
+    def check_rows(self, dataset: datasets.Dataset) -> None:
+        """Refuse a prepared dataset with rows that the teacher cannot read.
+
+        Raises:
+            ValueError: that names the first such row.
+        """
 
 
 class ModelSource(Source):
@@ -197,6 +205,12 @@ class ModelSource(Source):
         for cache in self.caches:
             dataset = with_column(dataset, self._label(cache, dataset), f"{self.prefix}{cache.cached_output.name}")
         return self.retokenizer.without(dataset) if self.retokenizer and self.caches else dataset
+
+    def check_rows(self, dataset: datasets.Dataset) -> None:
+        """Refuse a dataset with token ids or lengths that are out of the teacher's range."""
+        if isinstance(self.teacher, Teacher):  # a cache checks its rows itself
+            column = f"{self.prefix}input_ids" if self.retokenizer else "input_ids"
+            TokenLimits.of(self.teacher.model, "teacher").check(dataset, column)
 
     def _label(self, cache: OutputCache, dataset: datasets.Dataset) -> datasets.Dataset:
         """Return only the column of a cache, with its tokens at the places of the student's tokens."""

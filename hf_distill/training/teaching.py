@@ -191,6 +191,8 @@ class Teaching:
                 dataset = source.prepare(dataset)
         elif not self.sources and "logits" in self.reads and TEACHER_LOGITS in dataset.column_names:
             dataset = self._in_student_order(dataset)
+        for source in self.sources:
+            source.check_rows(dataset)
         self._prepared.add(dataset._fingerprint)
         return dataset
 

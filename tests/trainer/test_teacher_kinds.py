@@ -1,6 +1,7 @@
 """Kinds of teachers: adapters, quantized models, models with a fixed placement, and functions."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -261,6 +262,29 @@ def test_probabilities_of_several_labels_are_refused_with_the_log_odds_as_remedy
             student, lambda texts: [[0.9, 0.8, 0.1]] * len(texts), make_args(tmp_path), train_dataset=rows,
             processing_class=tokenizer,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("term", ["kl", "jsd"])
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_a_class_that_only_the_teacher_forbids_does_not_end_a_run(
+    student, texts, tokenizer, tmp_path, term, is_cached
+):
+    function = FunctionTeacher(lambda texts: [[math.log(3.0), 0.0, -math.inf]] * len(texts), name="forbids")
+    unset = {"temperature": None, "soft_label_weight": None, "hard_label_weight": None}
+    args = make_args(
+        tmp_path / "out", objectives={term: {"temperature": 1.0}}, cache_teacher_outputs=is_cached,
+        teacher_cache_dir=str(tmp_path / "cache"), **unset,
+    )  # fmt: skip
+    trainer = DistillationTrainer(
+        student, function, args, train_dataset=texts, eval_dataset=texts, processing_class=tokenizer
+    )
+    before = trainer.evaluate()[f"eval_loss_{term}"]
+    if term == "kl":
+        log_probs = torch.tensor(trainer.predict(texts).predictions).log_softmax(-1)
+        expected = 0.75 * (math.log(0.75) - log_probs[:, 0]) + 0.25 * (math.log(0.25) - log_probs[:, 1])
+        assert before == pytest.approx(expected.mean().item(), rel=1e-4)
+    trainer.train()
+    assert trainer.evaluate()[f"eval_loss_{term}"] < before
 
 
 # ---- Pipelines ----

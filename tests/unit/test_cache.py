@@ -19,7 +19,7 @@ from tiny import tiny_dataset, tiny_model, tiny_tokenizer, visible_to_caplog
 from transformers import BertConfig, BertForTokenClassification
 
 from hf_distill import DistillationTrainer, TeacherCache
-from hf_distill.cache import output_cache
+from hf_distill.cache import output_cache, teacher_cache
 from hf_distill.cache.fingerprint import fingerprint
 from hf_distill.cache.store import KEY, Store
 
@@ -261,6 +261,17 @@ def test_a_teacher_can_be_given_as_a_path(tmp_path, teacher, dataset):
     cache.label(dataset)
     from_model.label(dataset)
     assert (cache.num_computed, from_model.num_computed) == (32, 0)
+
+
+def test_a_teacher_given_as_a_path_is_not_loaded_again_for_stored_rows(tmp_path, teacher, dataset, monkeypatch):
+    teacher.save_pretrained(tmp_path / "teacher")
+    loaded = []
+    load = teacher_cache.load_teacher
+    monkeypatch.setattr(teacher_cache, "load_teacher", lambda path: loaded.append(path) or load(path))
+    cache = TeacherCache(tmp_path / "cache", tmp_path / "teacher", tiny_tokenizer())
+    for _ in range(3):
+        cache.label(dataset)
+    assert len(loaded) == 1
 
 
 def tiny_tagger():

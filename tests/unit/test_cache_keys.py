@@ -141,6 +141,36 @@ def test_a_row_without_a_value_is_refused_with_its_number(cache, column):
         cache.label(rows_of(rows[0], {**rows[1], column: None}, rows[2]))
 
 
+@pytest.mark.parametrize("column", ["attention_mask", "token_type_ids"])
+def test_a_column_with_too_few_values_is_refused_with_its_row(cache, column):
+    rows = rows_of({"input_ids": IDS, column: [1] * 6}, {"input_ids": IDS[1:], column: [1] * 4})
+    with pytest.raises(ValueError, match=f"Row 1 has 5 token ids and 4 values in `{column}`"):
+        cache.label(rows)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        datasets.List(datasets.Value("int8"), length=6),
+        datasets.LargeList(datasets.Value("int32")),
+        datasets.List(datasets.Value("uint16")),
+    ],
+)
+def test_the_type_of_a_column_is_not_part_of_the_key(cache, kind):
+    expected = label(cache, {"input_ids": IDS, "attention_mask": [1] * 6})
+    rows = rows_of({"input_ids": IDS, "attention_mask": [1] * 6})
+    features = datasets.Features({"input_ids": kind, "attention_mask": kind})
+    for dataset in (rows.cast(features), rows.cast(features).with_format("torch"), rows.with_format("numpy")):
+        assert np.array_equal(logits_of(cache.label(dataset))[0], expected)
+    assert cache.num_computed == 1
+
+
+def test_a_dataset_without_rows_gets_an_empty_column(cache, dataset):
+    labelled = cache.label(dataset.select([]))
+    assert labelled.num_rows == 0
+    assert labelled.features[TEACHER_LOGITS] == cache.cached_output.features()[TEACHER_LOGITS]
+
+
 def test_a_column_that_is_not_numbers_is_refused_by_name(cache):
     with pytest.raises(ValueError, match="the column `position_ids`"):
         cache.label(rows_of({"input_ids": IDS, "position_ids": ["a"] * 6}))

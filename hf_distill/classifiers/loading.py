@@ -1,0 +1,104 @@
+"""Loading pretrained weights: damaged files are named, and weights must fit the config."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
+
+_LFS_POINTER = b"version https://git-lfs"
+_LAYER = re.compile(r"(.*?\.\d+)\.")
+_MOST_NAMED = 3
+
+
+def load_pretrained(
+    auto_class: Any,
+    name_or_path: str | os.PathLike,
+    arguments: Mapping[str, Any],
+    *,
+    trust_remote_code: bool = False,
+    with_new_head: bool = False,
+) -> tuple[PreTrainedModel, list[str]]:
+    """Load a pretrained model.
+
+    Args:
+        auto_class: Class with `from_pretrained`.
+        name_or_path: A folder, or an id on the Hub.
+        arguments: Other arguments of `from_pretrained`.
+        trust_remote_code: Whether to run Python code that comes with the model.
+        with_new_head: Whether a head of another shape is replaced by a random one.
+
+    Returns:
+        The model, and the names of the weights that the checkpoint does not have: those of the head or the pooler.
+
+    Raises:
+        OSError: if there is no such model, or a file of weights is damaged.
+        ValueError: if the config does not match the weights.
+    """
+    with _naming_damaged_files(name_or_path):
+        model, loading_info = auto_class.from_pretrained(
+            name_or_path,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **arguments,
+        )
+    _check_sizes(model, loading_info, name_or_path, with_new_head)
+    _check_layers(model, loading_info, name_or_path)
+    return model, sorted(loading_info["missing_keys"])
+
+
+@contextlib.contextmanager
+def _naming_damaged_files(name_or_path: str | os.PathLike) -> Iterator[None]:
+    files = sorted(Path(name_or_path).glob("*.safetensors")) + sorted(Path(name_or_path).glob("*.bin"))
+    if pointers := [path.name for path in files if _starts_with_pointer(path)]:
+        raise OSError(
+            f"{name_or_path}: {', '.join(pointers)} is a pointer of Git LFS, not the weights. Run `git lfs pull` in "
+            "the folder of the model."
+        )
+    try:
+        yield
+    except (SafetensorError, EOFError) as error:
+        sizes = ", ".join(f"{path.name} with {path.stat().st_size:,} bytes" for path in files)
+        raise OSError(
+            f"The weights of {name_or_path} are damaged or cut off ({sizes or 'in the cache of the Hub'}): {error}. "
+            "Copy or download the file again."
+        ) from error
+
+
+def _starts_with_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
+
+
+def _check_sizes(
+    model: PreTrainedModel, loading_info: Mapping[str, Any], name: str | os.PathLike, with_new_head: bool
+) -> None:
+    body = f"{model.base_model_prefix}."
+    wrong = [entry for entry in loading_info["mismatched_keys"] if not with_new_head or entry[0].startswith(body)]
+    if wrong:
+        listed = "; ".join(f"{key} is {tuple(saved)}, the config says {tuple(new)}" for key, saved, new in wrong[:3])
+        raise ValueError(
+            f"The config of {name} does not match its weights: {len(wrong)} have another shape. {listed}. Take "
+            "config.json and weights from the same checkpoint."
+        )
+
+
+def _check_layers(model: PreTrainedModel, loading_info: Mapping[str, Any], name: str | os.PathLike) -> None:
+    """Refuse layers that the config has and the weights do not, or the other way round."""
+    body = f"{model.base_model_prefix}."
+    absent = [key for key in sorted(loading_info["missing_keys"]) if key.startswith(body) and "pooler" not in key]
+    modules = {module_name for module_name, _ in model.named_modules()}
+    layers = {match[1] for key in loading_info["unexpected_keys"] if (match := _LAYER.match(key))}
+    unused = sorted(layer for layer in layers if layer.startswith(body) and layer not in modules)
+    if absent or unused:
+        side, keys = ("the checkpoint lacks", absent) if absent else ("the config leaves out", unused)
+        raise ValueError(
+            f"The config of {name}, for a {type(model).__name__} with {model.config.num_hidden_layers} layers, does "
+            f"not match its weights: {side} {', '.join(keys[:_MOST_NAMED])}{' ...' if keys[_MOST_NAMED:] else ''}. "
+            "Take config.json and weights from the same checkpoint."
+        )
