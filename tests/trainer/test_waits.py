@@ -6,17 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from parity import SETTINGS
 from problems import make_problem
 from tiny import tiny_model, tiny_tokenizer
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 from waits import CASES, Waits, make, marked_batch
 
-from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherEnsemble
-from hf_distill.classifiers.outputs import STORABLE_OUTPUTS
-from hf_distill.objectives import OBJECTIVES
+from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherCache, TeacherEnsemble
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, ClassifierOutputs
+from hf_distill.objectives import OBJECTIVES, attentions
 
 
 def test_the_operations_that_wait_are_counted():
@@ -88,12 +89,11 @@ def waits_per_step(cls, args_class, folder, problem, **extra):
         student.accepts_loss_kwargs = False
         args = args_class(str(folder), **settings, **extra.get("args", {}))
         teacher = extra.get("kwargs", {}).get("teacher_model")
-        waits = Waits(student, *([teacher] if teacher is not None else []))
         trainer = cls(
             student, args=args, train_dataset=problem.rows, processing_class=tiny_tokenizer(),
-            data_collator=waits.unseen(DataCollatorWithPadding(tiny_tokenizer())), **extra.get("kwargs", {}),
+            **extra.get("kwargs", {}),
         )  # fmt: skip
-        with waits:
+        with Waits(student, *([teacher] if teacher is not None else [])) as waits:
             trainer.train()
         counts.append(len(waits.found))
     return (counts[1] - counts[0]) / 3
@@ -117,3 +117,67 @@ def test_no_loss_waits_for_a_gpu(tmp_path):
         del environment["CUDA_VISIBLE_DEVICES"]
     script = Path(__file__).parents[1] / "support" / "waits.py"
     subprocess.run([sys.executable, str(script), str(tmp_path)], env=environment, check=True)
+
+
+# ---- Memory ----
+
+
+def test_the_teacher_runs_before_the_student(tmp_path):
+    problem, order = make_problem("single_label_classification", 12), []
+    trainer = make(problem, "kl", tmp_path)
+    trainer.model.register_forward_hook(lambda *args: order.append("student"))
+    trainer.teacher.model.register_forward_hook(lambda *args: order.append("teacher"))
+    inputs, num_units = marked_batch(trainer)
+    trainer.compute_loss(trainer.model, inputs, num_items_in_batch=num_units)
+    assert order == ["teacher", "student"]
+
+
+def saved_bytes(function):
+    """Return what a function returns, and the bytes that its backward pass keeps."""
+    sizes = {}
+
+    def keep(tensor):
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = function()
+    return result, sum(sizes.values())
+
+
+def test_relations_of_a_large_batch_are_computed_again_instead_of_kept(monkeypatch):
+    teacher, mask = torch.randn(8, 40, 24), torch.arange(40) < torch.randint(1, 41, (8, 1))
+    results = []
+    for most in (1 << 24, 2 * 4 * 40**2):  # all rows at once, and two at a time
+        monkeypatch.setattr(attentions, "MAX_RELATIONS", most)
+        student = torch.randn(8, 40, 12, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        values, kept = saved_bytes(lambda: attentions._relation_values(student, teacher, mask, 4))  # noqa: B023
+        (gradient,) = torch.autograd.grad(values.sum(), student)
+        results.append((values, gradient, kept))
+    (whole, whole_gradient, whole_bytes), (parts, parts_gradient, parts_bytes) = results
+    assert torch.equal(whole, parts)
+    assert torch.equal(whole_gradient, parts_gradient)
+    one_relation = 8 * 4 * 40**2 * 4
+    assert whole_bytes > 2 * one_relation
+    assert parts_bytes < one_relation
+
+
+def test_stored_outputs_reach_the_collator_as_arrays(tokenizer, tmp_path):
+    problem = make_problem("single_label_classification", 12)
+    trainer = make(problem, "pkd", tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path))
+    (row,) = trainer._remove_unused_columns(trainer.train_dataset).__getitems__([3])
+    assert type(row["teacher_cls_states"]) is np.ndarray
+    assert row["teacher_cls_states"].shape == (5, 16)
+    assert row["teacher_cls_states"].tolist() == trainer.train_dataset[3]["teacher_cls_states"]
+    assert row["input_ids"] == trainer.train_dataset[3]["input_ids"]
+
+
+@pytest.mark.parametrize("outputs", ["logits", "cls_states"])
+def test_a_batch_of_outputs_is_copied_to_the_cpu_at_once(tokenizer, tmp_path, outputs):
+    problem = make_problem("single_label_classification", 12)
+    cache = TeacherCache(tmp_path, problem.teacher, tokenizer, outputs=outputs)
+    states = torch.randn(4, 5, 16)
+    with Waits() as waits:
+        rows = cache.cached_output.flat_rows(ClassifierOutputs(torch.randn(4, 3), cls_states=states), [2, 3, 1, 2])
+    assert waits.found.count("cpu") == 1
+    assert [row.shape for row in rows] == [(3,) if outputs == "logits" else (80,)] * 4
