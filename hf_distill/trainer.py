@@ -40,7 +40,14 @@ from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.teachers import BaseTeacher, TeacherEnsemble
 from hf_distill.training.baseline import CallbackCopies, baseline_arguments, check_same_class
 from hf_distill.training.checkpoints import RunCheckpoints
-from hf_distill.training.checks import check_arguments, check_dataset, check_searched, check_student, labelled_rows
+from hf_distill.training.checks import (
+    check_arguments,
+    check_dataset,
+    check_searched,
+    check_student,
+    count_labels,
+    labelled_rows,
+)
 from hf_distill.training.collating import UnitCollator, prepare_loader
 from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
 from hf_distill.training.folder_lock import locked_folder
@@ -167,6 +174,7 @@ class DistillationTrainer(Trainer):
             side = getattr(self.processing_class, "padding_side", "right")
             self.data_collator = TokenCollator(self.data_collator, side)
         self._check_datasets()
+        self._bind_classes()
         self.train_dataset = self.teaching.prepare(self.train_dataset)
         self.eval_dataset = self.teaching.prepare(self.eval_dataset)
         collate = self.teaching.wrap_collator(self.data_collator)
@@ -222,6 +230,12 @@ class DistillationTrainer(Trainer):
         self.teacher_predictions = TeacherPredictions(self.accelerator, self.args)
         self._replace_callback(EarlyTeacherCheck(self.monitor.check_teacher))
         self._replace_callback(ClipAndZero(loss))
+        if self._is_constructed:  # until then the labels are not checked
+            self._bind_classes()
+
+    def _bind_classes(self) -> None:
+        count = partial(count_labels, self.train_dataset, self.problem_type, len(self.class_names))
+        self.loss_runner.bind_classes(self.class_names, count)
 
     def call_model_init(self, trial: Any = None) -> PreTrainedModel:
         """Make a student by `model_init`, and fit objectives and teacher to it."""

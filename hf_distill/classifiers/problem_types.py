@@ -26,8 +26,8 @@ class ProblemType:
     Attributes:
         name: The value of `config.problem_type` in transformers, or the task of the head.
         soft_loss: (student logits, teacher logits, temperature) -> `(units,)`. The `kl` objective uses it.
-        hard_loss: (logits, labels, label smoothing) -> `(units,)`, 0 for a unit without a label. The `ce` objective
-            uses it.
+        hard_loss: (logits, labels, label smoothing, class weights or None) -> `(units,)`, 0 for a unit without a
+            label. The `ce` objective uses it.
         is_labelled: (labels of units) -> `(units,)` bool.
         unlabelled: The label value that marks a missing label.
         ensemble_mean: (teacher logits `(num_teachers, units, num_labels)`, teacher weights with the sum 1) ->
@@ -41,7 +41,7 @@ class ProblemType:
 
     name: str
     soft_loss: Callable[[Tensor, Tensor, float], Tensor]
-    hard_loss: Callable[[Tensor, Tensor, float], Tensor]
+    hard_loss: Callable[[Tensor, Tensor, float, Tensor | None], Tensor]
     is_labelled: Callable[[Tensor], Tensor]
     unlabelled: float
     ensemble_mean: Callable[[Tensor, Tensor], Tensor]
@@ -121,7 +121,7 @@ PROBLEM_TYPES = {
     "multi_label_classification": ProblemType(
         name="multi_label_classification",
         soft_loss=functional.bernoulli_kl_divergence,
-        hard_loss=lambda logits, labels, _: functional.binary_cross_entropy(logits, labels),
+        hard_loss=lambda logits, labels, _, weights: functional.binary_cross_entropy(logits, labels, weights),
         is_labelled=_has_target,
         unlabelled=float("nan"),
         ensemble_mean=functional.mean_of_sigmoid,
@@ -129,9 +129,9 @@ PROBLEM_TYPES = {
     ),
     "regression": ProblemType(
         name="regression",
-        # Regression has no temperature and no label smoothing; the objectives raise an error if one is set.
+        # Regression has no temperature, label smoothing or class weights; the objectives raise an error if one is set.
         soft_loss=lambda student_logits, teacher_logits, _: functional.squared_error(student_logits, teacher_logits),
-        hard_loss=lambda logits, labels, _: functional.squared_error(logits, labels),
+        hard_loss=lambda logits, labels, *_: functional.squared_error(logits, labels),
         is_labelled=_has_target,
         unlabelled=float("nan"),
         ensemble_mean=functional.weighted_mean,

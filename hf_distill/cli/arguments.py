@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hf_distill.cli.reading_arguments import ReadingArguments
-from hf_distill.data import Task, load_task
+from hf_distill.data import Task, has_labels, hold_out_of_train, load_task
 from hf_distill.data.files import read_task
 from hf_distill.data.metrics import METRICS
 from hf_distill.data.reading.paths import find_files
@@ -19,7 +19,7 @@ from hf_distill.pipeline.transfer import TransferOptions
 # Flags that a GLUE task answers itself.
 _SET_BY_GLUE = (
     "validation_file", "test_file", "dataset_config_name", "validation_split_name", "validation_split_percentage",
-    "text_column_names", "text_column_delimiter", "label_column_name", "label_delimiter", "label_map", "class_names",
+    "text_column_names", "text_column_delimiter", "label_column_name", "label_delimiter", "label_map",
     "metric_name", "problem_type",
 )  # fmt: skip
 _FORMATS = "CSV, TSV, JSON, JSON Lines, Parquet, fastText or CoNLL, which can be compressed"
@@ -42,7 +42,10 @@ class DataArguments(ReadingArguments):
     )
     test_file: list[str] | None = field(
         default=None,
-        metadata={"help": "Files that take no part in training; `compare` evaluates on them if they are named."},
+        metadata={
+            "help": "Files that take no part in training: `train` evaluates on them at the end, `compare` evaluates "
+            "on them instead of the validation rows."
+        },
     )
     validation_split_name: str | None = field(
         default=None, metadata={"help": "Split of the dataset to use for validation, e.g. test."}
@@ -207,21 +210,31 @@ class DataArguments(ReadingArguments):
         sources = (self.task_name, self.dataset_name, self.train_file, self.validation_file, self.test_file)
         return any(source is not None for source in sources)
 
+    @property
+    def has_transfer(self) -> bool:
+        """Whether unlabelled text is named."""
+        return bool(self.transfer_files or self.transfer_dataset_names)
+
     def load(self, to_train: bool = True, teacher: TeacherHead | None = None) -> Task:
         """Load the labelled rows, limited to the numbers of rows that are asked for.
 
         Args:
-            to_train: Whether a training split and a validation split are needed.
+            to_train: Whether a validation split is needed, and a training split unless unlabelled text is named.
             teacher: The teacher's outputs, which decide what the labels leave open; None if the teacher will get a
                 new head.
 
         Raises:
             ValueError: if no rows are named, or a split is missing.
         """
-        if not self.has_labelled_rows or (to_train and not (self.task_name or self.dataset_name or self.train_file)):
+        has_training_rows = self.task_name or self.dataset_name or self.train_file or self.has_transfer
+        if not self.has_labelled_rows or (to_train and not has_training_rows):
             raise ValueError("No labelled rows given. Pass one of --task_name, --dataset_name and --train_file.")
-        task = self._load_all_rows(to_train, teacher)
-        if to_train and ("train" not in task.datasets or not task.validation_splits):
+        task = self._load_all_rows(False, teacher)
+        if to_train and "train" in task.datasets and not task.validation_splits:
+            # What `cache` writes for unlabelled text has no validation split. Labelled rows need one.
+            task = self._load_all_rows(True, teacher) if has_labels(task) else hold_out_of_train(task)
+        lacks_rows = "train" not in task.datasets and not self.has_transfer
+        if to_train and (lacks_rows or not task.validation_splits):
             raise ValueError(
                 f"{task.name} has the splits {', '.join(task.datasets)}; a training and a validation split are needed."
             )

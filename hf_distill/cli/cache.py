@@ -17,7 +17,8 @@ from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.data import Task, unlabelled_task, with_teacher_logits, write_labelled
+from hf_distill.cli.printing import print_summary
+from hf_distill.data import Task, has_labels, unlabelled_task, with_teacher_logits, write_labelled
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
@@ -77,7 +78,8 @@ def run(arguments: Sequence[str]) -> None:
     processes = PartialState(cpu=args.use_cpu)
     with processes.main_process_first():
         task, transfer, pairing = _load(data, teacher, read_head(reference))
-    processes.print(task.summary if transfer is None else task.summary + transfer.data)
+    if processes.is_main_process:
+        print_summary(task.summary if transfer is None else task.summary + transfer.data)
     if task.has_words and (args.output_dir or args.hub_dataset_id):
         raise ValueError(
             "For token classification the logits belong to the teacher's tokens and cannot be written next to the "
@@ -111,7 +113,8 @@ def run(arguments: Sequence[str]) -> None:
             description["pairing"] = pairing.to_dict()
         if transfer is not None:
             description["transfer"] = transfer.report
-        _write(splits, description, args)
+        # A column of scores that is empty in every row does not say that it is one.
+        _write(splits, description, args, task.problem_type == "regression" and not has_labels(task))
 
 
 def _load(
@@ -158,7 +161,9 @@ def _label(
     return labelled if task.has_words else with_teacher_logits(text, labelled, task)
 
 
-def _write(splits: dict[str, Dataset], description: dict[str, Any], args: CacheArguments) -> None:
+def _write(
+    splits: dict[str, Dataset], description: dict[str, Any], args: CacheArguments, needs_problem_type: bool
+) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.output_dir or temporary
         write_labelled(splits, folder, description)
@@ -167,7 +172,8 @@ def _write(splits: dict[str, Dataset], description: dict[str, Any], args: CacheA
             f"{folder}/README.md"
         )
         if args.output_dir:
-            print(f"Texts and logits are in {folder}. Train with --dataset_name {folder}.")
+            problem_type = " --problem_type regression" if needs_problem_type else ""
+            print(f"Texts and logits are in {folder}. Train with --dataset_name {folder}{problem_type}.")
         if args.hub_dataset_id:
             _push(folder, args.hub_dataset_id)
 

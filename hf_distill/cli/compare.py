@@ -2,20 +2,27 @@
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 from datasets import Dataset, List, Value
+from transformers import AutoConfig
 
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES, problem_type_of_head
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
+from hf_distill.cli.printing import print_summary
 from hf_distill.data import Task
 from hf_distill.data.assemble import parts_of_columns
 from hf_distill.data.files import ColumnNames, read_task
+from hf_distill.data.reading import read_file
 from hf_distill.data.reading.paths import find_files
+from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS
 from hf_distill.data.sources import Sources
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
+from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
 
 
@@ -89,28 +96,71 @@ def run(arguments: Sequence[str]) -> None:
     args, data = parse((CompareArguments, DataArguments), arguments, "hf-distill compare")
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
+    rows = _load_texts(args, data) if _has_no_labels(data) else _load_labelled(args, data)
+    report = compare_models(
+        args.models,
+        class_names=data.names_of_outputs,
+        margin=args.margin,
+        max_length=data.max_seq_length,
+        latency_rounds=args.latency_rounds,
+        **rows,
+    )
+    print(f"\n{report.to_markdown()}")
+    report.save(args.output_dir)
+    print(f"\nThe report is in {args.output_dir}: open report.html.")
+
+
+def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
+    """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
     task = data.load(to_train=False, teacher=head)
     split = _evaluation_split(task, data)
     shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
-    print(task.summary if shifted is None else task.summary + shifted.summary, end="\n\n")
-    report = compare_models(
-        args.models,
-        task.datasets[split],
-        text_columns=task.text_columns,
-        label_column="label",
-        label_names=task.label_names,
-        class_names=data.names_of_outputs,
-        metric_name=task.metric_name,
-        margin=args.margin,
-        shifted_dataset=None if shifted is None else _rows_by_name(shifted),
-        name=_name_of_rows(task, split, data),
-        max_length=data.max_seq_length,
-        latency_rounds=args.latency_rounds,
-    )
-    print(report.to_markdown())
-    report.save(args.output_dir)
-    print(f"\nThe report is in {args.output_dir}: open report.html.")
+    print_summary(task.summary if shifted is None else task.summary + shifted.summary)
+    return {
+        "dataset": task.datasets[split],
+        "text_columns": task.text_columns,
+        "label_column": "label",
+        "label_names": task.label_names,
+        "metric_name": task.metric_name,
+        "shifted_dataset": None if shifted is None else _rows_by_name(shifted),
+        "name": _name_of_rows(task, split, data),
+    }
+
+
+def _has_no_labels(data: DataArguments) -> bool:
+    """Return whether the flags name only texts: unlabelled text, or evaluation files without a label column."""
+    files = data.files.get("test") or data.files.get("validation") or []
+    if not data.has_labelled_rows:
+        return data.has_transfer
+    if not files or data.label_column_name is not None:
+        return False
+    tables = [read_file(file, data.options) for file in files]
+    return all(table.find(name) is None for table in tables for name in (*LABEL_COLUMNS, *TAG_COLUMNS))
+
+
+def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
+    """Load texts to compare the answers of the models on, without scores, and print what was read."""
+    if args.shifted_file is not None:
+        raise ValueError("--shifted_file compares scores, and the evaluation rows have no labels. Leave it out.")
+    files = data.files.get("test") or data.files.get("validation")
+    options = data.transfer if files is None else replace(data.transfer, files=list(map(str, files)), dataset_names=())
+    problem_type = PROBLEM_TYPES["token_classification" if _reads_words(args) else "single_label_classification"]
+    transfer = cast(TransferSet, load_transfer(options, data.text_column_names, problem_type))
+    print_summary(transfer.data)
+    text = transfer.text.select(range(min(len(transfer.text), data.max_eval_samples or len(transfer.text))))
+    columns = [column for column in text.column_names if column != TEACHER_LOGITS]
+    name = ", ".join(source["name"] for source in transfer.report["sources"])
+    return {"dataset": text, "text_columns": columns, "name": name}
+
+
+def _reads_words(args: CompareArguments) -> bool:
+    """Return whether the teacher classifies words, as its config says."""
+    try:
+        architectures = AutoConfig.from_pretrained(args.teacher_model_name_or_path).architectures or []
+    except OSError:  # an adapter has no config; a teacher that does not exist is reported when it is loaded
+        return False
+    return any(problem_type_of_head(name) == "token_classification" for name in architectures)
 
 
 def _evaluation_split(task: Task, data: DataArguments) -> str:

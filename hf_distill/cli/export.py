@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.parsing import parse
+from hf_distill.cli.printing import print_summary
 from hf_distill.cli.reading_arguments import ReadingArguments
 from hf_distill.data import DataSummary
 from hf_distill.data.files import read_task
@@ -101,7 +102,7 @@ def _load_texts(args: ExportArguments, reading: ReadingArguments, model: PreTrai
         rows, summary = read_transfer_text(
             args.text_file, None, names, options=reading.options, text_column_delimiter=reading.text_column_delimiter
         )
-        print(DataSummary([summary]))
+        print_summary(DataSummary([summary]))
         return {"texts": _texts(rows, rows.column_names, args.max_eval_samples)}
     head = TeacherHead(len(id2label_of(model.config)), problem_type)
     task = read_task(
@@ -110,7 +111,7 @@ def _load_texts(args: ExportArguments, reading: ReadingArguments, model: PreTrai
         reading.settings(problem_type, head),
         reading.columns,
     )
-    print(task.summary)
+    print_summary(task.summary)
     task = task.for_model(model)
     rows = task.datasets["validation"]
     return {

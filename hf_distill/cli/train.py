@@ -2,24 +2,32 @@
 
 import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
-from transformers import set_seed
+from transformers import PreTrainedModel, set_seed
 
-from hf_distill.classifiers.problem_types import PROBLEM_TYPES
+from hf_distill.classifiers.label_maps import class_names_of
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES, resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.pipeline.evaluation import describe_run, evaluate
+from hf_distill.cli.printing import print_summary
+from hf_distill.data import Task, unlabelled_task
+from hf_distill.pipeline.evaluation import describe_run, evaluate, evaluate_test
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
+from hf_distill.pipeline.loading import limit_rows
 from hf_distill.pipeline.student import make_student
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.training import check_training, train
-from hf_distill.pipeline.transfer import load_transfer
+from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import summary
+from hf_distill.reporting.text import PLAIN
+from hf_distill.teachers import load_teacher
 from hf_distill.trainer import DistillationTrainer
+from hf_distill.training.checks import are_labelled
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training_args import DistillationTrainingArguments
 
@@ -40,6 +48,9 @@ def run(arguments: Sequence[str]) -> None:
 def _train(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationTrainer:
     set_seed(args.seed)
     inputs = _load(models, data, args)
+    has_label = any(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
+    if not has_label and (models.baseline or models.fine_tune_teacher):
+        raise ValueError(f"{_needs_labels(models)}.")
     if inputs.pairing is not None and args.process_index == 0:
         print(inputs.pairing)
     if models.fine_tune_teacher:
@@ -53,6 +64,8 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)
     evaluate(trainer, inputs)
+    if data.test_file is not None:
+        evaluate_test(trainer, inputs)
     baseline = None if untrained is None else trainer.train_baseline(untrained).model
     describe_run(trainer, inputs, baseline, data.dataset_name)
     return trainer
@@ -71,23 +84,48 @@ def _check(models: ModelArguments, data: DataArguments, args: DistillationTraini
             "--class_names names the outputs of a teacher, and there is none: the data name the classes of their "
             "`teacher_logits`. Leave out --class_names."
         )
+    if _has_only_texts(data) and (models.baseline or models.fine_tune_teacher):
+        raise ValueError(f"{_needs_labels(models)}: pass --train_file, --dataset_name or --task_name.")
     if models.baseline:
         args.check_baseline()
 
 
+def _has_only_texts(data: DataArguments) -> bool:
+    """Return whether the flags name unlabelled text and no labelled rows."""
+    return data.has_transfer and not data.has_labelled_rows
+
+
+def _needs_labels(models: ModelArguments) -> str:
+    flag = "--baseline" if models.baseline else "--fine_tune_teacher"
+    return f"{flag} trains on labels, and no row to train on has a label. Leave out {flag}, or name labelled rows"
+
+
 def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationInputs:
     head = None if models.teacher is None or models.fine_tune_teacher else read_head(models.teacher)
+    teacher: PreTrainedModel | None = None
+    transfer: TransferSet | None
+    if models.teacher is not None and _has_only_texts(data):
+        reference = models.teacher
+        teacher = load_teacher(
+            reference.name_or_path, reference.revision, reference.trust_remote_code, problem_type=data.problem_type
+        )
     with args.main_process_first(desc="loading the data"):
-        task = data.load(teacher=head)
-        problem_type = PROBLEM_TYPES[task.problem_type]
-        transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
+        if teacher is not None:
+            task, transfer = _load_texts(data, teacher)
+        else:
+            task = data.load(teacher=head)
+            problem_type = PROBLEM_TYPES[task.problem_type]
+            transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
+    if data.test_file is not None and not task.summary["test"].labelled_rows:
+        raise ValueError("The rows of --test_file have no labels, and the models are evaluated on them. Leave it out.")
     if args.process_index == 0:
-        print(task.summary if transfer is None else task.summary + transfer.data)
+        print_summary(task.summary if transfer is None else task.summary + transfer.data)
     return load_inputs(
         task,
         models.teacher,
         models.student.pretrained,
         args,
+        loaded_teacher=teacher,
         transfer=transfer,
         max_length=data.max_seq_length,
         with_new_head=models.fine_tune_teacher,
@@ -96,11 +134,36 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
     )
 
 
+def _load_texts(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, TransferSet]:
+    """Load unlabelled text to train on, and hold some of it out to compare the student with its teacher."""
+    problem_type = resolve_problem_type(teacher)
+    transfer = cast(TransferSet, load_transfer(data.transfer, data.text_column_names, problem_type))
+    names = class_names_of(teacher.config) if problem_type.has_temperature else None
+    name = ", ".join(source["name"] for source in transfer.report["sources"])
+    held_out = transfer.hold_out()
+    task = unlabelled_task(held_out, problem_type.name, data.names_of_outputs or names, "validation", name)
+    return limit_rows(task, max_eval_samples=data.max_eval_samples), transfer
+
+
 def _save(trainer: DistillationTrainer) -> None:
     """Save student, record and card, print the table, and push if that was asked for."""
     trainer.save_model(_internal_call=True)  # without a push, which comes after the table
     trainer.create_model_card()
     if trainer.is_world_process_zero():
-        print(f"\n{summary(trainer.distillation_record())}\n\nThe student is in {trainer.args.output_dir}.")
+        print(f"\n{summary(trainer.distillation_record())}{_test_scores(trainer.record)}")
+        print(f"\nThe student is in {trainer.args.output_dir}.")
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
+
+
+def _test_scores(record: Mapping[str, Any]) -> str:
+    """Return a line with the scores on the test rows; empty if there are none."""
+    if "test" not in record:
+        return ""
+    name = record["metric_name"]
+    scores = [
+        f"{model} {PLAIN.score(record['test'][model][name], name)}"
+        for model in ("teacher", "student")
+        if name in record["test"][model]
+    ]
+    return f"\n\n{name} on the {record['test']['rows']:,} test rows: {', '.join(scores)}"

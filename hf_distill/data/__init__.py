@@ -20,7 +20,8 @@ from hf_distill.data.transfer import (
     select_by_teacher,
     teacher_confidence,
 )
-from hf_distill.data.transfer_text import load_transfer_text, unlabelled_task
+from hf_distill.data.transfer_text import load_transfer_text
+from hf_distill.data.unlabelled import has_labels, hold_out_of_train, hold_out_texts, unlabelled_task
 
 __all__ = [
     "GLUE_TASKS",
@@ -32,6 +33,9 @@ __all__ = [
     "chunk_texts",
     "drop_near_duplicates",
     "find_near_duplicates",
+    "has_labels",
+    "hold_out_of_train",
+    "hold_out_texts",
     "load_task",
     "load_text_dataset",
     "load_transfer_text",

@@ -105,9 +105,11 @@ class SplitSummary:
         return [line.rstrip() for line in lines]
 
     def _counts(self) -> str:
+        total = sum(rows for _, rows in self.sources)
         together = f"{counted(self.sources[-1][1], 'row')}; together " if len(self.sources) > 1 else ""
+        rows = counted(total, "row") if self.rows == total else f"{self.rows:,} of {counted(total, 'row')}"
         labelled = "" if self.labelled_rows is None else f", {self.labelled_rows:,} labelled"
-        return f"{together}{counted(self.rows, 'row')}{labelled}{''.join(f'; {remark}' for remark in self.remarks)}"
+        return f"{together}{rows}{labelled}{''.join(f'; {remark}' for remark in self.remarks)}"
 
     def _columns(self) -> tuple[Any, ...]:
         return self.text_columns, self.not_read, self.label_columns
@@ -144,6 +146,11 @@ class DataSummary:
         return DataSummary(self.splits + other.splits, self.notes + other.notes, self.warnings + other.warnings)
 
     def __str__(self) -> str:
+        notes = [f"  {'note':<10}{note}" for note in self.notes]
+        return "\n".join([self.table(), *notes, *(f"  {'warning':<10}{warning}" for warning in self.warnings)])
+
+    def table(self) -> str:
+        """Return the printed lines on files, texts and labels, without notes and warnings."""
         sources = [source for split in self.splits for source, _ in split.sources]
         widths = (
             max([12, *(len(split.role) + 2 for split in self.splits)]),
@@ -153,8 +160,6 @@ class DataSummary:
         lines: list[str] = []
         for place, split in enumerate(self.splits):
             lines += split.lines(widths, self.splits[place - 1] if place else None)
-        lines += [f"  {'note':<10}{note}" for note in self.notes]
-        lines += [f"  {'warning':<10}{warning}" for warning in self.warnings]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

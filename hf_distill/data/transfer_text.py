@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datasets import Dataset, DatasetDict, List, Value, concatenate_datasets
+from datasets import Dataset, List, Value, concatenate_datasets
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.assemble import joined_name, parts_of_name
 from hf_distill.data.columns import Choice, choose_text_columns, find_column, is_words, split_names
-from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.describe import Origin, describe_text
-from hf_distill.data.metrics import default_metrics
 from hf_distill.data.reading import PathLike, ReadOptions, read_dataset, read_file
 from hf_distill.data.roles import LABEL_COLUMNS, WORDS
 from hf_distill.data.summary import SplitSummary
 from hf_distill.data.table import Table
-from hf_distill.data.task import Task
 from hf_distill.data.texts import Texts
 
 
@@ -157,18 +154,3 @@ def _summary(parts: Sequence[tuple[Texts, Choice]], dataset: Dataset, names: Seq
         remarks=[remark for part, _ in parts for remark in part.remarks],
     )
     return describe_text("transfer", dataset, names, origin)
-
-
-def unlabelled_task(text: Dataset, problem_type: str, label_names: list[str] | None) -> Task:
-    """Return a task with one split of unlabelled text, `train`, for a teacher with this problem type and classes."""
-    metric_names = default_metrics(problem_type, label_names)
-    return Task(
-        name="text",
-        datasets=DatasetDict({"train": text}),
-        text_columns=tuple(name for name in text.column_names if name != TEACHER_LOGITS),
-        problem_type=problem_type,
-        label_names=label_names,
-        metric_name=metric_names[0],
-        compute_metrics=as_compute_metrics(metric_names, problem_type, label_names),
-        dataset_id="text",
-    )

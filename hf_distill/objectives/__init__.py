@@ -6,6 +6,7 @@ from typing import Any
 
 from hf_distill.objectives.attentions import AttentionMSE, MiniLMRelation
 from hf_distill.objectives.base import DistillationLoss, Objective
+from hf_distill.objectives.class_weights import ClassWeights
 from hf_distill.objectives.hard_labels import HardLabels
 from hf_distill.objectives.hidden_states import EmbeddingMSE, HiddenCosine, HiddenMSE, PatientDistillation
 from hf_distill.objectives.layer_maps import LayerMapping
@@ -91,7 +92,7 @@ def _build(name: str, value: Any) -> Objective:
 
 def _check_type(name: str, argument: str, value: Any, expected: Any) -> None:
     """Check a value from JSON or YAML against a type annotation; the objective checks the content of mappings."""
-    if expected == LayerMapping:
+    if expected in (LayerMapping, ClassWeights | None):
         return
     if expected is bool:
         description, is_valid = "true or false", isinstance(value, bool)

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig
 from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, ProblemType
 from hf_distill.functional import LOWEST_TEMPERATURE
+from hf_distill.objectives.class_weights import LabelCounts
 from hf_distill.objectives.schedules import Schedule, Scheduled, read_schedule
 
 
@@ -85,6 +86,17 @@ class Objective(nn.Module):
 
         Raises:
             ValueError: if the models cannot be compared.
+        """
+
+    def bind_classes(self, class_names: Sequence[str], count_labels: Callable[[], LabelCounts]) -> None:
+        """Set everything that depends on the classes of the student. Does nothing for most objectives.
+
+        Args:
+            class_names: Names of the classes by id.
+            count_labels: Counts the labels of the training rows.
+
+        Raises:
+            ValueError: for a hyperparameter that does not fit the classes, or labels that cannot be counted.
         """
 
     def forward(self, student: ClassifierOutputs, teacher: ClassifierOutputs, batch: Batch) -> Tensor:
@@ -170,6 +182,11 @@ class DistillationLoss(nn.Module):
             if student_config is not None and teacher_config is not None:
                 objective.bind_models(student_config, teacher_config)
         return self
+
+    def bind_classes(self, class_names: Sequence[str], count_labels: Callable[[], LabelCounts]) -> None:
+        """Bind every objective to the classes of the student; see [`Objective.bind_classes`]."""
+        for objective in self.terms:
+            objective.bind_classes(class_names, count_labels)
 
     def set_progress(self, progress: float) -> None:
         """Set all scheduled numbers to their values after a share of the optimizer steps, from 0 to 1."""

@@ -14,6 +14,7 @@ _MODULES = {
     "describe_latency": "evaluation",
     "describe_run": "evaluation",
     "evaluate": "evaluation",
+    "evaluate_test": "evaluation",
     "fine_tune": "fine_tuning",
     "fine_tune_teacher": "fine_tuning",
     "limit_rows": "loading",

@@ -10,6 +10,7 @@ from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.record import describe_machine
 from hf_distill.reporting import measure_latency
 from hf_distill.trainer import DistillationTrainer
+from hf_distill.training.recorder import TIMING
 
 
 def evaluate(trainer: DistillationTrainer, inputs: DistillationInputs) -> dict[str, dict[str, float]]:
@@ -24,6 +25,21 @@ def evaluate(trainer: DistillationTrainer, inputs: DistillationInputs) -> dict[s
     for split in others:
         metrics[split] = trainer.evaluate(inputs.rows[split], metric_key_prefix=split)
     return metrics
+
+
+def evaluate_test(trainer: DistillationTrainer, inputs: DistillationInputs) -> None:
+    """Evaluate student and teacher on the split `test`, and put the metrics into the record of the run as `test`.
+
+    The test rows take no part in training: checkpoints are chosen on the first validation split.
+    """
+    metrics = trainer.evaluate(inputs.rows["test"], metric_key_prefix="test")
+    names = [name for name in metrics if not name.endswith(TIMING)]
+    values = {name.removeprefix("test_"): metrics[name] for name in names if name.startswith("test_")}
+    trainer.record["test"] = {
+        "rows": len(inputs.rows["test"]),
+        "student": {name: value for name, value in values.items() if not name.startswith("teacher_")},
+        "teacher": {name[8:]: value for name, value in values.items() if name.startswith("teacher_")},
+    }
 
 
 def describe_latency(

@@ -58,11 +58,12 @@ def load_inputs(
     with_new_head: bool = False,
     problem_type: str | None = None,
     class_names: Sequence[str] | None = None,
+    loaded_teacher: PreTrainedModel | None = None,
 ) -> DistillationInputs:
     """Load teacher and tokenizers, and tokenize the rows of a task.
 
     Args:
-        task: The task, with a training split and a validation split.
+        task: The task, with a validation split, and with a training split unless there is a transfer set.
         teacher: The teacher; None if the rows have a column `teacher_logits`.
         student: A pretrained student, whose tokenizer the rows are then made with; None if the student will be made
             from layers of the teacher.
@@ -73,6 +74,7 @@ def load_inputs(
         problem_type: What the teacher classifies, if its config does not say so.
         class_names: Names of the teacher's outputs in its order; None for the names in its config. A teacher that
             will be fine-tuned gets the task's names.
+        loaded_teacher: The model that `teacher` names, if it is already loaded.
 
     Raises:
         OSError: if a model or a tokenizer cannot be loaded.
@@ -80,14 +82,17 @@ def load_inputs(
             rows contradict the order of the teacher's outputs, or if only the labelled rows or only the transfer set
             have the teacher's logits.
     """
-    if teacher is None and (student is None or TEACHER_LOGITS not in task.datasets["train"].column_names):
+    train_columns = task.datasets["train"].column_names if "train" in task.datasets else []
+    if teacher is None and (student is None or TEACHER_LOGITS not in train_columns):
         raise ValueError(
             "There is no teacher. Name one with --teacher_model_name_or_path, or name data with a column "
             f"`{TEACHER_LOGITS}`, which `hf-distill cache` writes, with --dataset_name."
         )
     teacher_model, pairing = None, None
     if teacher is not None:
-        teacher_model = load_teacher_for(task, teacher, with_new_head=with_new_head, problem_type=problem_type)
+        teacher_model = loaded_teacher or load_teacher_for(
+            task, teacher, with_new_head=with_new_head, problem_type=problem_type
+        )
         task, pairing = pair_classes(task, teacher_model, None if with_new_head else class_names)
     tokenizer, teacher_tokenizer = load_tokenizers(task, teacher, student, max_length)
     if pairing is not None and teacher_model is not None:
@@ -101,10 +106,11 @@ def load_inputs(
     keep_text = teacher_tokenizer is not None
     with args.main_process_first(desc="tokenizing the data"):
         rows = task.tokenize(tokenizer, max_length, keep_text)
-        train_dataset = rows["train"]
-        if transfer is not None:
+        if transfer is None:
+            train_dataset = rows["train"]
+        else:
             text = task.tokenize_dataset(transfer.text, tokenizer, max_length, keep_text)
-            train_dataset = _append_unlabelled(train_dataset, text)
+            train_dataset = _append_unlabelled(rows["train"], text) if "train" in rows else text
     return DistillationInputs(
         task, rows, train_dataset, tokenizer, max_length, teacher_model, teacher_tokenizer, transfer, pairing
     )

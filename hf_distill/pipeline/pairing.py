@@ -49,7 +49,8 @@ def pair_classes(
     if data_names is None or task.label_names is None:
         return task, None
     if are_paired_by_order(data_names, given_names):
-        name_classes(teacher.config, task.label_names)
+        if data_names != [str(i) for i in range(len(data_names))]:  # the ids 0, 1, ... are not better names
+            name_classes(teacher.config, task.label_names)
         return task, Pairing(teacher_names, data_names, "by order")
     if given_names != teacher_names:
         return task, Pairing(teacher_names, given_names, "by --class_names")

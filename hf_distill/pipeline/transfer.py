@@ -13,6 +13,7 @@ from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.data import (
     find_near_duplicates,
+    hold_out_texts,
     mix_sources,
     out_of_domain_share,
     select_by_teacher,
@@ -96,6 +97,12 @@ class TransferSet:
         self.report |= {"below_min_confidence": len(transfer) - len(confident), "rows": len(confident)}
         return concatenate_datasets([labelled, confident])
 
+    def hold_out(self) -> Dataset:
+        """Take the texts out of the transfer set that models are compared on if no row has a label."""
+        self.text, held_out = hold_out_texts(self.text, [c for c in self.text.column_names if c != TEACHER_LOGITS])
+        self.report |= {"held_out": len(held_out), "rows": len(self.text)}
+        return held_out
+
     def summary(self) -> str:
         """Return one to three lines: how many texts are used, how many were dropped and why."""
         report = self.report
@@ -107,6 +114,11 @@ class TransferSet:
         if "below_min_confidence" in report:
             dropped += [f"{report['below_min_confidence']:,} with a confidence below {self.min_confidence}"]
         text = f"Transfer set: {report['rows']:,} texts ({sources}). Dropped: {', '.join(dropped) or 'none'}."
+        if "held_out" in report:
+            text += (
+                f"\nNo row has a label. {report['held_out']:,} more texts are held out to measure how often the "
+                "student agrees with its teacher."
+            )
         share = report.get("out_of_domain_share")
         if share is not None:
             text += f"\nOut of domain by the teacher's confidence: {share:.1%} (5 % of the evaluation texts would be)."

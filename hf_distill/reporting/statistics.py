@@ -153,6 +153,51 @@ def mcnemar(num_only_first: int, num_only_second: int) -> float:
     return min(1.0, 2 * float(binom.cdf(min(num_only_first, num_only_second), num_rows, 0.5)))
 
 
+def paired_score(num_only_first: int, num_only_second: int, num_rows: int, difference: float) -> float:
+    r"""Return the score statistic of the hypothesis that the second model's share of right rows is higher by d.
+
+    $$z = \frac{c - b - n d}{\sqrt{n (2 q + d (1 - d))}}$$
+
+    with the maximum likelihood estimate $q$ of the share of rows that only the first model gets right, under the
+    hypothesis: Tango (1998), equations 3 to 5, Statistics in Medicine 17, 891-908.
+
+    Args:
+        num_only_first: Number b of rows that only the first model gets right.
+        num_only_second: Number c of rows that only the second model gets right.
+        num_rows: Number n of rows.
+        difference: The difference d of the hypothesis, between -1 and 1.
+
+    Returns:
+        A value that is standard normal under the hypothesis.
+    """
+    b, c, n, d = num_only_first, num_only_second, num_rows, difference
+    linear, constant = (2 * n - c + b) * d - b - c, -b * d * (1 - d)
+    q = (-linear + math.sqrt(max(0.0, linear**2 - 8 * n * constant))) / (4 * n)
+    excess, variance = c - b - n * d, n * (2 * q + d * (1 - d))
+    if excess == 0:
+        return 0.0
+    return excess / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, excess)
+
+
+def paired_score_interval(
+    num_only_first: int, num_only_second: int, num_rows: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the differences that [`paired_score`] does not reject: Tango's interval of a difference of two shares."""
+    from scipy.optimize import brentq  # slow to import
+    from scipy.stats import norm
+
+    z = float(norm.ppf((1 + level) / 2))
+    middle = (num_only_second - num_only_first) / num_rows
+
+    def bound(end: float, wanted: float) -> float:
+        def excess(difference: float) -> float:
+            return paired_score(num_only_first, num_only_second, num_rows, difference) - wanted
+
+        return end if middle == end else brentq(excess, end, middle)
+
+    return bound(-1.0, z), bound(1.0, -z)
+
+
 def sign_test(num_worse: int, num_better: int) -> float:
     """Return the exact one-sided p-value of the hypothesis that worse is not more frequent than better.
 

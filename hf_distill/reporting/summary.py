@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hf_distill.reporting.tables import results_table
+from hf_distill.reporting.tables import TEACHER_MEASURES, results_table
 
 
 def summary(record: Mapping[str, Any]) -> str:
@@ -24,11 +24,11 @@ def summary(record: Mapping[str, Any]) -> str:
     rows = [
         {
             "model": model,
-            metric_name: metrics[model].get(metric_name),
+            metric_name: metrics.get(model, {}).get(metric_name),
             "num_parameters": size,
             "p50_ms": record.get("latency", {}).get(model, {}).get("p50_ms"),
         }
         for model, size in sizes.items()
-        if model in metrics
+        if model in metrics or (model == "teacher" and metric_name in TEACHER_MEASURES and size is not None)
     ]
     return results_table(rows, metric_name, record["dataset"]["eval_rows"])

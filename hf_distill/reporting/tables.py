@@ -10,6 +10,9 @@ from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, escape, finite, non_
 
 MODELS = {"teacher": "teacher", "student": "student", "baseline": "baseline (no teacher)"}
 
+# What models are compared by if no row has a label; it says nothing about who is right.
+TEACHER_MEASURES = {"agreement": "agreement with the teacher", "loss_kl": "squared error to the teacher"}
+
 Models = Mapping[str, Mapping[str, Any]]
 
 
@@ -35,8 +38,11 @@ def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_
         num_eval_rows: Number of rows that the score was computed on, for the standard error of an accuracy.
 
     Returns:
-        A Markdown table with aligned columns, an empty line, and a line about the gap between baseline and teacher.
+        A Markdown table with aligned columns, an empty line, and a line about the gap between baseline and teacher, or
+        about rows without labels.
     """
+    if metric_name in TEACHER_MEASURES:
+        return _teacher_table(rows, metric_name)
     scores = {row["model"]: finite(row.get(metric_name)) for row in rows}
     cells = [
         [
@@ -50,6 +56,23 @@ def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_
     ]
     header = ["model", metric_name, "retention", "parameters (M)", "CPU latency p50 (ms, batch 1)"]
     return f"{markdown_table(header, cells)}\n\n{_describe_gap(scores, metric_name, num_eval_rows)}"
+
+
+def _teacher_table(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
+    cells = [
+        [
+            MODELS.get(row["model"], row["model"]),
+            number(row.get(measure), ".4f"),
+            number(row.get("num_parameters"), ",.1f", 1e-6),
+            number(row.get("p50_ms"), ".2f"),
+        ]
+        for row in rows
+    ]
+    header = ["model", TEACHER_MEASURES[measure], "parameters (M)", "CPU latency p50 (ms, batch 1)"]
+    return (
+        f"{markdown_table(header, cells)}\n\nNo row has a label, so it is unknown how often teacher and student are "
+        f"right. The {TEACHER_MEASURES[measure]} compares only their answers."
+    )
 
 
 def _retention(score: float | None, teacher: float | None) -> str:

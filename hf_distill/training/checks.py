@@ -12,6 +12,7 @@ from torch import nn
 from hf_distill.classifiers.outputs import TEACHER_LOGITS, WORD_STARTS
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.functional import IGNORE_INDEX
+from hf_distill.objectives.class_weights import LabelCounts
 from hf_distill.teachers import TeacherEnsemble
 from hf_distill.training.label_checks import check_labels
 from hf_distill.training_args import DistillationTrainingArguments
@@ -34,7 +35,10 @@ def check_arguments(args: Any, objectives: Any, compute_loss_func: Any) -> None:
     if args.label_names not in (None, ["labels"]):
         raise ValueError(f"`label_names` is {args.label_names}; the labels must be in a column `labels`. Rename it.")
     if compute_loss_func is not None:
-        raise ValueError("`compute_loss_func` would replace the distillation loss. Pass `objectives` instead.")
+        raise ValueError(
+            "`compute_loss_func` would replace the distillation loss. Pass `objectives` instead, for class weights "
+            'for instance `{"kl": 1.0, "ce": {"weight": 0.1, "class_weights": "balanced"}}`.'
+        )
     if objectives is None:
         return
     args.check_no_loss_arguments("The Trainer's `objectives`")
@@ -185,6 +189,30 @@ def are_labelled(dataset: datasets.Dataset, problem_type: ProblemType) -> list[b
     if problem_type.is_token_level:
         return [any(label != IGNORE_INDEX for label in labels) for labels in dataset[column]]
     return problem_type.is_labelled(torch.tensor(_values(dataset, column))).tolist()
+
+
+def count_labels(dataset: object, problem_type: ProblemType, num_labels: int) -> LabelCounts:
+    """Count the labels of the training rows.
+
+    Raises:
+        ValueError: for rows that cannot be counted: none, or a streamed dataset.
+    """
+    column = label_column_of(dataset) if isinstance(dataset, datasets.Dataset) else None
+    if not isinstance(dataset, datasets.Dataset) or column is None:
+        raise ValueError(
+            "`class_weights` are 'balanced', which counts the labels of the training rows, and "
+            + ("they have no labels." if isinstance(dataset, datasets.Dataset) else "there is no `datasets.Dataset`.")
+            + " Give the weights by name, for instance `{'positive': 3.0}`."
+        )
+    if problem_type.is_token_level:
+        labels = _token_labels(dataset, column, "training")
+    else:
+        labels = _values(dataset, column)
+    if problem_type.is_exclusive:
+        labelled = labels[labels != IGNORE_INDEX]
+        return LabelCounts(np.bincount(labelled, minlength=num_labels).tolist(), len(labelled))
+    labelled = labels[~np.isnan(labels).any(axis=1)]
+    return LabelCounts(labelled.sum(axis=0, dtype=np.float64).tolist(), len(labelled))
 
 
 def label_column_of(dataset: datasets.Dataset) -> str | None:

@@ -1,5 +1,6 @@
 """Running the objectives, and training, synchronizing, saving and restoring what they learn."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers.utils import logging
 from hf_distill.classifiers.outputs import Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.objectives import DistillationLoss
+from hf_distill.objectives.class_weights import LabelCounts
 
 logger = logging.get_logger(__name__)
 
@@ -56,6 +58,11 @@ class LossRunner:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.loss.bind(problem_type, student_config, teacher_config)
+        self.loss.to(self.accelerator.device)
+
+    def bind_classes(self, class_names: Sequence[str], count_labels: Callable[[], LabelCounts]) -> None:
+        """Fit the objectives to the classes of the student; see [`Objective.bind_classes`]."""
+        self.loss.bind_classes(class_names, count_labels)
         self.loss.to(self.accelerator.device)
 
     def check_trainable(self, is_sharded: bool, has_given_scheduler: bool) -> None:

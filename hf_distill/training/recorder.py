@@ -25,13 +25,17 @@ from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.atomic import describe_write_failure, replace_files_atomically
 from hf_distill.utils.redaction import publishable
 
-_TIMING = ("runtime", "per_second", "preparation_time")
+TIMING = ("runtime", "per_second", "preparation_time")
 
 
 def describe_data(task: Task, rows: Mapping[str, datasets.Dataset]) -> dict[str, Any]:
     """Return `dataset` and `metric_name` of a record; see [`~hf_distill.DistillationTrainer.describe_data`]."""
     split = task.validation_splits[0]
-    num_labelled = sum(are_labelled(rows["train"], PROBLEM_TYPES[task.problem_type]))
+    problem_type = PROBLEM_TYPES[task.problem_type]
+    num_labelled = sum(are_labelled(rows["train"], problem_type))
+    metric_name = task.metric_name
+    if not any(are_labelled(rows[split], problem_type)):  # only the teacher's answers are known
+        metric_name = "loss_kl" if problem_type.agreement is None else "agreement"
     dataset = {
         "id": task.dataset_id,
         "config": task.config_name,
@@ -41,7 +45,7 @@ def describe_data(task: Task, rows: Mapping[str, datasets.Dataset]) -> dict[str,
         "eval_split": split,
         **({"revision": task.revision} if task.revision else {}),
     }
-    return {"dataset": dataset, "metric_name": task.metric_name}
+    return {"dataset": dataset, "metric_name": metric_name}
 
 
 class RunRecorder:
@@ -118,7 +122,7 @@ class RunRecorder:
         values = {
             name.removeprefix(prefix): value
             for name, value in (evaluations[-1][1] if evaluations else {}).items()
-            if name.startswith(prefix) and not name.endswith(_TIMING)
+            if name.startswith(prefix) and not name.endswith(TIMING)
         }
         teacher = {name[8:]: value for name, value in values.items() if name.startswith("teacher_")}
         student = {name: value for name, value in values.items() if not name.startswith("teacher_")}

@@ -197,6 +197,8 @@ class Teaching:
     def _in_student_order(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Return the dataset with `teacher_logits` in the student's order of the classes."""
         student_labels = id2label_of(self._student_config)
+        if len(student_labels) == 1:  # one score has no order
+            return dataset
         names = teacher_label_names(dataset)
         if names is None and are_placeholders(student_labels):
             return dataset

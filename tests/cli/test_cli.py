@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 from command_line import flags
 from tiny import LABEL_NAMES, tiny_model, tiny_rows, tiny_tokenizer
@@ -41,6 +42,31 @@ def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path
     baseline = json.loads((out / "baseline" / "distillation.json").read_text())
     assert baseline["training"]["max_steps"] == 5
     assert baseline["objectives"].keys() == {"ce"}
+
+
+def test_test_rows_are_evaluated_at_the_end(folder, tmp_path, capsys):
+    out, test = tmp_path / "out", tmp_path / "test.csv"
+    rows = tiny_rows(20, seed=5)
+    test.write_text("text,label\n" + "".join(f"{row['text']},{LABEL_NAMES[row['label']]}\n" for row in rows))
+    main(["train", *flags(folder, out, test_file=test, max_steps=1)])
+    record = json.loads((out / "distillation.json").read_text())
+    student = AutoModelForSequenceClassification.from_pretrained(out)
+    batch = tiny_tokenizer()([row["text"] for row in rows], padding=True, return_tensors="pt")
+    correct = student(**batch).logits.argmax(-1) == torch.tensor([row["label"] for row in rows])
+    assert record["test"]["rows"] == 20
+    assert record["test"]["student"]["accuracy"] == pytest.approx(correct.float().mean().item())
+    assert 0 <= record["test"]["teacher"]["accuracy"] <= 1
+    assert "accuracy on the 20 test rows: teacher" in capsys.readouterr().out
+    card = (out / "README.md").read_text()
+    assert "Evaluated on validation.csv, 24 rows." in card
+    assert f"(test.csv, 20 rows), accuracy: teacher {record['test']['teacher']['accuracy']:.4f}" in card
+
+
+def test_test_rows_without_labels_are_refused(folder, tmp_path, capsys):
+    (tmp_path / "test.csv").write_text("text\na text\n")
+    with pytest.raises(SystemExit):
+        main(["train", *flags(folder, tmp_path / "out", test_file=tmp_path / "test.csv")])
+    assert "The rows of --test_file have no labels" in capsys.readouterr().err
 
 
 def test_flags_win_over_the_recipe(folder, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from datasets import Dataset
 from objectives_table import objectives_table
 from tiny import tiny_model, tiny_rows, tiny_tokenizer
@@ -11,6 +12,35 @@ from hf_distill import compare_models
 from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES
 
 DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_python_code_of_the_readme_scores_a_teacher_with_another_order_by_name(tmp_path, monkeypatch):
+    """The second class in alphabetical order is the positive class of F1, wherever the teacher has it."""
+    monkeypatch.chdir(tmp_path)
+    names = ("positive", "negative")
+    teacher = tiny_model(4, 2, id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)})
+    folder = tmp_path / "demo_output/student/teacher"
+    teacher.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    (tmp_path / "demo_output/data").mkdir()
+    rows = [(row["text"], ("negative", "positive")[row["label"] > 0]) for row in tiny_rows(60)]
+    for name in ("labelled.csv", "test.csv"):
+        lines = [",".join(row) for row in rows]
+        (tmp_path / "demo_output/data" / name).write_text("\n".join(["text,label", *lines]))
+    (tmp_path / "demo_output/data/unlabelled.txt").write_text("\n".join(row["text"] for row in tiny_rows(8, seed=1)))
+    block = re.findall(r"```python\n(.*?)```", (DOCS.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    values = {}
+    exec(block, values)
+    answers = [teacher(**tiny_tokenizer()(text, return_tensors="pt")).logits.argmax().item() for text, _ in rows]
+    is_found = [names[i] == "positive" for i in answers]
+    is_positive = [label == "positive" for _, label in rows]
+    num_right = sum(a and b for a, b in zip(is_found, is_positive, strict=True))
+    f1 = 2 * num_right / (sum(is_found) + sum(is_positive))
+    metrics = values["trainer"].evaluate()
+    assert metrics["eval_teacher_f1"] == pytest.approx(f1)
+    accuracy = sum(a == b for a, b in zip(is_found, is_positive, strict=True)) / 60
+    assert metrics["eval_teacher_accuracy"] == pytest.approx(accuracy)
+    assert f1 != pytest.approx(2 * (60 * accuracy - num_right) / (120 - sum(is_found) - sum(is_positive)))
 
 
 def test_the_table_of_objectives_is_up_to_date():

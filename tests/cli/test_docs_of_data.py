@@ -43,7 +43,7 @@ def test_every_command_runs_and_prints_what_the_page_shows(folder, capsys):
     assert outputs[0] == commands("text")[0]
     assert "validation  banking.csv" in outputs[-3]
     for output in outputs[-2:]:
-        assert "4 rows, 4 labelled; 10 % of the labelled rows of train" in output
+        assert "4 of 40 rows, 4 labelled; 10 % of the labelled rows of train" in output
 
 
 def test_every_python_example_runs(folder):

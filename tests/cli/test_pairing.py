@@ -157,6 +157,23 @@ def test_ids_get_the_names_of_the_flag(tmp_path, tokenizer, capsys):
     assert record["metrics"]["teacher"]["accuracy"] == 1.0
 
 
+def test_the_outputs_of_a_teacher_can_be_named_for_a_glue_task(tmp_path, tokenizer, capsys):
+    folder = write_folder(tmp_path, tokenizer, ("LABEL_0", "LABEL_1"), class_of_output=("1", "0"))
+    for name, file in (("train", "train.tsv"), ("validation", "dev.tsv")):
+        with (folder / f"{name}.csv").open(newline="") as rows:
+            lines = ["\t".join(row) for row in list(csv.reader(rows))[1:]]
+        (folder / "SST-2").mkdir(exist_ok=True)
+        (folder / "SST-2" / file).write_text("\n".join(["sentence\tlabel", *lines]))
+    glue = {"train_file": None, "validation_file": None, "task_name": "sst2", "data_dir": folder}
+    with pytest.raises(SystemExit):
+        run("train", folder, **glue)
+    assert "--class_names positive,negative" in capsys.readouterr().err
+    run("train", folder, **glue, class_names="positive,negative")
+    assert "LABEL_0 = positive, LABEL_1 = negative." in capsys.readouterr().out
+    record = json.loads((folder / "train" / "distillation.json").read_text())
+    assert record["metrics"]["teacher"]["accuracy"] == 1.0
+
+
 def test_compare_models_pairs_labels_that_are_names(tmp_path, tokenizer):
     folder = write_folder(tmp_path, tokenizer)
     rows = Dataset.from_csv(str(folder / "validation.csv"), cache_dir=str(folder / "hf"))
@@ -168,3 +185,10 @@ def test_compare_models_pairs_labels_that_are_names(tmp_path, tokenizer):
     assert report["models"]["teacher"]["metrics"]["accuracy"]["value"] == 1.0
     assert report["task"]["pairing"]["classes"] == dict(zip(OUTPUTS, names, strict=True))
     assert any("by --class_names" in note for note in report["notes"])
+
+
+def test_plain_ids_do_not_replace_the_teachers_names(tmp_path, tokenizer, capsys):
+    folder = write_folder(tmp_path, tokenizer, class_of_output=("0", "1", "2"))
+    run("train", folder)
+    student = AutoConfig.from_pretrained(folder / "train")
+    assert list(student.id2label.values()) == ["LABEL_0", "LABEL_1", "LABEL_2"]

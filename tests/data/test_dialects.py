@@ -264,3 +264,15 @@ def test_lines_that_look_like_a_table_are_no_texts(tmp_path, content, named):
 @pytest.mark.parametrize("content", ["a, b\nc, d\n", "a; b c\nd; e f\n", "a\tb\nc\n", "who?\nme, too\n"])
 def test_sentences_with_commas_are_texts(tmp_path, content):
     assert load_transfer_text(write(tmp_path / "a.txt", content))["text"][:] == content.split("\n")[:-1]
+
+
+def test_a_zero_byte_in_a_header_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"rows.csv, line 1: a zero byte in the header"):
+        load(write(tmp_path / "rows.csv", "text\x00label\na\x00b\n"))
+
+
+@pytest.mark.parametrize("delimiter", ["^", ":", "~", "\x01"])
+def test_texts_with_an_unknown_delimiter_are_not_read_as_one_column(tmp_path, delimiter):
+    path = write(tmp_path / "rows.csv", f"text{delimiter}label\na warm film{delimiter}x\nslow and sad{delimiter}y\n")
+    with pytest.raises(ValueError, match="looks like several names with an unknown delimiter"):
+        load_transfer_text(path, None, ["text"])

@@ -101,7 +101,7 @@ def test_sentences_with_a_rare_tag_are_held_out_too(tmp_path):
 def test_it_is_printed_and_recorded(tmp_path):
     task = split(write(tmp_path / "rows.csv", csv_of(["a", "b"] * 20)))
     assert "validation  rows.csv" in str(task.summary)
-    assert "4 rows, 4 labelled; 10 % of the labelled rows of train (--validation_split_percentage)" in str(
+    assert "4 of 40 rows, 4 labelled; 10 % of the labelled rows of train (--validation_split_percentage)" in str(
         task.summary
     )
     recorded = json.loads(json.dumps(task.summary.to_dict()))["splits"]

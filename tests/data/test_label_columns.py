@@ -129,13 +129,24 @@ def flags(tmp_path, tokenizer, labels, **config):
             "--use_cpu", "--output_dir", f"{tmp_path}/out"]  # fmt: skip
 
 
+@pytest.mark.parametrize("labels", [[1, 3, 5], [1.0, 3.0, 5.0]])
 @pytest.mark.parametrize("asked", [[], ["--problem_type", "regression"]])
-def test_integers_train_a_regression_where_the_teacher_has_one_output(tmp_path, tokenizer, capsys, asked):
-    given = flags(tmp_path, tokenizer, [1, 3, 5], num_labels=1)
-    main([*given, *asked])
+def test_numbers_train_a_regression_if_the_teacher_has_one_output(tmp_path, tokenizer, capsys, labels, asked):
+    main([*flags(tmp_path, tokenizer, labels, num_labels=1), *asked])
     assert "pearson" in capsys.readouterr().out
     record = json.loads((tmp_path / "out" / "distillation.json").read_text())
     assert record["problem_type"] == "regression"
+
+
+def test_as_many_numbers_as_the_teacher_has_outputs_are_classes(tmp_path, tokenizer, capsys):
+    given = flags(tmp_path, tokenizer, [1.0, 3.0, 5.0], id2label={i: f"LABEL_{i}" for i in range(3)})
+    main(given)
+    record = json.loads((tmp_path / "out" / "distillation.json").read_text())
+    assert record["problem_type"] == "single_label_classification"
+    assert record["dataset"]["splits"]["train"]["classes"].keys() == {"1", "3", "5"}
+    with pytest.raises(SystemExit):
+        main([*given, "--fine_tune_teacher"])  # the teacher gets a new head, which says nothing about the labels
+    assert "They can be 3 classes or scores" in capsys.readouterr().err
 
 
 def test_a_config_that_contradicts_what_the_command_says_is_refused(tmp_path, tokenizer, capsys):

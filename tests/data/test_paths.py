@@ -15,7 +15,7 @@ from datasets import Dataset
 from rows import labels, load, texts, write
 
 from hf_distill.data import load_transfer_text
-from hf_distill.data.reading import READERS, columnar, read_file
+from hf_distill.data.reading import READERS, ReadOptions, columnar, read_file
 from hf_distill.data.reading.paths import find_files
 
 CSV = "text,label\na warm film,good\nslow,bad\n"
@@ -243,3 +243,17 @@ def test_columns_of_unknown_types_do_not_matter_unless_they_are_asked_for(tmp_pa
 def test_a_broken_parquet_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="rows.parquet cannot be read as Parquet"):
         load(write(tmp_path / "rows.parquet", b"PAR1 and not much more"))
+
+
+def test_column_names_of_a_table_do_not_split_the_texts_of_another_file(tmp_path):
+    names = {"column_names": ["text", "label"]}
+    path = write(tmp_path / "texts.txt", "one text\nanother, longer text\na third one\n")
+    assert load_transfer_text(path, **names)["text"][:] == ["one text", "another, longer text", "a third one"]
+    assert "not read as a table" in read_file(path, ReadOptions(column_names=("text", "label"))).source.notes[0]
+    table = write(tmp_path / "table.txt", "a warm film\tgood\nslow\tbad\n")
+    assert labels(load(table, **names)) == ["good", "bad"]
+
+
+def test_a_url_is_refused_as_it_was_written():
+    with pytest.raises(ValueError, match=r"https://example.org/rows.csv is a URL"):
+        find_files(["https://example.org/rows.csv"])

@@ -205,3 +205,26 @@ def test_lists_that_are_none_of_labels_are_refused_by_their_line(tmp_path, value
     rows = [{"text": f"text {i}", "label": value} for i, value in enumerate(values)]
     with pytest.raises(ValueError, match=message):
         load(write_json_lines(tmp_path / "rows.jsonl", *rows))
+
+
+@pytest.mark.parametrize(
+    ("labels_of_file", "delimiter"),
+    [
+        (["joy/love", "anger", "joy"], "'/'"),
+        (["joy + love", "love", "anger"], "'+'"),
+        (["joy & love", "love", "anger"], "'&'"),
+        (["joy love", "love", "joy"], "' '"),
+        (["card", "card arrival", "other"], None),
+        (["rock/pop", "jazz", "folk"], None),
+    ],
+)
+def test_a_class_that_contains_another_class_is_warned_of(tmp_path, labels_of_file, delimiter):
+    warnings = load(labelled_csv(tmp_path / "rows.csv", labels_of_file)).summary.warnings
+    assert [f"pass --label_delimiter {delimiter}" in warning for warning in warnings] == [True] * (
+        delimiter is not None
+    )
+
+
+def test_an_empty_delimiter_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`label_delimiter` is empty"):
+        load(labelled_csv(tmp_path / "rows.csv", ["a", "b"]), label_delimiter="")

@@ -146,3 +146,12 @@ def test_malformed_lines_of_qqp_are_counted_said_and_skipped(tmp_path, caplog):
     write(tmp_path / "RTE" / "train.tsv", "index\tsentence1\tsentence2\tlabel\n0\ta\n")
     with pytest.raises(ValueError, match="line 2: 2 columns"):  # other tasks have none
         load_task("rte", tmp_path)
+
+
+def test_several_files_and_rows_that_are_left_out_are_counted(tmp_path):
+    first, second = write(tmp_path / "a.csv", "text,label\na,x\nb,y\n"), write(tmp_path / "b.csv", "text,label\nc,y\n")
+    lines = str(load([first, second]).summary).split("\n")
+    assert lines[0].endswith("2 rows")
+    assert lines[1].endswith("1 row; together 3 rows, 3 labelled")
+    _, summary = read_transfer_text(write(tmp_path / "c.csv", "text,n\na,1\n ,2\n"), None, None)
+    assert "1 of 2 rows; left out: 1 row without text" in summary.lines((12, 5, 24))[0]

@@ -265,6 +265,14 @@ def test_label_names_are_mapped_to_the_class_ids_of_the_model(saved, model, toke
     assert "accuracy 100.0 % (export: 100.0 %)" in output
 
 
+def test_integer_labels_are_the_ids_that_class_names_says(saved, model, tokenizer, tmp_path, capsys):
+    predictions = logits_of(model, tokenizer, TEXTS).argmax(axis=1).tolist()
+    rows = [json.dumps({"text": text, "label": label}) for text, label in zip(TEXTS, predictions, strict=True)]
+    (tmp_path / "ids.jsonl").write_text("\n".join(rows))
+    export(saved, text_file=tmp_path / "ids.jsonl", class_names=",".join(model.config.id2label.values()))
+    assert "accuracy 100.0 % (export: 100.0 %)" in capsys.readouterr().out
+
+
 def test_the_labels_of_a_token_classifier_belong_to_words(tagger, tokenizer, tmp_path):
     model, predictor = tagger
     texts = [["good", "film"] * 40, ["bad"], ["a", "film"]]  # 62 words of the first text are not truncated

@@ -14,7 +14,14 @@ from hf_distill.reporting.comparison.trivial import describe_trivial
 from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.comparison.unseen import unseen_loss
 from hf_distill.reporting.comparison.verdict import make_verdict
-from hf_distill.reporting.statistics import detectable_difference, holm, num_rows_needed, sign_test
+from hf_distill.reporting.statistics import (
+    detectable_difference,
+    holm,
+    num_rows_needed,
+    paired_score,
+    paired_score_interval,
+    sign_test,
+)
 
 ACCURACY = find_metric("accuracy")
 SINGLE, MULTI, TOKENS = "single_label_classification", "multi_label_classification", "token_classification"
@@ -355,3 +362,44 @@ def test_an_interval_covers_errors_in_a_small_class_that_no_row_shows():
     several = make_units(np.repeat([[1.0, 0.0], [0.0, 1.0]], [300, 3], axis=0), "ab", MULTI)
     assert unseen_loss(several, find_metric("f1_macro")) == pytest.approx(-np.log(0.05) / 3 * 0.5)
     assert unseen_loss(make_units(np.arange(9.0), ["x"], "regression"), find_metric("pearson")) == 0.0
+
+
+def test_the_score_interval_of_a_paired_difference_holds_the_differences_that_are_not_rejected():
+    # Without a difference in the hypothesis it is McNemar's statistic, (c - b) / sqrt(b + c).
+    assert paired_score(20, 5, 100, 0.0) == pytest.approx(-15 / 5)
+    low, high = paired_score_interval(20, 5, 100)
+    assert low < -0.15 < high < 0.0
+    assert paired_score(20, 5, 100, low) == pytest.approx(norm.ppf(0.975))
+    assert paired_score(20, 5, 100, high) == pytest.approx(-norm.ppf(0.975))
+    mirrored = paired_score_interval(5, 20, 100)
+    assert mirrored == pytest.approx((-high, -low))
+    z = norm.ppf(0.975)
+    # All rows equal: the bounds solve n d^2 = z^2 d (1 - d), which is d = z^2 / (n + z^2).
+    assert paired_score_interval(0, 0, 100) == pytest.approx((-(z**2) / (100 + z**2), z**2 / (100 + z**2)))
+    assert paired_score_interval(100, 0, 100)[0] == -1.0
+    assert paired_score_interval(0, 100, 100)[1] == 1.0
+
+
+@pytest.mark.parametrize(("only_teacher", "only_student"), [(0.0101, 0.0001), (0.015, 0.005), (0.05, 0.04)])
+@pytest.mark.parametrize("num_rows", [200, 1000, 5000])
+def test_a_yes_on_a_student_at_the_margin_is_wrong_in_at_most_three_per_cent(only_teacher, only_student, num_rows):
+    draw, z = np.random.default_rng(0), norm.ppf(0.975)
+    shares = [only_teacher, only_student, 1 - only_teacher - only_student]
+    pairs, counts = np.unique(draw.multinomial(num_rows, shares, 20_000)[:, :2], axis=0, return_counts=True)
+    is_yes = [paired_score(int(b), int(c), num_rows, -0.01) > z for b, c in pairs]
+    assert (counts * is_yes).sum() / counts.sum() < 0.03
+
+
+def test_differences_of_other_metrics_are_widened_by_half_of_the_unseen_errors():
+    labels = np.arange(400) % 2
+    draw = np.random.default_rng(0)
+    runs = {name: [logits_for(np.where(draw.random(400) < 0.1, 1 - labels, labels), 2)] for name in ("teacher", "s")}
+    units, f1 = make_units(labels, "ab"), find_metric("f1")
+    quality = Quality(units, runs, [f1], Resampling(1000))
+    versus = quality.versus("s", "teacher", "f1")
+    samples = quality.samples["s"]["f1"] - quality.samples["teacher"]["f1"]
+    half = unseen_loss(units, f1) / 2
+    assert versus["low"] == pytest.approx(np.percentile(samples, 2.5) - half)
+    assert versus["high"] == pytest.approx(np.percentile(samples, 97.5) + half)
+    at_low = quality.p_inferior("s", "f1", -versus["low"])
+    assert at_low == pytest.approx(0.025, abs=0.003)

@@ -14,12 +14,13 @@ from hf_distill.classifiers.label_maps import align_labels, are_placeholders, ma
 from hf_distill.classifiers.outputs import ClassifierOutputs
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
+from hf_distill.objectives.class_weights import LabelCounts
 from hf_distill.objectives.logits import KLDivergence, LogitMSE
 
 CLASSES, REGRESSION = PROBLEM_TYPES["single_label_classification"], PROBLEM_TYPES["regression"]
 # No hyperparameter has its default value, so a round trip that drops one fails.
 UNUSUAL = {
-    "ce": {"label_smoothing": 0.2, "weight": 0.3},
+    "ce": {"label_smoothing": 0.2, "class_weights": {"a": 2.0, "b": 0.5, "c": 3.0}, "weight": 0.3},
     "kl": {"temperature": 3.0, "weight": 0.3},
     "reverse_kl": {"temperature": 3.0, "weight": 0.3},
     "jsd": {"temperature": 3.0, "beta": 0.3, "weight": 0.3},
@@ -73,7 +74,9 @@ def mapped(value, function):
 
 
 def loss_of(spec, problem_type=CLASSES):
-    return DistillationLoss(build_objectives(spec)).bind(problem_type, *CONFIGS)
+    loss = DistillationLoss(build_objectives(spec)).bind(problem_type, *CONFIGS)
+    loss.bind_classes(["a", "b", "c"], lambda: LabelCounts([1, 1, 1], 3))
+    return loss
 
 
 # ---- The contract ----
@@ -107,7 +110,7 @@ def test_an_objective_calls_its_function_with_its_hyperparameters(name):
         for a, b in zip(student.qkv[i - 1], teacher.qkv[j - 1], strict=True)
     ]
     expected = {
-        "ce": functional.cross_entropy(s, y, label_smoothing=0.2),
+        "ce": functional.cross_entropy(s, y, label_smoothing=0.2, class_weights=torch.tensor([2.0, 0.5, 3.0])),
         "kl": functional.kl_divergence(s, t, temperature=3.0),
         "reverse_kl": functional.reverse_kl_divergence(s, t, temperature=3.0),
         "jsd": functional.jensen_shannon_divergence(s, t, temperature=3.0, beta=0.3),
@@ -228,7 +231,7 @@ def test_a_weight_that_is_not_a_number_is_rejected(name, value):
 
 @pytest.mark.parametrize(
     ("name", "argument"),
-    [pair for pair in HYPER_PARAMETERS if pair[1] not in ("temperature", "num_relation_heads")]
+    [pair for pair in HYPER_PARAMETERS if pair[1] not in ("temperature", "num_relation_heads", "class_weights")]
     + [(name, "weight") for name in OBJECTIVES],
 )
 def test_null_is_rejected_by_name_if_the_default_is_not_null(name, argument):

@@ -60,6 +60,8 @@ class Classes:
             and any(not label[-1].isdigit() for label in labels.of("word"))
         ):
             self.warnings.append(f"the classes are numbers and words: {listed(labels.of('integer', 'word'))}")
+        if settings.names is None and not labels.is_declared and least > 1:  # not for lists of labels
+            self.warnings += _joined_names(self.names)
         self.ids = {name: i for i, name in enumerate(self.names)}
 
     def name(self, column: Cells, label: str) -> str:
@@ -160,6 +162,20 @@ class Classes:
 
     def _file(self, split: str) -> str:
         return ", ".join(dict.fromkeys(c.table.source.path for c in self.columns if c.split == split))
+
+
+def _joined_names(names: Sequence[str]) -> list[str]:
+    """Return a warning for names like `joy+love` beside `joy`, which can be several labels in one cell."""
+    for delimiter in "/+& ":
+        for name in names:
+            parts = [part.strip() in names for part in name.split(delimiter)]
+            # A word of a longer name can be a class, too: `card` and `card arrival`.
+            if len(parts) > 1 and (all(parts) if delimiter == " " else any(parts)):
+                return [
+                    f"the class {name!r} contains another class. If such cells hold several labels, pass "
+                    f"--label_delimiter {delimiter!r}"
+                ]
+    return []
 
 
 def _refuse_cases(labels: LabelCounts, unify: Rename) -> None:

@@ -125,6 +125,8 @@ def problem_of_lists(columns: Sequence[Lists], settings: LabelSettings) -> tuple
         _refuse_several(columns)
     if asked is not None:
         return asked, False
+    if labels.is_declared and not lengths:  # no row has a label, and the classes of lists are declared
+        return MULTI, False
     if longest > 1 or settings.label_delimiter is not None or settings.teacher_problem_type == MULTI:
         return MULTI, False
     if not labels.counts:

@@ -22,6 +22,9 @@ class LabelSettings:
         label_delimiter: The text between two labels of a cell.
         teacher_num_labels: Number of the teacher's outputs; None if the teacher has no head for the task.
         teacher_problem_type: Problem type in the teacher's config, if any.
+
+    Raises:
+        ValueError: if the delimiter is empty.
     """
 
     problem_type: str | None = None
@@ -30,6 +33,10 @@ class LabelSettings:
     label_delimiter: str | None = None
     teacher_num_labels: int | None = None
     teacher_problem_type: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.label_delimiter == "":
+            raise ValueError("`label_delimiter` is empty. Pass the text between two labels, such as '|'.")
 
     @property
     def names(self) -> list[str] | None:

@@ -124,6 +124,8 @@ def _header(rows: Rows, path: str, column_names: tuple[str, ...] | None, notes: 
         notes.append(f"line {rows.lines[0]} is read as the header: it has {len(first)} cells, not {len(column_names)}")
     if changed := [(cell, name) for cell, name in zip(first, names, strict=True) if cell.strip(MARK) != name]:
         notes.append("header: " + ", ".join(f"{cell!r} is read as {name!r}" for cell, name in changed))
+    if any("\x00" in name for name in names):
+        raise ValueError(f"{path}, line {rows.lines[0]}: a zero byte in the header {_short(first)}. Remove it.")
     if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
         raise ValueError(
             f"{path}, line {rows.lines[0]}: two columns of the same name {twice[0]!r} in the header {_short(first)}. "
@@ -156,6 +158,8 @@ def _header_doubt(rows: Rows, columns: Sequence[Sequence[str]], column_names: tu
     repeated = [cell for cell, below in zip(header, columns, strict=True) if cell and cell in below[:1000]]
     if repeated and len(header) > 1:
         return f"{where} its cell {repeated[0]!r} is also in a row below"
+    if len(header) == 1 and (parts := re.split(r"[^\w ]+", header[0])) and len(parts) > 1 and "label" in parts:
+        return f"{where} {header[0]!r} looks like several names with an unknown delimiter"
     if len(header) == 1 and columns[0]:
         if len(header[0].split()) > 1 or any(len(cell.split()) == 1 for cell in columns[0][:1000]):
             return f"{where} {header[0]!r} could be a text"

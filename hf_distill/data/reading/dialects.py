@@ -81,6 +81,14 @@ def detect_delimiter(text: str, expected: str, num_columns: int | None = None) -
     return best if scores[best] > 0.5 else expected
 
 
+def has_columns(text: str, num_columns: int) -> bool:
+    """Whether some delimiter splits more than half of the first lines into a number of cells."""
+    lines = split_lines(text[: 1 << 20])
+    sample = [line for line in lines[:_SAMPLE_LINES] if line.strip()]
+    agreements = (_agreement(sample, delimiter) for delimiter in DELIMITERS)
+    return any(width == num_columns and share > 0.5 for width, share in agreements)
+
+
 def _agreement(sample: Sequence[str], delimiter: str) -> tuple[int, float]:
     """Return the number of cells of the first line, and the share of rows with the same number."""
     quoted: list[int] = []

@@ -18,8 +18,7 @@ def find_file(file: PathLike) -> Path:
         FileNotFoundError: if there is no such file. The message suggests similar names.
         ValueError: if the path is a folder or a URL.
     """
-    if "://" in str(file):
-        raise ValueError(f"{file} is a URL. Download the file first, and pass the path of the download.")
+    _refuse_url(file)
     path = Path(file).expanduser()
     if path.is_dir():
         raise ValueError(f"{path} is a folder. Pass it with --dataset_name (`dataset_name`), or name a file in it.")
@@ -27,6 +26,11 @@ def find_file(file: PathLike) -> Path:
         meant = "" if str(path) == os.fspath(file) else f" ({file})"
         raise FileNotFoundError(f"There is no file {path}{meant}.{_alike(path)}")
     return path
+
+
+def _refuse_url(file: PathLike) -> None:
+    if "://" in str(file):
+        raise ValueError(f"{file} is a URL. Download the file first, and pass the path of the download.")
 
 
 def _alike(path: Path) -> str:
@@ -43,12 +47,16 @@ def find_files(files: PathLike | Sequence[PathLike]) -> tuple[list[Path], list[s
 
     A word that is the path of a file stands for this file. Any other word is a pattern (`part-*.csv`) or several paths
     with commas between them; a note says so. Whether the files exist is checked when they are read.
+
+    Raises:
+        ValueError: if a word is a URL.
     """
     paths: list[Path] = []
     notes: list[str] = []
     for word in [files] if isinstance(files, str | os.PathLike) else files:
         text = os.path.expanduser(os.fspath(word))
-        if os.path.exists(text) or "://" in text:
+        _refuse_url(text)  # before `Path` makes one slash of two
+        if os.path.exists(text):
             paths.append(Path(word))
         elif matches := sorted(name for name in glob.glob(text, recursive=True) if os.path.isfile(name)):
             paths += map(Path, matches)

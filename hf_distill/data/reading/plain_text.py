@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from hf_distill.data.reading.conll import looks_like_conll, read_conll
 from hf_distill.data.reading.content import Content
 from hf_distill.data.reading.delimited import read_delimited
-from hf_distill.data.reading.dialects import DELIMITERS
+from hf_distill.data.reading.dialects import DELIMITERS, has_columns
 from hf_distill.data.reading.encodings import decode
 from hf_distill.data.reading.options import ReadOptions
 from hf_distill.data.reading.text_lines import split_lines, without_inner_marks
@@ -24,15 +24,20 @@ def read_plain_text(content: Content, options: ReadOptions) -> Table:
     """Read one text per line; blank lines are left out.
 
     A file with lines that start with `__label__` is read as fastText, a file of words and tags as CoNLL. If `options`
-    has several column names, the lines are rows of a table. If it has one, every line is a text.
+    has several column names, and most lines have as many cells, the lines are rows of a table; otherwise the names
+    belong to another file of the command. If it has one name, every line is a text.
 
     Raises:
         ValueError: if the lines look like the rows of a table.
     """
     names = options.column_names
-    if names is not None and len(names) > 1:
-        return read_delimited(content, options)
+    notes: list[str] = []
     text, encoding = decode(content, options.encoding)
+    if names is not None and len(names) > 1:
+        if has_columns(text, len(names)):
+            return read_delimited(content, options)
+        notes.append(f"not read as a table: the lines do not have {len(names)} cells, as --column_names has names")
+        names = None
     if names is None and looks_like_conll(text):
         return read_conll(content, options)
     lines = split_lines(without_inner_marks(text)[0])
@@ -43,8 +48,8 @@ def read_plain_text(content: Content, options: ReadOptions) -> Table:
     if names is None:
         _refuse_table(texts, content.path)
     num_blank = len(lines) - len(texts) - (not lines[-1].strip())
-    notes = (f"left out: {counted(num_blank, 'blank line')}",) if num_blank else ()
-    source = Source(content.path, content.name, "text, one a line", encoding=encoding, notes=notes)
+    notes += [f"left out: {counted(num_blank, 'blank line')}"] if num_blank else []
+    source = Source(content.path, content.name, "text, one a line", encoding=encoding, notes=tuple(notes))
     table = table_of_values(source, {"text" if names is None else names[0]: texts}, numbers.__getitem__)
     table.has_only_texts = True
     return table

@@ -6,8 +6,13 @@ from typing import Any
 from hf_distill.data.metrics import find_metric
 from hf_distill.hub.card.words import as_text, describe_evaluation, describe_machine
 from hf_distill.reporting.statistics import wilson_interval
-from hf_distill.reporting.tables import MODELS, markdown_table, results_table
+from hf_distill.reporting.tables import MODELS, TEACHER_MEASURES, markdown_table, results_table
 from hf_distill.reporting.text import escape, finite, number
+
+_ABOUT_COLUMNS = (
+    "Retention is the model's score divided by the teacher's. Gap closed is (student − baseline) / (teacher − "
+    "baseline); the baseline is the same student trained without the teacher."
+)
 
 
 def results_section(record: Mapping[str, Any]) -> str:
@@ -21,13 +26,24 @@ def results_section(record: Mapping[str, Any]) -> str:
     if metric_name:
         rows = [_row(record, model) for model in models]
         num_rows = (record.get("dataset") or {}).get("eval_rows")
-        parts += [results_table(rows, metric_name, num_rows), _explanation(record)]
+        parts += [results_table(rows, metric_name, num_rows), _explanation(record, metric_name)]
+    parts += _test_scores(record)
     parts += _intervals(record, models)
     names = dict.fromkeys(name for model in models for name in metrics[model] if name != metric_name)
     others = [[name, *(number(metrics[model].get(name), ".4f") for model in models)] for name in names]
     if others:
         parts.append(markdown_table(["metric", *(MODELS[model] for model in models)], others))
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
+
+
+def _test_scores(record: Mapping[str, Any]) -> list[str]:
+    """Return a sentence with the scores on test rows, which took no part in training."""
+    test, name = record.get("test"), record.get("metric_name")
+    if not test or not name:
+        return []
+    data = evaluation_data({**(record.get("dataset") or {}), "eval_split": "test", "eval_rows": test["rows"]})
+    scores = [f"{MODELS[model]} {number(test[model].get(name), '.4f')}" for model in MODELS if test.get(model)]
+    return [f"On rows that took no part in training ({data}), {escape(name)}: {', '.join(scores)}."]
 
 
 def evaluation_data(dataset: Mapping[str, Any] | None) -> str | None:
@@ -49,15 +65,15 @@ def _row(record: Mapping[str, Any], model: str) -> dict[str, Any]:
     }
 
 
-def _explanation(record: Mapping[str, Any]) -> str:
-    text = (
-        "Retention is the model's score divided by the teacher's. Gap closed is (student − baseline) / (teacher − "
-        "baseline); the baseline is the same student trained without the teacher."
-    )
+def _explanation(record: Mapping[str, Any], metric_name: str) -> str:
+    text = ""
+    if metric_name not in TEACHER_MEASURES:
+        text = _ABOUT_COLUMNS
     if not record.get("latency"):
         return text
     machine = describe_machine(record.get("machine"))
-    return f"{text} Latency is the time for one text in float32{f', on {machine}' if machine else ''}."
+    latency = f"Latency is the time for one text in float32{f', on {machine}' if machine else ''}."
+    return f"{text} {latency}".strip()
 
 
 def _intervals(record: Mapping[str, Any], models: list[str]) -> list[str]:

@@ -36,8 +36,10 @@ def _number(value: Any) -> Any:
 def _formula(name: str, arguments: Mapping[str, Any], problem_type: str) -> str:
     if problem_type == "regression" and name in ("kl", "ce"):
         return "(student − teacher)²" if name == "kl" else "(student − label)²"
+    weights = _class_weights(arguments) if name == "ce" else ""
     if problem_type == "multi_label_classification" and name == "ce":
-        return "mean over labels of the binary cross-entropy(label, sigmoid(student))"
+        weighted = f", positive labels times {weights}" if weights else ""
+        return f"mean over labels of the binary cross-entropy(label, sigmoid(student){weighted})"
     temperature = _number(arguments.get("temperature"))
     if name == "kl" and temperature is not None:
         is_multi_label = problem_type == "multi_label_classification"
@@ -46,5 +48,15 @@ def _formula(name: str, arguments: Mapping[str, Any], problem_type: str) -> str:
     values = {key: _number(value) for key, value in arguments.items() if key != "weight" and value is not None}
     if name == "ce":
         smoothing = f", label smoothing {values['label_smoothing']}" if values.get("label_smoothing") else ""
-        return f"cross-entropy(label, softmax(student){smoothing})"
+        weighted = f" · weight of the label {weights}" if weights else ""
+        return f"cross-entropy(label, softmax(student){smoothing}){weighted}"
     return f"{name}({', '.join(['student', 'teacher', *(f'{key} = {value}' for key, value in values.items())])})"
+
+
+def _class_weights(arguments: Mapping[str, Any]) -> str:
+    weights = arguments.get("class_weights")
+    if not isinstance(weights, Mapping):
+        return ""
+    # The formula lies in a block of code, which a name must not end.
+    named = [f"{' '.join(name.replace('`', '').split())}: {weight:.4g}" for name, weight in weights.items()]
+    return f"({', '.join(named)})"

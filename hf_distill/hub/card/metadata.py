@@ -7,6 +7,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from hf_distill.data.metrics import find_metric
 from hf_distill.hub.card.words import KINDS, hub_id, label, model_id
+from hf_distill.reporting.tables import TEACHER_MEASURES
 from hf_distill.reporting.text import finite
 
 TAGS = ["distillation", "knowledge-distillation", "hf_distill"]
@@ -40,12 +41,14 @@ def card_metadata(record: Mapping[str, Any]) -> ModelCardData:
 
 def _student_scores(record: Mapping[str, Any]) -> dict[str, float]:
     scores = (record.get("metrics") or {}).get("student") or {}
-    names = [name for name in scores if name == record.get("metric_name") or _is_on_card(name)]
+    names = [name for name in scores if _is_on_card(name, record)]
     return {name: scores[name] for name in names if finite(scores[name]) is not None}
 
 
-def _is_on_card(name: str) -> bool:
-    """Return whether this is a metric for the card, and not e.g. a loss or an agreement."""
+def _is_on_card(name: str, record: Mapping[str, Any]) -> bool:
+    """Return whether this is a metric for the card, and not e.g. a loss or an agreement with the teacher."""
+    if name == record.get("metric_name"):
+        return name not in TEACHER_MEASURES
     metric = find_metric(name)
     return metric is not None and metric.on_card
 

@@ -25,7 +25,7 @@ from hf_distill.hub.card.words import (
     label,
     printable,
 )
-from hf_distill.reporting.tables import markdown_table
+from hf_distill.reporting.tables import TEACHER_MEASURES, markdown_table
 from hf_distill.reporting.text import NOT_AVAILABLE, escape
 
 _UNKNOWN = "unknown"
@@ -177,7 +177,9 @@ def _limits(record: Mapping[str, Any], has_report: bool) -> str:
     ]
     if record.get("metrics"):
         data = evaluation_data(record.get("dataset"))
-        evaluated = f"The model was evaluated only on {data}." if data else "The evaluation data were not recorded."
+        has_labels = record.get("metric_name") not in TEACHER_MEASURES
+        how = "was evaluated only" if has_labels else "was compared with its teacher, without labels, only"
+        evaluated = f"The model {how} on {data}." if data else "The evaluation data were not recorded."
         limits.insert(0, f"{evaluated} Its quality on other texts, domains and languages is unknown.")
         if not has_report:  # a report states the number of runs itself
             limits.insert(1, "The scores come from a single run. Another seed would give different scores.")

@@ -22,6 +22,8 @@ from hf_distill.reporting.statistics import (
     mcnemar,
     mean_of,
     num_rows_needed,
+    paired_score,
+    paired_score_interval,
 )
 
 Logits = Mapping[str, Sequence[np.ndarray]]  # name of a model -> `(num_units, num_labels)` of each run
@@ -119,25 +121,50 @@ class Quality:
         return self._estimate(value, shares), None
 
     def versus(self, name: str, other: str, metric: str) -> dict[str, Any] | None:
-        """Return the score of a model minus that of another, with an interval and a test; None if one is undefined."""
+        """Return the score of a model minus that of another, with an interval and a test; None if one is undefined.
+
+        Percentiles of resamples are too narrow where few rows differ. So for the share of right rows of single runs
+        the interval is the wider one of these and Tango's. For other metrics it is widened by half of what unseen
+        errors can cost. `benchmarks/verdict_errors.py` measures the effect.
+        """
         samples = self.samples[name][metric] - self.samples[other][metric]
         difference = self.value(name, metric) - self.value(other, metric)
         if math.isnan(difference):
             return None
         estimate = self._estimate(difference, samples, self.unseen[metric])
-        is_single_run = len(self.answers[name]) == len(self.answers[other]) == 1
-        is_exact = self.metrics[metric].is_row_accuracy and is_single_run
+        is_exact = self._is_exact(name, other, metric)
+        if is_exact:
+            bounds = paired_score_interval(*self._num_only_right(other, name), self.num_rows, self.how.level)
+        else:
+            half = self.unseen[metric] / 2
+            low, high = interval(samples, self.how.level)
+            bounds = (low - half, high + half)
         return {
-            "difference": estimate.pop("value"),
-            **estimate,
+            "difference": difference,
+            "low": min(estimate["low"], bounds[0]),
+            "high": max(estimate["high"], bounds[1]),
             "test": "McNemar exact" if is_exact else "paired bootstrap",
-            "p_value": self._mcnemar(name, other) if is_exact else bootstrap_p_value(samples),
+            "p_value": mcnemar(*self._num_only_right(name, other)) if is_exact else bootstrap_p_value(samples),
         }
 
     def p_inferior(self, name: str, metric: str, margin: float) -> float:
         """Return the one-sided p-value of the hypothesis that a model is worse than the teacher by the margin."""
         samples = self.samples[name][metric] - self.samples[TEACHER][metric]
-        return float(1 + (samples <= -margin).sum()) / (1 + len(samples))
+        if not self._is_exact(name, TEACHER, metric):
+            return float(1 + (samples - self.unseen[metric] / 2 <= -margin).sum()) / (1 + len(samples))
+        from scipy.stats import norm  # slow to import
+
+        score = paired_score(*self._num_only_right(TEACHER, name), self.num_rows, -margin)
+        return max(float(norm.sf(score)), float(1 + (samples <= -margin).sum()) / (1 + len(samples)))
+
+    def _is_exact(self, name: str, other: str, metric: str) -> bool:
+        is_single_run = len(self.answers[name]) == len(self.answers[other]) == 1
+        return self.metrics[metric].is_row_accuracy and is_single_run
+
+    def _num_only_right(self, name: str, other: str) -> tuple[int, int]:
+        """Return how many rows only the first model gets right, and how many only the second."""
+        first, second = self.answers[name][0].are_right, self.answers[other][0].are_right
+        return int((first & ~second).sum()), int((second & ~first).sum())
 
     def recipe(self, name: str, metric: str) -> dict[str, float] | None:
         r"""Return what another seed would give: the mean difference to the teacher, with a t interval over the runs.
@@ -158,10 +185,6 @@ class Quality:
         half_width = float(t.ppf((1 + self.how.level) / 2, len(runs) - 1)) * error
         mean = float(runs.mean())
         return {"difference": mean, "low": mean - half_width, "high": mean + half_width}
-
-    def _mcnemar(self, name: str, other: str) -> float:
-        first, second = self.answers[name][0].are_right, self.answers[other][0].are_right
-        return mcnemar(int((first & ~second).sum()), int((second & ~first).sum()))
 
 
 def describe_quality(quality: Quality, shipped: Quality, name: str, metric: str, margin: float) -> dict[str, Any]:
