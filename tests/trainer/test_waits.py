@@ -12,10 +12,11 @@ import torch
 from parity import SETTINGS
 from problems import make_problem
 from tiny import tiny_model, tiny_tokenizer
-from transformers import Trainer, TrainingArguments
+from transformers import BertForSequenceClassification, Trainer, TrainingArguments
 from waits import CASES, Waits, make, marked_batch
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherCache, TeacherEnsemble
+from hf_distill.cache.rows import read_ahead
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, ClassifierOutputs
 from hf_distill.objectives import OBJECTIVES, attentions
 
@@ -181,3 +182,51 @@ def test_a_batch_of_outputs_is_copied_to_the_cpu_at_once(tokenizer, tmp_path, ou
         rows = cache.cached_output.flat_rows(ClassifierOutputs(torch.randn(4, 3), cls_states=states), [2, 3, 1, 2])
     assert waits.found.count("cpu") == 1
     assert [row.shape for row in rows] == [(3,) if outputs == "logits" else (80,)] * 4
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_a_teacher_that_is_loaded_for_a_run_in_bfloat16_has_weights_in_bfloat16(tmp_path, monkeypatch, is_cached):
+    problem, dtypes = make_problem("single_label_classification", 12), []
+    problem.teacher.save_pretrained(tmp_path / "teacher")
+    run = BertForSequenceClassification.forward
+
+    def forward(model, *args, **kwargs):
+        dtypes.append(model.dtype)
+        return run(model, *args, **kwargs)
+
+    monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
+    settings = {"teacher_dtype": "bfloat16", "cache_teacher_outputs": is_cached, "teacher_cache_dir": str(tmp_path)}
+    loaded = make(problem, "kl", tmp_path, str(tmp_path / "teacher"), **settings)
+    live = make(problem, "kl", tmp_path, teacher_dtype="bfloat16")
+    given, found = (trainer.evaluate()["eval_loss_kl"] for trainer in (live, loaded))
+    assert torch.bfloat16 in dtypes
+    assert live.teacher.model.dtype == torch.float32  # a model of the user stays as it is
+    assert found == pytest.approx(given, rel=2e-2)
+    assert live.teaching.identity["teachers"] == loaded.teaching.identity["teachers"]
+
+
+def test_reading_ahead_gives_the_same_items_in_order_and_ends_with_its_consumer():
+    made = []
+
+    def items():
+        for i in range(100):
+            made.append(i)
+            yield i
+
+    assert list(read_ahead(items())) == list(range(100))
+    made.clear()
+    reader = read_ahead(items())
+    assert [next(reader), next(reader)] == [0, 1]
+    reader.close()
+    assert len(made) <= 4
+
+
+def test_an_error_while_reading_ahead_reaches_the_consumer():
+    def items():
+        yield 1
+        raise OSError("row 2 cannot be read")
+
+    reader = read_ahead(items())
+    assert next(reader) == 1
+    with pytest.raises(OSError, match="row 2"):
+        next(reader)
