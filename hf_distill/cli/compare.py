@@ -1,6 +1,7 @@
 """`hf-distill compare`: report in numbers whether a student can replace its teacher."""
 
 import importlib.util
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -24,6 +25,9 @@ from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
+from hf_distill.reporting.requirements import Requirement, check_labels, describe_result, parse_requirement
+
+UNMET = 3  # exit status
 
 
 @dataclass
@@ -58,6 +62,15 @@ class CompareArguments:
         default=0.01,
         metadata={"help": "Largest loss against the teacher with which a student is non-inferior; 0.01 is one point."},
     )
+    require: list[str] | None = field(
+        default=None,
+        metadata={
+            "action": "extend",
+            "help": "Exit with status 3 unless the model of the verdict fulfills this: 'accuracy >= 0.98 * teacher', "
+            "'recall[fraud] >= 0.9', 'latency_p95_ms <= 5', 'size_mb <= 20', 'ece <= 0.05', 'agreement >= 0.95'. The "
+            "flag can be repeated, and the requirements of a recipe count too.",
+        },
+    )
     latency_rounds: int = field(
         default=30,
         metadata={"help": "Number of timed calls of each model with one text; 0 measures neither time nor memory."},
@@ -70,7 +83,12 @@ class CompareArguments:
     def __post_init__(self) -> None:
         if self.student_model_name_or_path is None and self.export_folder is None:
             raise ValueError("No student given. Pass --student_model_name_or_path, --export_folder or both.")
-        _ = self.models  # report a typo before anything is loaded
+        _ = self.models, self.requirements  # report a typo before anything is loaded
+
+    @property
+    def requirements(self) -> list[Requirement]:
+        """The requirements on the model of the verdict."""
+        return [parse_requirement(line) for line in self.require or []]
 
     @property
     def models(self) -> dict[str, Any]:
@@ -97,6 +115,7 @@ def run(arguments: Sequence[str]) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
     rows = _load_texts(args, data) if _has_no_labels(data) else _load_labelled(args, data)
+    check_labels(args.requirements, rows.get("label_names"))
     report = compare_models(
         args.models,
         class_names=data.names_of_outputs,
@@ -105,9 +124,13 @@ def run(arguments: Sequence[str]) -> None:
         latency_rounds=args.latency_rounds,
         **rows,
     )
+    results = report.check(args.require) if args.require else []
     print(f"\n{report.to_markdown()}")
     report.save(args.output_dir)
     print(f"\nThe report is in {args.output_dir}: open report.html.")
+    if unmet := [result for result in results if not result["is_met"]]:
+        print("\n".join(describe_result(result) for result in unmet), file=sys.stderr)
+        sys.exit(UNMET)
 
 
 def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:

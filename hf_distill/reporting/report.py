@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hf_distill.reporting.requirements import parse_requirement
 from hf_distill.reporting.tables import render_markdown
 from hf_distill.utils.atomic import write_file_atomically
 
@@ -33,6 +34,28 @@ class Report:
     def to_json(self) -> str:
         """Return the text of `report.json`."""
         return json.dumps(self._content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def check(self, requirements: Sequence[str], model: str | None = None) -> list[dict[str, Any]]:
+        """Check requirements such as `accuracy >= 0.98 * teacher`, and add the results to the report.
+
+        The metrics are those of the run that the verdict is about; numbers of classes, agreement and calibration are
+        means over the runs. Values are compared as they were measured; only the verdict considers their uncertainty.
+
+        Args:
+            requirements: One line each, see [`~hf_distill.reporting.requirements.Requirement`].
+            model: Name of the model; None for the model of the verdict.
+
+        Returns:
+            For each requirement `text`, `is_met`, `value`, `bound`, and `reason`, why a number is missing, or None.
+
+        Raises:
+            ValueError: for a line that cannot be read, or a class that does not exist.
+        """
+        parsed = [parse_requirement(line) for line in requirements]
+        name = self._content["verdict"]["model"] if model is None else model
+        results = [_plain(requirement.check(self._content, name)) for requirement in parsed]
+        self._content["requirements"] = {"model": name, "results": results}
+        return results
 
     def to_markdown(self) -> str:
         """Return the verdict, tables and notes as Markdown that is aligned for a terminal."""

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from hf_distill.data.metrics import find_metric
+from hf_distill.reporting.requirements import describe_result
 from hf_distill.reporting.statistics import gap_closed, retention
 from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, escape, finite, non_inferiority, number, one_line
 
@@ -107,6 +108,9 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     """
     models, task = report["models"], report["task"]
     parts = [one_line(report["verdict"]["sentence"])]
+    if checked := report.get("requirements"):
+        lines = [f"- {one_line(describe_result(result))}" for result in checked["results"]]
+        parts += [f"## Requirements on the {one_line(checked['model'])}", "\n".join(lines)]
     if any(model["metrics"] for model in models.values()):
         parts += ["## Quality", _quality(models, task["metric_name"])]
         if len(task["metrics"]) > 1:

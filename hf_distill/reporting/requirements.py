@@ -1,0 +1,148 @@
+"""Requirements on a model in one line each, such as `accuracy >= 0.98 * teacher` or `recall[fraud] >= 0.9`."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hf_distill.data.metrics import METRICS
+
+_LINE = re.compile(
+    r"(?P<name>\w+)\s*(?:\[(?P<label>.+)\])?\s*(?P<sign>>=|<=|>|<)\s*"
+    r"(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?P<relative>\s*\*\s*teacher)?|(?P<teacher>teacher))"
+)
+_SIGNS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_OF_CLASS = ("recall", "precision", "f1")
+Model = Mapping[str, Any]
+
+
+def _latency(key: str) -> Callable[[Model], Any]:
+    return lambda model: model["cost"]["latency"][0][key] if model["cost"]["latency"] else None
+
+
+# Name -> where a report has the number of a model.
+_MEASURES: dict[str, Callable[[Model], Any]] = {
+    "agreement": lambda model: (model["fidelity"]["agreement"] or {}).get("value") if model["fidelity"] else 1.0,
+    "ece": lambda model: (model["calibration"] or {}).get("ece"),
+    "latency_p50_ms": _latency("p50_ms"),
+    "latency_p95_ms": _latency("p95_ms"),
+    "num_parameters": lambda model: model["cost"]["num_parameters"],
+    "size_mb": lambda model: None if model["cost"]["bytes_on_disk"] is None else model["cost"]["bytes_on_disk"] / 1e6,
+}
+_TIMES = ("latency_p50_ms", "latency_p95_ms")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A bound on one number of a model.
+
+    Attributes:
+        text: The requirement as it was written.
+        name: A metric (accuracy), `recall`, `precision` or `f1` of a class, `agreement`, `ece`, `latency_p50_ms` or
+            `latency_p95_ms` of one text on the first device of the report, `num_parameters`, `size_mb` (10^6 bytes).
+        label: The class, for `recall[label]`.
+        sign: One of >=, <=, > and <.
+        factor: The bound, or what the teacher's number is multiplied with.
+        is_relative: Whether the bound is a multiple of the teacher's number.
+    """
+
+    text: str
+    name: str
+    label: str | None
+    sign: str
+    factor: float
+    is_relative: bool
+
+    def check(self, report: Mapping[str, Any], model: str) -> dict[str, Any]:
+        """Compare a model of a report with the bound.
+
+        Args:
+            report: The content of a report.
+            model: Name of the model.
+
+        Returns:
+            `text`, `is_met`, the model's `value`, the `bound`, and a `reason` if a number is missing, which counts as
+            not met.
+        """
+        models = report["models"]
+        value = self._value(models[model], report)
+        bound = self.factor
+        if self.is_relative:
+            of_teacher = self._value(next(iter(models.values())), report)
+            bound = float("nan") if of_teacher is None else self.factor * of_teacher
+        result = {"text": self.text, "value": value, "bound": bound, "is_met": False, "reason": None}
+        if self.name in _TIMES and report["machine"]["is_busy"]:
+            return {**result, "reason": "the machine was busy, so times are unreliable"}
+        if value is None or bound != bound:
+            return {**result, "reason": f"the report has no {self.name} for it"}
+        return {**result, "is_met": _SIGNS[self.sign](value, bound)}
+
+    def _value(self, model: Model, report: Mapping[str, Any]) -> float | None:
+        if self.label is not None:
+            classes = {entry["label"]: entry for entry in model["by_class"] or []}
+            if self.label not in classes:
+                raise ValueError(f"`{self.text}`: {_no_class(self.label, list(classes))}")
+            return classes[self.label][self.name]
+        if self.name in _MEASURES:
+            return _MEASURES[self.name](model)
+        estimate = model["metrics"].get(self.name)
+        return None if estimate is None else estimate["runs"][model["shipped_run"]]
+
+
+def parse_requirement(text: str) -> Requirement:
+    """Parse `NAME SIGN BOUND`: `accuracy >= 0.98 * teacher`, `recall[fraud] >= 0.9`, `latency_p95_ms <= 5`.
+
+    Raises:
+        ValueError: for a line of another form, or a name that no report has.
+    """
+    match = _LINE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(
+            "A requirement has the form NAME SIGN BOUND, such as `accuracy >= 0.98 * teacher` or "
+            f"`recall[fraud] >= 0.9`, got {text!r}."
+        )
+    name, label = match["name"], match["label"]
+    metrics = [metric.name for of_type in METRICS.values() for metric in of_type]
+    known = list(_OF_CLASS) if label is not None else [*metrics, *_MEASURES]
+    if name not in known:
+        similar = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {similar[0]}?" if similar else ""
+        of_class = " of a class" if label is not None else ""
+        raise ValueError(f"`{text}`: there is no number {name!r}{of_class}; there are {', '.join(known)}.{hint}")
+    is_relative = match["relative"] is not None or match["teacher"] is not None
+    factor = 1.0 if match["teacher"] is not None else float(match["number"])
+    return Requirement(text.strip(), name, label, match["sign"], factor, is_relative)
+
+
+def check_labels(requirements: Sequence[Requirement], labels: Sequence[str] | None) -> None:
+    """Check that the classes of requirements exist.
+
+    Raises:
+        ValueError: for a class that does not exist.
+    """
+    for requirement in requirements:
+        if requirement.label is not None and requirement.label not in (labels or []):
+            raise ValueError(f"`{requirement.text}`: {_no_class(requirement.label, labels or [])}")
+
+
+def _no_class(label: str, labels: Sequence[str]) -> str:
+    similar = difflib.get_close_matches(label, labels, n=1)
+    hint = f" Did you mean {similar[0]!r}?" if similar else ""
+    return f"there is no class {label!r}; the classes are {', '.join(labels) or 'none'}.{hint}"
+
+
+def describe_result(result: Mapping[str, Any]) -> str:
+    """Return one line on a requirement: whether it is met, the value and the bound."""
+    answer = "met" if result["is_met"] else "not met"
+    if result["reason"]:
+        return f"{answer}: {result['text']} ({result['reason']})"
+    return f"{answer}: {result['text']} (measured {result['value']:.4g}, bound {result['bound']:.4g})"

@@ -1,0 +1,128 @@
+"""Requirements on a model, which make `hf-distill compare` fail if they are not met."""
+
+import json
+
+import pytest
+from sample_report import sample_report
+
+from hf_distill.cli import main
+from hf_distill.reporting.report import Report
+from hf_distill.reporting.requirements import check_labels, parse_requirement
+
+# The sample: the teacher has an accuracy of 0.912, the student's first run 0.8977; 69.5 MB against 91 MB.
+
+
+def checked(*lines, is_busy=False, **changes):
+    content = sample_report()
+    content["machine"]["is_busy"] = is_busy
+    content["models"]["student"].update(changes)
+    return Report(content).check(lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_met"),
+    [
+        ("accuracy >= 0.89", True),
+        ("accuracy>=0.8978", False),
+        ("accuracy >= 0.98 * teacher", True),
+        ("accuracy >= 0.99*teacher", False),
+        ("accuracy >= teacher", False),
+        ("accuracy < teacher", True),
+        ("size_mb <= 69.5", True),
+        ("size_mb < 69.5", False),
+        ("size_mb <= .5 * teacher", False),
+        ("num_parameters <= 2e7", True),
+        ("agreement >= 0.9475", True),
+        ("agreement > 0.95", False),
+    ],
+)
+def test_a_requirement_is_met_or_not(line, is_met):
+    (result,) = checked(line)
+    assert (result["text"], result["is_met"], result["reason"]) == (line, is_met, None)
+
+
+def test_a_result_has_the_value_and_the_bound():
+    (result,) = checked("accuracy >= 0.98 * teacher")
+    assert result["value"] == pytest.approx(0.9025 - 1.2 * 0.004)
+    assert result["bound"] == pytest.approx(0.98 * 0.912)
+
+
+def test_the_numbers_of_a_class_are_named_in_brackets():
+    classes = [{"label": "a [b] = c", "rows": 9, "precision": 0.5, "recall": 0.75, "f1": 0.6}]
+    lines = "recall[a [b] = c] >= 0.75", "recall[a [b] = c] > 0.75", "f1[a [b] = c] >= .6", "precision [a [b] = c] < 1"
+    assert [result["is_met"] for result in checked(*lines, by_class=classes)] == [True, False, True, True]
+    with pytest.raises(ValueError, match="there is no class 'positiv'; the classes are .* Did you mean 'positive'"):
+        checked("recall[positiv] >= 0.5")
+    with pytest.raises(ValueError, match="there is no class 'x'; the classes are none"):
+        check_labels([parse_requirement("recall[x] > 0")], None)
+    check_labels([parse_requirement("recall[x] > 0")], ["x"])
+
+
+def test_a_missing_number_and_a_time_on_a_busy_machine_are_not_met():
+    (ece, f1) = checked("ece <= 1", "entity_f1 >= 0", calibration=None)
+    assert (ece["is_met"], ece["reason"]) == (False, "the report has no ece for it")
+    assert (f1["is_met"], f1["reason"]) == (False, "the report has no entity_f1 for it")
+    (idle,), (busy,) = checked("latency_p95_ms <= 1e6"), checked("latency_p95_ms <= 1e6", is_busy=True)
+    assert idle["is_met"]
+    assert (busy["is_met"], busy["reason"]) == (False, "the machine was busy, so times are unreliable")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("accuracy = 0.9", "has the form NAME SIGN BOUND"),
+        ("accuracy >= 98 %", "has the form NAME SIGN BOUND"),
+        ("accuracy >= 0.98 * student", "has the form NAME SIGN BOUND"),
+        ("accuracy >= nan", "has the form NAME SIGN BOUND"),
+        ("accuracy >=", "has the form NAME SIGN BOUND"),
+        ("", "has the form NAME SIGN BOUND"),
+        ("acuracy >= 0.9", "there is no number 'acuracy'; .* Did you mean accuracy"),
+        ("accuracy[a] >= 0.9", "there is no number 'accuracy' of a class; there are recall, precision, f1"),
+        ("recall >= 0.9", "there is no number 'recall'"),
+    ],
+)
+def test_a_requirement_that_cannot_be_read_is_an_error(line, message):
+    with pytest.raises(ValueError, match=message):
+        parse_requirement(line)
+
+
+def test_the_report_lists_its_requirements():
+    report = Report(sample_report())
+    report.check(["accuracy >= 0.5", "size_mb <= 20"])
+    text = report.to_markdown()
+    assert "- met: accuracy >= 0.5 (measured 0.8977, bound 0.5)" in text
+    assert "- not met: size_mb <= 20 (measured 69.5, bound 20)" in text
+    assert report.to_dict()["requirements"]["model"] == "student"
+
+
+def test_a_typo_in_a_requirement_ends_the_command_before_anything_is_loaded(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "--teacher_model_name_or_path", "absent", "--student_model_name_or_path", "absent",
+              "--require", "accuracy >= 0.5", "--require", "acuracy >= 0.9"])  # fmt: skip
+    assert stopped.value.code == 2
+    assert "Did you mean accuracy?" in capsys.readouterr().err
+
+
+def test_compare_exits_with_status_3_and_names_what_is_not_met(tmp_path, tokenizer, capsys):
+    from command_line import write_folder
+    from tiny import tiny_model
+
+    folder = write_folder(tmp_path, tokenizer)
+    tiny_model(1, seed=2).save_pretrained(folder / "student")
+    tokenizer.save_pretrained(folder / "student")
+    (folder / "recipe.yaml").write_text("require: [size_mb <= 1000]\n")
+    given = ["compare", "--config", str(folder / "recipe.yaml"), "--latency_rounds", "0"]
+    given += ["--teacher_model_name_or_path", str(folder / "teacher")]
+    given += ["--student_model_name_or_path", str(folder / "student")]
+    given += ["--validation_file", str(folder / "validation.csv"), "--output_dir", str(folder / "report")]
+    main([*given, "--require", "accuracy >= 0"])
+    assert "not met" not in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main([*given, "--require", "accuracy > 1", "--require", "accuracy >= 0"])
+    assert stopped.value.code == 3
+    output = capsys.readouterr()
+    assert output.err.splitlines()[-1].startswith("not met: accuracy > 1 (measured")
+    results = json.loads((folder / "report" / "report.json").read_text())["requirements"]["results"]
+    assert [(result["text"], result["is_met"]) for result in results] == [
+        ("size_mb <= 1000", True), ("accuracy > 1", False), ("accuracy >= 0", True)
+    ]  # fmt: skip
