@@ -21,15 +21,22 @@ def prepare_process() -> None:
     output_cache.tqdm = lambda *_, **settings: tqdm(**{**settings, "disable": True})
 
 
-def make_model(num_labels: int, hidden_size: int, num_hidden_layers: int, seed: int) -> BertForSequenceClassification:
+def make_model(
+    num_labels: int,
+    hidden_size: int,
+    num_hidden_layers: int,
+    seed: int,
+    num_attention_heads: int = 2,
+    max_position_embeddings: int = 64,
+) -> BertForSequenceClassification:
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=VOCABULARY,
         hidden_size=hidden_size,
         num_hidden_layers=num_hidden_layers,
-        num_attention_heads=2,
+        num_attention_heads=num_attention_heads,
         intermediate_size=4 * hidden_size,
-        max_position_embeddings=64,
+        max_position_embeddings=max_position_embeddings,
         num_labels=num_labels,
     )
     return BertForSequenceClassification(config)

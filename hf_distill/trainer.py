@@ -584,8 +584,9 @@ class DistillationTrainer(Trainer):
             num_items_in_batch: Units of the whole accumulated batch of all processes; None for the units of this
                 batch.
         """
-        student = self._run_student(model, inputs)
+        # First the teacher, whose activations are freed at once: those of the student stay until its backward pass.
         teacher = self._run_teacher(model, inputs)
+        student = self._run_student(model, inputs)
         student_units, teacher_units, batch = self.units.select(student, teacher, inputs)
         # Evaluations of different steps compare only at the same weights and temperatures: the last ones.
         progress = self.state.global_step / max(1, self.state.max_steps) if model.training else 1.0

@@ -68,13 +68,14 @@ class CachedOutput:
             outputs: Outputs of the teacher.
             lengths: Number of tokens of each row; padding is on the right.
         """
+        # One copy of the whole batch: each copy waits for the device.
         if self.name == "cls_states":
-            values = list(cast(Tensor, outputs.cls_states).float())
-        elif len(self.row_shape) == 2:
-            values = [row[:length] for row, length in zip(outputs.logits, lengths, strict=True)]
+            values = cast(Tensor, outputs.cls_states).float().cpu().numpy()
         else:
-            values = list(outputs.logits)
-        return [row.flatten().cpu().numpy() for row in values]
+            values = outputs.logits.cpu().numpy()
+        if self.row_shape[0] < 0:
+            return [row[:length].ravel() for row, length in zip(values, lengths, strict=True)]
+        return list(values.reshape(len(values), -1))
 
     def features(self) -> datasets.Features:
         """Return the feature type of the dataset column."""

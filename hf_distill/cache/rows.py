@@ -1,7 +1,9 @@
 """The rows of a dataset as a teacher reads them: their canonical form, a key for every row, and batches of rows."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import datasets
 import numpy as np
@@ -126,6 +128,15 @@ def batches_by_length(rows: datasets.Dataset, max_tokens: int, has_padding: bool
             stop = min(stop, start + int((lengths[order[start:stop]] == longest).sum()))
         yield order[start:stop]
         start = stop
+
+
+def read_ahead(items: Iterator[Any]) -> Generator[Any]:
+    """Yield items, and let a thread make the next one meanwhile."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
 
 
 def _read_chunks(dataset: datasets.Dataset, names: Collection[str]) -> Iterator[pa.Table]:

@@ -1,7 +1,7 @@
 """`TeacherCache`: a teacher model runs once for each distinct text."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +9,26 @@ import datasets
 import numpy as np
 import torch
 from accelerate import PartialState
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.cache.cached_output import CachedOutput
 from hf_distill.cache.fingerprint import fingerprint, hash_json
 from hf_distill.cache.output_cache import OutputCache, default_cache_dir, find_unusable_row
-from hf_distill.cache.rows import PADDED_COLUMNS, batches_by_length, fill_padding, hash_rows, pad_rows, read_rows
+from hf_distill.cache.rows import (
+    PADDED_COLUMNS,
+    batches_by_length,
+    fill_padding,
+    hash_rows,
+    pad_rows,
+    read_ahead,
+    read_rows,
+)
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.label_order import name_teacher_logits
-from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.classifiers.outputs import TEACHER_LOGITS, ClassifierOutputs
 from hf_distill.classifiers.padding import align_pad_token, left_padding_changes_answers
 from hf_distill.classifiers.placement import move_to_device
 from hf_distill.classifiers.problem_types import resolve_problem_type
@@ -31,7 +39,7 @@ from hf_distill.teachers import Teacher, load_teacher
 
 logger = logging.get_logger(__name__)
 
-MAX_TOKENS = 4096  # maximum number of tokens of a batch, including padding
+MAX_TOKENS, MAX_TOKENS_ON_GPU = 4096, 32_768  # of a batch, including padding
 
 
 class TeacherCache(OutputCache):
@@ -176,25 +184,50 @@ class TeacherCache(OutputCache):
                 "from the first column, or reads its answer there. The stored answers are those of texts without "
                 "padding."
             )
+        if model is self._loaded:
+            teacher.cast_weights()
+        max_tokens = MAX_TOKENS_ON_GPU if self.device.type == "cuda" else MAX_TOKENS
+        batches = read_ahead(self._batches(rows, names, batches_by_length(rows, max_tokens, is_padded)))
+        # The next batch is given to the device before the outputs of the last one are copied and checked.
+        running: tuple[np.ndarray, list[Mapping[str, np.ndarray]], ClassifierOutputs] | None = None
         try:
-            for indices in batches_by_length(rows, MAX_TOKENS, is_padded):
-                batch = list(read_rows(rows.select(indices.tolist()), names))
-                inputs = {
-                    name: torch.from_numpy(values).to(self.device)
-                    for name, values in pad_rows(batch, tokenizer).items()
-                    if name in self._input_names
-                }
-                flat_rows = self.cached_output.flat_rows(teacher(inputs), [len(row["input_ids"]) for row in batch])
-                if (bad_row := find_unusable_row(flat_rows)) is not None:
-                    text = tokenizer.decode(batch[bad_row]["input_ids"], skip_special_tokens=True)
-                    raise FloatingPointError(
-                        f"The teacher returned NaN, +inf or no finite number for the text {text!r}. Check the "
-                        "weights, or use `teacher_dtype='float32'` if a lower precision overflows. All outputs "
-                        "computed before this text are stored."
-                    )
-                yield indices, flat_rows
+            for indices, batch, inputs in batches:
+                on_device = {name: values.to(self.device, non_blocking=True) for name, values in inputs.items()}
+                previous, running = running, (indices, batch, teacher(on_device))
+                if previous is not None:
+                    yield self._checked_rows(*previous)
+            if running is not None:
+                yield self._checked_rows(*running)
         finally:
+            batches.close()
             move_to_device(model, original_device)
+            if model is self._loaded:
+                self._loaded = None  # its weights can have a lower precision now
+
+    def _batches(
+        self, rows: datasets.Dataset, names: frozenset[str], batches: Iterator[np.ndarray]
+    ) -> Iterator[tuple[np.ndarray, list[Mapping[str, np.ndarray]], dict[str, Tensor]]]:
+        """Yield the indices of rows, the rows, and the padded inputs of the teacher, which the GPU can fetch."""
+        for indices in batches:
+            batch = list(read_rows(rows.select(indices.tolist()), names))
+            padded = pad_rows(batch, self.processing_class)
+            inputs = {name: torch.from_numpy(values) for name, values in padded.items() if name in self._input_names}
+            if self.device.type == "cuda":
+                inputs = {name: values.pin_memory() for name, values in inputs.items()}
+            yield indices, batch, inputs
+
+    def _checked_rows(
+        self, indices: np.ndarray, batch: list[Mapping[str, np.ndarray]], outputs: ClassifierOutputs
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        flat_rows = self.cached_output.flat_rows(outputs, [len(row["input_ids"]) for row in batch])
+        if (bad_row := find_unusable_row(flat_rows)) is not None:
+            text = self.processing_class.decode(batch[bad_row]["input_ids"], skip_special_tokens=True)
+            raise FloatingPointError(
+                f"The teacher returned NaN, +inf or no finite number for the text {text!r}. Check the weights, or use "
+                "`teacher_dtype='float32'` if a lower precision overflows. All outputs computed before this text are "
+                "stored."
+            )
+        return indices, flat_rows
 
 
 def _counts_positions_from_zero(model: PreTrainedModel) -> bool:

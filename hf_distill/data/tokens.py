@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 
@@ -114,7 +115,7 @@ class TokenCollator:
                 "their tokens a second time. Pass `data_collator=hf_distill.data.MaskingCollator(tokenizer)`, which "
                 "masks only rows without labels, or remove the column `labels`."
             )
-        fillers = {name: _filler(name) for name, value in rows[0].items() if isinstance(value, Sequence)}
+        fillers = {name: _filler(name) for name, value in rows[0].items() if isinstance(value, Sequence | np.ndarray)}
         columns = {name: filler for name, filler in fillers.items() if filler is not None}
         batch = self.collate([{name: value for name, value in row.items() if name not in columns} for row in rows])
         length = batch["input_ids"].shape[1]

@@ -65,11 +65,21 @@ class Teacher(BaseTeacher):
             move_to_device(self.model, device)
         self._model_device = local_weights[0].device if has_fixed_placement(model) else device
         self.dtype: torch.dtype = getattr(torch, dtype)
+        self._is_shared = is_sharded or is_partitioned(self.model)
         self._input_names = {prefix + name: name for name in input_names(model, tokenizer_names)}
         self._positions_column = f"{prefix}positions" if prefix else None
         self.columns = frozenset(self._input_names) | ({self._positions_column} if self._positions_column else set())
         self.required_columns = frozenset({f"{prefix}input_ids"})
         self.request(requested)
+
+    def cast_weights(self) -> None:
+        """Convert the weights to the precision of the forward pass, so that autocast need not do so in every step.
+
+        For a model that nothing else uses. Weights that are quantized, spread over devices or shared between
+        processes stay as they are.
+        """
+        if not (self._is_shared or has_fixed_placement(self.model)):
+            self.model.to(self.dtype)
 
     def request(self, outputs: Collection[str]) -> None:
         """Choose the outputs that the teacher returns in addition to the logits.

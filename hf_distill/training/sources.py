@@ -175,7 +175,7 @@ class ModelSource(Source):
         check_equal_on_all_processes(model)
         if PartialState().is_main_process:  # which alone reads and writes checkpoints
             self.identity = _identify(model)  # before the weights are moved, cast or shared out
-        self.teacher = Teacher(
+        self.teacher = teacher = Teacher(
             model,
             args.device,
             args.resolved_teacher_dtype(),
@@ -192,6 +192,8 @@ class ModelSource(Source):
                     "positions from the first column, or reads its answer there, so the answer to a text depends on "
                     "the longest text of its batch. Set `tokenizer.padding_side = 'right'`."
                 )
+        if not isinstance(given, nn.Module):
+            teacher.cast_weights()
 
     @property
     def added_columns(self) -> frozenset[str]:

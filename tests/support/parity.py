@@ -1,6 +1,7 @@
 """One run of transformers' Trainer and the same run of ours, and what can be seen of each from outside."""
 
 import copy
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from problems import make_problem
+from problems import Problem, make_problem
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
@@ -56,6 +57,11 @@ def _plain(value: Any) -> Any:
     return None if value is None else np.asarray(value)
 
 
+@functools.cache
+def _problem(name: str) -> Problem:
+    return make_problem(name, NUM_TRAINED + NUM_EVALUATED)
+
+
 def run(cls: type[Trainer], folder: Path, case: dict[str, Any], teacher: dict[str, Any], tokenizer: Any) -> dict:
     """Train, evaluate and predict.
 
@@ -67,13 +73,13 @@ def run(cls: type[Trainer], folder: Path, case: dict[str, Any], teacher: dict[st
         teacher: Arguments of ours that stock Trainer does not have.
         tokenizer: The tokenizer.
     """
-    problem = make_problem(case.get("problem", "single_label_classification"), NUM_TRAINED + NUM_EVALUATED)
+    problem = _problem(case.get("problem", "single_label_classification"))
     rows = problem.rows.select([i for i in range(len(problem.rows)) if i not in (1, 9)])
     make_rows = case.get("rows", lambda rows: rows)
     train, test = (
         make_rows(rows.select(part)) for part in (range(NUM_TRAINED - 2), range(NUM_TRAINED - 2, len(rows)))
     )
-    student = problem.student
+    student = copy.deepcopy(problem.student)
     student.accepts_loss_kwargs = False
     args_class = DistillationTrainingArguments if issubclass(cls, DistillationTrainer) else TrainingArguments
     args = args_class(str(folder), **{**SETTINGS, **case.get("args", {}), **teacher.get("args", {})})

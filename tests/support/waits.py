@@ -8,6 +8,7 @@ from layer_references import SPECS
 from problems import PROBLEMS, make_problem
 from tiny import tiny_tokenizer
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data._utils.fetch import _MapDatasetFetcher
 
 from hf_distill import DistillationTrainer
 from hf_distill.classifiers.outputs import IS_UNIT
@@ -54,23 +55,14 @@ class Waits(TorchDispatchMode):
 
         return hook
 
-    def unseen(self, function):
-        """Return a function during which nothing is counted: a collator works on the CPU, ahead of the steps."""
-
-        def call(*args):
-            self._depth += 1
-            try:
-                return function(*args)
-            finally:
-                self._depth -= 1
-
-        return call
-
     def __enter__(self):
         for module in self._ignored:
             self._handles += [
                 module.register_forward_pre_hook(self._count(1)), module.register_forward_hook(self._count(-1))
             ]  # fmt: skip
+        # Rows are read and collated on the CPU, ahead of the steps.
+        self._fetch = _MapDatasetFetcher.fetch
+        _MapDatasetFetcher.fetch = self._unseen(self._fetch)
         self._methods = {name: getattr(torch.Tensor, name) for name in READING}
         for name, method in self._methods.items():
             setattr(torch.Tensor, name, self._counting(name, method))
@@ -84,7 +76,18 @@ class Waits(TorchDispatchMode):
 
         return counted
 
+    def _unseen(self, function):
+        def call(*args):
+            self._depth += 1
+            try:
+                return function(*args)
+            finally:
+                self._depth -= 1
+
+        return call
+
     def __exit__(self, *error):
+        _MapDatasetFetcher.fetch = self._fetch
         for name, method in self._methods.items():
             setattr(torch.Tensor, name, method)
         for handle in self._handles:

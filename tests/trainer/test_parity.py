@@ -301,7 +301,7 @@ def function(problem, folder):
 TAUGHT = [
     "plain", "problem multi_label_classification", "problem regression", "tokens", "batches not joined",
     "metrics by batch", "losses for metrics", "moved to the CPU every second batch", "loss only", "no metrics",
-    "argmax", "a tuple of predictions", "several sets", "workers", "its own hooks", "a collator with an order",
+    "argmax", "a tuple of predictions", "several sets", "its own hooks", "a collator with an order",
 ]  # fmt: skip
 
 

@@ -6,17 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from parity import SETTINGS
 from problems import make_problem
 from tiny import tiny_model, tiny_tokenizer
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers import BertForSequenceClassification, Trainer, TrainingArguments
 from waits import CASES, Waits, make, marked_batch
 
-from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherEnsemble
-from hf_distill.classifiers.outputs import STORABLE_OUTPUTS
-from hf_distill.objectives import OBJECTIVES
+from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherCache, TeacherEnsemble
+from hf_distill.cache.rows import read_ahead
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, ClassifierOutputs
+from hf_distill.objectives import OBJECTIVES, attentions
 
 
 def test_the_operations_that_wait_are_counted():
@@ -88,12 +90,11 @@ def waits_per_step(cls, args_class, folder, problem, **extra):
         student.accepts_loss_kwargs = False
         args = args_class(str(folder), **settings, **extra.get("args", {}))
         teacher = extra.get("kwargs", {}).get("teacher_model")
-        waits = Waits(student, *([teacher] if teacher is not None else []))
         trainer = cls(
             student, args=args, train_dataset=problem.rows, processing_class=tiny_tokenizer(),
-            data_collator=waits.unseen(DataCollatorWithPadding(tiny_tokenizer())), **extra.get("kwargs", {}),
+            **extra.get("kwargs", {}),
         )  # fmt: skip
-        with waits:
+        with Waits(student, *([teacher] if teacher is not None else [])) as waits:
             trainer.train()
         counts.append(len(waits.found))
     return (counts[1] - counts[0]) / 3
@@ -117,3 +118,115 @@ def test_no_loss_waits_for_a_gpu(tmp_path):
         del environment["CUDA_VISIBLE_DEVICES"]
     script = Path(__file__).parents[1] / "support" / "waits.py"
     subprocess.run([sys.executable, str(script), str(tmp_path)], env=environment, check=True)
+
+
+# ---- Memory ----
+
+
+def test_the_teacher_runs_before_the_student(tmp_path):
+    problem, order = make_problem("single_label_classification", 12), []
+    trainer = make(problem, "kl", tmp_path)
+    trainer.model.register_forward_hook(lambda *args: order.append("student"))
+    trainer.teacher.model.register_forward_hook(lambda *args: order.append("teacher"))
+    inputs, num_units = marked_batch(trainer)
+    trainer.compute_loss(trainer.model, inputs, num_items_in_batch=num_units)
+    assert order == ["teacher", "student"]
+
+
+def saved_bytes(function):
+    """Return what a function returns, and the bytes that its backward pass keeps."""
+    sizes = {}
+
+    def keep(tensor):
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = function()
+    return result, sum(sizes.values())
+
+
+def test_relations_of_a_large_batch_are_computed_again_instead_of_kept(monkeypatch):
+    teacher, mask = torch.randn(8, 40, 24), torch.arange(40) < torch.randint(1, 41, (8, 1))
+    results = []
+    for most in (1 << 24, 2 * 4 * 40**2):  # all rows at once, and two at a time
+        monkeypatch.setattr(attentions, "MAX_RELATIONS", most)
+        student = torch.randn(8, 40, 12, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        values, kept = saved_bytes(lambda: attentions._relation_values(student, teacher, mask, 4))  # noqa: B023
+        (gradient,) = torch.autograd.grad(values.sum(), student)
+        results.append((values, gradient, kept))
+    (whole, whole_gradient, whole_bytes), (parts, parts_gradient, parts_bytes) = results
+    assert torch.equal(whole, parts)
+    assert torch.equal(whole_gradient, parts_gradient)
+    one_relation = 8 * 4 * 40**2 * 4
+    assert whole_bytes > 2 * one_relation
+    assert parts_bytes < one_relation
+
+
+def test_stored_outputs_reach_the_collator_as_arrays(tokenizer, tmp_path):
+    problem = make_problem("single_label_classification", 12)
+    trainer = make(problem, "pkd", tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path))
+    (row,) = trainer._remove_unused_columns(trainer.train_dataset).__getitems__([3])
+    assert type(row["teacher_cls_states"]) is np.ndarray
+    assert row["teacher_cls_states"].shape == (5, 16)
+    assert row["teacher_cls_states"].tolist() == trainer.train_dataset[3]["teacher_cls_states"]
+    assert row["input_ids"] == trainer.train_dataset[3]["input_ids"]
+
+
+@pytest.mark.parametrize("outputs", ["logits", "cls_states"])
+def test_a_batch_of_outputs_is_copied_to_the_cpu_at_once(tokenizer, tmp_path, outputs):
+    problem = make_problem("single_label_classification", 12)
+    cache = TeacherCache(tmp_path, problem.teacher, tokenizer, outputs=outputs)
+    states = torch.randn(4, 5, 16)
+    with Waits() as waits:
+        rows = cache.cached_output.flat_rows(ClassifierOutputs(torch.randn(4, 3), cls_states=states), [2, 3, 1, 2])
+    assert waits.found.count("cpu") == 1
+    assert [row.shape for row in rows] == [(3,) if outputs == "logits" else (80,)] * 4
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_a_teacher_that_is_loaded_for_a_run_in_bfloat16_has_weights_in_bfloat16(tmp_path, monkeypatch, is_cached):
+    problem, dtypes = make_problem("single_label_classification", 12), []
+    problem.teacher.save_pretrained(tmp_path / "teacher")
+    run = BertForSequenceClassification.forward
+
+    def forward(model, *args, **kwargs):
+        dtypes.append(model.dtype)
+        return run(model, *args, **kwargs)
+
+    monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
+    settings = {"teacher_dtype": "bfloat16", "cache_teacher_outputs": is_cached, "teacher_cache_dir": str(tmp_path)}
+    loaded = make(problem, "kl", tmp_path, str(tmp_path / "teacher"), **settings)
+    live = make(problem, "kl", tmp_path, teacher_dtype="bfloat16")
+    given, found = (trainer.evaluate()["eval_loss_kl"] for trainer in (live, loaded))
+    assert torch.bfloat16 in dtypes
+    assert live.teacher.model.dtype == torch.float32  # a model of the user stays as it is
+    assert found == pytest.approx(given, rel=2e-2)
+    assert live.teaching.identity["teachers"] == loaded.teaching.identity["teachers"]
+
+
+def test_reading_ahead_gives_the_same_items_in_order_and_ends_with_its_consumer():
+    made = []
+
+    def items():
+        for i in range(100):
+            made.append(i)
+            yield i
+
+    assert list(read_ahead(items())) == list(range(100))
+    made.clear()
+    reader = read_ahead(items())
+    assert [next(reader), next(reader)] == [0, 1]
+    reader.close()
+    assert len(made) <= 4
+
+
+def test_an_error_while_reading_ahead_reaches_the_consumer():
+    def items():
+        yield 1
+        raise OSError("row 2 cannot be read")
+
+    reader = read_ahead(items())
+    assert next(reader) == 1
+    with pytest.raises(OSError, match="row 2"):
+        next(reader)
