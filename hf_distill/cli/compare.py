@@ -180,10 +180,10 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
 def _reads_words(args: CompareArguments) -> bool:
     """Return whether the teacher classifies words, as its config says."""
     try:
-        architectures = AutoConfig.from_pretrained(args.teacher_model_name_or_path).architectures or []
+        config = AutoConfig.from_pretrained(args.teacher_model_name_or_path, trust_remote_code=False)
     except OSError:  # an adapter has no config; a teacher that does not exist is reported when it is loaded
         return False
-    return any(problem_type_of_head(name) == "token_classification" for name in architectures)
+    return any(problem_type_of_head(name) == "token_classification" for name in config.architectures or [])
 
 
 def _evaluation_split(task: Task, data: DataArguments) -> str:
