@@ -20,7 +20,12 @@ def run(arguments: Sequence[str]) -> None:
     """Print the summary of each file that is named before the flags, then of the rows that the flags name."""
     is_flag = [word.startswith("--") or word == "-h" for word in arguments]
     num_files = is_flag.index(True) if True in is_flag else len(arguments)
-    (data,) = parse((DataArguments,), arguments[num_files:], "hf-distill data FILE ...")
+    try:
+        (data,) = parse((DataArguments,), arguments[num_files:], "hf-distill data FILE ...")
+    except ValueError as error:
+        if num_files:
+            raise
+        raise ValueError(f"{error}. Files come before flags: hf-distill data rows.csv --encoding cp1252.") from None
     files, notes = find_files(list(arguments[:num_files]))
     for note in notes:
         print(note)

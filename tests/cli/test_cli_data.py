@@ -240,3 +240,11 @@ def test_the_record_and_the_summary_quote_no_text(tmp_path):
     assert "a private text" in str(summary)
     assert "a private text" not in json.dumps(summary.to_dict())
     assert summary.to_dict()["warnings"] == ["train: several labels for 1 text"]
+
+
+def test_a_file_after_the_flags_is_refused_with_the_right_order(tmp_path, capsys):
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\na,x\nb,y\n")
+    with pytest.raises(SystemExit):
+        main(["data", "--encoding", "utf-8", str(path)])
+    assert "Files come before flags: hf-distill data rows.csv" in capsys.readouterr().err
