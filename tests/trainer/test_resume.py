@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 from interrupted import SETTINGS, cut, flip_a_bit, same_weights
 from invariance import make_args, make_trainer
 from tiny import LABEL_NAMES, tiny_model, visible_to_caplog
@@ -153,8 +153,9 @@ def test_a_student_with_frozen_embeddings_is_another_one(whole, find):
 
 def test_label_names_and_problem_types_are_parts_of_a_run(whole, find, models, dataset):
     names = {"id2label": dict(enumerate("abc")), "label2id": {"a": 0, "b": 1, "c": 2}}
+    named = dataset.cast_column("labels", ClassLabel(names=["a", "b", "c"]))
     with pytest.raises(ValueError, match="the label names"):
-        find(True, whole, student=tiny_model(2, seed=2, **names), teacher=tiny_model(4, seed=1, **names))
+        find(True, whole, student=tiny_model(2, seed=2, **names), teacher=tiny_model(4, seed=1, **names), rows=named)
     config = {"problem_type": "multi_label_classification"}
     rows = dataset.map(lambda row: {"labels": [float(row["labels"] == i) for i in range(3)]})
     with pytest.raises(ValueError, match="the problem type .single_label_classification there, multi_label"):
