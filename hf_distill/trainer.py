@@ -39,10 +39,11 @@ from hf_distill.hub.card.files import find_license
 from hf_distill.hub.upload import explain
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.teachers import BaseTeacher, TeacherEnsemble
-from hf_distill.training.baseline import CallbackCopies, baseline_arguments, check_same_class
+from hf_distill.training.baseline import CallbackCopies, baseline_arguments, check_baseline_student, check_same_class
 from hf_distill.training.checkpoints import RunCheckpoints
 from hf_distill.training.checks import (
     check_arguments,
+    check_can_learn,
     check_dataset,
     check_searched,
     check_student,
@@ -263,6 +264,8 @@ class DistillationTrainer(Trainer):
         return self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval": self.eval_dataset}
 
     def _check_datasets(self) -> None:
+        if not self.distillation_loss.teacher_reads:
+            check_can_learn(self.train_dataset, self.problem_type)
         rows = [("training", self.train_dataset), *(("evaluation", rows) for rows in self._eval_datasets().values())]
         for role, dataset in rows:
             if dataset is not None:
@@ -284,11 +287,12 @@ class DistillationTrainer(Trainer):
         )
 
     def _prepare_new(self, dataset: Any, role: str) -> Any:
-        """Check a dataset that was passed to `evaluate` or `predict`, and add the columns that the teachers read."""
-        if not isinstance(dataset, datasets.Dataset):
+        """Check a dataset that the constructor did not see, and add the columns that the teachers read."""
+        if isinstance(dataset, dict):
+            return {name: self._prepare_new(rows, role) for name, rows in dataset.items()}
+        if not isinstance(dataset, datasets.Dataset) or self.teaching.has_prepared(dataset):
             return dataset
-        if all(dataset is not known for known in self._eval_datasets().values()):
-            self._check_dataset(dataset, role)
+        self._check_dataset(dataset, role)
         return self.teaching.prepare(dataset)
 
     def _calibrate_teacher(self) -> None:
@@ -336,6 +340,7 @@ class DistillationTrainer(Trainer):
             if self.is_world_process_zero():
                 stack.enter_context(locked_folder(Path(folder)))
             self._forget_evaluation()
+            self.train_dataset = self._prepare_new(self.train_dataset, "training")
             self.monitor.check_stored_outputs(self.train_dataset)
             self.checkpoints = self._run_checkpoints()
             if trial is None:  # the settings of a trial are not known yet
@@ -448,6 +453,8 @@ class DistillationTrainer(Trainer):
                 cannot be used again.
         """
         args = baseline_arguments(self.args, self.state, self.distillation_loss)
+        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):  # which rename and split the weights
+            check_baseline_student(student, self.accelerator.unwrap_model(self.model))
         if self._has_given_optimizer:
             raise ValueError(
                 "The baseline needs an optimizer of its own, and `optimizers` was passed. Pass "
@@ -519,6 +526,7 @@ class DistillationTrainer(Trainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return the loader of an evaluation set; a new set gets the columns that the teachers read first."""
+        self.eval_dataset = self._prepare_new(self.eval_dataset, "evaluation")
         return super().get_eval_dataloader(self._prepare_new(eval_dataset, "evaluation"))
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:

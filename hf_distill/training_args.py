@@ -10,13 +10,13 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from hf_distill.functional import LOWEST_TEMPERATURE
-from hf_distill.objectives import LOGIT_OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
+from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
 from hf_distill.teachers import CachedTeacher
 
 logger = logging.get_logger(__name__)
 
 # If one of these words is part of the name of a metric, lower values are better.
-_LOWER_IS_BETTER = frozenset({"loss", "error", "mae", "mse", "rmse", "nll", "perplexity", "ece", "brier"})
+_LOWER_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse", "nll", "perplexity", "ece", "brier"})
 TEACHER_DTYPES = ("auto", "float32", "bfloat16", "float16")
 LOSS_ARGUMENTS = ("temperature", "soft_label_weight", "hard_label_weight", "soft_loss")  # `objectives` replaces them
 
@@ -274,8 +274,13 @@ class DistillationTrainingArguments(TrainingArguments):
 
 
 def is_lower_better(metric: str) -> bool:
-    """Return whether lower values of a metric are better, by its name: `loss_kl`, `eval_test_loss`, `eval_rmse`."""
-    return not _LOWER_IS_BETTER.isdisjoint(metric.lower().split("_"))
+    """Return whether lower values of a metric are better, by its name: `loss_kl`, `eval_test_loss`, `eval_rmse`.
+
+    Only the last word decides, or an objective after `loss`: `f1_loss_of_life` is the F1 of a class.
+    """
+    name = metric.lower()
+    name = next((name.removesuffix(f"_{term}") for term in OBJECTIVES if name.endswith(f"loss_{term}")), name)
+    return name.rpartition("_")[2] in _LOWER_IS_BETTER
 
 
 def _parse_objectives(text: str) -> dict[str, Any]:

@@ -38,6 +38,7 @@ _MEASURES: dict[str, Callable[[Model], Any]] = {
     "num_parameters": lambda model: model["cost"]["num_parameters"],
     "size_mb": lambda model: None if model["cost"]["bytes_on_disk"] is None else model["cost"]["bytes_on_disk"] / 1e6,
 }
+_SHARES = ("agreement", "ece", *_OF_CLASS)
 _TIMES = ("latency_p50_ms", "latency_p95_ms")
 
 
@@ -80,10 +81,10 @@ class Requirement:
             of_teacher = self._value(next(iter(models.values())), report)
             bound = float("nan") if of_teacher is None else self.factor * of_teacher
         result = {"text": self.text, "value": value, "bound": bound, "is_met": False, "reason": None}
-        if self.name in _TIMES and report["machine"]["is_busy"]:
-            return {**result, "reason": "the machine was busy, so times are unreliable"}
         if value is None or bound != bound:
             return {**result, "reason": f"the report has no {self.name} for it"}
+        if self.name in _TIMES and report["machine"]["is_busy"]:
+            return {**result, "reason": "the machine was busy, so times are unreliable"}
         return {**result, "is_met": _SIGNS[self.sign](value, bound)}
 
     def _value(self, model: Model, report: Mapping[str, Any]) -> float | None:
@@ -120,6 +121,9 @@ def parse_requirement(text: str) -> Requirement:
         raise ValueError(f"`{text}`: there is no number {name!r}{of_class}; there are {', '.join(known)}.{hint}")
     is_relative = match["relative"] is not None or match["teacher"] is not None
     factor = 1.0 if match["teacher"] is not None else float(match["number"])
+    shares = {*(metric.name for of_type in METRICS.values() for metric in of_type if metric.is_share), *_SHARES}
+    if name in shares and not is_relative and not 0 <= factor <= 1:
+        raise ValueError(f"`{text}`: {name} is a share from 0 to 1, got {factor:g}. Write 0.95 for 95 %.")
     return Requirement(text.strip(), name, label, match["sign"], factor, is_relative)
 
 

@@ -105,6 +105,8 @@ class Teacher(BaseTeacher):
             for column, value in batch.items()
             if column in self._input_names
         }
+        if self.model.training:  # somebody who shares the model has switched dropout on
+            self.model.eval()
         with torch.autocast(self._model_device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             outputs = compute_outputs(self.model, inputs, self.requested)
         if self._model_device != self.device:

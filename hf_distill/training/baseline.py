@@ -6,10 +6,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerState
+from transformers import PreTrainedModel, TrainerCallback, TrainerState
 
 from hf_distill.objectives import DistillationLoss
 from hf_distill.training_args import DistillationTrainingArguments
+
+
+def check_baseline_student(student: PreTrainedModel, distilled: PreTrainedModel) -> None:
+    """Check that a baseline starts from a copy of the student, not from the distilled student or another model.
+
+    Raises:
+        ValueError: for a model that shares weights with the distilled student, or has other weights by name or shape.
+    """
+    if {id(weight) for weight in student.parameters()} & {id(weight) for weight in distilled.parameters()}:
+        raise ValueError(
+            "The baseline shares weights with the distilled student, so it would start from what the teacher taught "
+            "and overwrite it. Pass `copy.deepcopy(student)`, made before `train`."
+        )
+    shapes, distilled_shapes = (
+        {name: tuple(weight.shape) for name, weight in model.named_parameters()} for model in (student, distilled)
+    )
+    if shapes != distilled_shapes:
+        name = min(shapes.items() ^ distilled_shapes.items())[0]
+        raise ValueError(
+            f"The baseline is another model than the student: `{name}` has the shape {shapes.get(name)} in one and "
+            f"{distilled_shapes.get(name)} in the other. Pass `copy.deepcopy(student)`, made before `train`."
+        )
 
 
 def baseline_arguments(

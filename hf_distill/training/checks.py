@@ -181,6 +181,21 @@ def labelled_rows(dataset: object, problem_type: ProblemType) -> datasets.Datase
     return dataset if len(keep) == len(dataset) else dataset.select(keep)
 
 
+def check_can_learn(dataset: object, problem_type: ProblemType) -> None:
+    """Check that a loss on labels alone has a label to learn from.
+
+    Raises:
+        ValueError: if no row has a label.
+    """
+    if not isinstance(dataset, datasets.Dataset) or dataset.format["type"] == "custom":
+        return
+    if not any(are_labelled(dataset, problem_type)):
+        raise ValueError(
+            "The loss learns from labels alone, and no row of the training dataset has one, so the student would "
+            "learn nothing. Add labels, or an objective that reads a teacher, such as `kl`."
+        )
+
+
 def are_labelled(dataset: datasets.Dataset, problem_type: ProblemType) -> list[bool]:
     """Return for each row whether it has a label."""
     column = label_column_of(dataset)

@@ -1,6 +1,6 @@
 """The teacher of a run: one or several, live or stored, matched with the student by problem type and label names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import datasets
@@ -183,18 +183,20 @@ class Teaching:
                 why = "`cache_teacher_outputs`" if self.context.args.cache_teacher_outputs else "This teacher"
                 raise TypeError(f"{why} needs a `datasets.Dataset`, got {type(dataset).__name__}.")
             return dataset
-        if dataset._fingerprint in self._prepared:
+        if self.has_prepared(dataset):
             return dataset
         if sources:
-            dataset = dataset.with_format(None)
-            for source in sources:
-                dataset = source.prepare(dataset)
+            dataset = _in_given_format(dataset, sources)
         elif not self.sources and "logits" in self.reads and TEACHER_LOGITS in dataset.column_names:
             dataset = self._in_student_order(dataset)
         for source in self.sources:
             source.check_rows(dataset)
         self._prepared.add(dataset._fingerprint)
         return dataset
+
+    def has_prepared(self, dataset: Any) -> bool:
+        """Return whether [`prepare`] has returned these rows before."""
+        return isinstance(dataset, datasets.Dataset) and dataset._fingerprint in self._prepared
 
     def _in_student_order(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Return the dataset with `teacher_logits` in the student's order of the classes."""
@@ -338,6 +340,27 @@ def _labelled_logits(
     if not sum(map(len, all_labels)):
         raise ValueError("`calibrate_teacher` needs labelled rows that no model was trained on: pass `eval_dataset`.")
     return [torch.cat(gather_object(member_logits)) for member_logits in logits], torch.cat(all_labels)
+
+
+def _in_given_format(dataset: datasets.Dataset, sources: Sequence[Source]) -> datasets.Dataset:
+    """Return the dataset with the columns of the teachers, in the format that it had.
+
+    Raises:
+        ValueError: for a dataset with `set_transform`, which makes its columns when rows are read.
+    """
+    given = dataset.format
+    if given["type"] == "custom":
+        raise ValueError(
+            "The rows are made by `set_transform` when they are read, and this teacher reads rows before training. "
+            "Use `map` instead, or a live teacher on the student's token ids without `cache_teacher_outputs`."
+        )
+    columns = dataset.column_names
+    dataset = dataset.with_format(None)
+    for source in sources:
+        dataset = source.prepare(dataset)
+    added = [name for name in dataset.column_names if name not in columns]
+    columns, keeps_others = [*given["columns"], *added], given["output_all_columns"]
+    return dataset.with_format(given["type"], columns, keeps_others, **given["format_kwargs"])
 
 
 def _reorder(rows: dict[str, Any], order: list[int]) -> dict[str, Any]:

@@ -79,6 +79,9 @@ def test_a_missing_number_and_a_time_on_a_busy_machine_are_not_met():
         ("acuracy >= 0.9", "there is no number 'acuracy'; .* Did you mean accuracy"),
         ("accuracy[a] >= 0.9", "there is no number 'accuracy' of a class; there are recall, precision, f1"),
         ("recall >= 0.9", "there is no number 'recall'"),
+        ("accuracy >= 95", "accuracy is a share from 0 to 1, got 95. Write 0.95 for 95 %"),
+        ("ece <= 5", "ece is a share from 0 to 1"),
+        ("recall[a] >= 90", "recall is a share from 0 to 1"),
     ],
 )
 def test_a_requirement_that_cannot_be_read_is_an_error(line, message):
