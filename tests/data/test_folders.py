@@ -292,3 +292,18 @@ def test_a_dataset_of_the_hub_is_read_like_a_file(tmp_path, monkeypatch):
     task = load_folder("user/some", problem_type="single_label_classification")
     assert labels(task) == ["1", None, "0"]
     assert task.datasets["train"].cache_files
+
+
+@pytest.mark.parametrize(("numbers", "missing"), [((0, 2), 1), ((1, 2), 3), ((0, 1), 2)])
+def test_a_missing_shard_is_named(tmp_path, numbers, missing):
+    for number in numbers:
+        (tmp_path / f"train-{number:05}-of-00003.csv").write_text(f"text,label\na{number},x\nb{number},y\n")
+    with pytest.raises(ValueError, match=f"there are 3 files, and number {missing} is missing"):
+        load_text_dataset(dataset_name=str(tmp_path), needs_validation=False)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_all_shards_are_read(tmp_path, start):
+    for number in range(start, start + 3):
+        (tmp_path / f"train-{number:05}-of-00003.csv").write_text(f"text,label\na{number},x\nb{number},y\n")
+    assert len(load_text_dataset(dataset_name=str(tmp_path), needs_validation=False).datasets["train"]) == 6

@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from rows import labelled_csv, labels, load, write_json_lines
 
+from hf_distill.data import load_text_dataset
+
 SINGLE, REGRESSION = "single_label_classification", "regression"
 
 
@@ -135,3 +137,11 @@ def test_integers_beside_nan_stay_integers_in_json(tmp_path):
     rows = [{"text": "a", "label": 1}, {"text": "b", "label": float("nan")}, {"text": "c", "label": 0}]
     task = load(write_json_lines(tmp_path / "rows.jsonl", *rows))
     assert (task.label_names, labels(task)) == (["0", "1"], ["1", None, "0"])
+
+
+def test_digits_of_other_scripts_are_words_and_not_scores(tmp_path):
+    lines = "".join(f"text {i},{label}\n" for i, label in enumerate(["１", "２", "１", "２", "１"]))
+    path = tmp_path / "rows.csv"
+    path.write_text(f"text,label\n{lines}", encoding="utf-8")
+    task = load_text_dataset(train_file=str(path), needs_validation=False)
+    assert (task.problem_type, task.label_names) == ("single_label_classification", ["１", "２"])

@@ -125,8 +125,8 @@ def test_a_word_is_a_path_first_then_a_pattern_then_paths_with_commas(tmp_path, 
     paths, notes = find_files("a.txt,b.txt")
     assert [path.name for path in paths] == ["a.txt", "b.txt"]
     assert notes == ["there is no file a.txt,b.txt: it is read as 2 files with commas between them"]
-    paths, notes = find_files(["[ab].txt", "b.txt"])
-    assert [path.name for path in paths] == ["a.txt", "b.txt", "b.txt"]
+    paths, notes = find_files(["[ab].txt", "c.txt"])
+    assert [path.name for path in paths] == ["a.txt", "b.txt", "c.txt"]
     assert "as a pattern it matches 2 files" in notes[0]
     assert [path.name for path in find_files("a.txt,c.txt")[0]] == ["a.txt", "c.txt"]  # reading it will say more
 
@@ -257,3 +257,11 @@ def test_column_names_of_a_table_do_not_split_the_texts_of_another_file(tmp_path
 def test_a_url_is_refused_as_it_was_written():
     with pytest.raises(ValueError, match=r"https://example.org/rows.csv is a URL"):
         find_files(["https://example.org/rows.csv"])
+
+
+def test_a_file_that_is_named_twice_is_refused(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\na,x\nb,y\n")
+    for words in ([path, path], [f"{path},{path}"], [path, tmp_path / "." / "rows.csv"]):
+        with pytest.raises(ValueError, match="is named twice, so its rows would count twice"):
+            find_files(words)

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, Value, concatenate_datasets
 from letters import letters_tokenizer, roberta
 from problems import make_problem
 from tiny import LABEL_NAMES, TINY, tiny_model, tiny_rows
@@ -160,6 +160,13 @@ def test_rows_without_a_label_count_only_for_fidelity(pair, texts, tokenizer):
     whole = compare(pair, texts, tokenizer)["models"]["student"]["fidelity"]
     assert report["models"]["student"]["fidelity"]["agreement"] == whole["agreement"]
     assert any("20 more rows have no label" in note for note in report["notes"])
+
+
+def test_repeated_texts_are_counted(pair, texts, tokenizer):
+    twice = compare(pair, concatenate_datasets([texts, texts.select(range(3))]), tokenizer)
+    assert twice["task"]["repeated_rows"] == 3
+    assert any(note.startswith("3 rows repeat the text of an earlier row.") for note in twice["notes"])
+    assert compare(pair, texts, tokenizer)["task"]["repeated_rows"] == 0
 
 
 def test_without_labels_a_report_has_only_fidelity(pair, texts, tokenizer):

@@ -49,6 +49,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
             "metric_name": metrics[0],
             "metrics": metrics,
             "rows": 872,
+            "repeated_rows": 0,
             "text_columns": ["sentence"],
             "labels": labels,
             "confidence_level": 0.95,

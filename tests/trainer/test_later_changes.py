@@ -99,10 +99,18 @@ def test_a_loss_on_labels_alone_needs_a_label(student, teacher, dataset, tokeniz
 @pytest.mark.parametrize(
     ("name", "is_lower"),
     [
-        ("loss", True), ("eval_loss", True), ("eval_test_loss", True), ("loss_kl", True),
-        ("eval_a_loss_reverse_kl", True), ("eval_rmse", True), ("f1_error", False), ("error_f1", False), ("log_loss_improvement", False),
-        ("eval_f1_of_losses", False), ("accuracy", False),
+        ("loss", True),
+        ("eval_loss", True),
+        ("eval_test_loss", True),
+        ("loss_kl", True),
+        ("eval_a_loss_reverse_kl", True),
+        ("eval_rmse", True),
+        ("f1_error", False),
+        ("error_f1", False),
+        ("log_loss_improvement", False),
+        ("eval_f1_of_losses", False),
+        ("accuracy", False),
     ],
-)  # fmt: skip
+)
 def test_only_the_end_of_a_name_says_that_lower_is_better(name, is_lower):
     assert is_lower_better(name) is is_lower

@@ -13,12 +13,12 @@ _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200e\u200f\u2060"))
 # Words that programs write for missing values. "None" is not one of them, because it is a class of many datasets; it
 # only means a missing value if all other labels are numbers.
 MISSING_WORDS = ("nan", "null", "n/a", "na", "#n/a", "<na>", "nat")
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
-_WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})\.0+")
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_CODE = re.compile(r"[-+]?0\d+|\+\d+|\d{19,}")
-_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
-_PERCENT = re.compile(r"[-+]?\d+([.,]\d+)?\s*%")
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
+_WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})\.0+", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_CODE = re.compile(r"[-+]?0\d+|\+\d+|\d{19,}", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
+_PERCENT = re.compile(r"[-+]?\d+([.,]\d+)?\s*%", re.ASCII)
 
 LabelMap = Mapping[Any, str | None]
 

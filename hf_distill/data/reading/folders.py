@@ -32,6 +32,9 @@ _NOT_ROWS = (
 )
 
 
+_SHARD = re.compile(r"-(?P<number>\d{3,})-of-(?P<total>\d{3,})", re.ASCII)
+
+
 def read_folder(
     folder: Path, config_name: str | None, suffixes: Sequence[str], read: Reader
 ) -> tuple[dict[str, list[Table]], list[str]]:
@@ -67,6 +70,7 @@ def read_folder(
         )
     else:
         files = _files_by_name(folder, suffixes)
+    _check_shards([path for paths in files.values() for path in paths])
     taken = {path for paths in files.values() for path in paths}
     others = [path for path in _data_files(folder, suffixes) if path not in taken]
     notes = [f"not read: {', '.join(str(path.relative_to(folder)) for path in others[:8])}"] if others else []
@@ -151,6 +155,26 @@ def _check_parts(folder: Path, split: str, parts: list[Path]) -> None:
         contents = [path.read_bytes() for path in parts]
         if len(set(contents)) < len(contents):
             raise ValueError(f"{folder} has {listed}. Two of these files have the same content: remove one.")
+
+
+def _check_shards(paths: Sequence[Path]) -> None:
+    """Refuse files such as `train-00000-of-00003.parquet` of which some are missing.
+
+    Raises:
+        ValueError: if there are fewer files than their names say.
+    """
+    shards: dict[tuple[str, int], set[int]] = {}
+    for path in paths:
+        if match := _SHARD.search(path.name):
+            name = str(path.parent / f"{path.name[: match.start()]}*{path.name[match.end() :]}")
+            shards.setdefault((name, int(match["total"])), set()).add(int(match["number"]))
+    for (name, total), numbers in shards.items():
+        first = 0 if 0 in numbers else 1
+        if missing := sorted(set(range(first, first + total)) - numbers):
+            raise ValueError(
+                f"{name}: the names say that there are {total} files, and number {missing[0]} is missing "
+                f"({len(numbers)} are there). Add the missing ones, or rename the files if these are all."
+            )
 
 
 def _data_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:

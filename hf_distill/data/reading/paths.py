@@ -49,7 +49,7 @@ def find_files(files: PathLike | Sequence[PathLike]) -> tuple[list[Path], list[s
     with commas between them; a note says so. Whether the files exist is checked when they are read.
 
     Raises:
-        ValueError: if a word is a URL.
+        ValueError: if a word is a URL, or a file is named twice.
     """
     paths: list[Path] = []
     notes: list[str] = []
@@ -67,4 +67,8 @@ def find_files(files: PathLike | Sequence[PathLike]) -> tuple[list[Path], list[s
             notes += [f"there is no file {word}: it is read as {len(parts)} files with commas between them", *more]
         else:
             paths.append(Path(word))
+    resolved = [os.path.realpath(os.path.expanduser(path)) for path in paths]
+    for place, path in enumerate(resolved):
+        if path in resolved[:place]:
+            raise ValueError(f"The file {paths[place]} is named twice, so its rows would count twice. Name it once.")
     return paths, notes

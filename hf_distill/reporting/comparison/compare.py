@@ -131,6 +131,7 @@ def compare_models(
         "metric_name": metrics[0].name,
         "metrics": [metric.name for metric in metrics],
         "rows": comparison.num_rows,
+        "repeated_rows": comparison.num_repeated,
         "trivial": comparison.describe_trivial(),
         "text_columns": sets[0].text_columns,
         "labels": None if problem_type == "regression" else sets[0].units.names,

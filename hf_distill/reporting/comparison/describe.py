@@ -70,6 +70,12 @@ class Comparison:
         """Number of rows without a label."""
         return self.units.num_rows - self.labelled.num_rows
 
+    @property
+    def num_repeated(self) -> int:
+        """Number of rows whose text is the text of an earlier row."""
+        texts = [text if isinstance(text, str) else tuple(text) for text in self.units.texts]
+        return len(texts) - len(set(texts))
+
     def describe(self, name: str) -> dict[str, Any]:
         """Return the report's entry of a model, without its cost and its scores on a shifted set."""
         teacher, runs = self.logits[TEACHER][0], self.logits[name]

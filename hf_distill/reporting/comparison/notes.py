@@ -80,6 +80,11 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
     notes = []
     if num_unlabelled:
         notes.append(f"{num_unlabelled:,} more rows have no label. They count only for the agreement.")
+    if repeated := task["repeated_rows"]:
+        notes.append(
+            f"{repeated:,} rows repeat the text of an earlier row. Intervals and tests count all rows as independent, "
+            "so they promise too much; remove the repetitions for a verdict that holds."
+        )
     if subject["versus_teacher"]:
         notes.append(_about_size(subject["versus_teacher"], task))
     classes = subject["lost_classes"]
