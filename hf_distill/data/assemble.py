@@ -97,7 +97,7 @@ class Assembly:
         """Return the summary; `notes` are the notes on the files."""
         origins = {split: self._origin(split) for split in self.datasets}
         summary = summarize(self.datasets, self.names, self.labels.problem_type, self.labels.names, origins)
-        summary.notes = [*notes, *self._about_other_texts(), *self.labels.notes]
+        summary.notes = [*notes, *self._about_other_texts(), *self._about_share(summary), *self.labels.notes]
         summary.warnings = [*self.labels.warnings, *summary.warnings]
         return summary
 
@@ -135,6 +135,19 @@ class Assembly:
                 f"Some files of the split {split!r} have a column `{TEACHER_LOGITS}`, and others lack it."
             )
         return concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+
+    def _about_share(self, summary: DataSummary) -> list[str]:
+        """Say how many rows are held out if it is far from the percentage that was asked for."""
+        if self.held_out_percentage is None:
+            return []
+        held_out, left = (summary[split].labelled_rows or 0 for split in ("validation", "train"))
+        share = 100 * held_out / (held_out + left)
+        if abs(share - self.held_out_percentage) <= max(1.0, 0.2 * self.held_out_percentage):
+            return []
+        return [
+            f"{share:.1f} % of the labelled rows are held out, not {self.held_out_percentage:g} %: the other rows belong "
+            "to groups of near-duplicates or classes that are too large or too small to be divided"
+        ]
 
     def _origin(self, split: str) -> Origin:
         if split not in self.splits:  # a part of train

@@ -276,3 +276,10 @@ def test_texts_with_an_unknown_delimiter_are_not_read_as_one_column(tmp_path, de
     path = write(tmp_path / "rows.csv", f"text{delimiter}label\na warm film{delimiter}x\nslow and sad{delimiter}y\n")
     with pytest.raises(ValueError, match="looks like several names with an unknown delimiter"):
         load_transfer_text(path, None, ["text"])
+
+
+def test_a_header_in_another_order_than_column_names_is_refused(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("label,text\nx,a\ny,b\n")
+    with pytest.raises(ValueError, match="line 1: the header has the columns in the order label, text, and"):
+        load(path, column_names=["text", "label"])

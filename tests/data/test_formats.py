@@ -212,3 +212,17 @@ def test_labels_in_other_places_are_refused(tmp_path, line, message):
 def test_texts_alone_have_no_label(tmp_path):
     with pytest.raises(ValueError, match="A .txt file holds only texts. Write texts and labels to a .csv"):
         load(write(tmp_path / "rows.txt", "one film\nanother film, too\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "label": "y", "text": "c"}\n'),
+        ("rows.json", '[{"text": "a", "label": "x"}, {"text": "b", "label": "y", "text": "c"}]'),
+        ("rows.json", '{"text": "a",\n "label": "x", "text": "b"}\n'),
+    ],
+)
+def test_a_key_that_occurs_twice_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=r"line \d.*an object has the key 'text' twice"):
+        load(tmp_path / name)

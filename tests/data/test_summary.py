@@ -155,3 +155,12 @@ def test_several_files_and_rows_that_are_left_out_are_counted(tmp_path):
     assert lines[1].endswith("1 row; together 3 rows, 3 labelled")
     _, summary = read_transfer_text(write(tmp_path / "c.csv", "text,n\na,1\n ,2\n"), None, None)
     assert "1 of 2 rows; left out: 1 row without text" in summary.lines((12, 5, 24))[0]
+
+
+def test_a_share_that_near_duplicates_do_not_allow_is_said(tmp_path):
+    path = tmp_path / "rows.csv"
+    lines = ["the very same text here,pos"] * 20 + ["quite another text there,neg"] * 20 + ["third,neg", "fourth,pos"]
+    path.write_text("\n".join(["text,label", *lines]) + "\n")
+    task = load_text_dataset(train_file=str(path), validation_split_percentage=20)
+    assert len(task.datasets["validation"]) == 2
+    assert any(note.startswith("4.8 % of the labelled rows are held out, not 20 %") for note in task.summary.notes)

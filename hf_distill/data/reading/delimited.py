@@ -117,6 +117,11 @@ def _header(rows: Rows, path: str, column_names: tuple[str, ...] | None, notes: 
     names = [clean_name(cell) for cell in first]
     if column_names is not None and (not first or len(first) == len(column_names)):
         is_header = [name.casefold() for name in names] == [name.casefold() for name in column_names]
+        if not is_header and sorted(map(str.casefold, names)) == sorted(map(str.casefold, column_names)):
+            raise ValueError(
+                f"{path}, line {rows.lines[0]}: the header has the columns in the order {', '.join(names)}, and "
+                f"--column_names (`column_names`) says {', '.join(column_names)}. Leave it out: the file has a header."
+            )
         if is_header:
             notes.append(f"left out: line {rows.lines[0]}, which has the names of --column_names")
         return list(column_names), is_header

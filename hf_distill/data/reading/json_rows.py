@@ -44,7 +44,7 @@ def read_json(content: Content, options: ReadOptions) -> Table:
 
 def _read_list(text: str, path: str) -> list[Any]:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         raise _not_json(error, path, 0) from None
 
@@ -52,7 +52,8 @@ def _read_list(text: str, path: str) -> list[Any]:
 def _read_lines(text: str, path: str) -> tuple[list[Any], Callable[[int], int], str]:
     # Not `splitlines`: it also splits at U+2028 and other characters that JSON strings can contain.
     lines = split_lines(text)
-    rows, numbers, decode = [], [], json.JSONDecoder().decode  # `json.loads` does more for each line
+    decoder = json.JSONDecoder(object_pairs_hook=_unique_keys)
+    rows, numbers, decode = [], [], decoder.decode  # `json.loads` does more for each line
     for number, line in enumerate(lines, start=1):
         if not line or line.isspace():
             continue
@@ -68,7 +69,7 @@ def _read_lines(text: str, path: str) -> tuple[list[Any], Callable[[int], int], 
 
 def _read_sequence(text: str, path: str) -> tuple[list[Any], Callable[[int], int]]:
     """Read objects of several lines each."""
-    decoder, position, rows = json.JSONDecoder(), 0, []
+    decoder, position, rows = json.JSONDecoder(object_pairs_hook=_unique_keys), 0, []
     while (position := _BETWEEN.match(text, position).end()) < len(text):  # type: ignore[union-attr]
         try:
             row, position = decoder.raw_decode(text, position)
@@ -76,6 +77,16 @@ def _read_sequence(text: str, path: str) -> tuple[list[Any], Callable[[int], int
             raise _not_json(error, path, 0) from None
         rows.append(row)
     return rows, _lines_of_objects(text)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object; Python's default keeps the last of several values in silence."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has the key {twice!r} twice. Remove one of them")
+    return row
 
 
 def _lines_of_objects(text: str) -> Callable[[int], int]:
