@@ -145,8 +145,8 @@ class Assembly:
         if abs(share - self.held_out_percentage) <= max(1.0, 0.2 * self.held_out_percentage):
             return []
         return [
-            f"{share:.1f} % of the labelled rows are held out, not {self.held_out_percentage:g} %: the other rows belong "
-            "to groups of near-duplicates or classes that are too large or too small to be divided"
+            f"{share:.1f} % of the labelled rows are held out, not {self.held_out_percentage:g} %: the other rows are "
+            "in groups of near-duplicates or in classes that are too large or too small to be divided"
         ]
 
     def _origin(self, split: str) -> Origin:
