@@ -78,5 +78,4 @@ def choose_subject(models: Models, task: Mapping[str, Any], is_busy: bool) -> st
 
 def _price(cost: Mapping[str, Any], is_busy: bool) -> tuple[float, float, float]:
     latency = cost["latency"][0]["p50_ms"] if cost["latency"] and not is_busy else 0.0
-    sizes = (cost[name] or float("inf") for name in ("bytes_on_disk", "num_parameters"))
-    return (latency, *sizes)  # type: ignore[return-value]
+    return latency, cost["bytes_on_disk"] or float("inf"), cost["num_parameters"] or float("inf")

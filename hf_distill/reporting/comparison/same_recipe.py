@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from transformers import PreTrainedModel
 
+from hf_distill.cache.fingerprint import hash_weights
+from hf_distill.cache.store import checksum
 from hf_distill.record import RECORD_NAME, read_record
 
 logger = logging.getLogger(__name__)
@@ -66,21 +68,12 @@ def _name(run: Any) -> str:
 
 def _digest(run: Any) -> str | None:
     """Return a hash of the weights; None for a model that is neither in a local folder nor in memory."""
-    digest = hashlib.sha256()
     if isinstance(run, torch.nn.Module):
-        for key, tensor in sorted(run.state_dict().items()):
-            digest.update(key.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return hash_weights(cast(PreTrainedModel, run))
     if not isinstance(run, str | os.PathLike) or not Path(run).is_dir():
         return None
     files = sorted(path for pattern in ("*.safetensors", "*.bin", "*.onnx*") for path in Path(run).glob(pattern))
-    for path in files:
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest() if files else None
+    return " ".join(f"{path.name} {checksum(path)}" for path in files) or None
 
 
 def _read_record(run: Any) -> dict[str, Any] | None:
