@@ -1,7 +1,8 @@
 """Make the student of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -17,25 +18,34 @@ class StudentOptions:
     Args:
         pretrained: The pretrained model; None to copy layers of the teacher.
         num_hidden_layers: Number of layers to copy, see [`~hf_distill.create_student`].
-        layers: Indices of the layers to copy, instead of their number.
+        layers: Indices of the layers to copy, instead of their number; or which of them: "uniform", "first", "last".
         architecture: Architecture of a student that is copied from the teacher.
+        intermediate_size: Number of feed-forward neurons to keep in each layer; None keeps all of them.
         freeze_embeddings: Whether to leave the word embeddings as they are.
     """
 
     pretrained: ModelReference | None = None
     num_hidden_layers: int | None = None
-    layers: Sequence[int] | None = None
+    layers: Sequence[int] | str | None = None
     architecture: str | None = None
+    intermediate_size: int | None = None
     freeze_embeddings: bool = False
 
 
-def make_student(options: StudentOptions, teacher: PreTrainedModel | None, task: Task) -> PreTrainedModel:
+def make_student(
+    options: StudentOptions,
+    teacher: PreTrainedModel | None,
+    task: Task,
+    calibration_batches: Iterable[Mapping[str, Any]] | None = None,
+) -> PreTrainedModel:
     """Make a student with the teacher's label names, or with the task's if there is no teacher.
 
     Args:
         options: How to make the student.
         teacher: The teacher; None if the data have its logits, and `options.pretrained` names the student.
         task: The task.
+        calibration_batches: Batches of model inputs, by which neurons are chosen if `options.intermediate_size` is
+            given.
 
     Raises:
         OSError: if the pretrained student cannot be loaded.
@@ -45,7 +55,12 @@ def make_student(options: StudentOptions, teacher: PreTrainedModel | None, task:
         if teacher is None:
             raise ValueError("Without a teacher there are no layers to copy. Name a pretrained student.")
         student = create_student(
-            teacher, options.num_hidden_layers, layers=options.layers, architecture=options.architecture
+            teacher,
+            options.num_hidden_layers,
+            layers=options.layers,
+            architecture=options.architecture,
+            intermediate_size=options.intermediate_size,
+            calibration_batches=None if options.intermediate_size is None else calibration_batches,
         )
     elif teacher is None:
         student = load_with_new_head(options.pretrained, task)

@@ -213,3 +213,18 @@ def test_train_takes_a_student_with_another_tokenizer(folder, tmp_path, capsys):
     assert record["teacher"]["model_type"] == "roberta"
     assert record["latency"].keys() == {"teacher", "student", "baseline"}
     assert pipeline("text-classification", model=str(tmp_path / "out"))(["a great film"])[0]["label"] in LABEL_NAMES
+
+
+def test_a_student_can_have_the_first_layers_and_some_of_the_neurons(folder, tmp_path):
+    more = {"student_num_hidden_layers": 2, "student_layers": "first", "student_intermediate_size": 8, "max_steps": 1}
+    main(["train", *flags(folder, tmp_path / "out", **more)])
+    student = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert (student.config.num_hidden_layers, student.config.intermediate_size) == (2, 8)
+
+
+def test_neurons_are_chosen_on_the_same_rows_in_every_run(folder, tmp_path):
+    weights = []
+    for name in ("a", "b"):
+        main(["train", *flags(folder, tmp_path / name, student_intermediate_size=8, max_steps=1)])
+        weights.append(AutoModelForSequenceClassification.from_pretrained(tmp_path / name).state_dict())
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
