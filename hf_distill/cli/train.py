@@ -61,7 +61,7 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     inputs = select_transfer_rows(inputs, args)
     if inputs.transfer is not None and args.process_index == 0:
         print(inputs.transfer.summary())
-    student = make_student(models.student, inputs.teacher, inputs.task, inputs.calibration_batches())
+    student = make_student(models.student, inputs.teacher, inputs.task, inputs.calibration_batches(), inputs.tokenizer)
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)
     evaluate(trainer, inputs)

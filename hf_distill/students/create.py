@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
+from hf_distill.classifiers.auto import AutoConfig, AutoModelForSequenceClassification
 from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.sharding import check_not_partitioned
 from hf_distill.students.distilbert import bert_to_distilbert
