@@ -112,6 +112,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         lines = [f"- {one_line(describe_result(result))}" for result in checked["results"]]
         parts += [f"## Requirements on the {one_line(checked['model'])}", "\n".join(lines)]
     if any(model["metrics"] for model in models.values()):
+        parts += ["## Leaderboard", _leaderboard(report["leaderboard"], task["metric_name"])]
         parts += ["## Quality", _quality(models, task["metric_name"])]
         if len(task["metrics"]) > 1:
             parts.append(_metrics(models, task["metrics"]))
@@ -128,6 +129,20 @@ def render_markdown(report: Mapping[str, Any]) -> str:
 
 def _score(estimate: Mapping[str, Any], metric: str) -> str:
     return PLAIN.estimate(estimate, partial(PLAIN.score, metric=metric))
+
+
+def _leaderboard(entries: Sequence[Mapping[str, Any]], metric: str) -> str:
+    rows = [
+        [
+            entry["model"],
+            _score(entry, metric),
+            entry["answer"] or NOT_AVAILABLE,
+            number(entry["p50_ms"], ".2f"),
+            number(entry["bytes_on_disk"], ",.1f", 1e-6),
+        ]
+        for entry in entries
+    ]
+    return markdown_table(["model", metric, "can replace the teacher", "one text (ms)", "disk (MB)"], rows)
 
 
 def _quality(models: Models, metric: str) -> str:

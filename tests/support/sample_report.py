@@ -62,6 +62,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
             "replace": True,
             "model": student,
         },
+        "leaderboard": leaderboard(columns, metrics[0]),
         "models": columns,
         "disagreements": disagreements(student, labels, problem_type),
         "notes": [
@@ -99,6 +100,20 @@ def model_column(name, line, problem_type, metrics, labels):
         "cost": cost(speed, num_bytes, num_parameters),
         "deferral": None if is_teacher or problem_type != "single_label_classification" else deferral(score),
     }
+
+
+def leaderboard(columns, metric):
+    return [
+        {
+            "model": name,
+            **{key: column["metrics"][metric][key] for key in ("value", "low", "high")},
+            "answer": None if column["role"] in ("teacher", "baseline") else "yes",
+            "p50_ms": column["cost"]["latency"][0]["p50_ms"],
+            "bytes_on_disk": column["cost"]["bytes_on_disk"],
+            "num_parameters": column["cost"]["num_parameters"],
+        }
+        for name, column in columns.items()
+    ]
 
 
 def versus(difference, **others):

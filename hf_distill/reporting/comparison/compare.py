@@ -20,6 +20,7 @@ from hf_distill.reporting.comparison.cost import describe_costs, describe_machin
 from hf_distill.reporting.comparison.describe import Comparison, RunLogits, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
+from hf_distill.reporting.comparison.leaderboard import make_leaderboard
 from hf_distill.reporting.comparison.notes import make_notes
 from hf_distill.reporting.comparison.pairing import check_pairing, find_pairing, name_outputs
 from hf_distill.reporting.comparison.predict import TorchPredictor
@@ -236,6 +237,7 @@ def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Compariso
             "machine": machine,
             "task": task,
             "verdict": verdict,
+            "leaderboard": make_leaderboard(columns, task),
             "models": columns,
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
             "notes": make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),

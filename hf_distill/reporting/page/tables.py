@@ -54,7 +54,7 @@ def models_table(report: Report) -> Table:
         rows.append(
             [
                 _described(report, name),
-                _score((model["metrics"] or {}).get(metric), metric),
+                score_cell((model["metrics"] or {}).get(metric), metric),
                 _share(model["retention"]),
                 _gap(model),
                 _within_margin(model["versus_teacher"], metric),
@@ -85,7 +85,7 @@ def metrics_table(report: Report) -> Table | None:
     if len(metrics) < 2:
         return None
     rows = [
-        [_name(report, name), *(_score((model["metrics"] or {}).get(metric), metric) for metric in metrics)]
+        [_name(report, name), *(score_cell((model["metrics"] or {}).get(metric), metric) for metric in metrics)]
         for name, model in report["models"].items()
     ]
     return Table("All metrics", ["model", *metrics], rows)
@@ -180,7 +180,7 @@ def length_table(report: Report) -> Table | None:
     rows = [
         [
             _name(report, name),
-            *(_score({"value": b["value"], "low": b["ci_low"], "high": b["ci_high"]}, metric) for b in values),
+            *(score_cell({"value": b["value"], "low": b["ci_low"], "high": b["ci_high"]}, metric) for b in values),
         ]
         for name, values in models.items()
     ]
@@ -197,7 +197,7 @@ def shifted_table(report: Report) -> Table | None:
     rows = [
         [
             _name(report, name),
-            *(_score(shifted["metrics"].get(metric), metric) for metric in metrics),
+            *(score_cell(shifted["metrics"].get(metric), metric) for metric in metrics),
             _share(shifted["retention"]),
         ]
         for name, shifted in models.items()
@@ -261,7 +261,8 @@ def _described(report: Report, name: str) -> Cell:
     return _name(report, name)._replace(note=note)
 
 
-def _score(estimate: Mapping[str, Any] | None, metric: str) -> Cell:
+def score_cell(estimate: Mapping[str, Any] | None, metric: str) -> Cell:
+    """Return a score with its interval, and the deviation over seeds if there is one."""
     if estimate is None:
         return Cell(NOT_AVAILABLE)
     show = partial(HTML.score, metric=metric)
