@@ -44,20 +44,13 @@ class StaticModel(PreTrainedModel):
     config: StaticConfig
     config_class = StaticConfig
     base_model_prefix = "static"
+    _input_embed_layer = "embeddings"  # transformers reads this name
 
     def __init__(self, config: StaticConfig) -> None:
         super().__init__(config)
         self.embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """Return the token vectors."""
-        return self.embeddings
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the token vectors."""
-        self.embeddings = value
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Return one vector for each text, `(batch, hidden_size)`.
@@ -87,7 +80,7 @@ class StaticForSequenceClassification(PreTrainedModel):
         self.static = StaticModel(config)
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Linear(config.hidden_size, config.head_size)
-        self.classifier = nn.Linear(config.head_size, config.num_labels)
+        self.classifier = nn.Linear(config.head_size, config.num_labels)  # type: ignore[arg-type]  # a property that is set late
         self.post_init()
 
     def forward(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.static_model import StaticConfig, StaticForSequenceClassification
@@ -65,7 +66,7 @@ def create_static_student(
     weighted_VD[tokenizer.all_special_ids] = 0.0
     student = StaticForSequenceClassification(_config(teacher, len(weighted_VD), dim, head_size))
     student.static.embeddings.weight.data = weighted_VD.float()
-    return student.to(teacher.device).eval()
+    return student.to(teacher.device).eval()  # type: ignore[arg-type]  # transformers hides the signature of `to`
 
 
 def _check(teacher: Any, tokenizer: PreTrainedTokenizerBase, dim: int, vectors: str, smoothing: float) -> None:
@@ -78,7 +79,7 @@ def _check(teacher: Any, tokenizer: PreTrainedTokenizerBase, dim: int, vectors: 
         )
     if vectors not in ("encoder", "embeddings"):
         raise ValueError(f"`vectors` must be 'encoder' or 'embeddings', got {vectors!r}.")
-    most = teacher.config.hidden_size if vectors == "encoder" else teacher.get_input_embeddings().weight.shape[1]
+    most = teacher.config.hidden_size if vectors == "encoder" else _input_embeddings(teacher).shape[1]
     if not 1 <= dim <= most:
         raise ValueError(f"`dim` must be from 1 to {most}, the size of the teacher's vectors, got {dim}.")
     if smoothing <= 0:
@@ -96,8 +97,8 @@ def _config(teacher: PreTrainedModel, vocab_size: int, dim: int, head_size: int)
         hidden_size=dim,
         head_size=head_size,
         pad_token_id=teacher.config.pad_token_id,
-        id2label=dict(teacher.config.id2label),
-        label2id=dict(teacher.config.label2id),
+        id2label=copy.copy(teacher.config.id2label),
+        label2id=copy.copy(teacher.config.label2id),
         problem_type=teacher.config.problem_type,
     )
     config.name_or_path = teacher.config.name_or_path
@@ -105,7 +106,7 @@ def _config(teacher: PreTrainedModel, vocab_size: int, dim: int, head_size: int)
 
 
 def _input_embeddings(teacher: PreTrainedModel) -> Tensor:
-    return teacher.get_input_embeddings().weight.detach().float()
+    return cast(nn.Embedding, teacher.get_input_embeddings()).weight.detach().float()
 
 
 def _encoded_pieces(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tensor:

@@ -133,7 +133,10 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
             {"train_file": None, "task_name": "sst2", "metric_name": "f1"},
             "The GLUE task sst2 sets --validation_file, --metric_name itself",
         ),
-        ({"student_model_name_or_path": "student"}, "--student_num_hidden_layers and --student_model_name_or_path name different students"),
+        (
+            {"student_model_name_or_path": "student"},
+            "--student_num_hidden_layers and --student_model_name_or_path name different students",
+        ),
         ({"student_static_dim": 8}, "--student_num_hidden_layers and --student_static_dim name different students"),
         ({"student_revision": "main"}, "need --student_model_name_or_path"),
         ({"teacher_model_name_or_path": None}, "there are no layers to copy"),

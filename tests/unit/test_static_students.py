@@ -10,7 +10,7 @@ from tiny import LABEL_NAMES, TINY, tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForTokenClassification
 
 from hf_distill.objectives import LOGIT_OBJECTIVES
-from hf_distill.students import StaticConfig, StaticForSequenceClassification, create_static_student
+from hf_distill.students import StaticConfig, StaticForSequenceClassification, create_static_student, trim_vocabulary
 
 HIDDEN_SIZE = TINY["hidden_size"]
 
@@ -115,7 +115,7 @@ def test_the_student_learns_by_every_objective_on_logits(name, teacher, student,
     assert all(not torch.equal(value, before[key]) for key, value in trainer.model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["hidden_mse", "attention_mse"])
+@pytest.mark.parametrize("name", ["hidden_mse", "pkd"])
 def test_objectives_inside_the_network_are_refused(name, teacher, student, dataset, tmp_path):
     with pytest.raises(ValueError, match="has no layers"):
         make_trainer(student, teacher, dataset, tiny_tokenizer(), tmp_path, **objectives(name))
@@ -160,3 +160,11 @@ def test_the_saved_student_is_the_student(student, tmp_path):
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert type(loaded) is StaticForSequenceClassification
     assert torch.equal(encoded(loaded, ["a bad film"]).logits, encoded(student, ["a bad film"]).logits)
+
+
+def test_the_vocabulary_of_a_static_student_can_be_trimmed(student):
+    texts = ["a great film", "bad"]
+    trimmed, tokenizer, report = trim_vocabulary(student, tiny_tokenizer(), texts)
+    assert len(trimmed.static.embeddings.weight) == report["pieces"]["after"] < len(student.static.embeddings.weight)
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    torch.testing.assert_close(trimmed(**batch).logits, encoded(student, texts).logits)
