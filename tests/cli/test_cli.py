@@ -44,6 +44,18 @@ def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path
     assert baseline["objectives"].keys() == {"ce"}
 
 
+def test_the_table_shows_what_a_linear_model_gets(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    texts = {"transfer_file": folder / "transfer.txt", "cache_teacher_outputs": True, "max_steps": 1}
+    main(["train", *flags(folder, out, **texts)])
+    table = capsys.readouterr().out
+    floor = json.loads((out / "distillation.json").read_text())["floor"]
+    assert {name: fit["rows"] for name, fit in floor.items()} == {"labels": 24, "teacher_answers": 34}
+    (line,) = (line for line in table.splitlines() if line.startswith("| TF-IDF + linear (labels)"))
+    assert f" {floor['labels']['metrics']['accuracy']:.4f} |" in line
+    assert "| TF-IDF + linear (teacher's answers)" in table
+
+
 def test_test_rows_are_evaluated_at_the_end(folder, tmp_path, capsys):
     out, test = tmp_path / "out", tmp_path / "test.csv"
     rows = tiny_rows(20, seed=5)
