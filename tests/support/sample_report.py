@@ -79,6 +79,7 @@ def model_column(name, line, problem_type, metrics, labels):
     runs = [score] if is_teacher else [score - 1.2 * std, score + 0.2 * std, score + std]
     return {
         "role": role,
+        "pairing": None,
         "num_runs": num_runs,
         "shipped_run": 0,
         "shipped_reason": "the only run" if num_runs == 1 else "the first one passed",

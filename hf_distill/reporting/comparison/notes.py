@@ -34,7 +34,7 @@ def make_notes(models: Models, name: str, task: Mapping[str, Any], is_busy: bool
         _about_baseline(models, name, task),
         _about_runs(name, models[name], task),
         _about_resamples(task),
-        " ".join(task.get("pairing", {}).get("note", ())),
+        *(" ".join(model["pairing"]["note"]) for model in models.values() if model["pairing"]),
         _NOT_APPLICABLE.get(task["problem_type"]),
     ]
     if is_busy and models[name]["cost"]["latency"]:
