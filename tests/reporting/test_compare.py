@@ -268,8 +268,10 @@ def test_costs_are_measured_for_every_model(pair, texts, tokenizer, tmp_path):
     report = compare(models, texts, tokenizer, latency_rounds=2)
     costs = {name: model["cost"] for name, model in report["models"].items()}
     for cost in costs.values():
-        assert [(e["tokens"], e["batch_size"]) for e in cost["latency"]] == [(16, 1), (64, 1)]
+        assert [(e["tokens"], e["batch_size"]) for e in cost["latency"]] == [(None, 1), (16, 1), (64, 1)]
+        assert [e["calls"] for e in cost["latency"]] == [10, 2, 2]
         assert all(0 < e["p50_ms"] <= e["p95_ms"] for e in cost["latency"])
+        assert all(e["p99_ms"] is None for e in cost["latency"])  # too few calls
         assert [(e["tokens"], e["batch_size"]) for e in cost["throughput"]] == [(16, 32), (64, 32)]
     assert costs["teacher"]["speedup"] == 1.0
     student = costs["student"]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from datasets import Dataset
 
 from hf_distill.classifiers.label_maps import check_class_names
-from hf_distill.record import describe_versions
+from hf_distill.record import describe_machine, describe_versions
 from hf_distill.reporting.comparison.candidates import correct_for_candidates
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
-from hf_distill.reporting.comparison.cost import describe_costs, describe_machine_and_load
+from hf_distill.reporting.comparison.cost import describe_costs
 from hf_distill.reporting.comparison.describe import Comparison, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
@@ -80,7 +80,8 @@ def compare_models(
         name: Name of the dataset.
         max_length: Texts are cut to this number of tokens.
         batch_size: Rows of a forward pass. It does not change the results.
-        latency_rounds: Timed calls of each model with one text; 0 to measure neither time nor memory.
+        latency_rounds: Timed calls of each model with one made-up text; calls with single texts of the dataset are
+            five times that. 0 to measure neither time nor memory.
         confidence_level: Level of the intervals.
         num_resamples: Number of bootstrap resamples. A metric without `from_counts` gets at most 200, and the notes
             say so.
@@ -155,7 +156,7 @@ def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> di
 
 
 def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Comparison) -> Report:
-    machine = describe_machine_and_load()
+    machine = describe_machine()
     is_busy = machine["is_busy"]
     verdict = make_verdict(columns, task, is_busy)
     subject = verdict["model"]
