@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_distill.reporting.tables import TEACHER_MEASURES, results_table
+from hf_distill.reporting.text import BUSY
 
 
 def summary(record: Mapping[str, Any]) -> str:
@@ -31,4 +32,5 @@ def summary(record: Mapping[str, Any]) -> str:
         for model, size in sizes.items()
         if model in metrics or (model == "teacher" and metric_name in TEACHER_MEASURES and size is not None)
     ]
-    return results_table(rows, metric_name, record["dataset"]["eval_rows"])
+    table = results_table(rows, metric_name, record["dataset"]["eval_rows"])
+    return f"{table}\n\n{BUSY}" if record.get("machine", {}).get("is_busy") else table
