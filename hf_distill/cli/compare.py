@@ -75,7 +75,10 @@ class CompareArguments:
     )
     latency_rounds: int = field(
         default=30,
-        metadata={"help": "Number of timed calls of each model with one text; 0 measures neither time nor memory."},
+        metadata={
+            "help": "Number of timed calls of each model with one made-up text. Calls with single evaluation texts "
+            "are five times that. 0 measures neither time nor memory."
+        },
     )
     output_dir: str = field(
         default="report",

@@ -82,11 +82,6 @@ def _check(models: ModelArguments, data: DataArguments, args: DistillationTraini
             "--transfer_min_confidence needs the teacher's outputs before training: add --cache_teacher_outputs True, "
             "or select the texts with `hf-distill cache`."
         )
-    if data.class_names is not None and models.teacher is None:
-        raise ValueError(
-            "--class_names names the outputs of a teacher, and there is none: the data name the classes of their "
-            "`teacher_logits`. Leave out --class_names."
-        )
     if _has_only_texts(data) and (models.baseline or models.fine_tune_teacher):
         raise ValueError(f"{_needs_labels(models)}: pass --train_file, --dataset_name or --task_name.")
     if models.baseline:

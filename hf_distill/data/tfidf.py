@@ -106,7 +106,9 @@ def measure_tfidf(
         labelled = np.sort(np.random.default_rng(0).permutation(labelled)[:_MOST_ROWS])
     if not len(labelled):
         return None
-    model = TfidfModel(problem_type, num_labels).fit([train_texts[i] for i in labelled.tolist()], train_labels[labelled])
+    model = TfidfModel(problem_type, num_labels).fit(
+        [train_texts[i] for i in labelled.tolist()], train_labels[labelled]
+    )
     return {
         "metrics": compute_metrics(EvalPrediction(model.logits(texts), labels)),
         "rows": len(labelled),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_distill.reporting.tables import TEACHER_MEASURES, results_table
-from hf_distill.reporting.text import PLAIN, finite
+from hf_distill.reporting.text import BUSY, PLAIN, finite
 
 # Entries of a record's `floor` -> names in the table.
 FLOORS = {"labels": "TF-IDF + linear (labels)", "teacher_answers": "TF-IDF + linear (teacher's answers)"}
@@ -37,7 +37,9 @@ def summary(record: Mapping[str, Any]) -> str:
     ]
     floors = _floor_rows(record)
     table = results_table([*rows, *floors], metric_name, record["dataset"]["eval_rows"])
-    return "\n".join([table, *_floor_notes(floors, metrics.get("student", {}).get(metric_name), metric_name)])
+    notes = _floor_notes(floors, metrics.get("student", {}).get(metric_name), metric_name)
+    notes += [f"\n{BUSY}"] if record.get("machine", {}).get("is_busy") else []
+    return "\n".join([table, *notes])
 
 
 def _floor_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:

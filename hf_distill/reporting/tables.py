@@ -7,7 +7,16 @@ from typing import Any
 from hf_distill.data.metrics import find_metric
 from hf_distill.reporting.requirements import describe_result
 from hf_distill.reporting.statistics import gap_closed, retention
-from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, escape, finite, non_inferiority, number, one_line
+from hf_distill.reporting.text import (
+    NOT_AVAILABLE,
+    PLAIN,
+    escape,
+    finite,
+    non_inferiority,
+    number,
+    one_line,
+    text_length,
+)
 
 MODELS = {"teacher": "teacher", "student": "student", "baseline": "baseline (no teacher)"}
 
@@ -233,12 +242,12 @@ def _shifted(models: Models, metric: str) -> str:
 def _cost(models: Models) -> str:
     first = next(iter(models.values()))["cost"]
     header = ["model", "parameters (M)", "without embeddings", "disk (MB)", "GFLOPs", "memory (MB)"]
-    header += [f"{e['device']} {e['tokens']} tokens p50 / p95 (ms)" for e in first["latency"]]
-    header += [f"{e['device']} {e['tokens']} tokens (texts/s)" for e in first["throughput"]]
+    header += [f"{e['device']} {text_length(e['tokens'])} p50 / p95 / p99 (ms)" for e in first["latency"]]
+    header += [f"{e['device']} {text_length(e['tokens'])} (texts/s)" for e in first["throughput"]]
     rows = []
     for name, model in models.items():
         cost = model["cost"]
-        times = {(e["device"], e["tokens"]): f"{e['p50_ms']:.2f} / {e['p95_ms']:.2f}" for e in cost["latency"]}
+        times = {(e["device"], e["tokens"]): _times(e) for e in cost["latency"]}
         speeds = {(e["device"], e["tokens"]): f"{e['examples_per_second']:,.0f}" for e in cost["throughput"]}
         rows.append(
             [
@@ -254,6 +263,10 @@ def _cost(models: Models) -> str:
             ]
         )
     return markdown_table([*header, "speedup"], rows)
+
+
+def _times(entry: Mapping[str, Any]) -> str:
+    return " / ".join(number(entry[key], ".2f") for key in ("p50_ms", "p95_ms", "p99_ms"))
 
 
 def _thresholds(models: Models, metric: str) -> str:

@@ -16,6 +16,7 @@ from hf_distill.reporting.text import (
     non_inferiority,
     p_value,
     short,
+    text_length,
     three_digits,
     whole,
 )
@@ -225,12 +226,14 @@ def speed_table(report: Report) -> Table | None:
     columns: dict[tuple[Any, ...], dict[str, Cell]] = {}
     for name, cost in models.items():
         for e in cost["latency"] or []:
-            cell = Cell(HTML.milliseconds(e["p50_ms"]), f"95 % within {HTML.milliseconds(e['p95_ms'])}")
+            ends_at = [(95, e["p95_ms"]), *([(99, e["p99_ms"])] if e["p99_ms"] is not None else [])]
+            note = "\n".join(f"{share} % within {HTML.milliseconds(value)}" for share, value in ends_at)
+            cell = Cell(HTML.milliseconds(e["p50_ms"]), note)
             columns.setdefault((e["device"], e["tokens"], e["batch_size"]), {})[name] = cell
         for e in cost["throughput"] or []:
             cell = Cell(f"{three_digits(e['examples_per_second'])} texts/s")
             columns.setdefault((e["device"], e["tokens"], e["batch_size"]), {}).setdefault(name, cell)
-    header = [f"{short(device, 20)}, {tokens} tokens, batch {size}" for device, tokens, size in columns]
+    header = [f"{short(device, 20)}, {text_length(tokens)}, batch {size}" for device, tokens, size in columns]
     rows = [[_name(report, name), *(c.get(name, Cell(NOT_AVAILABLE)) for c in columns.values())] for name in models]
     return Table("Speed", ["model", *header], rows) if columns else None
 
