@@ -131,12 +131,6 @@ def test_latency_needs_a_round():
         measure_latency({}, {}, rounds=0)
 
 
-def test_reporting_imports_neither_matplotlib_nor_evaluate():
-    script = "import sys, hf_distill.reporting; print(sorted({'matplotlib', 'evaluate'} & set(sys.modules)))"
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert answer.stdout == "[]\n"
-
-
 def record_with_floor(floor):
     scores = {"teacher": {"accuracy": 0.9}, "student": {"accuracy": 0.8}}
     fit = {"metrics": {"accuracy": floor}, "rows": 10, "num_parameters": 5_000_000, "p50_ms": 0.25}
