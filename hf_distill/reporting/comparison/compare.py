@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from hf_distill.classifiers.label_maps import check_class_names
 from hf_distill.classifiers.problem_types import resolve_problem_type
-from hf_distill.data.metrics import METRICS, Metric, default_metrics
+from hf_distill.data.metrics import ERROR, METRICS, Metric, default_metrics
 from hf_distill.record import describe_versions
 from hf_distill.reporting.class_order import Pairing
 from hf_distill.reporting.comparison.candidates import correct_for_candidates
@@ -76,8 +76,11 @@ def compare_models(
             name.
         class_names: Names of the teacher's outputs in its order, if its config does not name them. By default they
             are paired with the dataset's classes in order, which labelled rows must not contradict.
-        metric_name: The metric that decides. By default the first one of the problem type, e.g. accuracy.
-        margin: How much worse a student can be and still count as non-inferior; 0.01 is one point.
+        metric_name: The metric that decides. By default the first one of the problem type, e.g. accuracy; for a
+            regression the mean absolute error, because a correlation does not see a wrong scale.
+        margin: How much worse a student can be and still count as non-inferior; 0.01 is one point. For an error it is
+            a share of the error of the best constant answer, see
+            [`~hf_distill.reporting.comparison.trivial.absolute_margin`].
         shifted_dataset: Labelled rows of another kind with the same columns, to measure how the scores hold up there.
         name: Name of the dataset.
         max_length: Texts are cut to this number of tokens.
@@ -179,6 +182,8 @@ def _choose_metrics(chosen: str | None, problem_type: str, label_names: Sequence
             f"`metric_name` must be one of {', '.join(known)} for {problem_type}, got {chosen!r}. To use another "
             f"metric, add a `Metric` to `hf_distill.data.metrics.METRICS[{problem_type!r}]`."
         )
+    if chosen is None and problem_type == "regression":
+        chosen = ERROR
     names = {chosen, *default_metrics(problem_type, label_names)}
     metrics = [metric for metric in METRICS[problem_type] if metric.name in names]
     return sorted(metrics, key=lambda metric: metric.name != chosen)
