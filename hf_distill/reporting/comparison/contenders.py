@@ -21,7 +21,7 @@ from hf_distill.export.predictor import EXPORT_NAME
 from hf_distill.record import RECORD_NAME, read_record
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, load_model
 from hf_distill.reporting.comparison.same_recipe import check_runs
-from hf_distill.reporting.text import finite
+from hf_distill.reporting.text import finite, is_error
 
 
 class Contender:
@@ -95,7 +95,7 @@ class Contender:
         known = [score for score in scores if score is not None]
         if len(known) < len(scores):
             return 0, f"the first one passed, because not all runs have a record with their {metric}"
-        best = max(known)
+        best = min(known) if is_error(metric) else max(known)
         return scores.index(best), f"the one with the best validation {metric} in its record, {best:.4f}"
 
     @property
