@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from datasets import Dataset, List, Value
-from transformers import AutoConfig
 
+from hf_distill.classifiers.auto import AutoConfig
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, problem_type_of_head
 from hf_distill.cli.arguments import DataArguments

@@ -129,7 +129,7 @@ def test_a_teacher_with_other_names_needs_the_users_word(tmp_path, tokenizer, ca
         (("joy", "sadness", "anger"), {"class_names": "anger,joy,sadness"}, "its config has the same names in the"),
         (OUTPUTS, {"class_names": "anger,joy,sadness,fear"}, "has 4 names, .* has 3 outputs, LABEL_0"),
         (OUTPUTS, {"class_names": "anger,joy,joy"}, "different names"),
-        (("joy", "sadness", "anger"), {"teacher_model_name_or_path": None}, "--class_names names the outputs of a"),
+        (("joy", "sadness", "anger"), {"teacher_model_name_or_path": None}, "There is no teacher"),
     ],
 )
 def test_names_that_cannot_be_the_teachers_are_refused(tmp_path, tokenizer, capsys, outputs, changes, message):

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.auto import AutoTokenizer
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.padding import align_pad_token
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32, has_fixed_placement
