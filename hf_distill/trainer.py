@@ -34,6 +34,7 @@ from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.classifiers.signature import input_names
 from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.data import Task
+from hf_distill.data.seen_rows import hash_rows_of
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
 from hf_distill.hub.upload import explain
@@ -491,6 +492,9 @@ class DistillationTrainer(Trainer):
         }
         check_same_class(type(self), list(arguments))
         baseline = type(self)(**arguments)
+        baseline.recorder.row_hashes = {
+            split: hashes for split, hashes in self.recorder.row_hashes.items() if split != "transfer"
+        }
         resumes = (self.args.resume_from_checkpoint or "").lower() == "true"
         checkpoint = baseline._run_checkpoints().newest(str(args.output_dir)) if resumes else None
         baseline.train(resume_from_checkpoint=checkpoint)
@@ -784,6 +788,8 @@ class DistillationTrainer(Trainer):
                 rows, and the first validation split of the task.
         """
         self.record |= describe_data(task, rows)
+        if not self.recorder.row_hashes and self.is_world_process_zero():
+            self.recorder.row_hashes = hash_rows_of(task.datasets, task.text_columns)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:

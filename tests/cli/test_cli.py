@@ -13,6 +13,8 @@ from tiny import LABEL_NAMES, tiny_model, tiny_rows, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from hf_distill.cli import main
+from hf_distill.data.seen_rows import hash_texts, read_row_hashes
+from hf_distill.hub.upload import files_to_push
 
 
 def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path, capsys):
@@ -32,6 +34,9 @@ def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path
         "transfer": "transfer.txt",
     }
     assert len({split["sha256"] for split in read.values()}) == 3
+    seen = read_row_hashes(out, record["row_hashes"])
+    assert {split: len(hashes) for split, hashes in seen.items()} == {"train": 24, "validation": 24, "transfer": 10}
+    assert set(hash_texts([row["text"] for row in tiny_rows(24, 0)])) <= {*seen["train"], *seen["validation"]}
     assert record["dataset"] == {
         "id": "train.csv", "config": None, "train_rows": 24, "unlabelled_rows": 10, "eval_rows": 24,
         "eval_split": "validation",
@@ -41,6 +46,8 @@ def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path
     assert record["training"]["max_steps"] == 5  # 34 rows, 8 a step
     baseline = json.loads((out / "baseline" / "distillation.json").read_text())
     assert baseline["training"]["max_steps"] == 5
+    assert read_row_hashes(out / "baseline", baseline["row_hashes"]).keys() == {"train", "validation"}
+    assert not any(name.endswith(".npz") for name in files_to_push(out))
     assert baseline["objectives"].keys() == {"ce"}
 
 
