@@ -59,7 +59,8 @@ def compare(units, metric_name=None, shipped=None, costs=None, **logits):
         role = name if name in ("teacher", "baseline") else "student"
         latency = [{"p50_ms": costs[name]}] if costs else []
         models[name] = {
-            "role": role, "num_runs": len(of_model), "shipped_run": shipped[name], "shipped_reason": "a reason",
+            "role": role, "pairing": None,
+            "num_runs": len(of_model), "shipped_run": shipped[name], "shipped_reason": "a reason",
             "cost": {"speedup": None, "bytes_on_disk": 10, "num_parameters": 5, "latency": latency},
             **comparison.describe(name),
         }  # fmt: skip
@@ -314,6 +315,17 @@ def test_the_verdict_names_the_cheapest_model_that_can_replace_the_teacher():
     assert "Deploy" not in verdict["sentence"]
     verdict, *_ = compare(UNITS, teacher=logits["teacher"], a=logits["tiny"], b=logits["tiny"])
     assert (verdict["model"], verdict["replace"]) == ("a", False)
+
+
+def test_if_no_model_can_replace_the_teacher_the_verdict_says_so_of_each():
+    labels = np.arange(4000) % 2
+    worse, unclear = labels.copy(), labels.copy()
+    worse[:400] = 1 - worse[:400]
+    unclear[:40] = 1 - unclear[:40]
+    models = {"a": logits_for(worse, 2), "b": logits_for(unclear, 2), "c": logits_for(worse, 2)}
+    verdict, _, _ = compare(make_units(labels, "xy"), teacher=logits_for(labels, 2), **models)
+    assert verdict["sentence"].startswith("No, the a should not replace the teacher")
+    assert verdict["sentence"].endswith(" The answers for the other candidates: b (not shown), c (no).")
 
 
 def test_many_candidates_need_more_evidence_than_one():
