@@ -810,7 +810,10 @@ class DistillationTrainer(Trainer):
         dataset: str | list[str] | None = None,
         dataset_args: str | list[str] | None = None,
     ) -> None:
-        """Write `README.md`, the model card, from the record of the run into the output folder.
+        """Write the model card, from the record of the run, into `README.md` in the output folder.
+
+        Text and metadata of the user in `README.md` stay. If hf_distill did not write `README.md`, it stays as it is,
+        and the card goes to `MODEL_CARD.md`.
 
         Args:
             language: Language of the texts, as an ISO 639-1 code.
@@ -864,7 +867,10 @@ class DistillationTrainer(Trainer):
                 self.init_hf_repo(token=token, private=private)
             self._finish_current_push()
             repo_id = str(self.hub_model_id)
-            return cast(CommitInfo, self.recorder.upload(repo_id, commit_message, not blocking, token, revision))
+            branch = self.recorder.look(repo_id, token, revision)
+            self.create_model_card(**card)  # again, because the card on the Hub can have edits
+            job = self.recorder.upload(repo_id, commit_message, not blocking, token, revision, branch)
+            return cast(CommitInfo, job)
         except Exception as error:  # of many kinds: no connection, no token, a refusal
             folder, name = str(self.args.output_dir), self.hub_model_id or self.args.hub_model_id or "user/name"
             command = shlex.join(["hf-distill", "push", "--folder", folder, "--hub_model_id", name])
