@@ -30,6 +30,7 @@ from hf_distill.classifiers.outputs import (
     Batch,
     ClassifierOutputs,
 )
+from hf_distill.classifiers.padding import check_row_padding, warn_about_left_padding
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.classifiers.signature import input_names
 from hf_distill.classifiers.token_ids import TokenLimits
@@ -52,6 +53,7 @@ from hf_distill.training.checks import (
     labelled_rows,
 )
 from hf_distill.training.collating import UnitCollator, prepare_loader
+from hf_distill.training.dataset_kinds import is_transformed
 from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
@@ -210,6 +212,17 @@ class DistillationTrainer(Trainer):
         """The objectives."""
         return self.loss_runner.loss
 
+    @property
+    def _unwrapped_student(self) -> PreTrainedModel:
+        return cast(PreTrainedModel, self.accelerator.unwrap_model(self.model, keep_torch_compile=False))
+
+    @property
+    def _padding_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The tokenizer that pads the student's batches; None without one, or if the student is split."""
+        is_split = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        is_tokenizer = isinstance(self.processing_class, PreTrainedTokenizerBase)
+        return cast(PreTrainedTokenizerBase, self.processing_class) if is_tokenizer and not is_split else None
+
     def _build_loss(self, args: DistillationTrainingArguments) -> DistillationLoss:
         spec = args.objective_spec() if self._objectives is None else self._objectives
         return DistillationLoss(build_objectives(spec))
@@ -226,6 +239,8 @@ class DistillationTrainer(Trainer):
         self.teaching.request(loss.teacher_reads)
         prepare_outputs(student, loss.student_reads, "student")
         self._student_description = describe_student(student)
+        if self._padding_tokenizer is not None:
+            warn_about_left_padding(student, self._padding_tokenizer, "student")
         self.units = Units(problem_type, self.accelerator)
         self.loss_runner = LossRunner(loss, self.accelerator)
         compared = self.teaching.compared_config(self.train_dataset, *self._eval_datasets().values())
@@ -279,12 +294,15 @@ class DistillationTrainer(Trainer):
         for role, dataset in rows:
             if dataset is not None:
                 self._check_dataset(dataset, role, self.distillation_loss.reads_labels)
-                TokenLimits.of(self.model, "student").check(dataset)
                 self.teaching.warn_about_unused_column(dataset, role)
 
     def _check_dataset(self, dataset: Any, role: str, needs_labels: Sequence[str] = ()) -> None:
         if self.problem_type.has_label_names:
-            check_label_names(dataset, role, cast(PreTrainedModel, self.accelerator.unwrap_model(self.model)).config)
+            check_label_names(dataset, role, self._unwrapped_student.config)
+        TokenLimits.of(self.model, "student").check(dataset)
+        tokenizer = self._padding_tokenizer
+        if tokenizer is not None and isinstance(dataset, datasets.Dataset) and not is_transformed(dataset):
+            check_row_padding(dataset, self._unwrapped_student, tokenizer, "student")
         required_columns = self.teaching.required_columns if role == "training" else []
         check_dataset(
             dataset,
