@@ -177,8 +177,8 @@ class DistillationTrainer(Trainer):
             self.data_collator = TokenCollator(self.data_collator, side)
         self._check_datasets()
         self._bind_classes()
-        self.train_dataset = self.teaching.prepare(self.train_dataset)
-        self.eval_dataset = self.teaching.prepare(self.eval_dataset)
+        self.train_dataset = self.teaching.prepare(self.train_dataset, "training")
+        self.eval_dataset = self.teaching.prepare(self.eval_dataset, "evaluation")
         collate = self.teaching.wrap_collator(self.data_collator)
         self.data_collator = LabelCheckingCollator(collate, self.problem_type, self.class_names)
         if args.calibrate_teacher:
@@ -274,7 +274,7 @@ class DistillationTrainer(Trainer):
                 self.teaching.warn_about_unused_column(dataset, role)
 
     def _check_dataset(self, dataset: Any, role: str, needs_labels: Sequence[str] = ()) -> None:
-        if isinstance(dataset, datasets.Dataset) and self.problem_type.has_label_names:
+        if self.problem_type.has_label_names:
             check_label_names(dataset, role, cast(PreTrainedModel, self.accelerator.unwrap_model(self.model)).config)
         required_columns = self.teaching.required_columns if role == "training" else []
         check_dataset(
@@ -290,10 +290,11 @@ class DistillationTrainer(Trainer):
         """Check a dataset that the constructor did not see, and add the columns that the teachers read."""
         if isinstance(dataset, dict):
             return {name: self._prepare_new(rows, role) for name, rows in dataset.items()}
-        if not isinstance(dataset, datasets.Dataset) or self.teaching.has_prepared(dataset):
+        is_name = isinstance(dataset, str)  # of one of several evaluation sets
+        if dataset is None or is_name or self.teaching.has_prepared(dataset):
             return dataset
         self._check_dataset(dataset, role)
-        return self.teaching.prepare(dataset)
+        return self.teaching.prepare(dataset, role)
 
     def _calibrate_teacher(self) -> None:
         self.teaching.check_calibratable(self.problem_type)

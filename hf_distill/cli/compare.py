@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from datasets import Dataset, List, Value
-from transformers import AutoConfig
 
+from hf_distill.classifiers.auto import AutoConfig
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, problem_type_of_head
 from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.model_columns import read_models
 from hf_distill.cli.parsing import parse
 from hf_distill.cli.printing import print_summary
 from hf_distill.data import Task
@@ -35,10 +36,11 @@ class CompareArguments:
     """The models, how they are compared, and where the report is written."""
 
     teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
-    student_model_name_or_path: str | None = field(
+    student_model_name_or_path: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Path or Hub id of the student. Separate runs of it with different seeds with commas: a,b,c."
+            "help": "Paths or Hub ids of students: small=out/small tiny=out/tiny. Paths with the same name, or "
+            "without a name, are runs of one student with different seeds. Commas can separate them too: a,b,c."
         },
     )
     baseline_model_name_or_path: str | None = field(
@@ -73,7 +75,10 @@ class CompareArguments:
     )
     latency_rounds: int = field(
         default=30,
-        metadata={"help": "Number of timed calls of each model with one text; 0 measures neither time nor memory."},
+        metadata={
+            "help": "Number of timed calls of each model with one made-up text. Calls with single evaluation texts "
+            "are five times that. 0 measures neither time nor memory."
+        },
     )
     output_dir: str = field(
         default="report",
@@ -93,20 +98,12 @@ class CompareArguments:
     @property
     def models(self) -> dict[str, Any]:
         """The models by name, in the order of the columns."""
-        models: dict[str, Any] = {"teacher": self.teacher_model_name_or_path}
-        if self.student_model_name_or_path is not None:
-            models["student"] = self.student_model_name_or_path.split(",")
-        for word in self.export_folder.split(",") if self.export_folder else []:
-            name, _, folder = word.partition("=")
-            if not name or not folder or name in ("teacher", "student", "baseline") or name in models:
-                raise ValueError(
-                    f"--export_folder takes a new name and a folder for each export, name=folder,..., got "
-                    f"{self.export_folder!r}."
-                )
-            models[name] = folder
-        if self.baseline_model_name_or_path is not None:
-            models["baseline"] = self.baseline_model_name_or_path.split(",")
-        return models
+        return read_models(
+            self.teacher_model_name_or_path,
+            self.student_model_name_or_path,
+            self.export_folder,
+            self.baseline_model_name_or_path,
+        )
 
 
 def run(arguments: Sequence[str]) -> None:

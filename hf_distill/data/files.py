@@ -16,6 +16,7 @@ from hf_distill.data.reading import ReadOptions
 from hf_distill.data.roles import choose_roles
 from hf_distill.data.sources import Files, Sources
 from hf_distill.data.task import Task
+from hf_distill.data.teacher_file import name_stored_logits
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +142,8 @@ def read_task(
     first = next(iter(splits.values()))[0]
     roles = choose_roles(first, columns.text, columns.label, problem_type)
     assembly = Assembly(splits, roles, settings, columns.delimiter)
+    for split, rows in assembly.datasets.items():
+        assembly.datasets[split] = name_stored_logits(rows, sources.origins(split), settings.names, sources.revision)
     if validation_split_percentage is not None:
         assembly.hold_out(validation_split_percentage)
     labels = assembly.labels

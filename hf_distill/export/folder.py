@@ -19,10 +19,11 @@ from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.export.graph import OPSET, graph_input_names, quantize_onnx, write_onnx
+from hf_distill.export.inputs import Text, read_texts
 from hf_distill.export.loading import load_classifier, load_export_tokenizer
 from hf_distill.export.metrics import scorer
 from hf_distill.export.parity import check_parity, measure_parity
-from hf_distill.export.predictor import EXPORT_NAME, Predictor, Text
+from hf_distill.export.predictor import EXPORT_NAME, Predictor
 from hf_distill.record import describe_versions
 from hf_distill.utils.atomic import write_folder_atomically
 from hf_distill.utils.redaction import publishable
@@ -94,6 +95,8 @@ def export_model(
     model.config.use_cache = False  # the key-value cache of a decoder would become an output of the graph
     tolerance = DEFAULT_TOLERANCE[quantize] if tolerance is None else tolerance
     record = _describe(model, tokenizer, quantize, max_length)
+    if texts is not None:
+        texts = read_texts(texts, record["problem_type"] == "token_classification").rows
     names = list(record["id2label"].values())
     score = None if labels is None else scorer(labels, record["problem_type"], names, compute_metrics)
 
@@ -121,6 +124,8 @@ def _check_arguments(format: str, quantize: str | None, tolerance: float | None)
 
 
 def _check_texts(texts: Sequence[Text] | None, labels: Sequence[Any] | None) -> None:
+    if isinstance(texts, str):
+        raise TypeError("`texts` must be a list of texts, got one string.")
     if texts is not None and not len(texts):
         raise ValueError("`texts` is empty. Pass at least one text, or None for random token ids.")
     if labels is not None and (texts is None or len(labels) != len(texts)):

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch.utils.data import DataLoader
+from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data import Task
@@ -13,6 +14,8 @@ from hf_distill.pipeline.pairing import Pairing, compare_with_labels, logits_on,
 from hf_distill.pipeline.transfer import TransferSet
 from hf_distill.training.sources import TeacherContext, make_source
 from hf_distill.training_args import DistillationTrainingArguments
+
+_NUM_CALIBRATION_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,13 @@ class DistillationInputs:
     def eval_dataset(self) -> Dataset:
         """The first validation split, by which checkpoints are chosen and models are compared."""
         return self.rows[self.task.validation_splits[0]]
+
+    def calibration_batches(self) -> DataLoader:
+        """Return batches of a few random training rows, by which the neurons of a narrower student are chosen."""
+        rows = self.train_dataset.shuffle(seed=0)
+        rows = rows.select(range(min(_NUM_CALIBRATION_ROWS, len(rows))))
+        rows = rows.select_columns([name for name in self.tokenizer.model_input_names if name in rows.column_names])
+        return DataLoader(rows, batch_size=32, collate_fn=DataCollatorWithPadding(self.tokenizer))
 
 
 def load_inputs(

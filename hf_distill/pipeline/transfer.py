@@ -64,6 +64,7 @@ class TransferSet:
         report: For the record of the run: `sources`, each with its `rows` and how many of them were `drawn`; the
             number of dropped texts for each reason; and `rows`, the number of texts that are left.
         data: What was read from each source.
+        teacher_answers: What the teacher answered to each text, as labels; None before it labelled them.
     """
 
     text: Dataset
@@ -71,9 +72,12 @@ class TransferSet:
     min_confidence: float | None
     report: dict[str, Any]
     data: DataSummary = field(default_factory=DataSummary)
+    teacher_answers: np.ndarray | None = None
 
     def select(self, rows: Dataset, reference: Dataset | None = None) -> Dataset:
         """Drop texts on which the teacher's confidence is too low, and add the out-of-domain share to the report.
+
+        `teacher_answers` is set for all texts, also for the dropped ones.
 
         Args:
             rows: The training rows with `teacher_logits`: the labelled rows, then this transfer set.
@@ -91,6 +95,8 @@ class TransferSet:
             self.report["out_of_domain_share"] = out_of_domain_share(
                 logits_column(transfer), logits_column(reference), self.problem_type
             )
+        if not self.problem_type.is_token_level:
+            self.teacher_answers = _as_labels(logits_column(transfer), self.problem_type)
         if self.min_confidence is None:
             return rows
         confident = select_by_teacher(transfer, self.problem_type, min_confidence=self.min_confidence)
@@ -128,6 +134,13 @@ class TransferSet:
                 "drop such texts with --transfer_min_confidence."
             )
         return text
+
+
+def _as_labels(logits: np.ndarray, problem_type: ProblemType) -> np.ndarray:
+    """Return the decisions that logits stand for, in the form of labels."""
+    if problem_type.is_exclusive:
+        return logits.argmax(axis=-1)
+    return (logits > 0).astype(np.float32) if problem_type.has_temperature else logits
 
 
 def load_transfer(

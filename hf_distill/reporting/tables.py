@@ -7,7 +7,17 @@ from typing import Any
 from hf_distill.data.metrics import find_metric
 from hf_distill.reporting.requirements import describe_result
 from hf_distill.reporting.statistics import gap_closed, retention
-from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, escape, finite, is_error, non_inferiority, number, one_line
+from hf_distill.reporting.text import (
+    NOT_AVAILABLE,
+    PLAIN,
+    escape,
+    finite,
+    is_error,
+    non_inferiority,
+    number,
+    one_line,
+    text_length,
+)
 
 MODELS = {"teacher": "teacher", "student": "student", "baseline": "baseline (no teacher)"}
 
@@ -113,6 +123,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         lines = [f"- {one_line(describe_result(result))}" for result in checked["results"]]
         parts += [f"## Requirements on the {one_line(checked['model'])}", "\n".join(lines)]
     if any(model["metrics"] for model in models.values()):
+        parts += ["## Leaderboard", _leaderboard(report["leaderboard"], task["metric_name"])]
         parts += ["## Quality", _quality(models, task["metric_name"])]
         if len(task["metrics"]) > 1:
             parts.append(_metrics(models, task["metrics"]))
@@ -129,6 +140,20 @@ def render_markdown(report: Mapping[str, Any]) -> str:
 
 def _score(estimate: Mapping[str, Any], metric: str) -> str:
     return PLAIN.estimate(estimate, partial(PLAIN.score, metric=metric))
+
+
+def _leaderboard(entries: Sequence[Mapping[str, Any]], metric: str) -> str:
+    rows = [
+        [
+            entry["model"],
+            _score(entry, metric),
+            entry["answer"] or NOT_AVAILABLE,
+            number(entry["p50_ms"], ".2f"),
+            number(entry["bytes_on_disk"], ",.1f", 1e-6),
+        ]
+        for entry in entries
+    ]
+    return markdown_table(["model", metric, "can replace the teacher", "one text (ms)", "disk (MB)"], rows)
 
 
 def _quality(models: Models, metric: str) -> str:
@@ -219,12 +244,12 @@ def _shifted(models: Models, metric: str) -> str:
 def _cost(models: Models) -> str:
     first = next(iter(models.values()))["cost"]
     header = ["model", "parameters (M)", "without embeddings", "disk (MB)", "GFLOPs", "memory (MB)"]
-    header += [f"{e['device']} {e['tokens']} tokens p50 / p95 (ms)" for e in first["latency"]]
-    header += [f"{e['device']} {e['tokens']} tokens (texts/s)" for e in first["throughput"]]
+    header += [f"{e['device']} {text_length(e['tokens'])} p50 / p95 / p99 (ms)" for e in first["latency"]]
+    header += [f"{e['device']} {text_length(e['tokens'])} (texts/s)" for e in first["throughput"]]
     rows = []
     for name, model in models.items():
         cost = model["cost"]
-        times = {(e["device"], e["tokens"]): f"{e['p50_ms']:.2f} / {e['p95_ms']:.2f}" for e in cost["latency"]}
+        times = {(e["device"], e["tokens"]): _times(e) for e in cost["latency"]}
         speeds = {(e["device"], e["tokens"]): f"{e['examples_per_second']:,.0f}" for e in cost["throughput"]}
         rows.append(
             [
@@ -240,6 +265,10 @@ def _cost(models: Models) -> str:
             ]
         )
     return markdown_table([*header, "speedup"], rows)
+
+
+def _times(entry: Mapping[str, Any]) -> str:
+    return " / ".join(number(entry[key], ".2f") for key in ("p50_ms", "p95_ms", "p99_ms"))
 
 
 def _thresholds(models: Models, metric: str) -> str:

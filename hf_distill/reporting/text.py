@@ -10,6 +10,8 @@ from hf_distill.data.metrics import find_metric
 
 NOT_AVAILABLE = "n/a"
 
+BUSY = "The machine was busy with other work, so the times are unreliable. Measure them again on an idle machine."
+
 Show = Callable[[Any], str]  # from a number, or None, to text
 
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)")
@@ -55,6 +57,11 @@ def number(value: Any, spec: str, factor: float = 1) -> str:
 def whole(value: Any) -> str:
     """Format an integer: 22,713,216."""
     return number(value, ",")
+
+
+def text_length(tokens: int | None) -> str:
+    """Format the length of the texts that were timed: 16 tokens, or "evaluation texts" if they are the rows' own."""
+    return "evaluation texts" if tokens is None else f"{tokens} tokens"
 
 
 def p_value(value: Any) -> str:

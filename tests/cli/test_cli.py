@@ -44,6 +44,18 @@ def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path
     assert baseline["objectives"].keys() == {"ce"}
 
 
+def test_the_table_shows_what_a_linear_model_gets(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    texts = {"transfer_file": folder / "transfer.txt", "cache_teacher_outputs": True, "max_steps": 1}
+    main(["train", *flags(folder, out, **texts)])
+    table = capsys.readouterr().out
+    floor = json.loads((out / "distillation.json").read_text())["floor"]
+    assert {name: fit["rows"] for name, fit in floor.items()} == {"labels": 24, "teacher_answers": 34}
+    (line,) = (line for line in table.splitlines() if line.startswith("| TF-IDF + linear (labels)"))
+    assert f" {floor['labels']['metrics']['accuracy']:.4f} |" in line
+    assert "| TF-IDF + linear (teacher's answers)" in table
+
+
 def test_test_rows_are_evaluated_at_the_end(folder, tmp_path, capsys):
     out, test = tmp_path / "out", tmp_path / "test.csv"
     rows = tiny_rows(20, seed=5)
@@ -133,7 +145,11 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
             {"train_file": None, "task_name": "sst2", "metric_name": "f1"},
             "The GLUE task sst2 sets --validation_file, --metric_name itself",
         ),
-        ({"student_model_name_or_path": "student"}, "Pass one or the other"),
+        (
+            {"student_model_name_or_path": "student"},
+            "--student_num_hidden_layers and --student_model_name_or_path name different students",
+        ),
+        ({"student_static_dim": 8}, "--student_num_hidden_layers and --student_static_dim name different students"),
         ({"student_revision": "main"}, "need --student_model_name_or_path"),
         ({"teacher_model_name_or_path": None}, "there are no layers to copy"),
         (
@@ -213,3 +229,18 @@ def test_train_takes_a_student_with_another_tokenizer(folder, tmp_path, capsys):
     assert record["teacher"]["model_type"] == "roberta"
     assert record["latency"].keys() == {"teacher", "student", "baseline"}
     assert pipeline("text-classification", model=str(tmp_path / "out"))(["a great film"])[0]["label"] in LABEL_NAMES
+
+
+def test_a_student_can_have_the_first_layers_and_some_of_the_neurons(folder, tmp_path):
+    more = {"student_num_hidden_layers": 2, "student_layers": "first", "student_intermediate_size": 8, "max_steps": 1}
+    main(["train", *flags(folder, tmp_path / "out", **more)])
+    student = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert (student.config.num_hidden_layers, student.config.intermediate_size) == (2, 8)
+
+
+def test_neurons_are_chosen_on_the_same_rows_in_every_run(folder, tmp_path):
+    weights = []
+    for name in ("a", "b"):
+        main(["train", *flags(folder, tmp_path / name, student_intermediate_size=8, max_steps=1)])
+        weights.append(AutoModelForSequenceClassification.from_pretrained(tmp_path / name).state_dict())
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())

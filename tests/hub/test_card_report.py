@@ -15,6 +15,7 @@ from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.card.files import find_license, read_report, write_card
 from hf_distill.hub.card.model_card import model_card
 from hf_distill.record import describe_machine, describe_model, read_license, read_record, write_record
+from hf_distill.reporting import summary
 from hf_distill.reporting.statistics import wilson_interval
 
 
@@ -187,9 +188,18 @@ def test_a_license_is_read_only_from_the_card_in_a_folder(tmp_path):
 
 def test_the_machine_is_described_by_what_this_process_can_use():
     machine = describe_machine()
-    assert machine.keys() == {"cores", "cpu", "memory_gb", "gpu"}
+    assert machine.keys() == {"cores", "threads", "is_busy", "cpu", "memory_gb", "gpu"}
     assert 1 <= machine["cores"] <= os.cpu_count()
     assert machine["memory_gb"] > 0.1
+
+
+def test_a_busy_machine_is_named_wherever_its_times_stand(tmp_path):
+    busy = {"machine": {**REPORT["machine"], "is_busy": True}}
+    sentence = "The machine was busy with other work, so the times are unreliable."
+    assert sentence in summary({**RECORD, **busy})
+    assert sentence in str(model_card({**RECORD, **busy}))
+    assert str(model_card(RECORD, {**REPORT, **busy})).count(sentence) == 1
+    assert sentence not in summary(RECORD) + str(model_card(RECORD, REPORT))
 
 
 def test_no_token_and_no_local_folder_of_a_report_reaches_the_card(tmp_path):

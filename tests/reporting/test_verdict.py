@@ -260,6 +260,17 @@ def test_the_verdict_names_the_cheapest_model_that_can_replace_the_teacher():
     assert (verdict["model"], verdict["replace"]) == ("a", False)
 
 
+def test_if_no_model_can_replace_the_teacher_the_verdict_says_so_of_each():
+    labels = np.arange(4000) % 2
+    worse, unclear = labels.copy(), labels.copy()
+    worse[:400] = 1 - worse[:400]
+    unclear[:40] = 1 - unclear[:40]
+    models = {"a": logits_for(worse, 2), "b": logits_for(unclear, 2), "c": logits_for(worse, 2)}
+    verdict, _, _ = compare(make_units(labels, "xy"), teacher=logits_for(labels, 2), **models)
+    assert verdict["sentence"].startswith("No, the a should not replace the teacher")
+    assert verdict["sentence"].endswith(" The answers for the other candidates: b (not shown), c (no).")
+
+
 def test_many_candidates_need_more_evidence_than_one():
     """A loss that is just within the margin for one candidate is not shown among ten of them."""
     draw = np.random.default_rng(0)

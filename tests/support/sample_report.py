@@ -62,6 +62,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
             "replace": True,
             "model": student,
         },
+        "leaderboard": leaderboard(columns, metrics[0]),
         "models": columns,
         "disagreements": disagreements(student, labels, problem_type),
         "notes": [
@@ -78,6 +79,7 @@ def model_column(name, line, problem_type, metrics, labels):
     runs = [score] if is_teacher else [score - 1.2 * std, score + 0.2 * std, score + std]
     return {
         "role": role,
+        "pairing": None,
         "num_runs": num_runs,
         "shipped_run": 0,
         "shipped_reason": "the only run" if num_runs == 1 else "the first one passed",
@@ -99,6 +101,20 @@ def model_column(name, line, problem_type, metrics, labels):
         "cost": cost(speed, num_bytes, num_parameters),
         "deferral": None if is_teacher or problem_type != "single_label_classification" else deferral(score),
     }
+
+
+def leaderboard(columns, metric):
+    return [
+        {
+            "model": name,
+            **{key: column["metrics"][metric][key] for key in ("value", "low", "high")},
+            "answer": None if column["role"] in ("teacher", "baseline") else "yes",
+            "p50_ms": column["cost"]["latency"][0]["p50_ms"],
+            "bytes_on_disk": column["cost"]["bytes_on_disk"],
+            "num_parameters": column["cost"]["num_parameters"],
+        }
+        for name, column in columns.items()
+    ]
 
 
 def versus(difference, **others):
@@ -185,8 +201,20 @@ def cost(speed, num_bytes, num_parameters):
         "flops_per_example": None if num_bytes < 20_000_000 else 2.0 * 16 * (num_parameters - 11_900_000),
         "peak_memory_bytes": 3 * num_bytes + 400_000_000,
         "latency": [
-            {"device": "cpu", "tokens": tokens, "batch_size": 1, "p50_ms": ms, "p95_ms": 1.3 * ms}
-            for tokens, ms in latency
+            {
+                "device": "cpu",
+                "tokens": tokens,
+                "batch_size": 1,
+                "calls": calls,
+                "p50_ms": ms,
+                "p95_ms": 1.3 * ms,
+                "p99_ms": p99,
+            }
+            for tokens, calls, ms, p99 in [
+                (None, 150, short, 3.1 * short),
+                (16, 30, short, None),
+                (128, 30, long, None),
+            ]
         ],
         "throughput": [
             {"device": "cpu", "tokens": tokens, "batch_size": 32, "examples_per_second": 2400 / ms}

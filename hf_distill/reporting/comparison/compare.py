@@ -6,26 +6,24 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from datasets import Dataset
 
 from hf_distill.classifiers.label_maps import check_class_names
-from hf_distill.classifiers.problem_types import resolve_problem_type
-from hf_distill.data.metrics import ERROR, METRICS, Metric, default_metrics
-from hf_distill.record import describe_versions
-from hf_distill.reporting.class_order import Pairing
+from hf_distill.record import describe_machine, describe_versions
 from hf_distill.reporting.comparison.candidates import correct_for_candidates
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
-from hf_distill.reporting.comparison.cost import describe_costs, describe_machine_and_load
-from hf_distill.reporting.comparison.describe import Comparison, RunLogits, describe_shifted
-from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
+from hf_distill.reporting.comparison.cost import describe_costs
+from hf_distill.reporting.comparison.describe import Comparison, describe_shifted
+from hf_distill.reporting.comparison.evaluation_set import read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
+from hf_distill.reporting.comparison.leaderboard import make_leaderboard
 from hf_distill.reporting.comparison.notes import make_notes
-from hf_distill.reporting.comparison.pairing import check_pairing, find_pairing, name_outputs
-from hf_distill.reporting.comparison.predict import TorchPredictor
+from hf_distill.reporting.comparison.pairing import describe_pairing, find_pairings, name_outputs
 from hf_distill.reporting.comparison.quality import TEACHER, Resampling
+from hf_distill.reporting.comparison.running import run_models
+from hf_distill.reporting.comparison.same_model import check_distinct
 from hf_distill.reporting.comparison.scores import check_metrics
-from hf_distill.reporting.comparison.units import Units
+from hf_distill.reporting.comparison.settings import check_numbers, choose_metrics, problem_type_of
 from hf_distill.reporting.comparison.verdict import make_verdict
 from hf_distill.reporting.report import Report
 
@@ -85,7 +83,8 @@ def compare_models(
         name: Name of the dataset.
         max_length: Texts are cut to this number of tokens.
         batch_size: Rows of a forward pass. It does not change the results.
-        latency_rounds: Timed calls of each model with one text; 0 to measure neither time nor memory.
+        latency_rounds: Timed calls of each model with one made-up text; calls with single texts of the dataset are
+            five times that. 0 to measure neither time nor memory.
         confidence_level: Level of the intervals.
         num_resamples: Number of bootstrap resamples. A metric without `from_counts` gets at most 200, and the notes
             say so.
@@ -95,9 +94,10 @@ def compare_models(
         TypeError: if a model is of a type that cannot be compared.
         ValueError: if models, rows or labels do not fit together. No model has run by then.
     """
-    _check_numbers(margin, confidence_level, latency_rounds, num_resamples)
+    check_numbers(margin, confidence_level, latency_rounds, num_resamples)
     contenders = make_contenders(models, processing_class, max_length)
-    problem_type = _problem_type(contenders)
+    problem_type = problem_type_of(contenders)
+    check_distinct(contenders)
     teacher = contenders[0].first
     teacher_names = [teacher.id2label[i] for i in range(len(teacher.id2label))]
     if class_names is not None:
@@ -108,11 +108,11 @@ def compare_models(
         sets.append(read_evaluation_set(shifted_dataset, problem_type, teacher, text_columns, label_column, names))
         if not sets[1].units.is_labelled.all():
             raise ValueError("`shifted_dataset` has rows without a label, which cannot be scored. Remove these rows.")
-    metrics = _choose_metrics(metric_name, problem_type, sets[0].units.names)
+    metrics = choose_metrics(metric_name, problem_type, sets[0].units.names)
     check_metrics(metrics, sets[0].units)
     how = Resampling(num_resamples, confidence_level, seed)
-    pairing = find_pairing(sets[0].units, teacher, teacher_names)
-    outputs = _run(contenders, sets, batch_size, pairing)
+    pairings = find_pairings(contenders, sets[0].units, teacher_names)
+    outputs = run_models(contenders, sets, batch_size, pairings)
     shipped = {contender.name: contender.shipped_run(metrics[0].name) for contender in contenders}
     runs = {name: run for name, (run, _) in shipped.items()}
     comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how, runs)
@@ -122,6 +122,7 @@ def compare_models(
         c.name: {
             **_describe(c, *shipped[c.name]),
             **comparison.describe(c.name),
+            "pairing": describe_pairing(pairings[c.name]) if c.name in pairings else None,
             "shifted": shifted.get(c.name),
             "cost": costs[c.name],
         }
@@ -138,82 +139,12 @@ def compare_models(
         "trivial": comparison.describe_trivial(),
         "text_columns": sets[0].text_columns,
         "labels": None if problem_type == "regression" else sets[0].units.names,
-        **({} if pairing is None else {"pairing": {**pairing.to_dict(), "note": pairing.sentences}}),
+        **({"pairing": describe_pairing(pairings[TEACHER])} if TEACHER in pairings else {}),
         "confidence_level": confidence_level,
         "num_resamples": num_resamples,
         "num_resamples_by_metric": {metric.name: how.num_for(metric) for metric in metrics},
     }
     return _report(columns, task, comparison)
-
-
-def _check_numbers(margin: float, confidence_level: float, latency_rounds: int, num_resamples: int) -> None:
-    if not 0 < margin < 1 or not 0 < confidence_level < 1 or latency_rounds < 0 or num_resamples < 100:
-        raise ValueError(
-            "`margin` and `confidence_level` must be between 0 and 1, `latency_rounds` at least 0 and `num_resamples` "
-            f"at least 100, got {margin}, {confidence_level}, {latency_rounds} and {num_resamples}."
-        )
-
-
-def _problem_type(contenders: Sequence[Contender]) -> str:
-    """Return the problem type of all models. If none states it, the number of outputs decides."""
-    by_model = {}
-    for contender in contenders:
-        if isinstance(contender.first, TorchPredictor):
-            by_model[contender.name] = resolve_problem_type(contender.first.model).name
-        elif contender.export is not None:
-            by_model[contender.name] = contender.export["problem_type"]
-    num_labels = len(contenders[0].first.id2label)
-    problem_types = set(by_model.values()) or {"regression" if num_labels == 1 else "single_label_classification"}
-    if len(problem_types) > 1:
-        raise ValueError(f"Models of different problem types cannot be compared: {by_model}.")
-    problem_type = problem_types.pop()
-    if problem_type not in METRICS or (problem_type == "regression" and num_labels > 1):
-        raise ValueError(
-            f"Models for {problem_type} with {num_labels} outputs cannot be compared: there is no metric."
-        )
-    return problem_type
-
-
-def _choose_metrics(chosen: str | None, problem_type: str, label_names: Sequence[str]) -> list[Metric]:
-    """Return the default metrics for these classes and the chosen one, which comes first."""
-    known = [metric.name for metric in METRICS[problem_type]]
-    if chosen is not None and chosen not in known:
-        raise ValueError(
-            f"`metric_name` must be one of {', '.join(known)} for {problem_type}, got {chosen!r}. To use another "
-            f"metric, add a `Metric` to `hf_distill.data.metrics.METRICS[{problem_type!r}]`."
-        )
-    if chosen is None and problem_type == "regression":
-        chosen = ERROR
-    names = {chosen, *default_metrics(problem_type, label_names)}
-    metrics = [metric for metric in METRICS[problem_type] if metric.name in names]
-    return sorted(metrics, key=lambda metric: metric.name != chosen)
-
-
-def _run(
-    contenders: Sequence[Contender], sets: Sequence[EvaluationSet], batch_size: int, pairing: Pairing | None
-) -> list[RunLogits]:
-    """Run every model once over every set, with one run in memory at a time; test the pairing after the teacher."""
-    outputs: list[RunLogits] = [{contender.name: [] for contender in contenders} for _ in sets]
-    for contender in contenders:
-        for predictor in contender.runs():
-            for logits, rows in zip(outputs, sets, strict=True):
-                values = rows.predict(predictor, batch_size)
-                _check_finite(values, contender.name, rows.units)
-                logits[contender.name].append(values)
-        if contender.name == TEACHER and pairing is not None:
-            check_pairing(pairing, sets[0].units, outputs[0][TEACHER][0])
-    return outputs
-
-
-def _check_finite(logits: np.ndarray, name: str, units: Units) -> None:
-    is_broken = ~np.isfinite(logits).all(axis=1)
-    if is_broken.any():
-        rows = np.unique(units.rows[is_broken])
-        raise ValueError(
-            f"The model {name!r} gives NaN or infinite outputs for {len(rows):,} of {units.num_rows:,} rows (counted "
-            f"from 0: {', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''}), so it cannot be compared. "
-            "Check its weights, and the precision in which it runs."
-        )
 
 
 def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> dict[str, Any]:
@@ -228,7 +159,7 @@ def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> di
 
 
 def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Comparison) -> Report:
-    machine = describe_machine_and_load()
+    machine = describe_machine()
     is_busy = machine["is_busy"]
     verdict = make_verdict(columns, task, is_busy)
     subject = verdict["model"]
@@ -241,6 +172,7 @@ def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Compariso
             "machine": machine,
             "task": task,
             "verdict": verdict,
+            "leaderboard": make_leaderboard(columns, task),
             "models": columns,
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
             "notes": make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.auto import AutoTokenizer
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.padding import align_pad_token
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32, has_fixed_placement
@@ -130,7 +132,8 @@ class Contender:
             if Path(value, EXPORT_NAME).is_file():
                 from hf_distill.export import Predictor  # needs onnxruntime, an optional package
 
-                return Predictor(value, num_threads=torch.get_num_threads())  # the same number as for the other models
+                # The threads and the length of the other models.
+                return Predictor(value, torch.get_num_threads(), self._max_length_of_export())
             model = load_model(str(value))
         elif isinstance(value, torch.nn.Module):
             model = cast(PreTrainedModel, compiled_in_place(value))
@@ -140,6 +143,17 @@ class Contender:
         tokenizer = self.tokenizer or _load_tokenizer(self.name, model.config.name_or_path)
         align_pad_token(model, tokenizer, f"model {self.name!r}")
         return TorchPredictor(model, tokenizer, self.max_length, self.device)
+
+    def _max_length_of_export(self) -> int:
+        assert self.export is not None
+        limit = self.export["max_length"]
+        if limit < self.max_length:
+            warnings.warn(
+                f"The export {self.name!r} cuts texts to {limit} tokens, the limit in its {EXPORT_NAME}; "
+                f"the other models cut texts to {self.max_length}.",
+                stacklevel=2,
+            )
+        return min(self.max_length, limit)
 
 
 def _load_tokenizer(name: str, origin: str | None) -> PreTrainedTokenizerBase:

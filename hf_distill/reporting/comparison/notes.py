@@ -7,7 +7,7 @@ from typing import Any
 from hf_distill.reporting.comparison.candidates import Models
 from hf_distill.reporting.comparison.lost_classes import LARGEST_LOSS
 from hf_distill.reporting.comparison.quality import BASELINE, FEWEST_SEEDS
-from hf_distill.reporting.text import PLAIN, is_error
+from hf_distill.reporting.text import BUSY, PLAIN, is_error
 
 _NOT_APPLICABLE = {
     "multi_label_classification": "Deferral does not apply to multi-label classification, because a prediction has no "
@@ -34,14 +34,12 @@ def make_notes(models: Models, name: str, task: Mapping[str, Any], is_busy: bool
         _about_baseline(models, name, task),
         _about_runs(name, models[name], task),
         _about_resamples(task),
-        " ".join(task.get("pairing", {}).get("note", ())),
+        *(" ".join(model["pairing"]["note"]) for model in models.values() if model["pairing"]),
         _NOT_APPLICABLE.get(task["problem_type"]),
         _about_errors(task),
     ]
     if is_busy and models[name]["cost"]["latency"]:
-        notes.append(
-            "The machine was busy with other work, so the times are unreliable. Measure them again on an idle machine."
-        )
+        notes.append(BUSY)
     return [note for note in notes if note]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hf_distill.reporting.page import tables
+from hf_distill.reporting.page.leaderboard import leaderboard_table
 from hf_distill.reporting.page.tables import Table
 
 Report = Mapping[str, Any]
@@ -49,7 +50,7 @@ def _robustness(report: Report) -> Iterator[Table]:
 
 
 _TABLES: dict[str, Callable[[Report], Iterator[Table]]] = {
-    "models": _tables(tables.models_table),
+    "models": _tables(tables.models_table, leaderboard_table),
     "quality": _tables(tables.tests_table, tables.metrics_table),
     "fidelity": _fidelity,
     "calibration": _tables(tables.calibration_table),
