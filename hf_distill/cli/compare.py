@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from datasets import Dataset, List, Value
 
-from hf_distill.classifiers.auto import AutoConfig
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments

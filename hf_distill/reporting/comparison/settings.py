@@ -44,7 +44,7 @@ def problem_type_of(contenders: Sequence[Contender]) -> str:
 
 
 def choose_metrics(chosen: str | None, problem_type: str, label_names: Sequence[str]) -> list[Metric]:
-    """Return the default metrics for these classes and the chosen one, which comes first."""
+    """Return the default metrics for these classes and the chosen one, which comes first; for a regression `ERROR`."""
     known = [metric.name for metric in METRICS[problem_type]]
     if chosen is not None and chosen not in known:
         raise ValueError(
