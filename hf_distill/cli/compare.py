@@ -60,6 +60,13 @@ class CompareArguments:
         default=None,
         metadata={"help": "Files of labelled rows from another domain, with the same columns, to score as well."},
     )
+    slice_column: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Columns of the evaluation files, such as a language, to compare the models on the rows with each "
+            "value of it as well. Values with fewer than 20 rows are merged."
+        },
+    )
     margin: float = field(
         default=0.01,
         metadata={"help": "Largest loss against the teacher with which a student is non-inferior; 0.01 is one point."},
@@ -121,6 +128,7 @@ def run(arguments: Sequence[str]) -> None:
         args.models,
         class_names=data.names_of_outputs,
         margin=args.margin,
+        slice_columns=args.slice_column or (),
         allow_training_rows=args.allow_training_rows,
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
@@ -138,7 +146,7 @@ def run(arguments: Sequence[str]) -> None:
 def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
-    task = data.load(to_train=False, teacher=head)
+    task = data.load(to_train=False, teacher=head, kept=args.slice_column or ())
     split = _evaluation_split(task, data)
     shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
