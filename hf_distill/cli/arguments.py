@@ -105,7 +105,7 @@ class DataArguments(ReadingArguments):
         default=None,
         metadata={
             "help": "Metric to compare models by, e.g. f1. Unset: accuracy (single-label), f1_micro (multi-label), "
-            "pearson (regression) or entity_f1 (token classification)."
+            "pearson (regression; `compare` takes mae) or entity_f1 (token classification)."
         },
     )
     max_seq_length: int = field(default=128, metadata={"help": "Cut rows after this number of tokens."})

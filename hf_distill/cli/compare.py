@@ -155,7 +155,7 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
         "text_columns": task.text_columns,
         "label_column": "label",
         "label_names": task.label_names,
-        "metric_name": task.metric_name,
+        "metric_name": data.metric_name if task.problem_type == "regression" else task.metric_name,
         "shifted_dataset": None if shifted is None else _rows_by_name(shifted),
         "name": _name_of_rows(task, split, data),
     }

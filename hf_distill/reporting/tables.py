@@ -12,6 +12,7 @@ from hf_distill.reporting.text import (
     NOT_AVAILABLE,
     PLAIN,
     finite,
+    is_error,
     non_inferiority,
     number,
     one_line,
@@ -33,7 +34,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_
     Args:
         rows: One for each model: `model` ("teacher", "student" or "baseline"), the score under `metric_name`, and if
             known `num_parameters` and `p50_ms`, the median latency of one text on the CPU.
-        metric_name: Name of the score; higher is better.
+        metric_name: Name of the score or error.
         num_eval_rows: Number of rows that the score was computed on, for the standard error of an accuracy.
 
     Returns:
@@ -47,7 +48,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_
         [
             MODELS.get(row["model"], row["model"]),
             number(scores[row["model"]], ".4f"),
-            _retention(scores[row["model"]], scores.get("teacher")),
+            _retention(scores[row["model"]], scores.get("teacher"), metric_name),
             number(row.get("num_parameters"), ",.1f", 1e-6),
             number(row.get("p50_ms"), ".2f"),
         ]
@@ -74,13 +75,14 @@ def _teacher_table(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
     )
 
 
-def _retention(score: float | None, teacher: float | None) -> str:
-    return PLAIN.share(None if score is None or teacher is None else retention(score, teacher))
+def _retention(score: float | None, teacher: float | None, metric: str) -> str:
+    return PLAIN.share(None if score is None or teacher is None or is_error(metric) else retention(score, teacher))
 
 
 def _describe_gap(scores: Mapping[str, float | None], metric_name: str, num_eval_rows: int | None) -> str:
     """Return one line: the share of the gap that the student closed, or why there is none."""
-    teacher, student, baseline = (scores.get(model) for model in MODELS)
+    sign = -1 if is_error(metric_name) else 1
+    teacher, student, baseline = (None if (x := scores.get(model)) is None else sign * x for model in MODELS)
     if teacher is None or student is None or baseline is None:
         missing = next(model for model in MODELS if scores.get(model) is None)
         return f"gap closed: {NOT_AVAILABLE} (the {missing} has no score)"
@@ -89,9 +91,9 @@ def _describe_gap(scores: Mapping[str, float | None], metric_name: str, num_eval
     gap = gap_closed(teacher, student, baseline, num_rows)
     notes = []
     if gap is None:
-        notes.append(f"the teacher is not {'clearly ' if num_rows else ''}above the baseline")
+        notes.append(f"the teacher is not {'clearly ' if num_rows else ''}better than the baseline")
     if student < baseline:
-        notes.append("distillation did not pay off: the student is below the baseline")
+        notes.append("distillation did not pay off: the student is worse than the baseline")
     if not num_rows:
         notes.append("no standard error was computed")
     value = NOT_AVAILABLE if gap is None else f"{round(100 * gap)} %"

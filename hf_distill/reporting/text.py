@@ -87,6 +87,12 @@ def is_share(metric: str) -> bool:
     return known is not None and known.is_share
 
 
+def is_error(metric: str) -> bool:
+    """Return whether lower values of a metric are better."""
+    known = find_metric(metric)
+    return known is not None and not known.higher_is_better
+
+
 def non_inferiority(versus: Mapping[str, Any] | None) -> str:
     """Return whether a model is at most the margin worse than another: yes, no or not shown; n/a without a margin."""
     if versus is None or versus.get("non_inferior") is None:

@@ -156,6 +156,7 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
             {"student_model_name_or_path": "student"},
             "--student_num_hidden_layers and --student_model_name_or_path name different students",
         ),
+        ({"augment": 0}, "--augment takes a number from 1 on"),
         ({"student_static_dim": 8}, "--student_num_hidden_layers and --student_static_dim name different students"),
         ({"student_revision": "main"}, "need --student_model_name_or_path"),
         ({"teacher_model_name_or_path": None}, "there are no layers to copy"),
@@ -251,3 +252,25 @@ def test_neurons_are_chosen_on_the_same_rows_in_every_run(folder, tmp_path):
         main(["train", *flags(folder, tmp_path / name, student_intermediate_size=8, max_steps=1)])
         weights.append(AutoModelForSequenceClassification.from_pretrained(tmp_path / name).state_dict())
     assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+
+
+def test_variants_of_the_labelled_texts_are_more_rows_to_train_on(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    main(["train", *flags(folder, out, augment=2, cache_teacher_outputs=True)])
+    record = json.loads((out / "distillation.json").read_text())
+    report = record["dataset"]["transfer"]
+    augmentation = report["augmentation"]
+    assert 24 < augmentation["variants"] <= augmentation["made"] <= 48
+    assert report["rows"] == record["dataset"]["unlabelled_rows"] == augmentation["variants"]
+    assert record["training"]["max_steps"] == -(-(24 + augmentation["variants"]) // 8)
+    assert 0 < augmentation["same_answer"] <= 1
+    printed = capsys.readouterr().out
+    assert f"{augmentation['variants']:,} variants of the labelled texts" in printed
+    assert f"The teacher gives {augmentation['same_answer']:.1%} of the variants" in printed
+
+
+def test_variants_join_other_unlabelled_text(folder, tmp_path):
+    out = tmp_path / "out"
+    main(["train", *flags(folder, out, augment=1, transfer_file=folder / "transfer.txt", max_steps=1)])
+    report = json.loads((out / "distillation.json").read_text())["dataset"]["transfer"]
+    assert report["rows"] == 10 + report["augmentation"]["variants"]

@@ -85,8 +85,11 @@ def compare_models(
             name.
         class_names: Names of the teacher's outputs in its order, if its config does not name them. By default they
             are paired with the dataset's classes in order, which labelled rows must not contradict.
-        metric_name: The metric that decides. By default the first one of the problem type, e.g. accuracy.
-        margin: How much worse a student can be and still count as non-inferior; 0.01 is one point.
+        metric_name: The metric that decides. By default the first one of the problem type, e.g. accuracy; for a
+            regression the mean absolute error, because a correlation does not see a wrong scale.
+        margin: How much worse a student can be and still count as non-inferior; 0.01 is one point. For an error it is
+            a share of the error of the best constant answer, see
+            [`~hf_distill.reporting.comparison.trivial.absolute_margin`].
         shifted_dataset: Labelled rows of another kind with the same columns, to measure how the scores hold up there.
         name: Name of the dataset.
         slice_columns: Other columns of the dataset, such as a language. The models are also compared on the rows with

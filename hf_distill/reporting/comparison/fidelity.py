@@ -10,10 +10,11 @@ import torch
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data.metrics import ratio
+from hf_distill.reporting.bootstrap import Scorer, bootstrap, bootstrapped, jackknife, mean_of, on_all_rows
 from hf_distill.reporting.comparison.quality import Resampling
 from hf_distill.reporting.comparison.scores import class_counts
 from hf_distill.reporting.comparison.units import Units
-from hf_distill.reporting.statistics import Scorer, bootstrap, interval, mean_of, on_all_rows, unseen_share
+from hf_distill.reporting.statistics import design_effect, unseen_share, wilson_interval
 
 MOST_DISAGREEMENTS = 20
 _MOST_CHARACTERS = 1000
@@ -57,11 +58,20 @@ def _pearson(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _agreement(units: Units, agreements: Sequence[np.ndarray], how: Resampling) -> dict[str, float]:
+    """Return the share of equal decisions, with Wilson's interval if one run agrees or not on each row, else BCa."""
     scorer = mean_of([_share_scorer(units, agreement) for agreement in agreements])
     value = on_all_rows(scorer, units.num_rows)["agreement"]
-    samples = bootstrap({"model": scorer}, units.num_rows, how.num_resamples, how.seed)["model"]["agreement"]
-    low, high = interval(samples, how.level)
-    unseen = unseen_share(units.num_rows, how.level)
+    if len(agreements) == 1 and units.problem_type == "single_label_classification":
+        effect = 1.0 if units.groups is None else design_effect(agreements[0].astype(float), units.groups)
+        low, high = wilson_interval(value, units.num_rows / effect, how.level, units.degrees_of_freedom)
+        return {"value": value, "low": low, "high": high}
+    scorers = {"model": scorer}
+    samples = bootstrap(scorers, units.num_rows, how.num_resamples, how.seed, units.groups)["model"]["agreement"]
+    left_out = jackknife(scorers, units.num_rows, how.seed, units.groups)["model"]["agreement"]
+    sample = bootstrapped(value, samples, left_out)
+    assert sample is not None  # a share is always defined
+    low, high = map(float, sample.interval(how.level))
+    unseen = unseen_share(units.fewest_independent_rows, how.level)
     return {"value": value, "low": max(0.0, min(low, value - unseen)), "high": min(1.0, max(high, value + unseen))}
 
 
