@@ -59,6 +59,13 @@ class CompareArguments:
         default=None,
         metadata={"help": "Files of labelled rows from another domain, with the same columns, to score as well."},
     )
+    slice_column: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Columns of the evaluation files, such as a language, to compare the models on the rows with each "
+            "value of it as well. Values with fewer than 20 rows are merged."
+        },
+    )
     margin: float = field(
         default=0.01,
         metadata={"help": "Largest loss against the teacher with which a student is non-inferior; 0.01 is one point."},
@@ -120,6 +127,7 @@ def run(arguments: Sequence[str]) -> None:
         args.models,
         class_names=data.names_of_outputs,
         margin=args.margin,
+        slice_columns=args.slice_column or (),
         allow_training_rows=args.allow_training_rows,
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
@@ -137,7 +145,7 @@ def run(arguments: Sequence[str]) -> None:
 def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
-    task = data.load(to_train=False, teacher=head)
+    task = data.load(to_train=False, teacher=head, kept=args.slice_column or ())
     if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
         task.check_problem_type(head.resolved_problem_type, f"teacher {args.teacher_model_name_or_path!r}")
     split = _evaluation_split(task, data)

@@ -134,6 +134,7 @@ class ColumnNames:
     text: Sequence[str] | None = None
     label: str | Sequence[str] | None = None
     delimiter: str | None = None
+    kept: Sequence[str] = ()  # other columns that the splits keep, as texts
 
 
 def read_task(
@@ -153,7 +154,7 @@ def read_task(
     splits, notes = sources.load(options, needs_validation and validation_split_percentage is None)
     first = next(iter(splits.values()))[0]
     roles = choose_roles(first, columns.text, columns.label, problem_type)
-    assembly = Assembly(splits, roles, settings, columns.delimiter)
+    assembly = Assembly(splits, roles, settings, columns.delimiter, columns.kept)
     for split, rows in assembly.datasets.items():
         assembly.datasets[split] = name_stored_logits(rows, sources.origins(split), settings.names, sources.revision)
     if validation_split_percentage is not None:

@@ -102,6 +102,11 @@ def non_inferiority(versus: Mapping[str, Any] | None) -> str:
     return "no" if versus["high"] < -versus["margin"] else "not shown"
 
 
+def is_clearly_worse(entry: Mapping[str, Any], level: float) -> bool:
+    """Return whether a model is significantly worse than the teacher on a slice."""
+    return entry["p_value"] is not None and entry["difference"] < 0 and entry["p_value"] < 1 - level
+
+
 @dataclass(frozen=True)
 class NumberStyle:
     """How numbers with a sign or a unit are written. A missing number is n/a.

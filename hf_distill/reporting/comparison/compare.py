@@ -11,6 +11,7 @@ from datasets import Dataset
 from hf_distill.classifiers.label_maps import check_class_names
 from hf_distill.record import describe_machine, describe_versions
 from hf_distill.reporting.comparison.candidates import correct_for_candidates
+from hf_distill.reporting.comparison.changes import describe_changes
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
 from hf_distill.reporting.comparison.cost import describe_costs
 from hf_distill.reporting.comparison.describe import Comparison, describe_shifted
@@ -31,6 +32,7 @@ from hf_distill.reporting.comparison.seen_rows import (
     warn_of_seen_rows,
 )
 from hf_distill.reporting.comparison.settings import check_numbers, choose_metrics, problem_type_of
+from hf_distill.reporting.comparison.slices import about_slices, describe_slices, read_slice_columns
 from hf_distill.reporting.comparison.verdict import make_verdict
 from hf_distill.reporting.report import Report
 
@@ -51,6 +53,7 @@ def compare_models(
     margin: float = 0.01,
     shifted_dataset: Dataset | None = None,
     name: str = "data",
+    slice_columns: Sequence[str] = (),
     allow_training_rows: bool = False,
     max_length: int = 128,
     batch_size: int = 32,
@@ -89,6 +92,8 @@ def compare_models(
             [`~hf_distill.reporting.comparison.trivial.absolute_margin`].
         shifted_dataset: Labelled rows of another kind with the same columns, to measure how the scores hold up there.
         name: Name of the dataset.
+        slice_columns: Other columns of the dataset, such as a language. The models are also compared on the rows with
+            each value; values with fewer than 20 rows are merged.
         allow_training_rows: Compare even if more than half of the rows trained a model.
         max_length: Texts are cut to this number of tokens.
         batch_size: Rows of a forward pass. It does not change the results.
@@ -111,8 +116,12 @@ def compare_models(
     teacher_names = [teacher.id2label[i] for i in range(len(teacher.id2label))]
     if class_names is not None:
         name_outputs(teacher, check_class_names(class_names, teacher_names))
+    slices = read_slice_columns(dataset, slice_columns)
+    others = slices.keys() - {*(text_columns or ()), label_column}
+    dataset = dataset.remove_columns(sorted(others))
     sets = [read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)]
     if shifted_dataset is not None:
+        shifted_dataset = shifted_dataset.remove_columns(sorted(others & set(shifted_dataset.column_names)))
         names = sets[0].units.names  # the same order for both, because binary F1 is the F1 of the second class
         sets.append(read_evaluation_set(shifted_dataset, problem_type, teacher, text_columns, label_column, names))
         if not sets[1].units.is_labelled.all():
@@ -158,7 +167,7 @@ def compare_models(
         "num_resamples": num_resamples,
         "num_resamples_by_metric": {metric.name: how.num_for(metric) for metric in metrics},
     }
-    return _report(columns, task, comparison)
+    return _report(columns, task, comparison, slices)
 
 
 def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> dict[str, Any]:
@@ -172,12 +181,18 @@ def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> di
     }
 
 
-def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Comparison) -> Report:
+def _report(
+    columns: dict[str, Any],
+    task: dict[str, Any],
+    comparison: Comparison,
+    slice_columns: Mapping[str, Sequence[str | None]],
+) -> Report:
     machine = describe_machine()
     is_busy = machine["is_busy"]
     verdict = make_verdict(columns, task, is_busy)
     subject, num_rows = verdict["model"], comparison.units.num_rows
     verdict["sentence"] += warn_of_seen_rows(columns[subject], num_rows)
+    slices = describe_slices(comparison, slice_columns, [name for name in columns if name != TEACHER])
     teacher, student = comparison.logits[TEACHER][0], comparison.logits[subject][columns[subject]["shipped_run"]]
     return Report(
         {
@@ -189,9 +204,12 @@ def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Compariso
             "verdict": verdict,
             "leaderboard": make_leaderboard(columns, task),
             "models": columns,
+            "slices": slices,
+            "changes": describe_changes(comparison, subject),
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
             "notes": [
                 *make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),
+                *about_slices(slices, subject, task),
                 *about_seen_rows(columns, task, num_rows),
             ],
         }

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from hf_distill.reporting.page import tables
 from hf_distill.reporting.page.leaderboard import leaderboard_table
 from hf_distill.reporting.page.tables import Table
+from hf_distill.reporting.page.weak_spots import changes_table, confusion_tables, slice_table
 
 Report = Mapping[str, Any]
 
@@ -45,7 +46,8 @@ def _fidelity(report: Report) -> Iterator[Table]:
 
 
 def _robustness(report: Report) -> Iterator[Table]:
-    yield from _tables(tables.length_table, tables.shifted_table)(report)
+    yield from _tables(slice_table, tables.length_table, tables.shifted_table, changes_table)(report)
+    yield from confusion_tables(report)
     yield from tables.f1_tables(report)
 
 
