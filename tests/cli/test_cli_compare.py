@@ -154,6 +154,10 @@ def test_models_are_never_compared_on_the_training_split(folder, capsys):
         ({"validation_file": "absent.csv"}, "absent.csv"),
         ({"student_model_name_or_path": "absent"}, "absent"),
         ({"student_model_name_or_path": "teacher=x"}, "names a student 'teacher'"),
+        (
+            {"student_model_name_or_path": ["a", "--student_model_name_or_path", "b"]},
+            "--student_model_name_or_path is given twice, and only the last would count",
+        ),
         ({"export_folder": "onnx"}, "name=folder"),
         ({"export_folder": "student=onnx"}, "a new name"),
         ({"margin": 2}, "`margin`"),

@@ -126,6 +126,7 @@ def test_examples_of_changes_are_spread_over_the_rows():
 def test_slice_columns_are_read_as_texts_and_wrong_names_are_refused():
     features = Features({"text": Value("string"), "kind": ClassLabel(names=["x", "y"]), "year": Value("int64")})
     rows = Dataset.from_dict({"text": ["a", "b"], "kind": [1, -1], "year": [2020, None]}, features=features)
+    assert read_slice_columns(rows.add_column("x", [float("nan"), 1.5]), ["x"]) == {"x": [None, "1.5"]}
     assert read_slice_columns(rows, ["kind", "year"]) == {"kind": ["y", None], "year": ["2020", None]}
     with pytest.raises(ValueError, match="no slice column 'lang'. The columns are text, kind, year"):
         read_slice_columns(rows, ["lang"])
