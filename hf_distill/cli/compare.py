@@ -8,9 +8,8 @@ from typing import Any, cast
 
 from datasets import Dataset, List, Value
 
-from hf_distill.classifiers.auto import AutoConfig
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
-from hf_distill.classifiers.problem_types import PROBLEM_TYPES, problem_type_of_head
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.model_columns import read_models
 from hf_distill.cli.parsing import parse
@@ -60,6 +59,13 @@ class CompareArguments:
         default=None,
         metadata={"help": "Files of labelled rows from another domain, with the same columns, to score as well."},
     )
+    slice_column: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Columns of the evaluation files, such as a language, to compare the models on the rows with each "
+            "value of it as well. Values with fewer than 20 rows are merged."
+        },
+    )
     margin: float = field(
         default=0.01,
         metadata={"help": "Largest loss against the teacher with which a student is non-inferior; 0.01 is one point."},
@@ -72,6 +78,10 @@ class CompareArguments:
             "'recall[fraud] >= 0.9', 'latency_p95_ms <= 5', 'size_mb <= 20', 'ece <= 0.05', 'agreement >= 0.95'. The "
             "flag can be repeated, and the requirements of a recipe count too.",
         },
+    )
+    allow_training_rows: bool = field(
+        default=False,
+        metadata={"help": "Compare even if more than half of the evaluation rows trained a model."},
     )
     latency_rounds: int = field(
         default=30,
@@ -117,6 +127,8 @@ def run(arguments: Sequence[str]) -> None:
         args.models,
         class_names=data.names_of_outputs,
         margin=args.margin,
+        slice_columns=args.slice_column or (),
+        allow_training_rows=args.allow_training_rows,
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
         **rows,
@@ -133,7 +145,9 @@ def run(arguments: Sequence[str]) -> None:
 def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
-    task = data.load(to_train=False, teacher=head)
+    task = data.load(to_train=False, teacher=head, kept=args.slice_column or ())
+    if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
+        task.check_problem_type(head.resolved_problem_type, f"teacher {args.teacher_model_name_or_path!r}")
     split = _evaluation_split(task, data)
     shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
@@ -142,7 +156,7 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
         "text_columns": task.text_columns,
         "label_column": "label",
         "label_names": task.label_names,
-        "metric_name": task.metric_name,
+        "metric_name": data.metric_name if task.problem_type == "regression" else task.metric_name,
         "shifted_dataset": None if shifted is None else _rows_by_name(shifted),
         "name": _name_of_rows(task, split, data),
     }
@@ -176,11 +190,8 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
 
 def _reads_words(args: CompareArguments) -> bool:
     """Return whether the teacher classifies words, as its config says."""
-    try:
-        config = AutoConfig.from_pretrained(args.teacher_model_name_or_path, trust_remote_code=False)
-    except OSError:  # an adapter has no config; a teacher that does not exist is reported when it is loaded
-        return False
-    return any(problem_type_of_head(name) == "token_classification" for name in config.architectures or [])
+    head = read_head(ModelReference(args.teacher_model_name_or_path))
+    return head is not None and head.resolved_problem_type == "token_classification"
 
 
 def _evaluation_split(task: Task, data: DataArguments) -> str:

@@ -112,6 +112,12 @@ def is_share(metric: str) -> bool:
     return known is not None and known.is_share
 
 
+def is_error(metric: str) -> bool:
+    """Return whether lower values of a metric are better."""
+    known = find_metric(metric)
+    return known is not None and not known.higher_is_better
+
+
 def non_inferiority(versus: Mapping[str, Any] | None) -> str:
     """Return whether a model is at most the margin worse than another: yes, no or not shown; n/a without a margin."""
     if versus is None or versus.get("non_inferior") is None:
@@ -119,6 +125,11 @@ def non_inferiority(versus: Mapping[str, Any] | None) -> str:
     if versus["non_inferior"]:
         return "yes"
     return "no" if versus["high"] < -versus["margin"] else "not shown"
+
+
+def is_clearly_worse(entry: Mapping[str, Any], level: float) -> bool:
+    """Return whether a model is significantly worse than the teacher on a slice."""
+    return entry["p_value"] is not None and entry["difference"] < 0 and entry["p_value"] < 1 - level
 
 
 @dataclass(frozen=True)
@@ -202,3 +213,11 @@ class NumberStyle:
 
 PLAIN = NumberStyle(space=" ", minus="-")
 HTML = NumberStyle(space="\u00a0", minus="\u2212")  # no-break space and the minus sign of typography
+
+
+def deferral_cells(guarantee: Mapping[str, Any], style: NumberStyle) -> list[str]:
+    """Return the threshold of a cascade and the share of texts that the teacher answers, or why there is none."""
+    if guarantee["share"] is None:
+        return ["too few rows", NOT_AVAILABLE]
+    threshold = "always" if guarantee["threshold"] is None else style.decimal(guarantee["threshold"], 4)
+    return [threshold, style.share(guarantee["share"])]

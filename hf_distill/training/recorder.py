@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, ProblemType
 from hf_distill.data import Task
+from hf_distill.data.seen_rows import RowHashes, checksum_of, write_row_hashes
 from hf_distill.hub.card.files import CARD_NAME, SECOND_CARD_NAME, write_card
 from hf_distill.hub.publish import update_cards
 from hf_distill.hub.repository import Branch, look
@@ -57,10 +58,15 @@ class RunRecorder:
 
     Args:
         args: The Trainer's.
+
+    Attributes:
+        row_hashes: Hashes of the rows that the student sees, by split, for `hf-distill compare`; empty if they are
+            unknown.
     """
 
     def __init__(self, args: DistillationTrainingArguments) -> None:
         self.args = args
+        self.row_hashes: RowHashes = {}
 
     @property
     def folder(self) -> Path:
@@ -151,6 +157,9 @@ class RunRecorder:
                 yield str(temporary)
                 # Trainer's copy of its arguments is a pickle that nothing reads; the record has them.
                 (temporary / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+                if self.row_hashes:
+                    write_row_hashes(temporary, self.row_hashes)
+                    record = {**record, "row_hashes": checksum_of(self.row_hashes)}
                 write_record(dict(record), temporary)
         except Exception as error:
             if (why := describe_write_failure(error, folder)) is None:
@@ -231,5 +240,5 @@ class RunRecorder:
         """Copy the model of a checkpoint into the output folder, without what only a resumed run needs."""
         for path in Path(checkpoint).iterdir():
             is_for_resuming = path.name in (TRAINER_STATE_NAME, OBJECTIVES_NAME, RUN_NAME)
-            if path.suffix in (".safetensors", ".json", ".txt", ".model") and not is_for_resuming:
+            if path.suffix in (".safetensors", ".json", ".txt", ".model", ".npz") and not is_for_resuming:
                 shutil.copy(path, self.folder)

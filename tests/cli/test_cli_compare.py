@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 from tiny import LABEL_NAMES, tiny_model, tiny_rows
@@ -80,6 +81,25 @@ def test_several_students_are_sorted_by_their_scores(folder, capsys):
     assert [line.split("|")[1].strip() for line in board] == [entry["model"] for entry in report["leaderboard"]]
 
 
+def test_slices_come_from_a_column_of_the_file(folder, tmp_path, capsys):
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "label", "Channel"])
+        rows.writerows((row["text"], LABEL_NAMES[row["label"]], i % 2) for i, row in enumerate(tiny_rows(40, 1)))
+    changes = {"validation_file": tmp_path / "rows.csv", "output_dir": tmp_path / "report", "latency_rounds": 0}
+    main(flags(folder, slice_column="channel", **changes))
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [(part["column"], part["value"], part["rows"]) for part in report["slices"]] == [
+        ("channel", "0", 20), ("channel", "1", 20),
+    ]  # fmt: skip
+    assert report["task"]["text_columns"] == ["text"]
+    assert "accuracy on slices of the rows" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    for name, message in (("chanel", "has no value in any row"), ("text", "already a column of texts or labels")):
+        with pytest.raises(SystemExit):
+            main(flags(folder, slice_column=name, **changes))
+        assert message in capsys.readouterr().err
+
+
 def test_models_are_never_compared_on_the_training_split(folder, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(flags(folder, validation_file=None, train_file=folder / "train.csv"))
@@ -109,3 +129,26 @@ def test_an_error_of_the_user_is_one_message_and_status_2(folder, tmp_path, caps
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "flags_of_rows", "message"),
+    [
+        (
+            "text,a,b,c\ngood,1,0,0\nbad,1,1,0\n",
+            ["--label_column_name", "a,b,c"],
+            "for multi_label_classification, and the teacher .* is for single_label_classification. If each row has",
+        ),
+        ('{"tokens": ["good", "film"], "tags": ["O", "B-x"]}\n', [], "for token_classification.* needs texts with"),
+    ],
+)
+def test_rows_for_another_kind_of_classifier_are_refused_by_their_labels(
+    folder, tmp_path, capsys, content, flags_of_rows, message
+):
+    rows = tmp_path / ("rows.csv" if content.startswith("text") else "rows.jsonl")
+    rows.write_text(content)
+    models = ["--teacher_model_name_or_path", f"{folder}/teacher", "--student_model_name_or_path", f"{folder}/teacher"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", *models, "--validation_file", str(rows), *flags_of_rows, "--output_dir", f"{tmp_path}/out"])
+    assert stopped.value.code == 2
+    assert re.search(message, capsys.readouterr().err)

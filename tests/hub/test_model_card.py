@@ -74,7 +74,7 @@ def test_the_results_include_the_teacher_and_the_baseline():
 
 def test_a_gap_that_few_rows_cannot_show_is_not_given():
     card = model_card(changed(dataset={"eval_rows": 50}))
-    assert lines_with(card, "gap closed") == ["gap closed: n/a (the teacher is not clearly above the baseline)"]
+    assert lines_with(card, "gap closed") == ["gap closed: n/a (the teacher is not clearly better than the baseline)"]
 
 
 def test_the_card_says_when_distillation_did_not_pay_off():

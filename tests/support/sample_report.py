@@ -64,6 +64,8 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
         },
         "leaderboard": leaderboard(columns, metrics[0]),
         "models": columns,
+        "slices": slices(columns, metrics[0]),
+        "changes": changes(labels) if problem_type == "single_label_classification" else None,
         "disagreements": disagreements(student, labels, problem_type),
         "notes": [
             "With 872 rows the difference to the teacher is known to within 1.5 points.",
@@ -80,6 +82,7 @@ def model_column(name, line, problem_type, metrics, labels):
     return {
         "role": role,
         "pairing": None,
+        "confusions": confusions(labels) if has_classes else None,
         "num_runs": num_runs,
         "shipped_run": 0,
         "shipped_reason": "the only run" if num_runs == 1 else "the first one passed",
@@ -116,6 +119,40 @@ def leaderboard(columns, metric):
         }
         for name, column in columns.items()
     ]
+
+
+def slices(columns, metric):
+    return [
+        {
+            "column": "language",
+            "value": value,
+            "rows": rows,
+            "num_values": 1,
+            "models": {
+                name: {
+                    **{key: column["metrics"][metric][key] for key in ("value", "low", "high")},
+                    **(
+                        {}
+                        if name == "teacher"
+                        else {"difference": -0.02, "difference_low": -0.03, "difference_high": -0.01, "p_value": 0.004}
+                    ),
+                }
+                for name, column in columns.items()
+            },
+        }
+        for value, rows in (("en", 700), ("other values", 172))
+    ]
+
+
+def changes(labels):
+    answers = {"label": labels[0], "teacher": labels[-1], "model": labels[0]}
+    example = {"row": 17, "text": TEXTS[0], **answers}
+    return {"fixed": {"rows": 1, "examples": [example]}, "broken": {"rows": 0, "examples": []}}
+
+
+def confusions(labels):
+    largest = [{"label": labels[0], "prediction": labels[-1], "model": 9, "teacher": 4}]
+    return {"matrix": [[400] * len(labels)] * len(labels) if len(labels) <= 20 else None, "largest": largest}
 
 
 def versus(difference, **others):
@@ -228,8 +265,12 @@ def cost(speed, num_bytes, num_parameters):
 def deferral(score):
     shares = [i / 20 for i in range(21)]
     points = [{"share": x, "value": score + (0.918 - score) * (1 - (1 - x) ** 4) - 0.006 * x**3} for x in shares]
-    wanted = [{"wanted": 0.905, "share": 0.05, "threshold": 0.62}, {"wanted": 0.91, "share": 0.21, "threshold": 0.83}]
-    return {"points": points, "thresholds": [*wanted, {"wanted": 0.95, "share": None, "threshold": None}]}
+    thresholds = [(0.005, 0.93, 0.18), (0.01, 0.83, 0.09), (0.02, 0.62, 0.03)]
+    guarantees = [
+        {"threshold": threshold, "share": share, "loss": loss, "confidence": 0.95}
+        for loss, threshold, share in thresholds
+    ]
+    return {"points": points, **guarantees[1], "temperature": 1.0, "smallest_loss": 0.0034, "guarantees": guarantees}
 
 
 def disagreements(student, labels, problem_type):
@@ -259,6 +300,9 @@ def hostile_report():
     report["machine"]["cpu"] = report["machine"]["gpu"] = HOSTILE
     report["versions"] = {HOSTILE: HOSTILE}
     report["notes"] = [HOSTILE]
+    report["slices"][0].update(column=HOSTILE, value=HOSTILE)
+    if report["changes"]:
+        report["changes"]["fixed"]["examples"][0]["text"] = HOSTILE
     report["disagreements"][0]["text"] = HOSTILE
     for model in report["models"].values():
         model["origin"] = model["format"] = model["gap_closed_note"] = HOSTILE

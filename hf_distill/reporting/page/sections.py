@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from hf_distill.reporting.page import class_tables, cost_tables, tables
 from hf_distill.reporting.page.tables import Table
+from hf_distill.reporting.page.weak_spots import changes_table, confusion_tables, slice_table
 
 Report = Mapping[str, Any]
 
@@ -38,14 +39,19 @@ def _tables(*make: Callable[[Report], Table | None]) -> Callable[[Report], Itera
     return lambda report: (table for table in (make_one(report) for make_one in make) if table is not None)
 
 
+def _robustness(report: Report) -> Iterator[Table]:
+    lost = class_tables.lost_classes_table
+    yield from _tables(lost, slice_table, tables.length_table, tables.shifted_table, changes_table)(report)
+    yield from confusion_tables(report)
+    yield from _tables(class_tables.f1_table)(report)
+
+
 _TABLES: dict[str, Callable[[Report], Iterator[Table]]] = {
     "models": _tables(tables.models_table, tables.requirements_table),
     "quality": _tables(tables.tests_table, tables.metrics_table),
     "fidelity": _tables(tables.fidelity_table, class_tables.agreement_table),
     "calibration": _tables(tables.calibration_table),
-    "robustness": _tables(
-        class_tables.lost_classes_table, tables.length_table, tables.shifted_table, class_tables.f1_table
-    ),
+    "robustness": _robustness,
     "cost": _tables(cost_tables.speed_table, cost_tables.cost_table),
     "deferral": _tables(tables.thresholds_table),
 }
