@@ -158,7 +158,7 @@ def _quality(models: Models, metric: str) -> str:
                 f"{name} (mean of {model['num_runs']} runs)" if model["num_runs"] > 1 else name,
                 _score(model["metrics"][metric], metric),
                 PLAIN.estimate(model["retention"], PLAIN.share),
-                PLAIN.estimate(model["gap_closed"], PLAIN.share),
+                PLAIN.gap_closed(model["gap_closed"]),
                 _versus(versus, metric),
                 non_inferiority(versus),
                 _versus(model["versus_baseline"], metric),

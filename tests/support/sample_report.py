@@ -42,7 +42,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
         "format": 1,
         "created": "2026-11-24",
         "versions": {"hf_distill": "0.1.0", "transformers": "5.23.0", "torch": "2.13.0", "onnxruntime": "1.32.0"},
-        "machine": {"cores": 2, "threads": 2, "cpu": "AMD EPYC", "memory_gb": 24.0, "gpu": None},
+        "machine": {"cores": 2, "threads": 2, "cpu": "AMD EPYC", "memory_gb": 24.0, "gpu": None, "is_busy": False},
         "task": {
             "name": "movie reviews",
             "problem_type": problem_type,
@@ -100,6 +100,7 @@ def model_column(name, line, problem_type, metrics, labels):
         "calibration": calibration(score) if has_classes else None,
         "by_length": by_length(score),
         "by_class": by_class(score, labels) if has_classes else None,
+        "lost_classes": None,
         "shifted": shifted(score, metrics, is_teacher),
         "cost": cost(speed, num_bytes, num_parameters),
         "deferral": None if is_teacher or problem_type != "single_label_classification" else deferral(score),
