@@ -34,6 +34,7 @@ from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.classifiers.signature import input_names
 from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.data import Task
+from hf_distill.data.seen_rows import hash_rows_of
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
 from hf_distill.hub.upload import explain
@@ -62,6 +63,9 @@ from hf_distill.training.optimizer_settings import given_settings
 from hf_distill.training.recorder import RunRecorder, describe_data
 from hf_distill.training.run_fingerprint import (
     RunFingerprint,
+    RunParts,
+    describe_collator,
+    describe_optimizer,
     describe_student,
     fingerprint_rows,
     fingerprint_run,
@@ -159,6 +163,10 @@ class DistillationTrainer(Trainer):
             trainer_kwargs.get("callbacks") or [], shared=[self, model, teacher_model, train_dataset, eval_dataset]
         )
         self._has_given_optimizer = any(trainer_kwargs.get("optimizers") or ())
+        optimizer, _ = trainer_kwargs.get("optimizers") or (None, None)
+        self._optimizer_description = describe_optimizer(
+            args, optimizer, trainer_kwargs.get("optimizer_cls_and_kwargs")
+        )
         super().__init__(
             model=compiled_in_place(model),
             args=args,
@@ -167,6 +175,7 @@ class DistillationTrainer(Trainer):
             compute_metrics=compute_metrics,
             **trainer_kwargs,
         )
+        self._collator_description = describe_collator(self.data_collator)
         self.label_names = ["labels"]  # Trainer finds none if `forward` hides its signature
         self._bind(self.model, loss)
         self._is_constructed = True
@@ -325,7 +334,8 @@ class DistillationTrainer(Trainer):
 
         `resume_from_checkpoint=True` continues from the newest complete checkpoint of this run in the output folder,
         and starts anew if there is none. A run is known by its teacher, training rows, objectives, problem type,
-        label names, student and optimizer. Other settings can change; the record lists the changes as `resumed_with`.
+        label names, student, optimizer, collator, and the rule for its best checkpoint (docs/resuming.md). Other
+        settings can change; the record lists the changes as `resumed_with`.
 
         On SIGTERM and on the first Ctrl-C the current step finishes and a checkpoint is saved; then the process exits
         with status 143, or `KeyboardInterrupt` is raised. Several processes stop at the next step whose number is a
@@ -359,16 +369,23 @@ class DistillationTrainer(Trainer):
 
         def fingerprint() -> RunFingerprint:
             self._set_signature_columns_if_needed()
-            rows = fingerprint_rows(self.train_dataset, cast("list[str]", self._signature_columns), self.teaching)
-            return fingerprint_run(
-                self.args,
+            signature = cast("list[str]", self._signature_columns)
+            chooses_best = self.args.metric_for_best_model is not None
+            identify = partial(fingerprint_rows, signature=signature, teaching=self.teaching)
+            parts = RunParts(
+                type(self).__name__,
                 self._student_description,
                 self.teaching,
                 self.distillation_loss,
                 self.problem_type.name,
                 self.class_names,
-                rows,
+                self._optimizer_description,
+                self._collator_description,
+                getattr(self.processing_class, "padding_side", None),
+                identify(self.train_dataset),
+                {name: identify(rows) for name, rows in self._eval_datasets().items() if chooses_best},
             )
+            return fingerprint_run(self.args, parts)
 
         return RunCheckpoints(fingerprint)
 
@@ -475,6 +492,9 @@ class DistillationTrainer(Trainer):
         }
         check_same_class(type(self), list(arguments))
         baseline = type(self)(**arguments)
+        baseline.recorder.row_hashes = {
+            split: hashes for split, hashes in self.recorder.row_hashes.items() if split != "transfer"
+        }
         resumes = (self.args.resume_from_checkpoint or "").lower() == "true"
         checkpoint = baseline._run_checkpoints().newest(str(args.output_dir)) if resumes else None
         baseline.train(resume_from_checkpoint=checkpoint)
@@ -768,6 +788,8 @@ class DistillationTrainer(Trainer):
                 rows, and the first validation split of the task.
         """
         self.record |= describe_data(task, rows)
+        if not self.recorder.row_hashes and self.is_world_process_zero():
+            self.recorder.row_hashes = hash_rows_of(task.datasets, task.text_columns)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:
@@ -788,7 +810,10 @@ class DistillationTrainer(Trainer):
         dataset: str | list[str] | None = None,
         dataset_args: str | list[str] | None = None,
     ) -> None:
-        """Write `README.md`, the model card, from the record of the run into the output folder.
+        """Write the model card, from the record of the run, into `README.md` in the output folder.
+
+        Text and metadata of the user in `README.md` stay. If hf_distill did not write `README.md`, it stays as it is,
+        and the card goes to `MODEL_CARD.md`.
 
         Args:
             language: Language of the texts, as an ISO 639-1 code.
@@ -842,7 +867,10 @@ class DistillationTrainer(Trainer):
                 self.init_hf_repo(token=token, private=private)
             self._finish_current_push()
             repo_id = str(self.hub_model_id)
-            return cast(CommitInfo, self.recorder.upload(repo_id, commit_message, not blocking, token, revision))
+            branch = self.recorder.look(repo_id, token, revision)
+            self.create_model_card(**card)  # again, because the card on the Hub can have edits
+            job = self.recorder.upload(repo_id, commit_message, not blocking, token, revision, branch)
+            return cast(CommitInfo, job)
         except Exception as error:  # of many kinds: no connection, no token, a refusal
             folder, name = str(self.args.output_dir), self.hub_model_id or self.args.hub_model_id or "user/name"
             command = shlex.join(["hf-distill", "push", "--folder", folder, "--hub_model_id", name])

@@ -73,6 +73,10 @@ class CompareArguments:
             "flag can be repeated, and the requirements of a recipe count too.",
         },
     )
+    allow_training_rows: bool = field(
+        default=False,
+        metadata={"help": "Compare even if more than half of the evaluation rows trained a model."},
+    )
     latency_rounds: int = field(
         default=30,
         metadata={
@@ -117,6 +121,7 @@ def run(arguments: Sequence[str]) -> None:
         args.models,
         class_names=data.names_of_outputs,
         margin=args.margin,
+        allow_training_rows=args.allow_training_rows,
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
         **rows,

@@ -84,6 +84,8 @@ def _check(models: ModelArguments, data: DataArguments, args: DistillationTraini
         )
     if _has_only_texts(data) and (models.baseline or models.fine_tune_teacher):
         raise ValueError(f"{_needs_labels(models)}: pass --train_file, --dataset_name or --task_name.")
+    if models.augment is not None and _has_only_texts(data):
+        raise ValueError("--augment varies labelled texts, and there are none. Leave it out.")
     if models.baseline:
         args.check_baseline()
 
@@ -129,6 +131,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         with_new_head=models.fine_tune_teacher,
         problem_type=data.problem_type,
         class_names=data.names_of_outputs,
+        num_variants=models.augment or 0,
     )
 
 

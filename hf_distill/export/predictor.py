@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +12,8 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from hf_distill.export.inputs import Row, Text, Texts, read_texts
+from hf_distill.export.layout import open_export
 from hf_distill.export.words import Spans, align_words, describe_words
-
-EXPORT_NAME = "export.json"  # describes an export
 
 _TOKEN_CLASSIFICATION = "token_classification"
 
@@ -26,19 +25,22 @@ class Predictor:
     batch, because activations are quantized over the range of the batch.
 
     Args:
-        folder: Folder with `model.onnx`, `tokenizer.json` and `export.json`.
+        folder: Folder of an export.
+        variant: Name of the variant in the folder, e.g. "int8". Unset: the only one.
         num_threads: Number of threads of a forward pass. Unset: one per core, the default of onnxruntime.
         max_length: Cut texts to this number of tokens. Unset: the limit of the export.
 
     Attributes:
         id2label: Label names by class id.
         max_length: Maximum number of tokens of a text.
+        variant: Name of the variant.
         problem_type: A value of `config.problem_type` in transformers, or `token_classification`.
 
     Raises:
-        FileNotFoundError: if the folder is not an export.
+        FileNotFoundError: if the folder is not an export, or a file is missing.
         ImportError: if onnxruntime is not installed.
-        ValueError: if `num_threads` or `max_length` is out of range.
+        ValueError: if the folder has several variants and none is chosen, or if there is no such variant; if
+            `num_threads` or `max_length` is out of range.
 
     Example:
     ```python
@@ -50,23 +52,30 @@ class Predictor:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], num_threads: int | None = None, max_length: int | None = None
+        self,
+        folder: str | os.PathLike[str],
+        variant: str | None = None,
+        *,
+        num_threads: int | None = None,
+        max_length: int | None = None,
     ) -> None:
         self.folder, self.num_threads = Path(folder), num_threads
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"`num_threads` must be at least 1, got {num_threads}. Leave it unset for one per core.")
-        self._record = _read_record(self.folder)
+        export = open_export(self.folder, variant)
+        self.variant, self._record = export.variant, export.record
         self.id2label: dict[int, str] = {int(i): name for i, name in self._record["id2label"].items()}
         self.max_length = _choose_max_length(max_length, self._record["max_length"])
         self.problem_type: str = self._record["problem_type"]
         self._tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_length, direction=self._record["truncation_side"])
-        self._session = _open_session(self.folder / "model.onnx", num_threads)
+        self._session = _open_session(export.path, num_threads)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments; the copy reads the folder again."""
-        return Predictor, (self.folder, self.num_threads, self.max_length)
+        reopen = partial(Predictor, num_threads=self.num_threads, max_length=self.max_length)
+        return reopen, (self.folder, self.variant)
 
     def __call__(
         self, texts: Text | Sequence[Text], top_k: int | None | Literal["best"] = "best", batch_size: int = 32
@@ -202,16 +211,6 @@ def _choose_max_length(chosen: int | None, limit: int) -> int:
     if chosen is not None and not 3 <= chosen <= limit:
         raise ValueError(f"`max_length` must be from 3 to {limit}, the limit of the export, got {chosen}.")
     return limit if chosen is None else chosen
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    missing = [name for name in (EXPORT_NAME, "model.onnx", "tokenizer.json") if not (folder / name).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{folder} is not an export: it has no {', '.join(missing)}. Create an export with `hf-distill "
-            "export` or `export_model`."
-        )
-    return json.loads((folder / EXPORT_NAME).read_text(encoding="utf-8"))
 
 
 def _open_session(path: Path, num_threads: int | None) -> Any:

@@ -43,6 +43,8 @@ class Teaching:
         teacher: From a batch to the teacher's outputs; None if no objective needs one and none was given.
         sources: What was given as a teacher, one or several; empty if the datasets carry the teacher's outputs.
         description: The teacher's entry in the record.
+        training_texts: For each source the hash of the training texts as the teacher reads them; None for a teacher
+            that does not read texts.
     """
 
     def __init__(self, teacher_model: Any, tokenizer: PreTrainedTokenizerBase | None, context: TeacherContext) -> None:
@@ -50,6 +52,7 @@ class Teaching:
         self.teacher: BaseTeacher | None = CachedTeacher() if context.reads else None
         self.sources: list[Source] = []
         self.description: dict[str, Any] | None = None
+        self.training_texts: list[str | None] = []
         self._has_given_temperatures = False
         self._prepared: set[str] = set()  # fingerprints of datasets
         if teacher_model is None:
@@ -92,7 +95,7 @@ class Teaching:
         combined = ("mean_of", "weights", "temperatures")
         return {
             "name": publishable(" and ".join(names)),
-            "teachers": [[source.identity, source.id2label] for source in self.sources],
+            "teachers": [[source.identify(), source.id2label] for source in self.sources],
             "combined by": {part: self.description[part] for part in combined if part in self.description},
             "calibrated": self.context.args.calibrate_teacher,
         }
@@ -104,13 +107,23 @@ class Teaching:
 
     @property
     def temperatures(self) -> list[float]:
-        """The temperatures that the teachers' logits are divided by, to two digits after the point."""
-        return [round(source.teacher.temperature, 2) for source in self.sources]
+        """The temperatures that the teachers' logits are divided by."""
+        return [source.teacher.temperature for source in self.sources]
+
+    @property
+    def padding_sides(self) -> list[str] | None:
+        """The sides on which the teachers' own tokenizers pad batches; None if stored outputs are used.
+
+        Stored outputs do not depend on padding.
+        """
+        if any(source.caches for source in self.sources):
+            return None
+        return [tokenizer.padding_side for source in self.sources for tokenizer in source.tokenizers.values()]
 
     @property
     def unidentified_columns(self) -> frozenset[str]:
         """The columns with outputs of teachers that only their outputs can tell from others."""
-        unknown = (source.added_columns for source in self.sources if source.identity is None)
+        unknown = (source.added_columns for source in self.sources if not source.is_identified)
         return frozenset[str]().union(*unknown)
 
     @property
@@ -190,6 +203,8 @@ class Teaching:
             return dataset
         if sources:
             dataset = _in_given_format(dataset, sources)
+        if role == "training":
+            self.training_texts = [source.texts_hash for source in self.sources]
         for source in self.sources:
             source.check_rows(dataset)
         self._prepared.add(dataset._fingerprint)

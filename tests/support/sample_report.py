@@ -50,6 +50,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
             "metrics": metrics,
             "rows": 872,
             "repeated_rows": 0,
+            "groups": None,
             "text_columns": ["sentence"],
             "labels": labels,
             "confidence_level": 0.95,

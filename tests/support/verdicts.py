@@ -48,14 +48,14 @@ def compare(units, metric_name=None, shipped=None, costs=None, **logits):
         role = name if name in ("teacher", "baseline") else "student"
         latency = [{"p50_ms": costs[name]}] if costs else []
         models[name] = {
-            "role": role, "pairing": None,
-            "num_runs": len(of_model), "shipped_run": shipped[name], "shipped_reason": "a reason",
+            "role": role, "pairing": None, "num_runs": len(of_model),
+            "shipped_run": shipped[name], "shipped_reason": "a reason",
             "cost": {"speedup": None, "bytes_on_disk": 10, "num_parameters": 5, "latency": latency},
             **comparison.describe(name),
         }  # fmt: skip
     correct_for_candidates(models, 0.95)
     task = {
-        "repeated_rows": 0,
+        "repeated_rows": 0, "groups": comparison.describe_groups("document"),
         "metric_name": metrics[0].name, "rows": comparison.num_rows, "confidence_level": 0.95, "num_resamples": 1000,
         "num_resamples_by_metric": {}, "problem_type": units.problem_type, "trivial": comparison.describe_trivial(),
     }  # fmt: skip

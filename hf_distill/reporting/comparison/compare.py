@@ -16,6 +16,7 @@ from hf_distill.reporting.comparison.cost import describe_costs
 from hf_distill.reporting.comparison.describe import Comparison, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
+from hf_distill.reporting.comparison.groups import take_groups, with_groups
 from hf_distill.reporting.comparison.leaderboard import make_leaderboard
 from hf_distill.reporting.comparison.notes import make_notes
 from hf_distill.reporting.comparison.pairing import describe_pairing, find_pairings, name_outputs
@@ -23,6 +24,13 @@ from hf_distill.reporting.comparison.quality import TEACHER, Resampling
 from hf_distill.reporting.comparison.running import run_models
 from hf_distill.reporting.comparison.same_model import check_distinct
 from hf_distill.reporting.comparison.scores import check_metrics
+from hf_distill.reporting.comparison.seen_rows import (
+    about_seen_rows,
+    check_not_trained,
+    describe_seen_rows,
+    find_seen_rows,
+    warn_of_seen_rows,
+)
 from hf_distill.reporting.comparison.settings import check_numbers, choose_metrics, problem_type_of
 from hf_distill.reporting.comparison.verdict import make_verdict
 from hf_distill.reporting.report import Report
@@ -44,6 +52,8 @@ def compare_models(
     margin: float = 0.01,
     shifted_dataset: Dataset | None = None,
     name: str = "data",
+    group_column: str | None = None,
+    allow_training_rows: bool = False,
     max_length: int = 128,
     batch_size: int = 32,
     latency_rounds: int = 30,
@@ -81,6 +91,9 @@ def compare_models(
             [`~hf_distill.reporting.comparison.trivial.absolute_margin`].
         shifted_dataset: Labelled rows of another kind with the same columns, to measure how the scores hold up there.
         name: Name of the dataset.
+        group_column: Column of texts or numbers that says which rows belong together, such as the document of a
+            sentence. Intervals and tests then count whole groups. By default all rows are independent.
+        allow_training_rows: Compare even if more than half of the rows trained a model.
         max_length: Texts are cut to this number of tokens.
         batch_size: Rows of a forward pass. It does not change the results.
         latency_rounds: Timed calls of each model with one made-up text; calls with single texts of the dataset are
@@ -102,12 +115,21 @@ def compare_models(
     teacher_names = [teacher.id2label[i] for i in range(len(teacher.id2label))]
     if class_names is not None:
         name_outputs(teacher, check_class_names(class_names, teacher_names))
-    sets = [read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)]
+    others = (*(text_columns or ()), label_column or "")
+    dataset, groups = take_groups(dataset, group_column, others)
+    rows = read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)
+    sets = [with_groups(rows, groups, group_column)]
     if shifted_dataset is not None:
         names = sets[0].units.names  # the same order for both, because binary F1 is the F1 of the second class
-        sets.append(read_evaluation_set(shifted_dataset, problem_type, teacher, text_columns, label_column, names))
+        shifted_dataset, groups = take_groups(shifted_dataset, group_column, others)
+        rows = read_evaluation_set(shifted_dataset, problem_type, teacher, text_columns, label_column, names)
+        sets.append(with_groups(rows, groups, group_column))
         if not sets[1].units.is_labelled.all():
             raise ValueError("`shifted_dataset` has rows without a label, which cannot be scored. Remove these rows.")
+    seen = [find_seen_rows(contenders, rows) for rows in sets]
+    if not allow_training_rows:
+        for seen_rows, what in zip(seen, ("evaluation", "shifted"), strict=False):
+            check_not_trained(seen_rows, what)
     metrics = choose_metrics(metric_name, problem_type, sets[0].units.names)
     check_metrics(metrics, sets[0].units)
     how = Resampling(num_resamples, confidence_level, seed)
@@ -123,6 +145,7 @@ def compare_models(
             **_describe(c, *shipped[c.name]),
             **comparison.describe(c.name),
             "pairing": describe_pairing(pairings[c.name]) if c.name in pairings else None,
+            "seen_rows": describe_seen_rows(c.name, seen[0].get(c.name), comparison),
             "shifted": shifted.get(c.name),
             "cost": costs[c.name],
         }
@@ -136,6 +159,7 @@ def compare_models(
         "metrics": [metric.name for metric in metrics],
         "rows": comparison.num_rows,
         "repeated_rows": comparison.num_repeated,
+        "groups": comparison.describe_groups(group_column),
         "trivial": comparison.describe_trivial(),
         "text_columns": sets[0].text_columns,
         "labels": None if problem_type == "regression" else sets[0].units.names,
@@ -162,7 +186,8 @@ def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Compariso
     machine = describe_machine()
     is_busy = machine["is_busy"]
     verdict = make_verdict(columns, task, is_busy)
-    subject = verdict["model"]
+    subject, num_rows = verdict["model"], comparison.units.num_rows
+    verdict["sentence"] += warn_of_seen_rows(columns[subject], num_rows)
     teacher, student = comparison.logits[TEACHER][0], comparison.logits[subject][columns[subject]["shipped_run"]]
     return Report(
         {
@@ -175,6 +200,9 @@ def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Compariso
             "leaderboard": make_leaderboard(columns, task),
             "models": columns,
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
-            "notes": make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),
+            "notes": [
+                *make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),
+                *about_seen_rows(columns, task, num_rows),
+            ],
         }
     )

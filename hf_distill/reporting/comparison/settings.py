@@ -30,7 +30,7 @@ def problem_type_of(contenders: Sequence[Contender]) -> str:
         if isinstance(contender.first, TorchPredictor):
             by_model[contender.name] = resolve_problem_type(contender.first.model).name
         elif contender.export is not None:
-            by_model[contender.name] = contender.export["problem_type"]
+            by_model[contender.name] = contender.export.record["problem_type"]
     num_labels = len(contenders[0].first.id2label)
     problem_types = set(by_model.values()) or {"regression" if num_labels == 1 else "single_label_classification"}
     if len(problem_types) > 1:
