@@ -103,7 +103,7 @@ class Comparison:
 
     def _calibration(self, runs: Sequence[np.ndarray]) -> dict[str, Any] | None:
         """Return the mean of each number over the runs, and the diagrams of the first run."""
-        described = [describe_calibration(self.labelled, run, self.how.seed) for run in runs]
+        described = [describe_calibration(self.labelled, run, self.how) for run in runs]
         first = described[0]
         if first is None:
             return None

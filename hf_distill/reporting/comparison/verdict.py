@@ -5,7 +5,7 @@ from typing import Any
 
 from hf_distill.reporting.comparison.candidates import NO, NOT_SHOWN, YES, Models, candidates, choose_subject, judge
 from hf_distill.reporting.comparison.groups import FEWEST_GROUPS
-from hf_distill.reporting.comparison.quality import TEACHER
+from hf_distill.reporting.comparison.quality import FEWEST_RESAMPLED, TEACHER
 from hf_distill.reporting.text import PLAIN, p_value
 
 _REPLACE = {YES: True, NO: False, NOT_SHOWN: None}
@@ -50,6 +50,12 @@ def _sentence(models: Models, name: str, task: Mapping[str, Any], answer: str, r
         return _by_score(name, answer, comparison, model["versus_teacher"], task)
     if reason == "trivial teacher":
         return f"{_not_shown(name)}: {task['trivial']['reason']}. {_capitalize(comparison)}."
+    if reason == "few rows":
+        kind = "groups" if task["groups"] else "rows"
+        return (
+            f"{_not_shown(name)}: a verdict on {task['metric_name']} needs at least {FEWEST_RESAMPLED} {kind}. "
+            f"{_capitalize(comparison)}."
+        )
     if reason == "few groups":
         number = task["groups"]["number"]
         return (
