@@ -57,7 +57,12 @@ from hf_distill.training.dataset_kinds import is_transformed
 from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
-from hf_distill.training.label_checks import LabelCheckingCollator, check_label_names, name_by_dataset
+from hf_distill.training.label_checks import (
+    LabelCheckingCollator,
+    check_label_names,
+    match_first_student,
+    name_by_dataset,
+)
 from hf_distill.training.launch import check_launch
 from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
@@ -187,9 +192,10 @@ class DistillationTrainer(Trainer):
             side = getattr(self.processing_class, "padding_side", "right")
             self.data_collator = TokenCollator(self.data_collator, side)
         self._check_datasets()
-        self._bind_classes()
         self.train_dataset = self.teaching.prepare(self.train_dataset, "training")
         self.eval_dataset = self.teaching.prepare(self.eval_dataset, "evaluation")
+        self.class_names[:] = class_names_of(self._unwrapped_student.config)  # stored logits can have named them
+        self._bind_classes()
         collate = self.teaching.wrap_collator(self.data_collator)
         self.data_collator = LabelCheckingCollator(collate, self.problem_type, self.class_names)
         if args.calibrate_teacher:
@@ -251,7 +257,9 @@ class DistillationTrainer(Trainer):
         )
         if self.args.gradient_accumulation_steps * self.args.world_size > 1:
             self.loss_runner.warn_about_batchwise_terms()
-        self.class_names = class_names_of(student.config)
+        if self._is_constructed and problem_type.has_label_names:
+            match_first_student(student.config, self.class_names)
+        self.class_names: list[str] = class_names_of(student.config)
         self.monitor = LossMonitor(loss, problem_type, self.class_names, self.teacher, self.accelerator)
         self.teacher_predictions = TeacherPredictions(self.accelerator, self.args)
         self._replace_callback(EarlyTeacherCheck(self.monitor.check_teacher))
@@ -321,6 +329,8 @@ class DistillationTrainer(Trainer):
         if dataset is None or is_name or self.teaching.has_prepared(dataset):
             return dataset
         self._check_dataset(dataset, role)
+        if role == "prediction" and not isinstance(dataset, datasets.Dataset):
+            return dataset  # predictions need no teacher
         return self.teaching.prepare(dataset, role)
 
     def _calibrate_teacher(self) -> None:
@@ -369,6 +379,8 @@ class DistillationTrainer(Trainer):
             if self.is_world_process_zero():
                 stack.enter_context(locked_folder(Path(folder)))
             self._forget_evaluation()
+            if self.model is not None:  # a trial of a search makes its student later
+                self.teaching.check_unchanged(self._unwrapped_student.config, self.class_names)
             self.train_dataset = self._prepare_new(self.train_dataset, "training")
             self.monitor.check_stored_outputs(self.train_dataset)
             self.checkpoints = self._run_checkpoints()

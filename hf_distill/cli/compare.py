@@ -25,6 +25,7 @@ from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
+from hf_distill.reporting.comparison.own_metrics import load_metric_modules
 from hf_distill.reporting.requirements import Requirement, check_labels, describe_result, parse_requirement
 
 UNMET = 3  # exit status
@@ -58,6 +59,13 @@ class CompareArguments:
     shifted_file: list[str] | None = field(
         default=None,
         metadata={"help": "Files of labelled rows from another domain, with the same columns, to score as well."},
+    )
+    metric_module: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Folders with a metric of the `evaluate` library (NAME/NAME.py) to report as well; --metric_name "
+            "NAME makes it decide. Its code is run, so a recipe cannot set this."
+        },
     )
     slice_column: list[str] | None = field(
         default=None,
@@ -121,10 +129,17 @@ def run(arguments: Sequence[str]) -> None:
     args, data = parse((CompareArguments, DataArguments), arguments, "hf-distill compare")
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
+    metric_functions = load_metric_modules(args.metric_module or ())
+    own_metric = data.metric_name if data.metric_name in metric_functions else None
+    if own_metric is not None:
+        data.metric_name = None  # the reader of the rows does not know it
     rows = _load_texts(args, data) if _has_no_labels(data) else _load_labelled(args, data)
     check_labels(args.requirements, rows.get("label_names"))
+    if own_metric is not None:
+        rows["metric_name"] = own_metric
     report = compare_models(
         args.models,
+        metric_functions=metric_functions,
         class_names=data.names_of_outputs,
         margin=args.margin,
         slice_columns=args.slice_column or (),

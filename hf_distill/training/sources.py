@@ -106,12 +106,12 @@ class Source:
 
 
 class ModelSource(Source):
-    """A model that runs in every step or through a cache, on the student's token ids or on those of its tokenizer.
+    """A model that runs in every step or through a cache, on the student's token ids or those of its own tokenizer.
 
     Args:
         given: The model, or its path or Hub id.
         tokenizer: The teacher's tokenizer; None if the teacher reads the student's token ids.
-        prefix: What the names of its columns start with.
+        prefix: Prefix of the names of its columns.
         context: What all teachers share.
 
     Raises:
@@ -134,7 +134,7 @@ class ModelSource(Source):
             self._read_through_caches(given, tokenizer or context.student_tokenizer, context)
         else:
             self._run_in_every_step(given, tokenizer, context)
-        self.id2label = id2label_of(self.config)
+        self.id2label = dict(id2label_of(self.config))
         if not self.problem_type.has_label_names and (tokenizer or self.caches):
             raise ValueError(
                 "A language model's words are masked anew in every batch, so there is nothing to store, and its "
@@ -247,7 +247,7 @@ class FunctionSource(Source):
 
     Args:
         given: The function.
-        prefix: What the name of its column starts with.
+        prefix: Prefix of the name of its column.
         context: What all teachers share.
 
     Raises:
@@ -326,7 +326,7 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     Args:
         given: A model, a path or Hub id, a pipeline, or a function.
         tokenizer: The teacher's tokenizer; None, or the student's, if it reads the student's token ids.
-        prefix: What the names of its columns start with.
+        prefix: Prefix of the names of its columns.
         context: What all teachers share.
 
     Raises:
@@ -335,8 +335,8 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     given = compiled_in_place(given)
     is_model = isinstance(given, nn.Module)
     if callable(given) and not is_model and (unpacked := model_and_tokenizer(given)) is not None:
-        model, own_tokenizer = unpacked
-        return make_source(model, tokenizer or own_tokenizer, prefix, context)
+        model, pipeline_tokenizer = unpacked
+        return make_source(model, tokenizer or pipeline_tokenizer, prefix, context)
     if isinstance(given, str | os.PathLike) or (
         is_model and isinstance(getattr(given, "config", None), PreTrainedConfig)
     ):
@@ -367,6 +367,6 @@ def make_sources(
     tokenizers = ensemble.processing_classes or [tokenizer] * len(ensemble.teachers)
     members = enumerate(zip(ensemble.teachers, tokenizers, strict=True))
     sources = [
-        make_source(teacher, own_tokenizer, f"teacher_{i}_", context) for i, (teacher, own_tokenizer) in members
+        make_source(teacher, member_tokenizer, f"teacher_{i}_", context) for i, (teacher, member_tokenizer) in members
     ]
     return sources, ensemble

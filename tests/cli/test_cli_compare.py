@@ -100,6 +100,46 @@ def test_slices_come_from_a_column_of_the_file(folder, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+METRIC = """
+import datasets
+import evaluate
+
+
+class Metric(evaluate.Metric):
+    def _info(self):
+        features = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
+        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=features)
+
+    def _compute(self, predictions, references):
+        return {"near_misses": -sum(abs(p - r) for p, r in zip(predictions, references)) / len(references)}
+"""
+
+
+def test_a_module_of_evaluate_is_a_metric_that_can_decide(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    (tmp_path / "near_misses").mkdir()
+    (tmp_path / "near_misses" / "near_misses.py").write_text(METRIC)
+    changes = {"metric_module": tmp_path / "near_misses", "output_dir": tmp_path / "report", "latency_rounds": 0}
+    main(flags(folder, metric_name="near_misses", student_model_name_or_path=folder / "a", **changes))
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["task"]["metrics"] == ["near_misses", "accuracy", "f1", "matthews_correlation"]
+    matrix = report["models"]["student"]["confusions"]["matrix"]
+    distance = sum(abs(i - j) * count for i, row in enumerate(matrix) for j, count in enumerate(row))
+    assert report["models"]["student"]["metrics"]["near_misses"]["value"] == pytest.approx(-distance / 40)
+
+
+def test_a_metric_module_that_is_absent_or_in_a_recipe_is_refused(folder, tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("metric_module: somewhere")
+    for changes, message in (
+        ({"metric_module": tmp_path}, "There is no module of `evaluate`"),
+        ({"config": tmp_path / "recipe.yaml"}, "Pass --metric_module FOLDER on the command line"),
+    ):
+        with pytest.raises(SystemExit):
+            main(flags(folder, **changes))
+        assert message in capsys.readouterr().err
+
+
 def test_models_are_never_compared_on_the_training_split(folder, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(flags(folder, validation_file=None, train_file=folder / "train.csv"))
@@ -115,6 +155,10 @@ def test_models_are_never_compared_on_the_training_split(folder, capsys):
         ({"validation_file": "absent.csv"}, "absent.csv"),
         ({"student_model_name_or_path": "absent"}, "absent"),
         ({"student_model_name_or_path": "teacher=x"}, "names a student 'teacher'"),
+        (
+            {"student_model_name_or_path": ["a", "--student_model_name_or_path", "b"]},
+            "--student_model_name_or_path is given twice, and only the last would count",
+        ),
         ({"export_folder": "onnx"}, "name=folder"),
         ({"export_folder": "student=onnx"}, "a new name"),
         ({"margin": 2}, "`margin`"),

@@ -126,6 +126,7 @@ def test_examples_of_changes_are_spread_over_the_rows():
 def test_slice_columns_are_read_as_texts_and_wrong_names_are_refused():
     features = Features({"text": Value("string"), "kind": ClassLabel(names=["x", "y"]), "year": Value("int64")})
     rows = Dataset.from_dict({"text": ["a", "b"], "kind": [1, -1], "year": [2020, None]}, features=features)
+    assert read_slice_columns(rows.add_column("x", [float("nan"), 1.5]), ["x"]) == {"x": [None, "1.5"]}
     assert read_slice_columns(rows, ["kind", "year"]) == {"kind": ["y", None], "year": ["2020", None]}
     with pytest.raises(ValueError, match="no slice column 'lang'. The columns are text, kind, year"):
         read_slice_columns(rows, ["lang"])
@@ -133,6 +134,25 @@ def test_slice_columns_are_read_as_texts_and_wrong_names_are_refused():
         read_slice_columns(rows.add_column("empty", ["", ""]), ["empty"])
     with pytest.raises(TypeError, match="must be a list of names"):
         read_slice_columns(rows, "kind")
+
+
+def test_a_function_of_the_user_is_a_metric(tokenizer):
+    rows = tiny_rows(60, seed=5)
+    dataset = Dataset.from_dict({"text": [row["text"] for row in rows], "label": [row["label"] for row in rows]})
+    models = {"teacher": tiny_model(2, seed=1), "student": tiny_model(1, seed=2)}
+    options = {"latency_rounds": 0, "num_resamples": 100, "text_columns": ["text"]}
+    functions = {"hits": lambda predictions, references: 1000 * (predictions == references).mean()}
+    report = compare_models(models, dataset, tokenizer, metric_functions=functions, **options).to_dict()
+    assert report["task"]["metrics"] == ["accuracy", "f1", "matthews_correlation", "hits"]
+    metrics = report["models"]["student"]["metrics"]
+    assert metrics["hits"]["value"] == pytest.approx(1000 * metrics["accuracy"]["value"])
+    assert metrics["hits"]["low"] < metrics["hits"]["value"] < metrics["hits"]["high"]
+    decided = compare_models(models, dataset, tokenizer, metric_functions=functions, metric_name="hits", **options)
+    assert decided.to_dict()["task"]["metric_name"] == "hits"
+    with pytest.raises(ValueError, match="already has a metric 'f1'"):
+        compare_models(models, dataset, tokenizer, metric_functions={"f1": functions["hits"]}, **options)
+    with pytest.raises(TypeError, match="must be a function of predictions and references, got str"):
+        compare_models(models, dataset, tokenizer, metric_functions={"hits": "f1"}, **options)
 
 
 def test_a_slice_column_is_not_read_as_text(tokenizer):

@@ -19,6 +19,7 @@ from hf_distill.reporting.comparison.evaluation_set import read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
 from hf_distill.reporting.comparison.leaderboard import make_leaderboard
 from hf_distill.reporting.comparison.notes import make_notes
+from hf_distill.reporting.comparison.own_metrics import MetricFunction, read_metric_functions
 from hf_distill.reporting.comparison.pairing import describe_pairing, find_pairings, name_outputs
 from hf_distill.reporting.comparison.quality import TEACHER, Resampling
 from hf_distill.reporting.comparison.running import run_models
@@ -50,6 +51,7 @@ def compare_models(
     label_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     metric_name: str | None = None,
+    metric_functions: Mapping[str, MetricFunction] | None = None,
     margin: float = 0.01,
     shifted_dataset: Dataset | None = None,
     name: str = "data",
@@ -87,6 +89,9 @@ def compare_models(
             are paired with the dataset's classes in order, which labelled rows must not contradict.
         metric_name: The metric that decides. By default the first one of the problem type, e.g. accuracy; for a
             regression the mean absolute error, because a correlation does not see a wrong scale.
+        metric_functions: Name -> function of predictions and references (in this order) that returns a number; higher
+            is better. The report has these metrics too, and `metric_name` can be one of them. For the form of
+            predictions and references see [`~hf_distill.data.metrics.Metric`].
         margin: How much worse a student can be and still count as non-inferior; 0.01 is one point. For an error it is
             a share of the error of the best constant answer, see
             [`~hf_distill.reporting.comparison.trivial.absolute_margin`].
@@ -130,7 +135,8 @@ def compare_models(
     if not allow_training_rows:
         for seen_rows, what in zip(seen, ("evaluation", "shifted"), strict=False):
             check_not_trained(seen_rows, what)
-    metrics = choose_metrics(metric_name, problem_type, sets[0].units.names)
+    own = read_metric_functions(metric_functions or {}, problem_type)
+    metrics = choose_metrics(metric_name, problem_type, sets[0].units.names, own)
     check_metrics(metrics, sets[0].units)
     how = Resampling(num_resamples, confidence_level, seed)
     pairings = find_pairings(contenders, sets[0].units, teacher_names)

@@ -38,7 +38,8 @@ def read_slice_columns(dataset: Dataset, names: Sequence[str]) -> dict[str, list
         feature, values = dataset.features[name], list(dataset[name])
         if isinstance(feature, ClassLabel):
             values = [None if value is None or value < 0 else feature.names[value] for value in values]
-        columns[name] = [None if value in (None, "") else str(value) for value in values]
+        # NaN is the only value that differs from itself.
+        columns[name] = [None if value in (None, "") or value != value else str(value) for value in values]
         if not any(columns[name]):
             raise ValueError(f"The slice column {name!r} has no value in any row. Check its name.")
     return columns
