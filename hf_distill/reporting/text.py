@@ -47,7 +47,9 @@ def ends(text: object, length: int) -> str:
 
 def typeset(text: str) -> str:
     """Return a sentence in the typography of HTML: a unit stays on the line of its number, minus signs are long."""
-    line = re.sub(r"(?<=\d) (?=%|points?\b|rows?\b|ms\b|GiB\b)", HTML.space, one_line(text))
+    line = re.sub(
+        r"(?<=\d) (?=%|points?\b|rows?\b|tokens?\b|ms\b|GiB\b)|(?<=batch) (?=\d)", HTML.space, one_line(text)
+    )
     line = re.sub(r"(?<![\w.])-(?=[\d.]*\d)", HTML.minus, line)
     return re.sub(r"(?<=\w)'(?=s\b)", "\u2019", line)
 

@@ -80,11 +80,11 @@ def models_table(report: Report) -> Table:
                 Cell(HTML.times(cost.get("speedup"))),
             ]
         )
-    header = ["model", metric, "retention", "gap closed", "can replace the teacher"]
+    header = ["model", metric, "retention", "gap closed", "verdict"]
     header += ["parameters", "on disk", "one text", "speedup"]
     level = f"{100 * report['task']['confidence_level']:.0f} %"
-    order = ", the best score first" if answers else ""
-    return Table(f"All models{order}, with {level} intervals", *without_empty_columns(header, rows))
+    order = "best first, " if answers else ""
+    return Table(f"All models, {order}{level} intervals", *without_empty_columns(header, rows))
 
 
 def requirements_table(report: Report) -> Table | None:
