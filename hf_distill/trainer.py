@@ -35,6 +35,7 @@ from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.classifiers.signature import input_names
 from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.data import Task
+from hf_distill.data.seen_rows import hash_rows_of
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
 from hf_distill.hub.upload import explain
@@ -521,6 +522,9 @@ class DistillationTrainer(Trainer):
         }
         check_same_class(type(self), list(arguments))
         baseline = type(self)(**arguments)
+        baseline.recorder.row_hashes = {
+            split: hashes for split, hashes in self.recorder.row_hashes.items() if split != "transfer"
+        }
         resumes = (self.args.resume_from_checkpoint or "").lower() == "true"
         checkpoint = baseline._run_checkpoints().newest(str(args.output_dir)) if resumes else None
         baseline.train(resume_from_checkpoint=checkpoint)
@@ -814,6 +818,8 @@ class DistillationTrainer(Trainer):
                 rows, and the first validation split of the task.
         """
         self.record |= describe_data(task, rows)
+        if not self.recorder.row_hashes and self.is_world_process_zero():
+            self.recorder.row_hashes = hash_rows_of(task.datasets, task.text_columns)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:
@@ -834,7 +840,10 @@ class DistillationTrainer(Trainer):
         dataset: str | list[str] | None = None,
         dataset_args: str | list[str] | None = None,
     ) -> None:
-        """Write `README.md`, the model card, from the record of the run into the output folder.
+        """Write the model card, from the record of the run, into `README.md` in the output folder.
+
+        Text and metadata of the user in `README.md` stay. If hf_distill did not write `README.md`, it stays as it is,
+        and the card goes to `MODEL_CARD.md`.
 
         Args:
             language: Language of the texts, as an ISO 639-1 code.
@@ -888,7 +897,10 @@ class DistillationTrainer(Trainer):
                 self.init_hf_repo(token=token, private=private)
             self._finish_current_push()
             repo_id = str(self.hub_model_id)
-            return cast(CommitInfo, self.recorder.upload(repo_id, commit_message, not blocking, token, revision))
+            branch = self.recorder.look(repo_id, token, revision)
+            self.create_model_card(**card)  # again, because the card on the Hub can have edits
+            job = self.recorder.upload(repo_id, commit_message, not blocking, token, revision, branch)
+            return cast(CommitInfo, job)
         except Exception as error:  # of many kinds: no connection, no token, a refusal
             folder, name = str(self.args.output_dir), self.hub_model_id or self.args.hub_model_id or "user/name"
             command = shlex.join(["hf-distill", "push", "--folder", folder, "--hub_model_id", name])
