@@ -11,6 +11,7 @@ from datasets import Dataset, List, Value
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.model_columns import read_models
 from hf_distill.cli.parsing import parse
 from hf_distill.cli.printing import print_summary
 from hf_distill.data import Task
@@ -34,10 +35,11 @@ class CompareArguments:
     """The models, how they are compared, and where the report is written."""
 
     teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
-    student_model_name_or_path: str | None = field(
+    student_model_name_or_path: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Path or Hub id of the student. Separate runs of it with different seeds with commas: a,b,c."
+            "help": "Paths or Hub ids of students: small=out/small tiny=out/tiny. Paths with the same name, or "
+            "without a name, are runs of one student with different seeds. Commas can separate them too: a,b,c."
         },
     )
     baseline_model_name_or_path: str | None = field(
@@ -57,6 +59,13 @@ class CompareArguments:
         default=None,
         metadata={"help": "Files of labelled rows from another domain, with the same columns, to score as well."},
     )
+    slice_column: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Columns of the evaluation files, such as a language, to compare the models on the rows with each "
+            "value of it as well. Values with fewer than 20 rows are merged."
+        },
+    )
     margin: float = field(
         default=0.01,
         metadata={"help": "Largest loss against the teacher with which a student is non-inferior; 0.01 is one point."},
@@ -70,9 +79,16 @@ class CompareArguments:
             "flag can be repeated, and the requirements of a recipe count too.",
         },
     )
+    allow_training_rows: bool = field(
+        default=False,
+        metadata={"help": "Compare even if more than half of the evaluation rows trained a model."},
+    )
     latency_rounds: int = field(
         default=30,
-        metadata={"help": "Number of timed calls of each model with one text; 0 measures neither time nor memory."},
+        metadata={
+            "help": "Number of timed calls of each model with one made-up text. Calls with single evaluation texts "
+            "are five times that. 0 measures neither time nor memory."
+        },
     )
     output_dir: str = field(
         default="report",
@@ -92,20 +108,12 @@ class CompareArguments:
     @property
     def models(self) -> dict[str, Any]:
         """The models by name, in the order of the columns."""
-        models: dict[str, Any] = {"teacher": self.teacher_model_name_or_path}
-        if self.student_model_name_or_path is not None:
-            models["student"] = self.student_model_name_or_path.split(",")
-        for word in self.export_folder.split(",") if self.export_folder else []:
-            name, _, folder = word.partition("=")
-            if not name or not folder or name in ("teacher", "student", "baseline") or name in models:
-                raise ValueError(
-                    f"--export_folder takes a new name and a folder for each export, name=folder,..., got "
-                    f"{self.export_folder!r}."
-                )
-            models[name] = folder
-        if self.baseline_model_name_or_path is not None:
-            models["baseline"] = self.baseline_model_name_or_path.split(",")
-        return models
+        return read_models(
+            self.teacher_model_name_or_path,
+            self.student_model_name_or_path,
+            self.export_folder,
+            self.baseline_model_name_or_path,
+        )
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -119,6 +127,8 @@ def run(arguments: Sequence[str]) -> None:
         args.models,
         class_names=data.names_of_outputs,
         margin=args.margin,
+        slice_columns=args.slice_column or (),
+        allow_training_rows=args.allow_training_rows,
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
         **rows,
@@ -135,7 +145,7 @@ def run(arguments: Sequence[str]) -> None:
 def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
-    task = data.load(to_train=False, teacher=head)
+    task = data.load(to_train=False, teacher=head, kept=args.slice_column or ())
     if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
         task.check_problem_type(head.resolved_problem_type, f"teacher {args.teacher_model_name_or_path!r}")
     split = _evaluation_split(task, data)
@@ -146,7 +156,7 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
         "text_columns": task.text_columns,
         "label_column": "label",
         "label_names": task.label_names,
-        "metric_name": task.metric_name,
+        "metric_name": data.metric_name if task.problem_type == "regression" else task.metric_name,
         "shifted_dataset": None if shifted is None else _rows_by_name(shifted),
         "name": _name_of_rows(task, split, data),
     }

@@ -19,6 +19,7 @@ from hf_distill.data.roles import choose_roles
 from hf_distill.data.sources import Files, Sources
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.task import Task
+from hf_distill.data.teacher_file import name_stored_logits
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ class ColumnNames:
     text: Sequence[str] | None = None
     label: str | Sequence[str] | None = None
     delimiter: str | None = None
+    kept: Sequence[str] = ()  # other columns that the splits keep, as texts
 
 
 def read_task(
@@ -152,7 +154,9 @@ def read_task(
     splits, notes = sources.load(options, needs_validation and validation_split_percentage is None)
     first = next(iter(splits.values()))[0]
     roles = choose_roles(first, columns.text, columns.label, problem_type)
-    assembly = Assembly(splits, roles, settings, columns.delimiter)
+    assembly = Assembly(splits, roles, settings, columns.delimiter, columns.kept)
+    for split, rows in assembly.datasets.items():
+        assembly.datasets[split] = name_stored_logits(rows, sources.origins(split), settings.names, sources.revision)
     if validation_split_percentage is not None:
         assembly.hold_out(validation_split_percentage)
     labels = assembly.labels

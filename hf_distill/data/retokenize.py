@@ -140,18 +140,26 @@ class Retokenizer:
         with PartialState().local_main_process_first():
             return dataset.map(encode, batched=True, fn_kwargs=arguments, desc="Tokenizing for the teacher")
 
-    def alone(self, dataset: Dataset) -> Dataset:
-        """Return the teacher's columns under the names that it knows them by."""
-        names = [name for name in self._columns() if name in dataset.column_names]
+    def teacher_inputs(self, dataset: Dataset) -> Dataset:
+        """Return the columns that the teacher reads, with the names that it knows them by."""
+        names = self._input_columns(dataset)
         return dataset.select_columns(names).rename_columns({name: name.removeprefix(self.prefix) for name in names})
 
-    def without(self, dataset: Dataset) -> Dataset:
-        """Return the other columns."""
-        names = [*self._columns(), f"{self.prefix}positions"]
-        return dataset.remove_columns([name for name in names if name in dataset.column_names])
+    def added_to(self, dataset: Dataset) -> Dataset:
+        """Return the columns that [`Retokenizer.add_to`] has added, with their names there."""
+        return dataset.select_columns(self._added_columns(dataset))
 
-    def _columns(self) -> list[str]:
-        return [f"{self.prefix}{name}" for name in ("input_ids", "token_type_ids")]
+    def without(self, dataset: Dataset) -> Dataset:
+        """Return the columns that [`Retokenizer.add_to`] has not added."""
+        return dataset.remove_columns(self._added_columns(dataset))
+
+    def _added_columns(self, dataset: Dataset) -> list[str]:
+        positions = f"{self.prefix}positions"
+        return self._input_columns(dataset) + ([positions] if positions in dataset.column_names else [])
+
+    def _input_columns(self, dataset: Dataset) -> list[str]:
+        names = [f"{self.prefix}{name}" for name in ("input_ids", "token_type_ids")]
+        return [name for name in names if name in dataset.column_names]
 
 
 def _encode_texts(

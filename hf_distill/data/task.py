@@ -18,7 +18,7 @@ from hf_distill.classifiers.label_maps import (
     label2id_of,
     match_labels,
 )
-from hf_distill.classifiers.label_order import LABELS, name_teacher_logits, note_class_names, teacher_label_names
+from hf_distill.classifiers.label_order import LABELS, note_class_names
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type, without_adapter
 from hf_distill.classifiers.signature import return_token_type_ids
@@ -122,7 +122,7 @@ class Task:
         if names == old_names:
             return self
         datasets = DatasetDict(
-            {split: put_in_order(dataset, "label", old_names, ids, names) for split, dataset in self.datasets.items()}
+            {split: put_in_order(dataset, "label", ids, names) for split, dataset in self.datasets.items()}
         )
         compute_metrics = metrics_in_order(self.compute_metrics, ids, names)
         return replace(self, datasets=datasets, label_names=names, compute_metrics=compute_metrics)
@@ -172,8 +172,6 @@ class Task:
             tokenized = self._encode(dataset, tokenizer, max_length, keep_text)
         if self.label_names is not None and has_label:
             tokenized = note_class_names(tokenized, LABELS, self.label_names)
-        if TEACHER_LOGITS in tokenized.column_names and self.label_names is not None:
-            tokenized = name_teacher_logits(tokenized, teacher_label_names(dataset) or self.label_names)
         return tokenized
 
     def _encode(

@@ -15,6 +15,7 @@ from hf_distill.data.reading.options import read_options
 from hf_distill.data.roles import LABEL_COLUMNS, WORDS
 from hf_distill.data.summary import SplitSummary
 from hf_distill.data.table import Table
+from hf_distill.data.teacher_file import name_stored_logits
 from hf_distill.data.texts import Texts
 
 
@@ -81,9 +82,10 @@ def read_transfer_text(
     if (file is None) == (dataset_name is None):
         raise ValueError(f"Pass either a file or the name of a dataset. Got {file!r} and {dataset_name!r}.")
     if file is not None:
-        files = [file] if not isinstance(file, Sequence) or isinstance(file, str) else file
-        tables = [read_file(one, options) for one in files]
+        origins = [file] if not isinstance(file, Sequence) or isinstance(file, str) else file
+        tables = [read_file(one, options) for one in origins]
     else:
+        origins = [str(dataset_name)]
         splits, _ = read_dataset(str(dataset_name), dataset_config_name, None, options)
         if split not in splits:
             raise ValueError(
@@ -106,6 +108,7 @@ def read_transfer_text(
     dataset = concatenate_datasets(datasets) if len(datasets) > 1 else datasets[0]
     if not len(dataset):
         raise ValueError(f"{source} has no text, only blank rows.")
+    dataset = name_stored_logits(dataset, origins)
     return dataset, _summary(parts, dataset, names)
 
 

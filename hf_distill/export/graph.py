@@ -36,6 +36,27 @@ def graph_input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     return [name for name in _INPUTS if name in tokenizer.model_input_names and name in parameters]
 
 
+def write_graph(model: PreTrainedModel, input_names: Sequence[str], quantize: str | None, path: Path) -> None:
+    """Write a model to an ONNX file, see [`write_onnx`] and [`quantize_onnx`]; an older file is replaced.
+
+    Args:
+        model: A model in float32, on the CPU, in evaluation mode.
+        input_names: Names of the inputs, see [`graph_input_names`].
+        quantize: None, or "int8".
+        path: Path of the file.
+    """
+    path.parent.mkdir(exist_ok=True)
+    for older in path.parent.glob(f"{path.name}*"):
+        older.unlink()
+    if quantize is None:
+        write_onnx(model, input_names, path)
+        return
+    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+        float32_path = Path(temporary) / path.name
+        write_onnx(model, input_names, float32_path)
+        quantize_onnx(float32_path, path)
+
+
 def write_onnx(model: PreTrainedModel, input_names: Sequence[str], path: Path) -> None:
     """Write a model to an ONNX file with dynamic batch size and length. Its output is named `logits`.
 

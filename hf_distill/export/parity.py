@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ import torch
 from tokenizers import Encoding
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.export.inputs import Row, Text
 from hf_distill.export.metrics import Score
-from hf_distill.export.predictor import Predictor, Text
+from hf_distill.export.predictor import Predictor
+from hf_distill.export.words import align_words
 
 _BATCH_SIZE = 32
 _SEED = 0
@@ -44,6 +46,8 @@ def measure_parity(
         - `on`: description of the texts or token ids;
         - `units`: number of texts, or of tokens for a token classifier;
         - `agreement`: share of equal decisions; None for a regression;
+        - `decisions`, `different_decisions`: their numbers, not for a regression. A multi-label model decides about
+          each label of each text;
         - `max_abs_difference`: maximum absolute difference of the logits;
         - `max_abs_logit`: maximum absolute logit of the model;
         - `relative_difference`: `max_abs_difference` / max(1, `max_abs_logit`);
@@ -56,7 +60,8 @@ def measure_parity(
         description = f"64 rows of random token ids, seed {_SEED}"
         batches = _random_batches(model, predictor, tokenizer)
     else:
-        description, batches = f"{len(texts):,} texts", _text_batches(texts, predictor, tokenizer)
+        text_rows = predictor.read_texts(texts).rows
+        description, batches = f"{len(texts):,} texts", _text_batches(text_rows, predictor, tokenizer)
     rows: dict[str, list[np.ndarray]] = {"model": [], "export": []}  # (num_labels,) or (tokens, num_labels) per row
     encodings: list[tuple[int, Encoding]] = []
     for inputs, batch_encodings in batches:
@@ -68,9 +73,7 @@ def measure_parity(
     model_logits, export_logits = (np.concatenate([np.atleast_2d(row) for row in side]) for side in rows.values())
     parity = {"on": description, **_differences(model_logits, export_logits, predictor.problem_type)}
     if texts is not None and score is not None:
-        parity["metrics"] = {
-            name: score(_logits_by_text(texts, predictor, encodings, side)) for name, side in rows.items()
-        }
+        parity["metrics"] = {name: score(_logits_by_text(text_rows, encodings, side)) for name, side in rows.items()}
     return parity
 
 
@@ -80,12 +83,12 @@ def _split_rows(logits: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
 
 
 def _logits_by_text(
-    texts: Sequence[Text], predictor: Predictor, encodings: Sequence[tuple[int, Encoding]], rows: Sequence[np.ndarray]
+    texts: Sequence[Row], encodings: Sequence[tuple[int, Encoding]], rows: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Return the logits of each text in the order of the texts; for a token classifier the logits of its words."""
     ordered: list[Any] = [None] * len(texts)
     for (index, encoding), row in zip(encodings, rows, strict=True):
-        ordered[index] = row if row.ndim == 1 else predictor.align_words(texts[index], encoding, row)[0]
+        ordered[index] = row if row.ndim == 1 else align_words(texts[index], encoding, row)[0]
     return ordered
 
 
@@ -100,9 +103,10 @@ def check_parity(parity: dict[str, Any], quantize: str | None, tolerance: float)
     Raises:
         ParityError: if the difference is larger than the tolerance, or NaN.
     """
-    agreement = parity["agreement"]
-    if quantize is not None and agreement is not None:
-        difference, description = 1 - agreement, f"{1 - agreement:.2%} of the decisions differ"
+    if quantize is not None and parity["agreement"] is not None:
+        # 1 - agreement would be 0.05 and a rounding error for 5 of 100 decisions.
+        difference = parity["different_decisions"] / parity["decisions"]
+        description = f"{difference:.2%} of the decisions differ"
     else:
         difference = parity["relative_difference"]
         description = f"the logits differ by up to {parity['max_abs_difference']:.3g}"
@@ -117,23 +121,32 @@ def check_parity(parity: dict[str, Any], quantize: str | None, tolerance: float)
 def _differences(model_logits: np.ndarray, export_logits: np.ndarray, problem_type: str) -> dict[str, Any]:
     difference = float(np.abs(export_logits - model_logits).max())
     scale = float(np.abs(model_logits).max())
-    if problem_type == "regression":
-        agreement = None
-    elif problem_type == "multi_label_classification":
-        agreement = float(np.mean((export_logits > 0) == (model_logits > 0)))
-    else:
-        agreement = float(np.mean(export_logits.argmax(axis=-1) == model_logits.argmax(axis=-1)))
     return {
         "units": len(model_logits),
-        "agreement": agreement,
+        **_compare_decisions(model_logits, export_logits, problem_type),
         "max_abs_difference": difference,
         "max_abs_logit": scale,
         "relative_difference": difference / max(scale, 1.0),
     }
 
 
+def _compare_decisions(model_logits: np.ndarray, export_logits: np.ndarray, problem_type: str) -> dict[str, Any]:
+    if problem_type == "regression":
+        return {"agreement": None}
+    if problem_type == "multi_label_classification":
+        is_equal = (export_logits > 0) == (model_logits > 0)
+    else:
+        is_equal = export_logits.argmax(axis=-1) == model_logits.argmax(axis=-1)
+    different = int((~is_equal).sum())
+    return {
+        "agreement": 1 - different / is_equal.size,
+        "decisions": is_equal.size,
+        "different_decisions": different,
+    }
+
+
 def _text_batches(
-    texts: Sequence[Text], predictor: Predictor, tokenizer: PreTrainedTokenizerBase
+    texts: Sequence[Row], predictor: Predictor, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[dict[str, np.ndarray], list[tuple[int, Encoding]]]]:
     for indices, inputs, encodings in predictor.batches(texts, _BATCH_SIZE):
         for index, encoding in zip(indices, encodings, strict=True):
@@ -149,12 +162,12 @@ def _text_batches(
         yield inputs, list(zip(indices, encodings, strict=True))
 
 
-def _tokenize(text: Text, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Mapping[str, list[int]]:
-    if isinstance(text, Mapping):
-        text = (text["text"], text["text_pair"]) if "text_pair" in text else text["text"]
-    texts = text if isinstance(text, tuple) else (text,)
-    is_words = isinstance(text, list)
-    return tokenizer(*texts, truncation=True, max_length=max_length, is_split_into_words=is_words)
+def _tokenize(row: Row, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, list[int]]:
+    """Tokenize a row in a list, as in training: outside of a list, the tokenizer drops an empty second text."""
+    parts = [[part] for part in row] if isinstance(row, tuple) else [[row]]
+    is_words = isinstance(row, list)
+    encoded = tokenizer(*parts, truncation=True, max_length=max_length, is_split_into_words=is_words)
+    return {name: values[0] for name, values in encoded.items()}
 
 
 def _random_batches(

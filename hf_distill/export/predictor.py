@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-# A text, a pair of texts as a tuple or a dict, or a list of words for a token classifier.
-Text = str | tuple[str, str] | Mapping[str, str] | Sequence[str]
-
-EXPORT_NAME = "export.json"  # describes an export
+from hf_distill.export.inputs import Row, Text, Texts, read_texts
+from hf_distill.export.layout import open_export
+from hf_distill.export.words import Spans, align_words, describe_words
 
 _TOKEN_CLASSIFICATION = "token_classification"
 
@@ -26,18 +25,22 @@ class Predictor:
     batch, because activations are quantized over the range of the batch.
 
     Args:
-        folder: Folder with `model.onnx`, `tokenizer.json` and `export.json`.
+        folder: Folder of an export.
+        variant: Name of the variant in the folder, e.g. "int8". Unset: the only one.
         num_threads: Number of threads of a forward pass. Unset: one per core, the default of onnxruntime.
+        max_length: Cut texts to this number of tokens. Unset: the limit of the export.
 
     Attributes:
         id2label: Label names by class id.
         max_length: Maximum number of tokens of a text.
+        variant: Name of the variant.
         problem_type: A value of `config.problem_type` in transformers, or `token_classification`.
 
     Raises:
-        FileNotFoundError: if the folder is not an export.
+        FileNotFoundError: if the folder is not an export, or a file is missing.
         ImportError: if onnxruntime is not installed.
-        ValueError: if `num_threads` is less than 1.
+        ValueError: if the folder has several variants and none is chosen, or if there is no such variant; if
+            `num_threads` or `max_length` is out of range.
 
     Example:
     ```python
@@ -48,41 +51,59 @@ class Predictor:
     ```
     """
 
-    def __init__(self, folder: str | os.PathLike[str], num_threads: int | None = None) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        variant: str | None = None,
+        *,
+        num_threads: int | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        self.folder, self.num_threads = Path(folder), num_threads
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"`num_threads` must be at least 1, got {num_threads}. Leave it unset for one per core.")
-        self._record = _read_record(self.folder)
+        export = open_export(self.folder, variant)
+        self.variant, self._record = export.variant, export.record
         self.id2label: dict[int, str] = {int(i): name for i, name in self._record["id2label"].items()}
-        self.max_length: int = self._record["max_length"]
+        self.max_length = _choose_max_length(max_length, self._record["max_length"])
         self.problem_type: str = self._record["problem_type"]
         self._tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_length, direction=self._record["truncation_side"])
-        self._session = _open_session(self.folder / "model.onnx", num_threads)
+        self._session = _open_session(export.path, num_threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments; the copy reads the folder again."""
+        reopen = partial(Predictor, num_threads=self.num_threads, max_length=self.max_length)
+        return reopen, (self.folder, self.variant)
 
     def __call__(
         self, texts: Text | Sequence[Text], top_k: int | None | Literal["best"] = "best", batch_size: int = 32
-    ) -> list[Any]:
+    ) -> list[Any] | dict[str, Any]:
         """Predict the labels of texts.
 
         Args:
-            texts: One or several texts. A text is a string; a pair is a tuple of strings or
-                `{"text": ..., "text_pair": ...}`. A token classifier accepts strings or lists of words.
+            texts: One text, or an iterable of texts. A text is a string; a pair is a tuple of two strings or
+                `{"text": ..., "text_pair": ...}`. A pair with an empty second text is a pair, as it was in training.
+                A token classifier accepts strings or lists of words, and no pairs.
             top_k: Number of classes to return for each text, the most likely first; None for all classes. By default,
                 only the most likely class is returned, not in a list.
             batch_size: Number of texts in a forward pass.
 
         Returns:
             Sequence classifiers: a list with `{"label", "score"}` for each text. If `top_k` is set, a list of these
-            dicts for each text, and only the inner list for a single text. A score is a probability; in regression it
-            is the output.
+            dicts for each text, and only the inner list for a single text. A text that is a dict, and not in a list,
+            gives one dict if `top_k` is not set. A score is a probability; in regression it is the output.
 
             Token classifiers: for each text a list of the words whose label is not `O`, and only the inner list for a
             single text. A word is `{"word", "entity", "score", "start", "end"}`; `start` and `end` are character
             positions in the text, or in the words joined by spaces.
+
+        Raises:
+            TypeError: for something that is not a text. The message gives the index of the text.
+            ValueError: for a text that is not valid Unicode, or an invalid `top_k` or `batch_size`.
         """
-        rows, is_single = _as_rows(texts)
+        rows, is_single, is_dict = self.read_texts(texts)
         if self.problem_type == _TOKEN_CLASSIFICATION:
             if top_k != "best":
                 raise ValueError(
@@ -90,19 +111,23 @@ class Predictor:
                 )
             tagged = self._tag(rows, batch_size)
             return tagged[0] if is_single else tagged
-        scores = self._scores(self.logits(rows, batch_size))
+        if top_k not in ("best", None) and (not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"`top_k` must be a number of classes from 1, or None for all, got {top_k!r}.")
+        scores = self._scores(self._logits(rows, batch_size))
         ranked = [
             [{"label": self.id2label[int(i)], "score": float(row[i])} for i in _rank_classes(row)] for row in scores
         ]
         if top_k == "best":
-            return [row[0] for row in ranked]
+            return ranked[0][0] if is_dict else [row[0] for row in ranked]
         return ranked[0][:top_k] if is_single else [row[:top_k] for row in ranked]
 
     def logits(self, texts: Text | Sequence[Text], batch_size: int = 32) -> np.ndarray:
         """Return the logits of texts, `(len(texts), num_labels)` float32, in the order of the texts."""
         if self.problem_type == _TOKEN_CLASSIFICATION:
             raise TypeError("A token classifier has logits for words and not for texts: call `word_logits`.")
-        rows, _ = _as_rows(texts)
+        return self._logits(self.read_texts(texts).rows, batch_size)
+
+    def _logits(self, rows: Sequence[Row], batch_size: int) -> np.ndarray:
         logits = np.zeros((len(rows), len(self.id2label)), np.float32)
         for indices, inputs, _ in self.batches(rows, batch_size):
             logits[indices] = self.run(inputs)
@@ -114,44 +139,30 @@ class Predictor:
         The words are the items of a list, or the words into which the tokenizer splits a string. The logits of a word
         are the logits of its first token, or NaN if the word was truncated or has no token.
         """
-        return [logits for logits, _ in self._predict_words(_as_rows(texts)[0], batch_size)]
+        return [logits for logits, _ in self._predict_words(self.read_texts(texts).rows, batch_size)]
+
+    def read_texts(self, texts: Any) -> Texts:
+        """Check the texts of a call, see [`hf_distill.export.inputs.read_texts`]."""
+        return read_texts(texts, self.problem_type == _TOKEN_CLASSIFICATION)
 
     def batches(
-        self, rows: Sequence[Text], batch_size: int
+        self, rows: Sequence[Row], batch_size: int
     ) -> Iterator[tuple[list[int], dict[str, np.ndarray], list[Encoding]]]:
-        """Yield batches of texts with similar lengths: indices of the texts, inputs of the model, and encodings."""
+        """Yield batches of rows with similar lengths: indices of the rows, inputs of the model, and encodings."""
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
-        encodings = [self.encode(row, index) for index, row in enumerate(rows)]
+        encodings = [self.encode(row) for row in rows]
         by_length = sorted(range(len(rows)), key=lambda index: len(encodings[index]))
         for start in range(0, len(rows), batch_size):
             indices = by_length[start : start + batch_size]
             batch = [encodings[index] for index in indices]
             yield indices, self.pad([e.ids for e in batch], [e.type_ids for e in batch]), batch
 
-    def encode(self, row: Text, index: int = 0) -> Encoding:
-        """Tokenize a text, a pair or a list of words, truncated to `max_length`.
-
-        Args:
-            row: The text.
-            index: Position of the text in the list of texts, for the error message.
-
-        Raises:
-            TypeError: for anything else.
-        """
-        if isinstance(row, str):
-            return self._tokenizer.encode(row)
-        if isinstance(row, Mapping) and {"text"} <= row.keys() <= {"text", "text_pair"}:
-            return self._tokenizer.encode(row["text"], row.get("text_pair"))
-        if isinstance(row, list | tuple) and all(isinstance(part, str) for part in row):
-            if self.problem_type == _TOKEN_CLASSIFICATION:
-                return self._tokenizer.encode(row, is_pretokenized=True)
-            if len(row) == 2 and isinstance(row, tuple):
-                return self._tokenizer.encode(*row)
-        raise TypeError(
-            f"Text {index} is {row!r}. A text must be a string; a pair must be a tuple of two strings or a dict with "
-            "`text` and `text_pair`; for a token classifier, a text can also be a list of words."
-        )
+    def encode(self, row: Row) -> Encoding:
+        """Tokenize a text, a pair or a list of words, as [`read_texts`] returns it, truncated to `max_length`."""
+        if isinstance(row, tuple):
+            return self._tokenizer.encode(*row)
+        return self._tokenizer.encode(row, is_pretokenized=isinstance(row, list))
 
     def pad(self, ids: Sequence[Sequence[int]], type_ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
         """Return the inputs of the model by name, each `(len(ids), longest)` int64."""
@@ -170,31 +181,6 @@ class Predictor:
         """Return the logits of a padded batch, `(batch, num_labels)`; for tokens `(batch, length, num_labels)`."""
         return self._session.run(["logits"], dict(inputs))[0]
 
-    def align_words(
-        self, row: Text, encoding: Encoding, logits: np.ndarray
-    ) -> tuple[np.ndarray, dict[int, tuple[int, int]]]:
-        """Select the logits of each word from the logits of the tokens of a text.
-
-        Args:
-            row: The text.
-            encoding: Its encoding.
-            logits: `(tokens, num_labels)`.
-
-        Returns:
-            `(words, num_labels)`, see [`word_logits`], and the character span of each word that has tokens.
-        """
-        first_tokens: dict[int, int] = {}
-        spans: dict[int, tuple[int, int]] = {}
-        for token, word in enumerate(encoding.word_ids):
-            if word is not None:
-                first_tokens.setdefault(word, token)
-                start, end = encoding.offsets[token]
-                spans[word] = (spans[word][0] if word in spans else start, end)
-        num_words = max(first_tokens, default=-1) + 1 if isinstance(row, str) else len(row)
-        word_logits = np.full((num_words, len(self.id2label)), np.nan, np.float32)
-        word_logits[list(first_tokens)] = logits[list(first_tokens.values())]
-        return word_logits, spans
-
     def _scores(self, logits: np.ndarray) -> np.ndarray:
         if self.problem_type == "regression":
             return logits
@@ -202,9 +188,7 @@ class Predictor:
             return np.exp(-np.logaddexp(0, -logits))  # the sigmoid, without overflow
         return _softmax(logits)
 
-    def _predict_words(
-        self, rows: Sequence[Text], batch_size: int
-    ) -> list[tuple[np.ndarray, dict[int, tuple[int, int]]]]:
+    def _predict_words(self, rows: Sequence[Row], batch_size: int) -> list[tuple[np.ndarray, Spans]]:
         """Return for each text the logits and the character spans of its words, see [`align_words`]."""
         if self.problem_type != _TOKEN_CLASSIFICATION:
             raise TypeError(f"A model of the problem type {self.problem_type!r} has no logits for words.")
@@ -212,47 +196,21 @@ class Predictor:
         for indices, inputs, encodings in self.batches(rows, batch_size):
             logits, is_token = self.run(inputs), inputs["attention_mask"] == 1
             for i, (index, encoding) in enumerate(zip(indices, encodings, strict=True)):
-                predictions[index] = self.align_words(rows[index], encoding, logits[i][is_token[i]])
+                predictions[index] = align_words(rows[index], encoding, logits[i][is_token[i]])
         return predictions
 
-    def _tag(self, rows: Sequence[Text], batch_size: int) -> list[list[dict[str, Any]]]:
-        tagged = []
-        for row, (logits, spans) in zip(rows, self._predict_words(rows, batch_size), strict=True):
-            text = row if isinstance(row, str) else " ".join(row)
-            if not isinstance(row, str):
-                ends = np.cumsum([len(word) + 1 for word in row]) - 1
-                spans = {i: (int(ends[i - 1]) + 1 if i else 0, int(ends[i])) for i in spans}
-            scores = _softmax(logits)
-            tagged.append([self._entity(text, *spans[i], scores[i]) for i in sorted(spans)])
-        return [[entity for entity in entities if entity["entity"] != "O"] for entities in tagged]
-
-    def _entity(self, text: str, start: int, end: int, scores: np.ndarray) -> dict[str, Any]:
-        word = text[start:end]
-        start += len(word) - len(word.lstrip())  # some tokenizers include the space before a word
-        best = int(scores.argmax())
-        return {
-            "word": text[start:end],
-            "entity": self.id2label[best],
-            "score": float(scores[best]),
-            "start": start,
-            "end": end,
-        }
+    def _tag(self, rows: Sequence[Row], batch_size: int) -> list[list[dict[str, Any]]]:
+        predictions = self._predict_words(rows, batch_size)
+        return [
+            describe_words(row, _softmax(logits), spans, self.id2label)
+            for row, (logits, spans) in zip(rows, predictions, strict=True)
+        ]
 
 
-def _as_rows(texts: Text | Sequence[Text]) -> tuple[list[Text], bool]:
-    """Return the texts as a list, and whether a single text was given: a string, a tuple or a dict."""
-    is_single = isinstance(texts, str | tuple | Mapping)
-    return ([texts] if is_single else list(texts)), is_single  # type: ignore[list-item]
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    missing = [name for name in (EXPORT_NAME, "model.onnx", "tokenizer.json") if not (folder / name).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{folder} is not an export: it has no {', '.join(missing)}. Create an export with `hf-distill "
-            "export` or `export_model`."
-        )
-    return json.loads((folder / EXPORT_NAME).read_text(encoding="utf-8"))
+def _choose_max_length(chosen: int | None, limit: int) -> int:
+    if chosen is not None and not 3 <= chosen <= limit:
+        raise ValueError(f"`max_length` must be from 3 to {limit}, the limit of the export, got {chosen}.")
+    return limit if chosen is None else chosen
 
 
 def _open_session(path: Path, num_threads: int | None) -> Any:

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
+from hf_distill.hub.card.files import CARD_NAME, SECOND_CARD_NAME, read_text
+from hf_distill.hub.repository import MANIFEST_NAME, Branch, make_manifest
+from hf_distill.hub.stale import stale_files
 from hf_distill.utils.redaction import has_token, without_secrets
 
 REPORT_FOLDER = "report"
@@ -78,38 +81,59 @@ def check_no_token(files: Mapping[str, Path], token: str | None) -> None:
                 )
 
 
+class Uploaded(NamedTuple):
+    """A commit and the files that it removed."""
+
+    commit: CommitInfo
+    removed: list[str]
+
+
 def upload(
+    api: HfApi,
     repo_id: str,
     files: Mapping[str, Path],
-    commit_message: str | None,
-    token: str | None = None,
+    branch: Branch,
+    *,
+    commit_message: str,
     revision: str | None = None,
-    in_background: bool = False,
-) -> Any:
-    """Upload files to an existing repository in one commit. Files that it already has are not uploaded again.
+    is_whole: bool = True,
+    create_pr: bool = False,
+) -> Uploaded:
+    """Upload files to an existing branch in one commit, which also removes files of an earlier student.
+
+    Files that the branch already has are not uploaded again. If the branch has changed since it was looked at, the Hub
+    refuses the commit.
 
     Args:
+        api: The client, which has the token.
         repo_id: `user/name` on the Hub.
         files: Path in the repository -> file.
+        branch: The branch, from [`~hf_distill.hub.repository.look`].
         commit_message: Message of the commit.
-        token: Hub token; None for the token that the user is logged in with.
         revision: Branch; None for the main branch.
-        in_background: Whether to return before the upload is finished.
-
-    Returns:
-        A `CommitInfo`, or a future of one if `in_background`.
+        is_whole: Whether the report and the exports are among the files.
+        create_pr: Whether to open a pull request with the commit.
     """
     # `upload_folder` with hf_xet makes several commits, and a failure would leave some of them.
-    operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
-    create_commit: Any = HfApi().create_commit  # its overloads need a literal for `run_as_future`
-    return create_commit(
+    added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
+    digests = {operation.path_in_repo: operation.upload_info.sha256.hex() for operation in added}
+    removed = stale_files(branch, digests, is_whole)
+    written = {*files, *branch.written_files().difference(removed)}
+    cards = {name: branch.texts[name] for name in (CARD_NAME, SECOND_CARD_NAME) if branch.is_card_as_pushed(name)}
+    cards |= {name: read_text(files[name]) for name in (CARD_NAME, SECOND_CARD_NAME) if name in files}
+    commit = api.create_commit(
         repo_id,
-        operations,
-        commit_message=commit_message or "Upload student",
-        token=token,
+        [
+            *added,
+            CommitOperationAdd(path_in_repo=MANIFEST_NAME, path_or_fileobj=make_manifest(written, cards)),
+            *(CommitOperationDelete(path_in_repo=name, is_folder=False) for name in removed),
+        ],
+        commit_message=commit_message,
         revision=revision,
-        run_as_future=in_background,
+        create_pr=create_pr,
+        parent_commit=branch.head,
     )
+    return Uploaded(commit, removed)
 
 
 def explain(error: Exception, token: str | None) -> str:
@@ -119,6 +143,11 @@ def explain(error: Exception, token: str | None) -> str:
     if status in (401, 403):
         return (
             f"the Hub does not accept this token for this repository. Check the token with `hf auth whoami` ({text})"
+        )
+    if status == 412:
+        return (
+            "somebody else changed the repository while this push was prepared, so the Hub refused the commit. Push "
+            f"again to start from the changed repository ({text})"
         )
     if status is not None and status >= 500:
         return f"the Hub has a server error, which often passes within minutes ({text})"

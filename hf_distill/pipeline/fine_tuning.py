@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data import Task
+from hf_distill.data.seen_rows import hash_rows_of
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer, load_with_new_head
 from hf_distill.trainer import DistillationTrainer
@@ -83,6 +84,8 @@ def fine_tune(
         compute_metrics=task.compute_metrics,
     )
     _describe_data(trainer, task)
+    if trainer.is_world_process_zero():
+        trainer.recorder.row_hashes = hash_rows_of(task.datasets, task.text_columns)
     # The path of a checkpoint is one of the student's.
     resumes = (args.resume_from_checkpoint or "").lower() == "true"
     trainer.train(resume_from_checkpoint=resumes)

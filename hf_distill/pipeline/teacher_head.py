@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from transformers import AutoConfig
-
+from hf_distill.classifiers.auto import AutoConfig
 from hf_distill.classifiers.problem_types import problem_type_of_head
 from hf_distill.pipeline.loading import ModelReference
 

@@ -4,6 +4,7 @@ import dataclasses
 
 from transformers import PreTrainedModel
 
+from hf_distill.data.seen_rows import RowHashes, hash_rows_of
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.student import StudentOptions, make_student
 from hf_distill.trainer import DistillationTrainer
@@ -28,8 +29,15 @@ def train(
         FloatingPointError: if the loss becomes NaN or infinite.
     """
     trainer = _make_trainer(student, inputs, args)
+    if trainer.is_world_process_zero():
+        trainer.recorder.row_hashes = _row_hashes(inputs)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     return trainer
+
+
+def _row_hashes(inputs: DistillationInputs) -> RowHashes:
+    transfer = {} if inputs.transfer is None else {"transfer": inputs.transfer.text}
+    return hash_rows_of({**inputs.task.datasets, **transfer}, inputs.task.text_columns)
 
 
 def check_training(options: StudentOptions, inputs: DistillationInputs, args: DistillationTrainingArguments) -> None:
@@ -43,7 +51,7 @@ def check_training(options: StudentOptions, inputs: DistillationInputs, args: Di
     Raises:
         ValueError: as [`train`] would.
     """
-    student = make_student(options, inputs.teacher, inputs.task)
+    student = make_student(options, inputs.teacher, inputs.task, inputs.calibration_batches(), inputs.tokenizer)
     # The teacher is not fine-tuned yet: its outputs must not be stored.
     validation_args = dataclasses.replace(args, cache_teacher_outputs=False, push_to_hub=False)
     _make_trainer(student, inputs, validation_args)

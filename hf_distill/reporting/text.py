@@ -10,6 +10,8 @@ from hf_distill.data.metrics import find_metric
 
 NOT_AVAILABLE = "n/a"
 
+BUSY = "The machine was busy with other work, so the times are unreliable. Measure them again on an idle machine."
+
 Show = Callable[[Any], str]  # from a number, or None, to text
 
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)")
@@ -57,6 +59,11 @@ def whole(value: Any) -> str:
     return number(value, ",")
 
 
+def text_length(tokens: int | None) -> str:
+    """Format the length of the texts that were timed: 16 tokens, or "evaluation texts" if they are the rows' own."""
+    return "evaluation texts" if tokens is None else f"{tokens} tokens"
+
+
 def p_value(value: Any) -> str:
     """Format a p-value with three decimals: 0.043, or < 0.001."""
     return "< 0.001" if finite(value) is not None and value < 0.001 else number(value, ".3f")
@@ -80,6 +87,12 @@ def is_share(metric: str) -> bool:
     return known is not None and known.is_share
 
 
+def is_error(metric: str) -> bool:
+    """Return whether lower values of a metric are better."""
+    known = find_metric(metric)
+    return known is not None and not known.higher_is_better
+
+
 def non_inferiority(versus: Mapping[str, Any] | None) -> str:
     """Return whether a model is at most the margin worse than another: yes, no or not shown; n/a without a margin."""
     if versus is None or versus.get("non_inferior") is None:
@@ -87,6 +100,11 @@ def non_inferiority(versus: Mapping[str, Any] | None) -> str:
     if versus["non_inferior"]:
         return "yes"
     return "no" if versus["high"] < -versus["margin"] else "not shown"
+
+
+def is_clearly_worse(entry: Mapping[str, Any], level: float) -> bool:
+    """Return whether a model is significantly worse than the teacher on a slice."""
+    return entry["p_value"] is not None and entry["difference"] < 0 and entry["p_value"] < 1 - level
 
 
 @dataclass(frozen=True)
@@ -164,3 +182,11 @@ class NumberStyle:
 
 PLAIN = NumberStyle(space=" ", minus="-")
 HTML = NumberStyle(space="\u00a0", minus="\u2212")  # no-break space and the minus sign of typography
+
+
+def deferral_cells(guarantee: Mapping[str, Any], style: NumberStyle) -> list[str]:
+    """Return the threshold of a cascade and the share of texts that the teacher answers, or why there is none."""
+    if guarantee["share"] is None:
+        return ["too few rows", NOT_AVAILABLE]
+    threshold = "always" if guarantee["threshold"] is None else style.decimal(guarantee["threshold"], 4)
+    return [threshold, style.share(guarantee["share"])]

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import datasets
 from accelerate import PartialState
@@ -18,7 +18,7 @@ from hf_distill.cache.fingerprint import forward_config, hash_json, hashed_parts
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS
-from hf_distill.classifiers.padding import align_pad_token, left_padding_changes_answers
+from hf_distill.classifiers.padding import align_pad_token, check_row_padding, warn_about_left_padding
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.classifiers.sharding import check_equal_on_all_processes
 from hf_distill.classifiers.signature import tokenizer_names
@@ -27,6 +27,7 @@ from hf_distill.data.retokenize import Retokenizer, at_positions, find_text_colu
 from hf_distill.record import describe_model
 from hf_distill.teachers import BaseTeacher, CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
 from hf_distill.teachers.pipelines import model_and_tokenizer
+from hf_distill.training.row_hashes import hash_columns
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)
@@ -58,10 +59,11 @@ class Source:
         problem_type: The teacher's problem type; None for the student's.
         config: The config of a model; None for a function.
         description: The teacher's entry in the record.
-        identity: What tells this teacher from others when a run is resumed, the same for a live and a stored teacher;
-            None if only its outputs can tell.
         caches: The stores of its outputs, one for each kind; empty for a teacher that runs in every step.
+        is_identified: Whether anything but its outputs can tell it from other teachers.
         reads_texts: Whether it reads texts, not the student's token ids.
+        texts_hash: Hash of the texts as the teacher reads them, of the dataset that was prepared last; None if the
+            teacher does not read texts.
         tokenizers: Prefix of columns -> the tokenizer whose token ids they hold; empty if no such columns are left.
     """
 
@@ -70,8 +72,9 @@ class Source:
     problem_type: ProblemType | None = None
     config: PreTrainedConfig | None = None
     description: dict[str, Any]
-    identity: str | None = None
+    is_identified: bool = True
     reads_texts: bool = False
+    texts_hash: str | None = None
     caches: Sequence[OutputCache] = ()
     tokenizers: Mapping[str, PreTrainedTokenizerBase] = {}
 
@@ -79,6 +82,13 @@ class Source:
     def added_columns(self) -> frozenset[str]:
         """The columns that [`Source.prepare`] adds; empty if the teacher reads the student's columns."""
         return frozenset()
+
+    def identify(self) -> str | None:
+        """Return what tells this teacher, as it is now, from other teachers when a run is resumed.
+
+        A live teacher and its stored outputs are the same teacher. None for a teacher that is not identified.
+        """
+        return None
 
     def bind(self, problem_type: ProblemType, num_labels: int) -> None:
         """Note the student's problem type and number of outputs."""
@@ -116,6 +126,8 @@ class ModelSource(Source):
         context: TeacherContext,
     ) -> None:
         self.prefix = prefix
+        self._identity: str | None = None
+        self._padding_tokenizer: PreTrainedTokenizerBase | None = None
         self.problem_type: ProblemType
         self.config: PreTrainedConfig
         if context.args.cache_teacher_outputs:
@@ -139,9 +151,6 @@ class ModelSource(Source):
         )
         self.tokenizers = {prefix: tokenizer} if tokenizer and not self.caches else {}
         self.reads_texts = tokenizer is not None
-        if tokenizer is not None and self.identity is not None:
-            tokens = {"vocabulary": tokenizer.get_vocab(), "longest": tokenizer.model_max_length}
-            self.identity = hash_json({"model": self.identity, "tokenizer": tokens})
 
     def _read_through_caches(
         self,
@@ -160,7 +169,7 @@ class ModelSource(Source):
         ]
         self.caches, self.teacher = caches, CachedTeacher(self.prefix)
         self.config, self.problem_type = caches[0].config, caches[0].problem_type
-        self.description, self.identity = caches[0].description, caches[0].identity
+        self.description = caches[0].description
 
     def _run_in_every_step(
         self,
@@ -173,27 +182,32 @@ class ModelSource(Source):
         if padding_tokenizer is not None:
             align_pad_token(model, padding_tokenizer, "teacher")
         check_equal_on_all_processes(model)
-        if PartialState().is_main_process:  # which alone reads and writes checkpoints
-            self.identity = _identify(model)  # before the weights are moved, cast or shared out
+        is_sharded = args.shard_teacher and args.world_size > 1
+        # Weights that are shared out or cast here cannot be hashed later. Only the user can change other weights.
+        is_hashed_now = is_sharded or not isinstance(given, nn.Module)
+        if is_hashed_now and PartialState().is_main_process:  # which alone reads and writes checkpoints
+            self._identity = _identify(model)
         self.teacher = teacher = Teacher(
             model,
             args.device,
             args.resolved_teacher_dtype(),
             prefix=self.prefix if tokenizer is not None else "",
-            is_sharded=args.shard_teacher and args.world_size > 1,
+            is_sharded=is_sharded,
             tokenizer_names=tokenizer_names(padding_tokenizer),
         )
         self.config, self.problem_type = model.config, resolve_problem_type(model)
         self.description = describe_model(model)
-        if padding_tokenizer is not None and padding_tokenizer.padding_side == "left" and not args.shard_teacher:
-            if left_padding_changes_answers(model, padding_tokenizer):
-                logger.warning_once(
-                    "The tokenizer pads on the left, which changes the teacher's answers: the teacher numbers "
-                    "positions from the first column, or reads its answer there, so the answer to a text depends on "
-                    "the longest text of its batch. Set `tokenizer.padding_side = 'right'`."
-                )
+        self._padding_tokenizer = None if args.shard_teacher else padding_tokenizer
+        if self._padding_tokenizer is not None:
+            warn_about_left_padding(model, self._padding_tokenizer, "teacher")
         if not isinstance(given, nn.Module):
             teacher.cast_weights()
+
+    def identify(self) -> str | None:
+        """Return a hash of the model's weights, config and adapters."""
+        if isinstance(self.teacher, Teacher):
+            return self._identity or _identify(self.teacher.model)
+        return cast(TeacherCache, self.caches[0]).identity
 
     @property
     def added_columns(self) -> frozenset[str]:
@@ -204,19 +218,24 @@ class ModelSource(Source):
         """Tokenize for the teacher if it has its own tokenizer, and label the rows if there is a cache."""
         if self.retokenizer:
             dataset = self.retokenizer.add_to(dataset)
+            self.texts_hash = hash_json(hash_columns(self.retokenizer.added_to(dataset)))
         for cache in self.caches:
             dataset = with_column(dataset, self._label(cache, dataset), f"{self.prefix}{cache.cached_output.name}")
         return self.retokenizer.without(dataset) if self.retokenizer and self.caches else dataset
 
     def check_rows(self, dataset: datasets.Dataset) -> None:
-        """Refuse a dataset with token ids or lengths that are out of the teacher's range."""
-        if isinstance(self.teacher, Teacher):  # a cache checks its rows itself
-            column = f"{self.prefix}input_ids" if self.retokenizer else "input_ids"
-            TokenLimits.of(self.teacher.model, "teacher").check(dataset, column)
+        """Refuse token ids and lengths out of the teacher's range, and padding that changes the teacher's answers."""
+        if not isinstance(self.teacher, Teacher):  # a cache checks its rows itself
+            return
+        column = f"{self.prefix}input_ids" if self.retokenizer else "input_ids"
+        TokenLimits.of(self.teacher.model, "teacher").check(dataset, column)
+        tokenizer = None if self.retokenizer else self._padding_tokenizer
+        if tokenizer is not None:
+            check_row_padding(dataset, self.teacher.model, tokenizer, "teacher")
 
     def _label(self, cache: OutputCache, dataset: datasets.Dataset) -> datasets.Dataset:
         """Return only the column of a cache, with its tokens at the places of the student's tokens."""
-        rows = self.retokenizer.alone(dataset) if self.retokenizer else dataset
+        rows = self.retokenizer.teacher_inputs(dataset) if self.retokenizer else dataset
         outputs = cache.label(rows).select_columns([cache.cached_output.column])
         if self.retokenizer and self.retokenizer.is_token_level:
             return at_positions(outputs, dataset.select_columns([f"{self.prefix}positions"]))
@@ -244,8 +263,7 @@ class FunctionSource(Source):
         self.given, self.context, self.column = given, context, f"{prefix}logits"
         self.teacher = CachedTeacher(prefix)
         self.description, self.reads_texts = {"name_or_path": given.name, "model_type": "function"}, True
-        if given.name is not None:
-            self.identity = hash_json({"function": given.name, "labels": given.labels})
+        self.is_identified = given.name is not None
         self.cache: FunctionCache | None = None
         if given.labels is not None:
             self.id2label = dict(enumerate(given.labels))
@@ -254,6 +272,10 @@ class FunctionSource(Source):
     def added_columns(self) -> frozenset[str]:
         """The columns that [`FunctionSource.prepare`] adds."""
         return self.teacher.required_columns
+
+    def identify(self) -> str | None:
+        """Return a hash of the function's name; None without a name."""
+        return self.given.name and hash_json({"function": self.given.name, "labels": self.given.labels})
 
     def bind(self, problem_type: ProblemType, num_labels: int) -> None:
         """Note the student's problem type and number of outputs."""
@@ -266,6 +288,8 @@ class FunctionSource(Source):
         assert self.problem_type is not None
         context = self.context
         columns = find_text_columns(dataset, context.text_columns, False, context.student_tokenizer)
+        hashes = hash_columns(dataset.select_columns(columns))
+        self.texts_hash = hash_json({"texts": [hashes[column] for column in columns]})
         if self.cache is None or self.cache.text_columns != columns:
             self.cache = FunctionCache(
                 context.args.teacher_cache_dir, self.given, self.num_labels, self.problem_type, columns

@@ -37,7 +37,10 @@ def flags(folder, **changes):
         "output_dir": folder / "report",
         **changes,
     }
-    return ["compare", *(w for name, value in values.items() if value is not None for w in (f"--{name}", str(value)))]
+    words = {
+        name: value if isinstance(value, list) else [value] for name, value in values.items() if value is not None
+    }
+    return ["compare", *(word for name, value in words.items() for word in (f"--{name}", *map(str, value)))]
 
 
 def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
@@ -63,6 +66,40 @@ def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
     assert any((folder / "report" / "plots").glob("*.png"))
 
 
+def test_several_students_are_sorted_by_their_scores(folder, capsys):
+    main(flags(folder, student_model_name_or_path=[f"deep={folder / 'a'}", f"wide={folder / 'b'}"]))
+    printed = capsys.readouterr().out
+    report = json.loads((folder / "report" / "report.json").read_text())
+    assert list(report["models"]) == ["teacher", "deep", "wide", "baseline"]
+    values = [entry["value"] for entry in report["leaderboard"]]
+    assert values == sorted(values, reverse=True)
+    assert {entry["model"] for entry in report["leaderboard"]} == set(report["models"])
+    assert {entry["model"]: entry["answer"] is None for entry in report["leaderboard"]} == {
+        "teacher": True, "baseline": True, "deep": False, "wide": False,
+    }  # fmt: skip
+    board = printed.partition("## Leaderboard\n\n")[2].splitlines()[2:6]
+    assert [line.split("|")[1].strip() for line in board] == [entry["model"] for entry in report["leaderboard"]]
+
+
+def test_slices_come_from_a_column_of_the_file(folder, tmp_path, capsys):
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "label", "Channel"])
+        rows.writerows((row["text"], LABEL_NAMES[row["label"]], i % 2) for i, row in enumerate(tiny_rows(40, 1)))
+    changes = {"validation_file": tmp_path / "rows.csv", "output_dir": tmp_path / "report", "latency_rounds": 0}
+    main(flags(folder, slice_column="channel", **changes))
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [(part["column"], part["value"], part["rows"]) for part in report["slices"]] == [
+        ("channel", "0", 20), ("channel", "1", 20),
+    ]  # fmt: skip
+    assert report["task"]["text_columns"] == ["text"]
+    assert "accuracy on slices of the rows" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    for name, message in (("chanel", "has no value in any row"), ("text", "already a column of texts or labels")):
+        with pytest.raises(SystemExit):
+            main(flags(folder, slice_column=name, **changes))
+        assert message in capsys.readouterr().err
+
+
 def test_models_are_never_compared_on_the_training_split(folder, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(flags(folder, validation_file=None, train_file=folder / "train.csv"))
@@ -77,6 +114,7 @@ def test_models_are_never_compared_on_the_training_split(folder, capsys):
         ({"validation_file": None}, "No labelled rows given"),
         ({"validation_file": "absent.csv"}, "absent.csv"),
         ({"student_model_name_or_path": "absent"}, "absent"),
+        ({"student_model_name_or_path": "teacher=x"}, "names a student 'teacher'"),
         ({"export_folder": "onnx"}, "name=folder"),
         ({"export_folder": "student=onnx"}, "a new name"),
         ({"margin": 2}, "`margin`"),

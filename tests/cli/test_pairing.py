@@ -34,6 +34,8 @@ def write_folder(folder, tokenizer, outputs=OUTPUTS, class_of_output=("joy", "sa
         teacher.classifier.bias -= shift  # or one class would be most likely for all texts
     teacher.save_pretrained(folder / "teacher")
     tokenizer.save_pretrained(folder / "teacher")
+    named_model("joy", "sadness", "anger", seed=1).save_pretrained(folder / "student")
+    tokenizer.save_pretrained(folder / "student")
     for name, split in texts.items():
         answers = (logits[name] - shift).argmax(dim=1).tolist()
         with (folder / f"{name}.csv").open("w", newline="") as file:
@@ -50,7 +52,7 @@ def run(command, folder, **changes):
                   "teacher_cache_dir": folder / "store"},
         "compare": {"student_num_hidden_layers": None, "num_train_epochs": None, "train_file": None, "use_cpu": None,
                     "per_device_train_batch_size": None, "latency_rounds": 0,
-                    "student_model_name_or_path": folder / "teacher"},
+                    "student_model_name_or_path": folder / "student"},
     }  # fmt: skip
     main([command, *flags(folder, folder / command, **{**settings[command], **changes})])
 
@@ -151,7 +153,7 @@ def test_a_teacher_with_other_names_needs_the_users_word(tmp_path, tokenizer, ca
         (("joy", "sadness", "anger"), {"class_names": "anger,joy,sadness"}, "its config has the same names in the"),
         (OUTPUTS, {"class_names": "anger,joy,sadness,fear"}, "has 4 names, .* has 3 outputs, LABEL_0"),
         (OUTPUTS, {"class_names": "anger,joy,joy"}, "different names"),
-        (("joy", "sadness", "anger"), {"teacher_model_name_or_path": None}, "--class_names names the outputs of a"),
+        (("joy", "sadness", "anger"), {"teacher_model_name_or_path": None}, "There is no teacher"),
     ],
 )
 def test_names_that_cannot_be_the_teachers_are_refused(tmp_path, tokenizer, capsys, outputs, changes, message):
@@ -211,7 +213,7 @@ def test_the_outputs_of_a_teacher_can_be_named_for_a_glue_task(tmp_path, tokeniz
 def test_compare_models_pairs_labels_that_are_names(tmp_path, tokenizer):
     folder = write_folder(tmp_path, tokenizer)
     rows = Dataset.from_csv(str(folder / "validation.csv"), cache_dir=str(folder / "hf"))
-    models = {"teacher": str(folder / "teacher"), "student": str(folder / "teacher")}
+    models = {"teacher": str(folder / "teacher"), "student": str(folder / "student")}
     with pytest.raises(ValueError, match="LABEL_0 = anger, LABEL_1 = joy, LABEL_2 = sadness, and labelled rows"):
         compare_models(models, rows, latency_rounds=0, num_resamples=100)
     names = ["joy", "sadness", "anger"]

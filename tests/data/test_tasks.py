@@ -1,6 +1,7 @@
 """GLUE tasks and other data sets: every layout that is read, and every refusal."""
 
 import json
+import math
 
 import datasets
 import numpy as np
@@ -184,10 +185,9 @@ def test_regression_labels_are_float32_with_nan_for_none(tmp_path, tokenizer):
     rows = task.tokenize(tokenizer)["train"]
     assert rows.features["labels"] == Value("float32")
     np.testing.assert_array_equal(rows["labels"][:], [1.5, np.nan, 2.0])
-    assert task.compute_metrics(EvalPrediction(np.array([3.0, 0.0, 4.0]), np.array(rows["labels"][:]))) == {
-        "pearson": pytest.approx(1.0),
-        "spearmanr": pytest.approx(1.0),
-    }
+    scores = task.compute_metrics(EvalPrediction(np.array([3.0, 0.0, 4.0]), np.array(rows["labels"][:])))
+    errors = {"mae": 1.75, "rmse": math.sqrt((1.5**2 + 2**2) / 2), "r2": 1 - 3.125 / 0.0625}
+    assert scores == pytest.approx({"pearson": 1.0, "spearmanr": 1.0, **errors})
 
 
 def test_rows_are_cut_to_max_length_and_to_what_the_tokenizer_allows(tmp_path, tokenizer, caplog):

@@ -191,7 +191,7 @@ def test_an_export_runs_code_that_the_user_trusts(custom, tmp_path, capsys):
     assert "trust_remote_code" in capsys.readouterr().err
     assert not canary.exists()
     main([*arguments, "--trust_remote_code", "True"])
-    assert (tmp_path / "onnx" / "model.onnx").is_file()
+    assert (tmp_path / "onnx" / "onnx" / "model.onnx").is_file()
     assert canary.exists()
 
 

@@ -105,7 +105,7 @@ def test_a_metric_that_cannot_be_computed_is_an_error_before_any_model_runs(
 ):
     broken = Metric("broken", lambda p, r, num_labels: value)
     monkeypatch.setitem(METRICS, SINGLE, (broken,))
-    monkeypatch.setattr("hf_distill.reporting.comparison.compare._run", None)
+    monkeypatch.setattr("hf_distill.reporting.comparison.compare.run_models", None)
     with pytest.raises(ValueError, match="The metric 'broken' gives"):
         compare_models(models, texts, tokenizer)
 

@@ -87,7 +87,8 @@ def test_sections_without_numbers_are_left_out(html):
 
 
 def test_a_page_for_rows_without_labels_has_no_scores():
-    report = without(*PARTS[1:], "retention", "gap_closed", "versus_teacher", "versus_baseline", "metrics")
+    scores = ("retention", "gap_closed", "versus_teacher", "versus_baseline", "metrics", "confusions")
+    report = without(*PARTS[1:], *scores) | {"leaderboard": [], "slices": [], "changes": None}
     report["task"]["metrics"], report["verdict"] = (
         [],
         {"sentence": "Nothing is known.", "replace": None, "model": None},

@@ -8,7 +8,7 @@ from typing import Any
 
 from hf_distill.hub.card.words import as_text, describe_machine
 from hf_distill.reporting.tables import markdown_table
-from hf_distill.reporting.text import NOT_AVAILABLE, escape, finite, non_inferiority, number
+from hf_distill.reporting.text import BUSY, NOT_AVAILABLE, escape, finite, non_inferiority, number, text_length
 
 _Models = Mapping[str, Mapping[str, Any]]
 
@@ -116,6 +116,8 @@ def _cost(models: _Models, machine: Mapping[str, Any] | None) -> str:
     ]
     machine_name = describe_machine(machine)
     measured_on = f"Measured on {machine_name}." if machine_name else ""
+    if (machine or {}).get("is_busy"):
+        measured_on += f" {BUSY}"
     return f"### Cost\n\n{measured_on}\n\n{markdown_table(['', *costs], rows)}"
 
 
@@ -130,5 +132,5 @@ def _timings(costs: _Models, kind: str, words: str, values: Sequence[str]) -> li
             " / ".join(number(timings.get(setting, {}).get(value), ",.2f") for value in values)
             for timings in timed.values()
         ]
-        rows.append([f"{kind}, {device}, {tokens} tokens, {words.format(batch_size=batch_size)}", *cells])
+        rows.append([f"{kind}, {device}, {text_length(tokens)}, {words.format(batch_size=batch_size)}", *cells])
     return rows

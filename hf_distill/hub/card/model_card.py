@@ -22,8 +22,10 @@ from hf_distill.hub.card.words import (
     describe_files,
     describe_model,
     describe_teacher,
+    describe_transfer,
     label,
     printable,
+    reads_pairs,
 )
 from hf_distill.reporting.tables import TEACHER_MEASURES, markdown_table
 from hf_distill.reporting.text import NOT_AVAILABLE, escape
@@ -46,23 +48,31 @@ def model_card(
     Returns:
         The card. `card.data` can still be changed; `card.save(path)` writes it.
     """
-    record, exports = printable(record), printable(exports or {})
-    metadata = card_metadata(record)
-    sections = [
-        _introduction(record),
-        _usage(record),
-        _intended_use(record),
-        results_section(record) if report is None else report_section(printable(report)),
-        *([_exports(exports)] if exports else []),
-        loss_section(record),
-        _training(record),
-        _data(record),
-        _origins(record),
-        _making(record),
-        _limits(record, report is not None),
-    ]
-    body = "\n\n".join(sections)
+    metadata = card_metadata(printable(record), None if report is None else printable(report))
+    body = "\n\n".join(card_sections(record, report, exports).values())
     return ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{body}\n")
+
+
+def card_sections(
+    record: Mapping[str, Any],
+    report: Mapping[str, Any] | None = None,
+    exports: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, str]:
+    """Return the sections of the card: name -> text. The arguments are those of [`model_card`]."""
+    record, exports = printable(record), printable(exports or {})
+    return {
+        "introduction": _introduction(record),
+        "usage": _usage(record),
+        "intended_use": _intended_use(record),
+        "results": results_section(record) if report is None else report_section(printable(report)),
+        **({"exports": _exports(exports)} if exports else {}),
+        "loss": loss_section(record),
+        "training": _training(record),
+        "data": _data(record),
+        "origins": _origins(record),
+        "making": _making(record),
+        "limits": _limits(record, report is not None),
+    }
 
 
 def _introduction(record: Mapping[str, Any]) -> str:
@@ -84,10 +94,11 @@ def _introduction(record: Mapping[str, Any]) -> str:
 def _usage(record: Mapping[str, Any]) -> str:
     kind = KINDS[record["problem_type"]]
     name = json.dumps(record["student"]["name"])
+    text = '{"text": "The first text.", "text_pair": "The second text."}' if reads_pairs(record) else kind.example
     return (
         "## How to use\n\n```python\nfrom transformers import pipeline\n\n"
         f'classifier = pipeline("{kind.task}", model={name}{kind.pipeline_arguments})\n'
-        'classifier("A text like the training data.")\n```'
+        f"classifier({text})\n```"
     )
 
 
@@ -142,7 +153,7 @@ def _data(record: Mapping[str, Any]) -> str:
         return "## Data\n\nThe dataset was not recorded."
     names = ("config", "revision", "train_rows", "unlabelled_rows", "eval_split", "eval_rows")
     details = {name.replace("_", " "): as_text(dataset[name]) for name in names if dataset.get(name) is not None}
-    details |= describe_files(dataset)
+    details |= describe_transfer(dataset) | describe_files(dataset)
     name = label(dataset.get("id")) or NOT_AVAILABLE
     return "## Data\n\n" + markdown_table(["dataset", name], list(details.items()))
 

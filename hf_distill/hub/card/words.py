@@ -13,12 +13,21 @@ from hf_distill.utils.redaction import has_token
 
 
 class Kind(NamedTuple):
-    """How the card speaks of a problem type: the Hub's task, a noun, further arguments of `pipeline`, and the unit."""
+    """How the card speaks of a problem type.
+
+    Attributes:
+        task: The task on the Hub.
+        noun: What the model is.
+        pipeline_arguments: Further arguments of `pipeline`.
+        units: What the loss is a mean over.
+        example: An input of the pipeline, as Python code.
+    """
 
     task: str
     noun: str
     pipeline_arguments: str
     units: str
+    example: str = '"A text like the training data."'
 
 
 KINDS = {
@@ -31,7 +40,13 @@ KINDS = {
     "token_classification": Kind(
         "token-classification", "token classifier", ', aggregation_strategy="simple"', "words"
     ),
-    "masked_lm": Kind("fill-mask", "masked language model", "", "masked tokens"),
+    "masked_lm": Kind(
+        "fill-mask",
+        "masked language model",
+        "",
+        "masked tokens",
+        'f"A text with one {classifier.tokenizer.mask_token} word."',
+    ),
 }
 
 # The Hub still accepts these names without a namespace. Any other name without one is taken for a local folder.
@@ -127,6 +142,19 @@ def describe_files(dataset: Mapping[str, Any]) -> dict[str, str]:
         f"{split} files": f"{', '.join(_file_names(dataset, split))}; SHA-256 of the rows: {entry['sha256']}"
         for split, entry in (dataset.get("splits") or {}).items()
     }
+
+
+def reads_pairs(record: Mapping[str, Any]) -> bool:
+    """Return whether the model reads two texts together."""
+    splits = (record.get("dataset") or {}).get("splits") or {}
+    return any(len(split.get("text_columns") or ()) == 2 for split in splits.values())
+
+
+def describe_transfer(dataset: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the unlabelled text came from, and how many texts of each source were used."""
+    sources = (dataset.get("transfer") or {}).get("sources") or []
+    described = [f"{label(s['name'])} ({as_text(s.get('drawn'))} of {as_text(s['rows'])} texts)" for s in sources]
+    return {"unlabelled text from": "; ".join(described)} if described else {}
 
 
 def _file_names(dataset: Mapping[str, Any], split: str | None) -> list[str]:

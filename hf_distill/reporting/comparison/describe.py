@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 
 from hf_distill.data.metrics import Metric
+from hf_distill.reporting.comparison.confusions import describe_confusions
 from hf_distill.reporting.comparison.deferral import describe_deferral
 from hf_distill.reporting.comparison.fidelity import describe_fidelity
 from hf_distill.reporting.comparison.lost_classes import describe_lost_classes
 from hf_distill.reporting.comparison.quality import TEACHER, Quality, Resampling, describe_quality
 from hf_distill.reporting.comparison.reliability import describe_calibration
 from hf_distill.reporting.comparison.robustness import score_by_class, score_by_length
-from hf_distill.reporting.comparison.trivial import describe_trivial
+from hf_distill.reporting.comparison.trivial import absolute_margin, describe_trivial
 from hf_distill.reporting.comparison.units import Units
 
 RunLogits = dict[str, list[np.ndarray]]
 
 _NEED_LABELS = (
     "retention", "gap_closed", "gap_closed_note", "versus_teacher", "versus_baseline", "calibration", "by_class",
-    "deferral", "lost_classes", "recipe",
+    "deferral", "lost_classes", "recipe", "confusions",
 )  # fmt: skip
 
 
@@ -32,7 +33,8 @@ class Comparison:
         units: Units of the evaluation set.
         logits: Name of a model -> `(num_units, num_labels)` of each run, with the classes in the units' order.
         metrics: What to score. The first metric decides.
-        margin: How much lower a score can be and still count as non-inferior.
+        margin: How much lower a score can be and still count as non-inferior, see
+            [`~hf_distill.reporting.comparison.trivial.absolute_margin`].
         how: How intervals are made.
         shipped: Name of a model -> the run that is used in production; the first one unless it is named.
     """
@@ -46,11 +48,12 @@ class Comparison:
         how: Resampling,
         shipped: Mapping[str, int] | None = None,
     ) -> None:
-        self.units, self.logits, self.metric, self.margin, self.how = units, logits, metrics[0], margin, how
+        self.units, self.logits, self.metric, self.how = units, logits, metrics[0], how
         is_labelled = units.is_labelled
         self.labelled = units.at(is_labelled)
         self.labelled_logits = {name: [run[is_labelled] for run in runs] for name, runs in logits.items()}
-        has_labels = is_labelled.any()
+        has_labels = bool(is_labelled.any())
+        self.margin = absolute_margin(self.labelled, metrics[0], margin) if has_labels else margin
         self.quality = Quality(self.labelled, self.labelled_logits, metrics, how) if has_labels else None
         runs = dict.fromkeys(logits, 0) | dict(shipped or {})
         self.shipped_logits = {name: self.labelled_logits[name][run] for name, run in runs.items()}
@@ -92,6 +95,7 @@ class Comparison:
             "by_class": score_by_class(self.labelled, labelled_runs),
             "deferral": self._deferral(name),
             "lost_classes": self._lost_classes(name),
+            "confusions": describe_confusions(self.labelled, self.shipped_logits[TEACHER], self.shipped_logits[name]),
         }
 
     def _calibration(self, runs: Sequence[np.ndarray]) -> dict[str, Any] | None:
@@ -108,7 +112,7 @@ class Comparison:
         if name == TEACHER or self.units.problem_type != "single_label_classification":
             return None
         student, teacher = (self.shipped_logits[model] for model in (name, TEACHER))
-        return describe_deferral(self.labelled, student, teacher, self.metric)
+        return describe_deferral(self.labelled, student, teacher, self.metric, self.margin, self.how.level)
 
     def _lost_classes(self, name: str) -> dict[str, Any] | None:
         if name == TEACHER:

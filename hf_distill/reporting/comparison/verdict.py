@@ -32,6 +32,9 @@ def make_verdict(models: Models, task: Mapping[str, Any], is_busy: bool) -> dict
     sentence = _sentence(models, name, task, answer, reason)
     if answer == YES:
         sentence += _gain(models, name, is_busy) + _others(models, name, task, is_busy)
+    elif others := [other for other in candidates(models) if other != name]:
+        answers = ", ".join(f"{other} ({judge(models, other, task)[0]})" for other in others)
+        sentence += f" The answers for the other candidates: {answers}."
     return {"sentence": sentence, "replace": _REPLACE[answer], "model": name, "reason": reason}
 
 

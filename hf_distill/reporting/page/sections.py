@@ -4,7 +4,9 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hf_distill.reporting.page import tables
+from hf_distill.reporting.page.leaderboard import leaderboard_table
 from hf_distill.reporting.page.tables import Table
+from hf_distill.reporting.page.weak_spots import changes_table, confusion_tables, slice_table
 
 Report = Mapping[str, Any]
 
@@ -44,12 +46,13 @@ def _fidelity(report: Report) -> Iterator[Table]:
 
 
 def _robustness(report: Report) -> Iterator[Table]:
-    yield from _tables(tables.length_table, tables.shifted_table)(report)
+    yield from _tables(slice_table, tables.length_table, tables.shifted_table, changes_table)(report)
+    yield from confusion_tables(report)
     yield from tables.f1_tables(report)
 
 
 _TABLES: dict[str, Callable[[Report], Iterator[Table]]] = {
-    "models": _tables(tables.models_table),
+    "models": _tables(tables.models_table, leaderboard_table),
     "quality": _tables(tables.tests_table, tables.metrics_table),
     "fidelity": _fidelity,
     "calibration": _tables(tables.calibration_table),

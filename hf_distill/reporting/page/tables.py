@@ -11,11 +11,13 @@ from hf_distill.reporting.text import (
     HTML,
     NOT_AVAILABLE,
     bucket,
+    deferral_cells,
     ends,
     finite,
     non_inferiority,
     p_value,
     short,
+    text_length,
     three_digits,
     whole,
 )
@@ -54,7 +56,7 @@ def models_table(report: Report) -> Table:
         rows.append(
             [
                 _described(report, name),
-                _score((model["metrics"] or {}).get(metric), metric),
+                score_cell((model["metrics"] or {}).get(metric), metric),
                 _share(model["retention"]),
                 _gap(model),
                 _within_margin(model["versus_teacher"], metric),
@@ -85,7 +87,7 @@ def metrics_table(report: Report) -> Table | None:
     if len(metrics) < 2:
         return None
     rows = [
-        [_name(report, name), *(_score((model["metrics"] or {}).get(metric), metric) for metric in metrics)]
+        [_name(report, name), *(score_cell((model["metrics"] or {}).get(metric), metric) for metric in metrics)]
         for name, model in report["models"].items()
     ]
     return Table("All metrics", ["model", *metrics], rows)
@@ -180,7 +182,7 @@ def length_table(report: Report) -> Table | None:
     rows = [
         [
             _name(report, name),
-            *(_score({"value": b["value"], "low": b["ci_low"], "high": b["ci_high"]}, metric) for b in values),
+            *(score_cell({"value": b["value"], "low": b["ci_low"], "high": b["ci_high"]}, metric) for b in values),
         ]
         for name, values in models.items()
     ]
@@ -197,7 +199,7 @@ def shifted_table(report: Report) -> Table | None:
     rows = [
         [
             _name(report, name),
-            *(_score(shifted["metrics"].get(metric), metric) for metric in metrics),
+            *(score_cell(shifted["metrics"].get(metric), metric) for metric in metrics),
             _share(shifted["retention"]),
         ]
         for name, shifted in models.items()
@@ -225,26 +227,26 @@ def speed_table(report: Report) -> Table | None:
     columns: dict[tuple[Any, ...], dict[str, Cell]] = {}
     for name, cost in models.items():
         for e in cost["latency"] or []:
-            cell = Cell(HTML.milliseconds(e["p50_ms"]), f"95 % within {HTML.milliseconds(e['p95_ms'])}")
+            ends_at = [(95, e["p95_ms"]), *([(99, e["p99_ms"])] if e["p99_ms"] is not None else [])]
+            note = "\n".join(f"{share} % within {HTML.milliseconds(value)}" for share, value in ends_at)
+            cell = Cell(HTML.milliseconds(e["p50_ms"]), note)
             columns.setdefault((e["device"], e["tokens"], e["batch_size"]), {})[name] = cell
         for e in cost["throughput"] or []:
             cell = Cell(f"{three_digits(e['examples_per_second'])} texts/s")
             columns.setdefault((e["device"], e["tokens"], e["batch_size"]), {}).setdefault(name, cell)
-    header = [f"{short(device, 20)}, {tokens} tokens, batch {size}" for device, tokens, size in columns]
+    header = [f"{short(device, 20)}, {text_length(tokens)}, batch {size}" for device, tokens, size in columns]
     rows = [[_name(report, name), *(c.get(name, Cell(NOT_AVAILABLE)) for c in columns.values())] for name in models]
     return Table("Speed", ["model", *header], rows) if columns else None
 
 
 def thresholds_table(report: Report) -> Table | None:
-    """Return the confidence thresholds of a cascade for several wanted scores."""
-    metric = report["task"]["metric_name"]
+    """Return the confidence thresholds of a cascade for several losses that are guaranteed."""
     rows = []
     for name, model in report["models"].items():
-        for t in (model["deferral"] or {}).get("thresholds") or []:
-            share = "not reached" if t["share"] is None else HTML.share(t["share"])
-            cells = [HTML.score(t["wanted"], metric), HTML.decimal(t["threshold"]), share]
+        for g in (model["deferral"] or {}).get("guarantees") or []:
+            cells = [HTML.margin(g["loss"], "accuracy"), HTML.share(g["confidence"]), *deferral_cells(g, HTML)]
             rows.append([_name(report, name), *map(Cell, cells)])
-    header = ["model", f"{metric} wanted", "hand over if confidence is below", "texts handed over"]
+    header = ["model", "loses at most", "confidence", "hand over if the model is less sure than", "texts handed over"]
     return Table("Thresholds", header, rows) if rows else None
 
 
@@ -261,7 +263,8 @@ def _described(report: Report, name: str) -> Cell:
     return _name(report, name)._replace(note=note)
 
 
-def _score(estimate: Mapping[str, Any] | None, metric: str) -> Cell:
+def score_cell(estimate: Mapping[str, Any] | None, metric: str) -> Cell:
+    """Return a score with its interval, and the deviation over seeds if there is one."""
     if estimate is None:
         return Cell(NOT_AVAILABLE)
     show = partial(HTML.score, metric=metric)

@@ -1,0 +1,42 @@
+"""One model of each kind and its export, for all tests of this folder."""
+
+import pytest
+import torch
+from tiny import TINY, sharpen, tiny_model
+from transformers import BertConfig, BertForTokenClassification
+
+from hf_distill import Predictor, export_model
+
+
+@pytest.fixture(scope="session")
+def model():
+    return tiny_model(1, seed=8)  # this seed gives the texts of the tests different labels
+
+
+@pytest.fixture(scope="session")
+def folder(model, tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "onnx"
+    export_model(model, folder, processing_class=tokenizer)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def predictor(folder):
+    return Predictor(folder)
+
+
+@pytest.fixture(scope="session")
+def tagger(tmp_path_factory, tokenizer):
+    names = ["O", "B-PER", "I-PER"]
+    config = BertConfig(
+        **TINY,
+        num_hidden_layers=1,
+        id2label=dict(enumerate(names)),
+        label2id={name: i for i, name in enumerate(names)},
+    )
+    torch.manual_seed(0)
+    model = BertForTokenClassification(config).eval()
+    sharpen(model)
+    folder = tmp_path_factory.mktemp("tagger") / "onnx"
+    export_model(model, folder, processing_class=tokenizer, texts=[["good", "film"], "a bad film"])
+    return model, Predictor(folder)
