@@ -9,9 +9,8 @@ from typing import Any, cast
 
 from datasets import Dataset, List, Value
 
-from hf_distill.classifiers.auto import AutoConfig
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
-from hf_distill.classifiers.problem_types import PROBLEM_TYPES, problem_type_of_head
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.model_columns import read_models
 from hf_distill.cli.parsing import parse
@@ -27,6 +26,7 @@ from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
+from hf_distill.reporting.comparison.own_metrics import load_metric_modules
 from hf_distill.reporting.requirements import Requirement, check_labels, describe_result, parse_requirement
 
 UNMET = 3  # exit status
@@ -60,6 +60,27 @@ class CompareArguments:
     shifted_file: list[str] | None = field(
         default=None,
         metadata={"help": "Files of labelled rows from another domain, with the same columns, to score as well."},
+    )
+    metric_module: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Folders with a metric of the `evaluate` library (NAME/NAME.py) to report as well; --metric_name "
+            "NAME makes it decide. Its code is run, so a recipe cannot set this."
+        },
+    )
+    slice_column: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Columns of the evaluation files, such as a language, to compare the models on the rows with each "
+            "value of it as well. Values with fewer than 20 rows are merged."
+        },
+    )
+    group_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the evaluation files that says which rows belong together, such as the document of a "
+            "sentence. Intervals and tests then count whole groups."
+        },
     )
     margin: float = field(
         default=0.01,
@@ -101,6 +122,16 @@ class CompareArguments:
         return [parse_requirement(line) for line in self.require or []]
 
     @property
+    def kept_columns(self) -> list[str]:
+        """The columns beside texts and labels that the comparison reads."""
+        return list(dict.fromkeys([*(self.slice_column or ()), *self.group_columns]))
+
+    @property
+    def group_columns(self) -> list[str]:
+        """The column of groups, if there is one."""
+        return [] if self.group_column is None else [self.group_column]
+
+    @property
     def models(self) -> dict[str, Any]:
         """The models by name, in the order of the columns."""
         return read_models(
@@ -116,12 +147,21 @@ def run(arguments: Sequence[str]) -> None:
     args, data = parse((CompareArguments, DataArguments), arguments, "hf-distill compare")
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
+    metric_functions = load_metric_modules(args.metric_module or ())
+    own_metric = data.metric_name if data.metric_name in metric_functions else None
+    if own_metric is not None:
+        data.metric_name = None  # the reader of the rows does not know it
     rows = _load_texts(args, data) if _has_no_labels(data) else _load_labelled(args, data)
     check_labels(args.requirements, rows.get("label_names"))
+    if own_metric is not None:
+        rows["metric_name"] = own_metric
     report = compare_models(
         args.models,
+        metric_functions=metric_functions,
         class_names=data.names_of_outputs,
         margin=args.margin,
+        slice_columns=args.slice_column or (),
+        group_column=args.group_column,
         allow_training_rows=args.allow_training_rows,
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
@@ -139,9 +179,11 @@ def run(arguments: Sequence[str]) -> None:
 def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
-    task = data.load(to_train=False, teacher=head)
+    task = data.load(to_train=False, teacher=head, kept=args.kept_columns)
+    if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
+        task.check_problem_type(head.resolved_problem_type, f"teacher {args.teacher_model_name_or_path!r}")
     split = _evaluation_split(task, data)
-    shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
+    shifted = None if args.shifted_file is None else _read_shifted(args, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
     return {
         "dataset": task.datasets[split],
@@ -182,11 +224,8 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
 
 def _reads_words(args: CompareArguments) -> bool:
     """Return whether the teacher classifies words, as its config says."""
-    try:
-        config = AutoConfig.from_pretrained(args.teacher_model_name_or_path, trust_remote_code=False)
-    except OSError:  # an adapter has no config; a teacher that does not exist is reported when it is loaded
-        return False
-    return any(problem_type_of_head(name) == "token_classification" for name in config.architectures or [])
+    head = read_head(ModelReference(args.teacher_model_name_or_path))
+    return head is not None and head.resolved_problem_type == "token_classification"
 
 
 def _evaluation_split(task: Task, data: DataArguments) -> str:
@@ -208,13 +247,15 @@ def _name_of_rows(task: Task, split: str, data: DataArguments) -> str:
     return ", ".join(path.name for path in data.files[split])
 
 
-def _read_shifted(files: list[str], task: Task, data: DataArguments) -> Task:
-    paths, notes = find_files(files)
+def _read_shifted(args: CompareArguments, task: Task, data: DataArguments) -> Task:
+    paths, notes = find_files(args.shifted_file or [])
     shifted = read_task(
         Sources(None, None, None, {"validation": paths}, notes=notes),
         data.options,
         data.settings(task.problem_type),
-        ColumnNames(parts_of_columns(task.text_columns), data.label_column_name, data.text_column_delimiter),
+        ColumnNames(
+            parts_of_columns(task.text_columns), data.label_column_name, data.text_column_delimiter, args.group_columns
+        ),
     )
     shifted.summary.splits[0].role = "shifted"
     return shifted

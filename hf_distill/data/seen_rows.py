@@ -1,9 +1,10 @@
 """Hashes of the rows that a training run has seen, in the file `distillation_rows.npz` beside its record.
 
-The file has one array for each split (`train`, `validation`, `test`, `transfer`): the 8-byte BLAKE2b hash of each text
-as an unsigned integer, each once and sorted. 1,000,000 rows need 8 MB, and two different texts among them have the
-same hash with a probability below 1 in 10 million. Whoever guesses a text can look for its hash, so the file is never
-published; the record has only a hash of its content.
+The file has one array for each split (`train`, `validation`, `test`, `transfer`; `train_before` has the rows that
+trained the student's initial model): the 8-byte BLAKE2b hash of each text as an unsigned integer, each once and
+sorted. 1,000,000 rows need 8 MB, and two different texts among them have the same hash with a probability below 1
+in 10 million. Whoever guesses a text can look for its hash, so the file is never published; the record has only a
+hash of its content.
 """
 
 import hashlib

@@ -5,13 +5,13 @@ from functools import partial
 from typing import Any
 
 from hf_distill.data.metrics import find_metric
+from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.requirements import describe_result
 from hf_distill.reporting.statistics import gap_closed, retention
 from hf_distill.reporting.text import (
     NOT_AVAILABLE,
     PLAIN,
     deferral_cells,
-    escape,
     finite,
     is_error,
     non_inferiority,
@@ -19,6 +19,7 @@ from hf_distill.reporting.text import (
     one_line,
     text_length,
 )
+from hf_distill.reporting.weak_spots import describe_weak_spots
 
 MODELS = {"teacher": "teacher", "student": "student", "baseline": "baseline (no teacher)"}
 
@@ -26,18 +27,6 @@ MODELS = {"teacher": "teacher", "student": "student", "baseline": "baseline (no 
 TEACHER_MEASURES = {"agreement": "agreement with the teacher", "loss_kl": "squared error to the teacher"}
 
 Models = Mapping[str, Mapping[str, Any]]
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align cells in columns, the first column to the left and the others to the right; cells are escaped."""
-    lines = [[escape(cell) for cell in line] for line in (header, *rows)]
-    widths = [max(4, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    text = []
-    for first, *others in (lines[0], rule, *lines[1:]):
-        cells = [first.ljust(widths[0]), *(c.rjust(width) for c, width in zip(others, widths[1:], strict=True))]
-        text.append(f"| {' | '.join(cells)} |")
-    return "\n".join(text)
 
 
 def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_rows: int | None = None) -> str:
@@ -130,6 +119,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
             parts.append(_metrics(models, task["metrics"]))
         parts.append(_lengths(models, task["metric_name"]))
     parts += ["## Fidelity and calibration", _fidelity(models)]
+    parts += describe_weak_spots(report)
     if any(model["shifted"] for model in models.values()):
         parts += ["## Scores on the shifted dataset", _shifted(models, task["metric_name"])]
     parts += ["## Cost", _cost(models)]
@@ -168,7 +158,7 @@ def _quality(models: Models, metric: str) -> str:
                 f"{name} (mean of {model['num_runs']} runs)" if model["num_runs"] > 1 else name,
                 _score(model["metrics"][metric], metric),
                 PLAIN.estimate(model["retention"], PLAIN.share),
-                PLAIN.estimate(model["gap_closed"], PLAIN.share),
+                PLAIN.gap_closed(model["gap_closed"]),
                 _versus(versus, metric),
                 non_inferiority(versus),
                 _versus(model["versus_baseline"], metric),

@@ -1,6 +1,7 @@
 """Evaluation rows that trained a model are refused or named; rows that chose its checkpoint are named."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from hf_distill.data.seen_rows import (
     read_row_hashes,
     write_row_hashes,
 )
+from hf_distill.pipeline.training import row_hashes_of
 
 QUICK = {"latency_rounds": 0, "num_resamples": 100}
 TEXTS = [f"{row['text']} {i}" for i, row in enumerate(tiny_rows(100, seed=3))]
@@ -123,6 +125,29 @@ def test_what_an_older_run_has_seen_is_unknown_and_said(teacher, student, datase
     report = compare(teacher, path, dataset, tokenizer)
     assert report["models"]["student"]["seen_rows"] is None
     assert any(note.startswith("It is unknown which rows trained the teacher, student:") for note in report["notes"])
+
+
+def test_an_export_in_the_folder_of_its_model_has_seen_the_same_rows(teacher, student, dataset, tokenizer):
+    export = pytest.importorskip("hf_distill.export")
+    path = student(train=TEXTS[:4])
+    export.export_model(tiny_model(1, seed=2), path / "onnx", processing_class=tokenizer)
+    tiny_model(1, seed=3).save_pretrained(path / "other")  # a model beside it is not an export
+    tokenizer.save_pretrained(path / "other")
+    models = {"teacher": teacher, "onnx": path / "onnx", "other": path / "other"}
+    report = compare_models(models, dataset, tokenizer, **QUICK).to_dict()["models"]
+    assert report["onnx"]["seen_rows"]["trained"] == 4
+    assert report["other"]["seen_rows"] is None
+
+
+def test_rows_that_trained_the_initial_model_of_a_student_have_trained_it_too(student):
+    path = student(train=TEXTS[:4], transfer=TEXTS[3:6], validation=TEXTS[50:])
+    model = tiny_model(1)
+    model.config.name_or_path = str(path)
+    task = SimpleNamespace(datasets={"train": Dataset.from_dict({"text": ["a"]})}, text_columns=["text"])
+    hashes = row_hashes_of(model, SimpleNamespace(task=task, transfer=None))
+    assert {split: len(values) for split, values in hashes.items()} == {"train": 1, "train_before": 6}
+    model.config.name_or_path = ""
+    assert row_hashes_of(model, SimpleNamespace(task=task, transfer=None)).keys() == {"train"}
 
 
 def test_shifted_rows_that_trained_a_model_are_refused_too(teacher, student, dataset, tokenizer):

@@ -42,7 +42,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
         "format": 1,
         "created": "2026-11-24",
         "versions": {"hf_distill": "0.1.0", "transformers": "5.23.0", "torch": "2.13.0", "onnxruntime": "1.32.0"},
-        "machine": {"cores": 2, "threads": 2, "cpu": "AMD EPYC", "memory_gb": 24.0, "gpu": None},
+        "machine": {"cores": 2, "threads": 2, "cpu": "AMD EPYC", "memory_gb": 24.0, "gpu": None, "is_busy": False},
         "task": {
             "name": "movie reviews",
             "problem_type": problem_type,
@@ -65,6 +65,8 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
         },
         "leaderboard": leaderboard(columns, metrics[0]),
         "models": columns,
+        "slices": slices(columns, metrics[0]),
+        "changes": changes(labels) if problem_type == "single_label_classification" else None,
         "disagreements": disagreements(student, labels, problem_type),
         "notes": [
             "With 872 rows the difference to the teacher is known to within 1.5 points.",
@@ -81,6 +83,7 @@ def model_column(name, line, problem_type, metrics, labels):
     return {
         "role": role,
         "pairing": None,
+        "confusions": confusions(labels) if has_classes else None,
         "num_runs": num_runs,
         "shipped_run": 0,
         "shipped_reason": "the only run" if num_runs == 1 else "the first one passed",
@@ -98,6 +101,7 @@ def model_column(name, line, problem_type, metrics, labels):
         "calibration": calibration(score) if has_classes else None,
         "by_length": by_length(score),
         "by_class": by_class(score, labels) if has_classes else None,
+        "lost_classes": None,
         "shifted": shifted(score, metrics, is_teacher),
         "cost": cost(speed, num_bytes, num_parameters),
         "deferral": None if is_teacher or problem_type != "single_label_classification" else deferral(score),
@@ -116,6 +120,40 @@ def leaderboard(columns, metric):
         }
         for name, column in columns.items()
     ]
+
+
+def slices(columns, metric):
+    return [
+        {
+            "column": "language",
+            "value": value,
+            "rows": rows,
+            "num_values": 1,
+            "models": {
+                name: {
+                    **{key: column["metrics"][metric][key] for key in ("value", "low", "high")},
+                    **(
+                        {}
+                        if name == "teacher"
+                        else {"difference": -0.02, "difference_low": -0.03, "difference_high": -0.01, "p_value": 0.004}
+                    ),
+                }
+                for name, column in columns.items()
+            },
+        }
+        for value, rows in (("en", 700), ("other values", 172))
+    ]
+
+
+def changes(labels):
+    answers = {"label": labels[0], "teacher": labels[-1], "model": labels[0]}
+    example = {"row": 17, "text": TEXTS[0], **answers}
+    return {"fixed": {"rows": 1, "examples": [example]}, "broken": {"rows": 0, "examples": []}}
+
+
+def confusions(labels):
+    largest = [{"label": labels[0], "prediction": labels[-1], "model": 9, "teacher": 4}]
+    return {"matrix": [[400] * len(labels)] * len(labels) if len(labels) <= 20 else None, "largest": largest}
 
 
 def versus(difference, **others):
@@ -269,6 +307,9 @@ def hostile_report():
     report["machine"]["cpu"] = report["machine"]["gpu"] = HOSTILE
     report["versions"] = {HOSTILE: HOSTILE}
     report["notes"] = [HOSTILE]
+    report["slices"][0].update(column=HOSTILE, value=HOSTILE)
+    if report["changes"]:
+        report["changes"]["fixed"]["examples"][0]["text"] = HOSTILE
     report["disagreements"][0]["text"] = HOSTILE
     for model in report["models"].values():
         model["origin"] = model["format"] = model["gap_closed_note"] = HOSTILE

@@ -11,14 +11,16 @@ from datasets import Dataset
 from hf_distill.classifiers.label_maps import check_class_names
 from hf_distill.record import describe_machine, describe_versions
 from hf_distill.reporting.comparison.candidates import correct_for_candidates
+from hf_distill.reporting.comparison.changes import describe_changes
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
 from hf_distill.reporting.comparison.cost import describe_costs
 from hf_distill.reporting.comparison.describe import Comparison, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
-from hf_distill.reporting.comparison.groups import take_groups, with_groups
+from hf_distill.reporting.comparison.groups import read_groups, with_groups
 from hf_distill.reporting.comparison.leaderboard import make_leaderboard
 from hf_distill.reporting.comparison.notes import make_notes
+from hf_distill.reporting.comparison.own_metrics import MetricFunction, read_metric_functions
 from hf_distill.reporting.comparison.pairing import describe_pairing, find_pairings, name_outputs
 from hf_distill.reporting.comparison.quality import TEACHER, Resampling
 from hf_distill.reporting.comparison.running import run_models
@@ -32,6 +34,7 @@ from hf_distill.reporting.comparison.seen_rows import (
     warn_of_seen_rows,
 )
 from hf_distill.reporting.comparison.settings import check_numbers, choose_metrics, problem_type_of
+from hf_distill.reporting.comparison.slices import about_slices, describe_slices, read_slice_columns
 from hf_distill.reporting.comparison.verdict import make_verdict
 from hf_distill.reporting.report import Report
 
@@ -49,10 +52,12 @@ def compare_models(
     label_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     metric_name: str | None = None,
+    metric_functions: Mapping[str, MetricFunction] | None = None,
     margin: float = 0.01,
     shifted_dataset: Dataset | None = None,
     name: str = "data",
     group_column: str | None = None,
+    slice_columns: Sequence[str] = (),
     allow_training_rows: bool = False,
     max_length: int = 128,
     batch_size: int = 32,
@@ -86,6 +91,9 @@ def compare_models(
             are paired with the dataset's classes in order, which labelled rows must not contradict.
         metric_name: The metric that decides. By default the first one of the problem type, e.g. accuracy; for a
             regression the mean absolute error, because a correlation does not see a wrong scale.
+        metric_functions: Name -> function of predictions and references (in this order) that returns a number; higher
+            is better. The report has these metrics too, and `metric_name` can be one of them. For the form of
+            predictions and references see [`~hf_distill.data.metrics.Metric`].
         margin: How much worse a student can be and still count as non-inferior; 0.01 is one point. For an error it is
             a share of the error of the best constant answer, see
             [`~hf_distill.reporting.comparison.trivial.absolute_margin`].
@@ -93,6 +101,8 @@ def compare_models(
         name: Name of the dataset.
         group_column: Column of texts or numbers that says which rows belong together, such as the document of a
             sentence. Intervals and tests then count whole groups. By default all rows are independent.
+        slice_columns: Other columns of the dataset, such as a language. The models are also compared on the rows with
+            each value; values with fewer than 20 rows are merged.
         allow_training_rows: Compare even if more than half of the rows trained a model.
         max_length: Texts are cut to this number of tokens.
         batch_size: Rows of a forward pass. It does not change the results.
@@ -115,13 +125,15 @@ def compare_models(
     teacher_names = [teacher.id2label[i] for i in range(len(teacher.id2label))]
     if class_names is not None:
         name_outputs(teacher, check_class_names(class_names, teacher_names))
-    others = (*(text_columns or ()), label_column or "")
-    dataset, groups = take_groups(dataset, group_column, others)
+    slices, groups = read_slice_columns(dataset, slice_columns), read_groups(dataset, group_column)
+    others = {*slices, *(() if group_column is None else (group_column,))} - {*(text_columns or ()), label_column}
+    dataset = dataset.remove_columns(sorted(others))
     rows = read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)
     sets = [with_groups(rows, groups, group_column)]
     if shifted_dataset is not None:
+        groups = read_groups(shifted_dataset, group_column)
+        shifted_dataset = shifted_dataset.remove_columns(sorted(others & set(shifted_dataset.column_names)))
         names = sets[0].units.names  # the same order for both, because binary F1 is the F1 of the second class
-        shifted_dataset, groups = take_groups(shifted_dataset, group_column, others)
         rows = read_evaluation_set(shifted_dataset, problem_type, teacher, text_columns, label_column, names)
         sets.append(with_groups(rows, groups, group_column))
         if not sets[1].units.is_labelled.all():
@@ -130,7 +142,8 @@ def compare_models(
     if not allow_training_rows:
         for seen_rows, what in zip(seen, ("evaluation", "shifted"), strict=False):
             check_not_trained(seen_rows, what)
-    metrics = choose_metrics(metric_name, problem_type, sets[0].units.names)
+    own = read_metric_functions(metric_functions or {}, problem_type)
+    metrics = choose_metrics(metric_name, problem_type, sets[0].units.names, own)
     check_metrics(metrics, sets[0].units)
     how = Resampling(num_resamples, confidence_level, seed)
     pairings = find_pairings(contenders, sets[0].units, teacher_names)
@@ -168,7 +181,7 @@ def compare_models(
         "num_resamples": num_resamples,
         "num_resamples_by_metric": {metric.name: how.num_for(metric) for metric in metrics},
     }
-    return _report(columns, task, comparison)
+    return _report(columns, task, comparison, slices)
 
 
 def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> dict[str, Any]:
@@ -182,12 +195,18 @@ def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> di
     }
 
 
-def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Comparison) -> Report:
+def _report(
+    columns: dict[str, Any],
+    task: dict[str, Any],
+    comparison: Comparison,
+    slice_columns: Mapping[str, Sequence[str | None]],
+) -> Report:
     machine = describe_machine()
     is_busy = machine["is_busy"]
     verdict = make_verdict(columns, task, is_busy)
     subject, num_rows = verdict["model"], comparison.units.num_rows
     verdict["sentence"] += warn_of_seen_rows(columns[subject], num_rows)
+    slices = describe_slices(comparison, slice_columns, [name for name in columns if name != TEACHER])
     teacher, student = comparison.logits[TEACHER][0], comparison.logits[subject][columns[subject]["shipped_run"]]
     return Report(
         {
@@ -199,9 +218,12 @@ def _report(columns: dict[str, Any], task: dict[str, Any], comparison: Compariso
             "verdict": verdict,
             "leaderboard": make_leaderboard(columns, task),
             "models": columns,
+            "slices": slices,
+            "changes": describe_changes(comparison, subject),
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
             "notes": [
                 *make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),
+                *about_slices(slices, subject, task),
                 *about_seen_rows(columns, task, num_rows),
             ],
         }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hf_distill.data.metrics import Metric
+from hf_distill.reporting.comparison.confusions import describe_confusions
 from hf_distill.reporting.comparison.deferral import describe_deferral
 from hf_distill.reporting.comparison.fidelity import describe_fidelity
 from hf_distill.reporting.comparison.groups import describe_groups
@@ -22,7 +23,7 @@ RunLogits = dict[str, list[np.ndarray]]
 
 _NEED_LABELS = (
     "retention", "gap_closed", "gap_closed_note", "versus_teacher", "versus_baseline", "calibration", "by_class",
-    "deferral", "lost_classes", "recipe",
+    "deferral", "lost_classes", "recipe", "confusions",
 )  # fmt: skip
 
 
@@ -99,6 +100,7 @@ class Comparison:
             "by_class": score_by_class(self.labelled, labelled_runs),
             "deferral": self._deferral(name),
             "lost_classes": self._lost_classes(name),
+            "confusions": describe_confusions(self.labelled, self.shipped_logits[TEACHER], self.shipped_logits[name]),
         }
 
     def _calibration(self, runs: Sequence[np.ndarray]) -> dict[str, Any] | None:

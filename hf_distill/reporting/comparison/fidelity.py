@@ -138,7 +138,7 @@ def list_disagreements(units: Units, teacher: np.ndarray, name: str, model: np.n
     is_labelled = units.is_labelled
     return [
         {
-            "text": _shorten(units.texts[row]),
+            "text": shorten(units.texts[row]),
             "label": _names(units, _labels(units, row)) if is_labelled[row] else None,
             "teacher": _names(units, teacher_chosen[row]),
             "teacher_confidence": float(teacher_confidence[row]),
@@ -170,6 +170,17 @@ def _names(units: Units, is_chosen: np.ndarray) -> str:
     return ", ".join(units.names[i] for i in np.flatnonzero(is_chosen)) or "none"
 
 
-def _shorten(text: Any) -> str:
+def name_labels(units: Units) -> list[str]:
+    """Return the names of the classes of each row."""
+    return [_names(units, _labels(units, row)) for row in range(len(units))]
+
+
+def name_predictions(units: Units, logits: np.ndarray) -> list[str]:
+    """Return the names of the classes that are chosen for each row."""
+    return [_names(units, chosen) for chosen in _decisions(units, logits)[0]]
+
+
+def shorten(text: Any) -> str:
+    """Return the beginning of a text; the texts of a pair are joined."""
     text = text if isinstance(text, str) else " | ".join(text)
     return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"

@@ -121,7 +121,7 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
     if subject["versus_teacher"]:
         notes.append(_about_size(subject["versus_teacher"], task))
     classes = subject["lost_classes"]
-    if classes and classes["num_too_small"]:
+    if classes and classes["num_too_small"] and not classes["lost"]:  # a lost class has decided the verdict
         notes.append(
             f"{classes['num_too_small']:,} of {classes['num_classes']:,} classes have too few rows to see that a "
             f"model finds {PLAIN.margin(LARGEST_LOSS, 'accuracy')} fewer of them than the teacher."

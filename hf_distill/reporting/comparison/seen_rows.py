@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hf_distill.data.seen_rows import RowHashes, hash_texts, read_row_hashes
+from hf_distill.export.layout import find_export
 from hf_distill.record import RECORD_NAME, read_record
 from hf_distill.reporting.comparison.contenders import Contender
 from hf_distill.reporting.comparison.describe import Comparison
@@ -60,8 +61,10 @@ def _read(value: Any) -> RowHashes | None:
     """Return the hashes of a run; those of the folder around it for an export that lies in the folder of its model."""
     if not isinstance(value, str | os.PathLike):
         return None
-    folder = Path(value).absolute()
-    folder = next((place for place in (folder, folder.parent) if (place / RECORD_NAME).is_file()), folder)
+    export = find_export(value)
+    folder = Path(value).absolute() if export is None else export.folder.absolute()
+    if export is not None and not (folder / RECORD_NAME).is_file():
+        folder = folder.parent
     if not (folder / RECORD_NAME).is_file():
         return None
     return read_row_hashes(folder, read_record(folder).get("row_hashes"))

@@ -43,16 +43,18 @@ def problem_type_of(contenders: Sequence[Contender]) -> str:
     return problem_type
 
 
-def choose_metrics(chosen: str | None, problem_type: str, label_names: Sequence[str]) -> list[Metric]:
-    """Return the default metrics for these classes and the chosen one, which comes first; for a regression `ERROR`."""
-    known = [metric.name for metric in METRICS[problem_type]]
+def choose_metrics(
+    chosen: str | None, problem_type: str, label_names: Sequence[str], own: Sequence[Metric] = ()
+) -> list[Metric]:
+    """Return the default metrics for these classes, the user's own, and the chosen one, which comes first."""
+    known = [metric.name for metric in (*METRICS[problem_type], *own)]
     if chosen is not None and chosen not in known:
         raise ValueError(
             f"`metric_name` must be one of {', '.join(known)} for {problem_type}, got {chosen!r}. To use another "
-            f"metric, add a `Metric` to `hf_distill.data.metrics.METRICS[{problem_type!r}]`."
+            "metric, pass it in `metric_functions` (--metric_module)."
         )
     if chosen is None and problem_type == "regression":
         chosen = ERROR
     names = {chosen, *default_metrics(problem_type, label_names)}
-    metrics = [metric for metric in METRICS[problem_type] if metric.name in names]
+    metrics = [*(metric for metric in METRICS[problem_type] if metric.name in names), *own]
     return sorted(metrics, key=lambda metric: metric.name != chosen)
