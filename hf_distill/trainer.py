@@ -30,6 +30,7 @@ from hf_distill.classifiers.outputs import (
     Batch,
     ClassifierOutputs,
 )
+from hf_distill.classifiers.padding import check_row_padding, warn_about_left_padding
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.classifiers.signature import input_names
 from hf_distill.classifiers.token_ids import TokenLimits
@@ -52,10 +53,16 @@ from hf_distill.training.checks import (
     labelled_rows,
 )
 from hf_distill.training.collating import UnitCollator, prepare_loader
+from hf_distill.training.dataset_kinds import is_transformed
 from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
-from hf_distill.training.label_checks import LabelCheckingCollator, check_label_names, name_by_dataset
+from hf_distill.training.label_checks import (
+    LabelCheckingCollator,
+    check_label_names,
+    match_first_student,
+    name_by_dataset,
+)
 from hf_distill.training.launch import check_launch
 from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
@@ -185,9 +192,10 @@ class DistillationTrainer(Trainer):
             side = getattr(self.processing_class, "padding_side", "right")
             self.data_collator = TokenCollator(self.data_collator, side)
         self._check_datasets()
-        self._bind_classes()
         self.train_dataset = self.teaching.prepare(self.train_dataset, "training")
         self.eval_dataset = self.teaching.prepare(self.eval_dataset, "evaluation")
+        self.class_names[:] = class_names_of(self._unwrapped_student.config)  # stored logits can have named them
+        self._bind_classes()
         collate = self.teaching.wrap_collator(self.data_collator)
         self.data_collator = LabelCheckingCollator(collate, self.problem_type, self.class_names)
         if args.calibrate_teacher:
@@ -210,6 +218,17 @@ class DistillationTrainer(Trainer):
         """The objectives."""
         return self.loss_runner.loss
 
+    @property
+    def _unwrapped_student(self) -> PreTrainedModel:
+        return cast(PreTrainedModel, self.accelerator.unwrap_model(self.model, keep_torch_compile=False))
+
+    @property
+    def _padding_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The tokenizer that pads the student's batches; None without one, or if the student is split."""
+        is_split = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        is_tokenizer = isinstance(self.processing_class, PreTrainedTokenizerBase)
+        return cast(PreTrainedTokenizerBase, self.processing_class) if is_tokenizer and not is_split else None
+
     def _build_loss(self, args: DistillationTrainingArguments) -> DistillationLoss:
         spec = args.objective_spec() if self._objectives is None else self._objectives
         return DistillationLoss(build_objectives(spec))
@@ -226,6 +245,8 @@ class DistillationTrainer(Trainer):
         self.teaching.request(loss.teacher_reads)
         prepare_outputs(student, loss.student_reads, "student")
         self._student_description = describe_student(student)
+        if self._padding_tokenizer is not None:
+            warn_about_left_padding(student, self._padding_tokenizer, "student")
         self.units = Units(problem_type, self.accelerator)
         self.loss_runner = LossRunner(loss, self.accelerator)
         compared = self.teaching.compared_config(self.train_dataset, *self._eval_datasets().values())
@@ -236,7 +257,9 @@ class DistillationTrainer(Trainer):
         )
         if self.args.gradient_accumulation_steps * self.args.world_size > 1:
             self.loss_runner.warn_about_batchwise_terms()
-        self.class_names = class_names_of(student.config)
+        if self._is_constructed and problem_type.has_label_names:
+            match_first_student(student.config, self.class_names)
+        self.class_names: list[str] = class_names_of(student.config)
         self.monitor = LossMonitor(loss, problem_type, self.class_names, self.teacher, self.accelerator)
         self.teacher_predictions = TeacherPredictions(self.accelerator, self.args)
         self._replace_callback(EarlyTeacherCheck(self.monitor.check_teacher))
@@ -279,12 +302,15 @@ class DistillationTrainer(Trainer):
         for role, dataset in rows:
             if dataset is not None:
                 self._check_dataset(dataset, role, self.distillation_loss.reads_labels)
-                TokenLimits.of(self.model, "student").check(dataset)
                 self.teaching.warn_about_unused_column(dataset, role)
 
     def _check_dataset(self, dataset: Any, role: str, needs_labels: Sequence[str] = ()) -> None:
         if self.problem_type.has_label_names:
-            check_label_names(dataset, role, cast(PreTrainedModel, self.accelerator.unwrap_model(self.model)).config)
+            check_label_names(dataset, role, self._unwrapped_student.config)
+        TokenLimits.of(self.model, "student").check(dataset)
+        tokenizer = self._padding_tokenizer
+        if tokenizer is not None and isinstance(dataset, datasets.Dataset) and not is_transformed(dataset):
+            check_row_padding(dataset, self._unwrapped_student, tokenizer, "student")
         required_columns = self.teaching.required_columns if role == "training" else []
         check_dataset(
             dataset,
@@ -303,6 +329,8 @@ class DistillationTrainer(Trainer):
         if dataset is None or is_name or self.teaching.has_prepared(dataset):
             return dataset
         self._check_dataset(dataset, role)
+        if role == "prediction" and not isinstance(dataset, datasets.Dataset):
+            return dataset  # predictions need no teacher
         return self.teaching.prepare(dataset, role)
 
     def _calibrate_teacher(self) -> None:
@@ -351,6 +379,8 @@ class DistillationTrainer(Trainer):
             if self.is_world_process_zero():
                 stack.enter_context(locked_folder(Path(folder)))
             self._forget_evaluation()
+            if self.model is not None:  # a trial of a search makes its student later
+                self.teaching.check_unchanged(self._unwrapped_student.config, self.class_names)
             self.train_dataset = self._prepare_new(self.train_dataset, "training")
             self.monitor.check_stored_outputs(self.train_dataset)
             self.checkpoints = self._run_checkpoints()

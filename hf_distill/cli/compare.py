@@ -8,9 +8,8 @@ from typing import Any, cast
 
 from datasets import Dataset, List, Value
 
-from hf_distill.classifiers.auto import AutoConfig
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
-from hf_distill.classifiers.problem_types import PROBLEM_TYPES, problem_type_of_head
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.model_columns import read_models
 from hf_distill.cli.parsing import parse
@@ -162,6 +161,8 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
     """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
     task = data.load(to_train=False, teacher=head, kept=args.slice_column or ())
+    if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
+        task.check_problem_type(head.resolved_problem_type, f"teacher {args.teacher_model_name_or_path!r}")
     split = _evaluation_split(task, data)
     shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
@@ -204,11 +205,8 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
 
 def _reads_words(args: CompareArguments) -> bool:
     """Return whether the teacher classifies words, as its config says."""
-    try:
-        config = AutoConfig.from_pretrained(args.teacher_model_name_or_path, trust_remote_code=False)
-    except OSError:  # an adapter has no config; a teacher that does not exist is reported when it is loaded
-        return False
-    return any(problem_type_of_head(name) == "token_classification" for name in config.architectures or [])
+    head = read_head(ModelReference(args.teacher_model_name_or_path))
+    return head is not None and head.resolved_problem_type == "token_classification"
 
 
 def _evaluation_split(task: Task, data: DataArguments) -> str:

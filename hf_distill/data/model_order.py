@@ -19,6 +19,7 @@ from hf_distill.classifiers.label_order import (
     teacher_label_names,
 )
 from hf_distill.data.compute_metrics import logits_of, with_label_names
+from hf_distill.utils.dataset_types import check_is_dataset
 
 if TYPE_CHECKING:  # slow to import
     from transformers import EvalPrediction, PreTrainedModel
@@ -43,7 +44,9 @@ def reorder_labels(dataset: Rows, model: PreTrainedModel) -> Rows:
 
     Raises:
         ValueError: if the dataset does not name its classes, or the model has other names.
+        TypeError: for a dict of datasets, or a list of rows.
     """
+    check_is_dataset(dataset, "reorder_labels", can_be_streamed=True)
     names = dataset_label_names(dataset)
     if names is None:
         raise ValueError(

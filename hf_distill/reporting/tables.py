@@ -11,6 +11,7 @@ from hf_distill.reporting.statistics import gap_closed, retention
 from hf_distill.reporting.text import (
     NOT_AVAILABLE,
     PLAIN,
+    deferral_cells,
     finite,
     is_error,
     non_inferiority,
@@ -122,7 +123,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     if any(model["shifted"] for model in models.values()):
         parts += ["## Scores on the shifted dataset", _shifted(models, task["metric_name"])]
     parts += ["## Cost", _cost(models)]
-    if thresholds := _thresholds(models, task["metric_name"]):
+    if thresholds := _thresholds(models):
         parts += ["## Handing uncertain texts to the teacher", thresholds]
     parts += ["## Notes", "\n".join(f"- {one_line(note)}" for note in report["notes"])]
     return "\n\n".join(parts)
@@ -261,11 +262,11 @@ def _times(entry: Mapping[str, Any]) -> str:
     return " / ".join(number(entry[key], ".2f") for key in ("p50_ms", "p95_ms", "p99_ms"))
 
 
-def _thresholds(models: Models, metric: str) -> str:
+def _thresholds(models: Models) -> str:
     rows = [
-        [name, PLAIN.score(t["wanted"], metric), PLAIN.share(t["share"]), number(t["threshold"], ".4f")]
+        [name, PLAIN.margin(g["loss"], "accuracy"), PLAIN.share(g["confidence"]), *deferral_cells(g, PLAIN)]
         for name, model in models.items()
-        for t in (model["deferral"] or {"thresholds": []})["thresholds"]
+        for g in (model["deferral"] or {"guarantees": []})["guarantees"]
     ]
-    header = ["model", f"{metric} wanted", "texts handed over", "if confidence is below"]
+    header = ["model", "loses at most", "confidence", "if the model is less sure than", "texts handed over"]
     return markdown_table(header, rows) if rows else ""

@@ -182,3 +182,11 @@ class NumberStyle:
 
 PLAIN = NumberStyle(space=" ", minus="-")
 HTML = NumberStyle(space="\u00a0", minus="\u2212")  # no-break space and the minus sign of typography
+
+
+def deferral_cells(guarantee: Mapping[str, Any], style: NumberStyle) -> list[str]:
+    """Return the threshold of a cascade and the share of texts that the teacher answers, or why there is none."""
+    if guarantee["share"] is None:
+        return ["too few rows", NOT_AVAILABLE]
+    threshold = "always" if guarantee["threshold"] is None else style.decimal(guarantee["threshold"], 4)
+    return [threshold, style.share(guarantee["share"])]

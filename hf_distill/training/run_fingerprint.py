@@ -36,6 +36,7 @@ _OPTIMIZER_SETTINGS = (
 _NOT_COMPARED = ("padding", "pad_to_multiple_of", "max_length", "return_tensors")  # of a collator
 _ROWS, _EVALUATION_ROWS = "training rows", "evaluation rows, by which the best checkpoint is chosen"
 _TEXTS = "texts as the teacher reads them"
+_SET_BY_TRAINER = ("bos_token_id", "eos_token_id", "pad_token_id")  # to those of the tokenizer, when training starts
 _BY_EVALUATIONS = ("reduce_lr_on_plateau", "greedy")  # schedules that do not depend on the step alone
 
 
@@ -150,9 +151,14 @@ def describe_student(student: PreTrainedModel) -> dict[str, Any]:
         "weights": len(weights),
         "trained weights": sum(weight.requires_grad for weight in weights.values()),
         "hash of names and shapes": hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:32],
-        "config": forward_config(student),
+        "config": student_config(student),
         "adapter": adapter_config(student),
     }
+
+
+def student_config(student: PreTrainedModel) -> dict[str, Any]:
+    """Return the config fields of a student that its outputs and its training depend on, dropout for instance."""
+    return {name: value for name, value in forward_config(student).items() if name not in _SET_BY_TRAINER}
 
 
 def describe_optimizer(

@@ -18,7 +18,7 @@ from hf_distill.cache.fingerprint import forward_config, hash_json, hashed_parts
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS
-from hf_distill.classifiers.padding import align_pad_token, left_padding_changes_answers
+from hf_distill.classifiers.padding import align_pad_token, check_row_padding, warn_about_left_padding
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.classifiers.sharding import check_equal_on_all_processes
 from hf_distill.classifiers.signature import tokenizer_names
@@ -106,12 +106,12 @@ class Source:
 
 
 class ModelSource(Source):
-    """A model that runs in every step or through a cache, on the student's token ids or on those of its tokenizer.
+    """A model that runs in every step or through a cache, on the student's token ids or those of its own tokenizer.
 
     Args:
         given: The model, or its path or Hub id.
         tokenizer: The teacher's tokenizer; None if the teacher reads the student's token ids.
-        prefix: What the names of its columns start with.
+        prefix: Prefix of the names of its columns.
         context: What all teachers share.
 
     Raises:
@@ -127,13 +127,14 @@ class ModelSource(Source):
     ) -> None:
         self.prefix = prefix
         self._identity: str | None = None
+        self._padding_tokenizer: PreTrainedTokenizerBase | None = None
         self.problem_type: ProblemType
         self.config: PreTrainedConfig
         if context.args.cache_teacher_outputs:
             self._read_through_caches(given, tokenizer or context.student_tokenizer, context)
         else:
             self._run_in_every_step(given, tokenizer, context)
-        self.id2label = id2label_of(self.config)
+        self.id2label = dict(id2label_of(self.config))
         if not self.problem_type.has_label_names and (tokenizer or self.caches):
             raise ValueError(
                 "A language model's words are masked anew in every batch, so there is nothing to store, and its "
@@ -196,13 +197,9 @@ class ModelSource(Source):
         )
         self.config, self.problem_type = model.config, resolve_problem_type(model)
         self.description = describe_model(model)
-        if padding_tokenizer is not None and padding_tokenizer.padding_side == "left" and not args.shard_teacher:
-            if left_padding_changes_answers(model, padding_tokenizer):
-                logger.warning_once(
-                    "The tokenizer pads on the left, which changes the teacher's answers: the teacher numbers "
-                    "positions from the first column, or reads its answer there, so the answer to a text depends on "
-                    "the longest text of its batch. Set `tokenizer.padding_side = 'right'`."
-                )
+        self._padding_tokenizer = None if args.shard_teacher else padding_tokenizer
+        if self._padding_tokenizer is not None:
+            warn_about_left_padding(model, self._padding_tokenizer, "teacher")
         if not isinstance(given, nn.Module):
             teacher.cast_weights()
 
@@ -227,10 +224,14 @@ class ModelSource(Source):
         return self.retokenizer.without(dataset) if self.retokenizer and self.caches else dataset
 
     def check_rows(self, dataset: datasets.Dataset) -> None:
-        """Refuse a dataset with token ids or lengths that are out of the teacher's range."""
-        if isinstance(self.teacher, Teacher):  # a cache checks its rows itself
-            column = f"{self.prefix}input_ids" if self.retokenizer else "input_ids"
-            TokenLimits.of(self.teacher.model, "teacher").check(dataset, column)
+        """Refuse token ids and lengths out of the teacher's range, and padding that changes the teacher's answers."""
+        if not isinstance(self.teacher, Teacher):  # a cache checks its rows itself
+            return
+        column = f"{self.prefix}input_ids" if self.retokenizer else "input_ids"
+        TokenLimits.of(self.teacher.model, "teacher").check(dataset, column)
+        tokenizer = None if self.retokenizer else self._padding_tokenizer
+        if tokenizer is not None:
+            check_row_padding(dataset, self.teacher.model, tokenizer, "teacher")
 
     def _label(self, cache: OutputCache, dataset: datasets.Dataset) -> datasets.Dataset:
         """Return only the column of a cache, with its tokens at the places of the student's tokens."""
@@ -246,7 +247,7 @@ class FunctionSource(Source):
 
     Args:
         given: The function.
-        prefix: What the name of its column starts with.
+        prefix: Prefix of the name of its column.
         context: What all teachers share.
 
     Raises:
@@ -325,7 +326,7 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     Args:
         given: A model, a path or Hub id, a pipeline, or a function.
         tokenizer: The teacher's tokenizer; None, or the student's, if it reads the student's token ids.
-        prefix: What the names of its columns start with.
+        prefix: Prefix of the names of its columns.
         context: What all teachers share.
 
     Raises:
@@ -334,8 +335,8 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     given = compiled_in_place(given)
     is_model = isinstance(given, nn.Module)
     if callable(given) and not is_model and (unpacked := model_and_tokenizer(given)) is not None:
-        model, own_tokenizer = unpacked
-        return make_source(model, tokenizer or own_tokenizer, prefix, context)
+        model, pipeline_tokenizer = unpacked
+        return make_source(model, tokenizer or pipeline_tokenizer, prefix, context)
     if isinstance(given, str | os.PathLike) or (
         is_model and isinstance(getattr(given, "config", None), PreTrainedConfig)
     ):
@@ -366,6 +367,6 @@ def make_sources(
     tokenizers = ensemble.processing_classes or [tokenizer] * len(ensemble.teachers)
     members = enumerate(zip(ensemble.teachers, tokenizers, strict=True))
     sources = [
-        make_source(teacher, own_tokenizer, f"teacher_{i}_", context) for i, (teacher, own_tokenizer) in members
+        make_source(teacher, member_tokenizer, f"teacher_{i}_", context) for i, (teacher, member_tokenizer) in members
     ]
     return sources, ensemble

@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.utils import logging
 
 from hf_distill.cache import OutputCache
+from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.outputs import IS_UNIT, STORABLE_OUTPUTS, TEACHER_CLS_STATES, TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.data.retokenize import TeacherCollator
@@ -262,6 +263,29 @@ class Teaching:
             if problem_type.has_label_names and source.id2label is not None:
                 source.teacher.label_order = align_with_student(source.id2label, student.config)
         return problem_type
+
+    def check_unchanged(self, config: PreTrainedConfig, class_names: list[str]) -> None:
+        """Refuse class names that were changed after the Trainer was made, which would have no effect.
+
+        Args:
+            config: The student's config.
+            class_names: Names of the student's classes when the Trainer was made.
+
+        Raises:
+            ValueError: if the student or a teacher that is a model has other names now.
+        """
+        if not self._has_label_names:
+            return
+        given = [("student", config, class_names)]
+        for source in self.sources:
+            if source.config is not None and source.id2label is not None:
+                given.append(("teacher", source.config, [source.id2label[i] for i in range(len(source.id2label))]))
+        for role, changed_config, names in given:
+            if (now := class_names_of(changed_config)) != names:
+                raise ValueError(
+                    f"The classes of the {role} were {names} when the Trainer was made and are {now} now. Classes are "
+                    "matched by name when the Trainer is made: set `id2label` before, and make it again."
+                )
 
     # ---- Calibration ----
 

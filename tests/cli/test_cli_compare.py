@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 from tiny import LABEL_NAMES, tiny_model, tiny_rows
@@ -172,3 +173,26 @@ def test_an_error_of_the_user_is_one_message_and_status_2(folder, tmp_path, caps
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "flags_of_rows", "message"),
+    [
+        (
+            "text,a,b,c\ngood,1,0,0\nbad,1,1,0\n",
+            ["--label_column_name", "a,b,c"],
+            "for multi_label_classification, and the teacher .* is for single_label_classification. If each row has",
+        ),
+        ('{"tokens": ["good", "film"], "tags": ["O", "B-x"]}\n', [], "for token_classification.* needs texts with"),
+    ],
+)
+def test_rows_for_another_kind_of_classifier_are_refused_by_their_labels(
+    folder, tmp_path, capsys, content, flags_of_rows, message
+):
+    rows = tmp_path / ("rows.csv" if content.startswith("text") else "rows.jsonl")
+    rows.write_text(content)
+    models = ["--teacher_model_name_or_path", f"{folder}/teacher", "--student_model_name_or_path", f"{folder}/teacher"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", *models, "--validation_file", str(rows), *flags_of_rows, "--output_dir", f"{tmp_path}/out"])
+    assert stopped.value.code == 2
+    assert re.search(message, capsys.readouterr().err)

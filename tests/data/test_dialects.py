@@ -44,6 +44,10 @@ def test_commas_in_texts_do_not_decide_against_semicolons(tmp_path):
         ('text,label\n"C:\\new\\",pos\n"slow, dull",neg\n', "C:\\new\\"),
         ('text, label\n"a, b", pos\n"c", neg\n', "a, b"),
         ('"text","label"\n"a","pos"\n"b","neg"\n', "a"),
+        ('text,label\n"a", "pos"\n b, "neg"\n', "a"),
+        ('label,text\npos, "a good film"\nneg,plain\n', "a good film"),
+        ('label,text\npos,"a, ""b"" c"\nneg,plain\n', 'a, "b" c'),
+        ('label,text\npos, "a" she said\nneg,plain\n', ' "a" she said'),
     ],
 )
 def test_quotes_of_csv_files_are_those_of_the_file(tmp_path, content, expected):

@@ -10,7 +10,6 @@ from scipy.stats import binomtest
 from hf_distill.data import as_compute_metrics
 from hf_distill.data.metrics import METRICS, Metric, find_metric
 from hf_distill.reporting.bootstrap import bootstrap, interval, on_all_rows
-from hf_distill.reporting.comparison.deferral import describe_deferral
 from hf_distill.reporting.comparison.fidelity import describe_fidelity, list_disagreements
 from hf_distill.reporting.comparison.quality import Quality, Resampling, describe_quality
 from hf_distill.reporting.comparison.reliability import (
@@ -310,27 +309,6 @@ def test_labels_of_a_multi_label_problem_are_calibrated_one_by_one():
     probabilities = 1 / (1 + np.exp(-logits))
     assert calibration["brier"] == pytest.approx(((probabilities - units.labels) ** 2).mean())
     assert sum(b["rows"] for b in calibration["bins"]) == 1200
-
-
-def test_a_cascade_hands_over_the_texts_with_the_lowest_confidence_of_the_student():
-    # The student is wrong on its two least confident texts. The teacher is right on one of them.
-    units = units_of([1, 1, 1, 1])
-    student = logits_for([0, 0, 1, 1], [0.6, 0.7, 0.8, 0.9])
-    teacher = logits_for([1, 0, 1, 0], 0.99)
-    deferral = describe_deferral(units, student, teacher, ACCURACY, wanted=[0.5, 0.75, 0.9])
-    assert [(point["share"], point["value"]) for point in deferral["points"]] == [
-        (0.0, 0.5), (0.25, 0.75), (0.5, 0.75), (0.75, 0.75), (1.0, 0.5)
-    ]  # fmt: skip
-    assert [threshold["share"] for threshold in deferral["thresholds"]] == [0.0, 0.25, None]
-    assert deferral["thresholds"][1]["threshold"] == pytest.approx(0.7)
-    assert deferral["thresholds"][2]["threshold"] is None
-
-
-def test_texts_of_equal_confidence_are_handed_over_together():
-    units = units_of([1, 1, 1])
-    deferral = describe_deferral(units, logits_for([0, 0, 1], 0.8), logits_for([1, 1, 1]), ACCURACY, wanted=[1.0])
-    assert [point["share"] for point in deferral["points"]] == [0.0, 1.0]
-    assert deferral["thresholds"] == [{"wanted": 1.0, "share": 1.0, "threshold": None}]
 
 
 def test_fidelity_matches_the_values_computed_by_hand():

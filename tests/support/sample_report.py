@@ -264,8 +264,12 @@ def cost(speed, num_bytes, num_parameters):
 def deferral(score):
     shares = [i / 20 for i in range(21)]
     points = [{"share": x, "value": score + (0.918 - score) * (1 - (1 - x) ** 4) - 0.006 * x**3} for x in shares]
-    wanted = [{"wanted": 0.905, "share": 0.05, "threshold": 0.62}, {"wanted": 0.91, "share": 0.21, "threshold": 0.83}]
-    return {"points": points, "thresholds": [*wanted, {"wanted": 0.95, "share": None, "threshold": None}]}
+    thresholds = [(0.005, 0.93, 0.18), (0.01, 0.83, 0.09), (0.02, 0.62, 0.03)]
+    guarantees = [
+        {"threshold": threshold, "share": share, "loss": loss, "confidence": 0.95}
+        for loss, threshold, share in thresholds
+    ]
+    return {"points": points, **guarantees[1], "temperature": 1.0, "smallest_loss": 0.0034, "guarantees": guarantees}
 
 
 def disagreements(student, labels, problem_type):

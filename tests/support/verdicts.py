@@ -48,8 +48,8 @@ def compare(units, metric_name=None, shipped=None, costs=None, **logits):
         role = name if name in ("teacher", "baseline") else "student"
         latency = [{"p50_ms": costs[name]}] if costs else []
         models[name] = {
-            "role": role, "pairing": None, "num_runs": len(of_model),
-            "shipped_run": shipped[name], "shipped_reason": "a reason",
+            "role": role, "pairing": None,
+            "num_runs": len(of_model), "shipped_run": shipped[name], "shipped_reason": "a reason",
             "cost": {"speedup": None, "bytes_on_disk": 10, "num_parameters": 5, "latency": latency},
             **comparison.describe(name),
         }  # fmt: skip

@@ -112,7 +112,7 @@ class Comparison:
         if name == TEACHER or self.units.problem_type != "single_label_classification":
             return None
         student, teacher = (self.shipped_logits[model] for model in (name, TEACHER))
-        return describe_deferral(self.labelled, student, teacher, self.metric)
+        return describe_deferral(self.labelled, student, teacher, self.metric, self.margin, self.how.level)
 
     def _lost_classes(self, name: str) -> dict[str, Any] | None:
         if name == TEACHER:

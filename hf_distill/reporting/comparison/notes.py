@@ -33,6 +33,7 @@ def make_notes(models: Models, name: str, task: Mapping[str, Any], is_busy: bool
         *_about_rows(models[name], task, num_unlabelled),
         _about_baseline(models, name, task),
         _about_runs(name, models[name], task),
+        _about_deferral(name, models[name]["deferral"]),
         _about_resamples(task),
         *(" ".join(model["pairing"]["note"]) for model in models.values() if model["pairing"]),
         _NOT_APPLICABLE.get(task["problem_type"]),
@@ -59,6 +60,28 @@ def _about_runs(name: str, model: Mapping[str, Any], task: Mapping[str, Any]) ->
     return (
         f"{text} The recipe: on average, another seed differs from the teacher by {mean} "
         f"({100 * task['confidence_level']:g} % t interval over seeds and rows {interval})."
+    )
+
+
+def _about_deferral(name: str, deferral: Mapping[str, Any] | None) -> str | None:
+    """Return what is guaranteed if the teacher answers the texts on which the model is unsure."""
+    if deferral is None:
+        return None
+    if deferral["confidence"] is None:
+        return "There is no guaranteed threshold for deferral, because the rows of a group are not independent."
+    loss, smallest = (PLAIN.margin(deferral[key], "accuracy") for key in ("loss", "smallest_loss"))
+    if deferral["share"] is None:
+        return (
+            f"Deferral: these rows are too few to guarantee a loss of {loss}; they can guarantee {smallest} at best."
+        )
+    confidence = f"with {100 * deferral['confidence']:g} % confidence"
+    if deferral["threshold"] is None:
+        return f"Deferral: the teacher must answer all texts for a loss of at most {loss} {confidence}."
+    return (
+        f"Deferral: at a threshold of {deferral['threshold']:.4f}, {PLAIN.share(deferral['share'])} of the texts go "
+        f"to the teacher, and {confidence} the {name} and the teacher together lose at most {loss} against the "
+        "teacher. "
+        f"These rows can guarantee a loss of {smallest} at best."
     )
 
 

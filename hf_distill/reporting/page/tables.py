@@ -11,6 +11,7 @@ from hf_distill.reporting.text import (
     HTML,
     NOT_AVAILABLE,
     bucket,
+    deferral_cells,
     ends,
     finite,
     non_inferiority,
@@ -239,15 +240,13 @@ def speed_table(report: Report) -> Table | None:
 
 
 def thresholds_table(report: Report) -> Table | None:
-    """Return the confidence thresholds of a cascade for several wanted scores."""
-    metric = report["task"]["metric_name"]
+    """Return the confidence thresholds of a cascade for several losses that are guaranteed."""
     rows = []
     for name, model in report["models"].items():
-        for t in (model["deferral"] or {}).get("thresholds") or []:
-            share = "not reached" if t["share"] is None else HTML.share(t["share"])
-            cells = [HTML.score(t["wanted"], metric), HTML.decimal(t["threshold"]), share]
+        for g in (model["deferral"] or {}).get("guarantees") or []:
+            cells = [HTML.margin(g["loss"], "accuracy"), HTML.share(g["confidence"]), *deferral_cells(g, HTML)]
             rows.append([_name(report, name), *map(Cell, cells)])
-    header = ["model", f"{metric} wanted", "hand over if confidence is below", "texts handed over"]
+    header = ["model", "loses at most", "confidence", "hand over if the model is less sure than", "texts handed over"]
     return Table("Thresholds", header, rows) if rows else None
 
 
