@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, cast
 
 from datasets import Dataset, List, Value
@@ -115,7 +116,7 @@ class CompareArguments:
             raise ValueError("No student given. Pass --student_model_name_or_path, --export_folder or both.")
         _ = self.models, self.requirements  # report a typo before anything is loaded
 
-    @property
+    @cached_property
     def requirements(self) -> list[Requirement]:
         """The requirements on the model of the verdict."""
         return [parse_requirement(line) for line in self.require or []]
@@ -155,7 +156,7 @@ def run(arguments: Sequence[str]) -> None:
         latency_rounds=args.latency_rounds,
         **rows,
     )
-    results = report.check(args.require) if args.require else []
+    results = report.check(args.requirements) if args.requirements else []
     print(f"\n{report.to_markdown()}")
     report.save(args.output_dir)
     print(f"\nThe report is in {args.output_dir}: open report.html.")

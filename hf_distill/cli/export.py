@@ -62,6 +62,13 @@ class ExportArguments:
             "unset: 1e-3. For int8, the share of decisions that differ; unset: 0.05."
         },
     )
+    report: str | None = field(
+        default=None,
+        metadata={
+            "help": "report.json of hf-distill compare. The threshold that it certifies for this model goes into "
+            "export.json, for Predictor(folder, defer_below='certified')."
+        },
+    )
 
     def check(self, reading: ReadingArguments) -> None:
         """Raise an error for flags about texts without texts."""
@@ -87,6 +94,7 @@ def run(arguments: Sequence[str]) -> None:
             processing_class=tokenizer,
             tolerance=args.tolerance,
             max_length=args.max_seq_length,
+            report=args.report,
             **_load_texts(args, reading, model),
         )
     except ImportError as error:
@@ -136,11 +144,20 @@ def _summary(parity: dict[str, Any], args: ExportArguments) -> str:
     size = sum(file.stat().st_size for file in export.files)
     float32_size = 4 * export.record["num_parameters"]
     agreement = "" if parity["agreement"] is None else f", {parity['agreement']:.2%} of the decisions equal"
+    deferral = export.about_variant.get("deferral")
     return (
         f"Compared with the model on {parity['on']}: max |Δlogit| {parity['max_abs_difference']:.2g}, largest |logit| "
         f"{parity['max_abs_logit']:.2g}{agreement}. Tolerance: {parity['tolerance']:g}.\n{_metrics(parity)}"
         f"The weights in {export.path} take {size / 1e6:,.1f} MB ({export.variant}); the model takes "
-        f"{float32_size / 1e6:,.1f} MB in float32."
+        f"{float32_size / 1e6:,.1f} MB in float32.{'' if deferral is None else _describe_deferral(deferral)}"
+    )
+
+
+def _describe_deferral(deferral: dict[str, Any]) -> str:
+    return (
+        f"\nDeferral: answers with a probability below {deferral['threshold']:.4f} go to the teacher, "
+        f"{deferral['share']:.1%} of the report's rows. With {deferral['confidence']:.0%} confidence, both together "
+        f"are wrong where the teacher is right on at most {deferral['loss']:.2%} of the texts."
     )
 
 

@@ -66,10 +66,10 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)
     evaluate(trainer, inputs)
+    baseline = None if untrained is None else trainer.train_baseline(untrained)
     if data.test_file is not None:
-        evaluate_test(trainer, inputs)
-    baseline = None if untrained is None else trainer.train_baseline(untrained).model
-    describe_run(trainer, inputs, baseline, data.dataset_name)
+        evaluate_test(trainer, inputs, baseline)
+    describe_run(trainer, inputs, None if baseline is None else baseline.model, data.dataset_name)
     describe_floor(trainer, inputs)
     return trainer
 
@@ -164,7 +164,7 @@ def _test_scores(record: Mapping[str, Any]) -> str:
     name = record["metric_name"]
     scores = [
         f"{model} {PLAIN.score(record['test'][model][name], name)}"
-        for model in ("teacher", "student")
-        if name in record["test"][model]
+        for model in ("teacher", "student", "baseline")
+        if name in record["test"].get(model, {})
     ]
     return f"\n\n{name} on the {record['test']['rows']:,} test rows: {', '.join(scores)}"

@@ -19,6 +19,7 @@ from hf_distill.cache.fingerprint import hash_json, hashed_parts
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32
 from hf_distill.classifiers.problem_types import resolve_problem_type
+from hf_distill.export.deferral import read_certified
 from hf_distill.export.graph import OPSET, graph_input_names, write_graph
 from hf_distill.export.inputs import Text, read_texts
 from hf_distill.export.layout import EXPORT_NAME, VARIANT_FILES, read_record
@@ -50,6 +51,7 @@ def export_model(
     max_length: int | None = None,
     labels: Sequence[Any] | None = None,
     compute_metrics: ComputeMetrics | None = None,
+    report: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Export a classifier to ONNX with its tokenizer and labels, and compare the export with the model.
 
@@ -76,6 +78,9 @@ def export_model(
             export are computed. See [`hf_distill.export.metrics.scorer`] for the formats.
         compute_metrics: Computes the metrics from logits and labels, as in `Trainer`. Unset: the metrics of the
             problem type.
+        report: Path of the `report.json` of `hf-distill compare`. The threshold that it certifies for this model goes
+            into `export.json`, for `Predictor(folder, defer_below="certified")`. An int8 export is another model, so
+            export it, compare it, and export it again with the report.
 
     Returns:
         The result of [`hf_distill.export.parity.measure_parity`], and the `tolerance`.
@@ -108,7 +113,13 @@ def export_model(
     names = list(record["id2label"].values())
     score = None if labels is None else scorer(labels, record["problem_type"], names, compute_metrics)
     variant = quantize or "float32"
-    about: dict[str, Any] = {"file": VARIANT_FILES[variant], "opset": OPSET, "versions": _describe_versions()}
+    deferral = {} if report is None else {"deferral": read_certified(report, variant)}
+    about: dict[str, Any] = {
+        "file": VARIANT_FILES[variant],
+        "opset": OPSET,
+        "versions": _describe_versions(),
+        **deferral,
+    }
 
     def write(temporary: Path) -> None:
         if variants:

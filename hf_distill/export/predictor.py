@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from hf_distill.export.deferral import choose_deferral
 from hf_distill.export.inputs import Row, Text, Texts, read_texts
 from hf_distill.export.layout import open_export
 from hf_distill.export.words import Spans, align_words, describe_words
@@ -29,6 +30,10 @@ class Predictor:
         variant: Name of the variant in the folder, e.g. "int8". Unset: the only one.
         num_threads: Number of threads of a forward pass. Unset: one per core, the default of onnxruntime.
         max_length: Cut texts to this number of tokens. Unset: the limit of the export.
+        defer_below: Mark answers that a larger model should give instead: each result gets `"defer"`, which is True if
+            its top probability is below this number. "certified" takes the number from `export.json`, which has one if
+            the model was exported with a report. Logits are divided by the temperature in `export.json`, if there is
+            one. Only for classifiers with one label for each text.
 
     Attributes:
         id2label: Label names by class id.
@@ -40,7 +45,7 @@ class Predictor:
         FileNotFoundError: if the folder is not an export, or a file is missing.
         ImportError: if onnxruntime is not installed.
         ValueError: if the folder has several variants and none is chosen, or if there is no such variant; if
-            `num_threads` or `max_length` is out of range.
+            `num_threads`, `max_length` or `defer_below` is out of range; if "certified" has no threshold.
 
     Example:
     ```python
@@ -58,12 +63,14 @@ class Predictor:
         *,
         num_threads: int | None = None,
         max_length: int | None = None,
+        defer_below: float | Literal["certified"] | None = None,
     ) -> None:
-        self.folder, self.num_threads = Path(folder), num_threads
+        self.folder, self.num_threads, self.defer_below = Path(folder), num_threads, defer_below
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"`num_threads` must be at least 1, got {num_threads}. Leave it unset for one per core.")
         export = open_export(self.folder, variant)
         self.variant, self._record = export.variant, export.record
+        self._deferral = choose_deferral(defer_below, export)
         self.id2label: dict[int, str] = {int(i): name for i, name in self._record["id2label"].items()}
         self.max_length = _choose_max_length(max_length, self._record["max_length"])
         self.problem_type: str = self._record["problem_type"]
@@ -74,8 +81,8 @@ class Predictor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments; the copy reads the folder again."""
-        reopen = partial(Predictor, num_threads=self.num_threads, max_length=self.max_length)
-        return reopen, (self.folder, self.variant)
+        settings = {"num_threads": self.num_threads, "max_length": self.max_length, "defer_below": self.defer_below}
+        return partial(Predictor, **settings), (self.folder, self.variant)  # type: ignore[arg-type]
 
     def __call__(
         self, texts: Text | Sequence[Text], top_k: int | None | Literal["best"] = "best", batch_size: int = 32
@@ -113,13 +120,20 @@ class Predictor:
             return tagged[0] if is_single else tagged
         if top_k not in ("best", None) and (not isinstance(top_k, int) or top_k < 1):
             raise ValueError(f"`top_k` must be a number of classes from 1, or None for all, got {top_k!r}.")
-        scores = self._scores(self._logits(rows, batch_size))
-        ranked = [
-            [{"label": self.id2label[int(i)], "score": float(row[i])} for i in _rank_classes(row)] for row in scores
-        ]
+        ranked = self._rank(self._logits(rows, batch_size))
         if top_k == "best":
             return ranked[0][0] if is_dict else [row[0] for row in ranked]
         return ranked[0][:top_k] if is_single else [row[:top_k] for row in ranked]
+
+    def _rank(self, logits: np.ndarray) -> list[list[dict[str, Any]]]:
+        """Return the classes of each text, the most likely first."""
+        marks: list[dict[str, Any]] = [{} for _ in logits]
+        if self._deferral is not None:
+            marks = [{"defer": bool(is_unsure)} for is_unsure in self._deferral.is_unsure(logits)]
+        return [
+            [{"label": self.id2label[int(i)], "score": float(row[i]), **mark} for i in _rank_classes(row)]
+            for row, mark in zip(self._scores(logits), marks, strict=True)
+        ]
 
     def logits(self, texts: Text | Sequence[Text], batch_size: int = 32) -> np.ndarray:
         """Return the logits of texts, `(len(texts), num_labels)` float32, in the order of the texts."""

@@ -19,14 +19,15 @@ from hf_distill.hub.card.files import (
 )
 from hf_distill.hub.card.front_matter import read_metadata, split_card
 from hf_distill.hub.card.hub_edits import choose_card
+from hf_distill.hub.exports import PlacedExports, place_exports
 from hf_distill.hub.repository import MANIFEST_NAME, Branch, look
 from hf_distill.hub.upload import (
-    EXPORT_NAME,
     REPORT_FOLDER,
     check_no_token,
     explain,
     files_to_push,
     find_exports,
+    is_published,
     upload,
 )
 from hf_distill.record import RECORD_NAME, read_json, read_record
@@ -110,8 +111,9 @@ def publish(
         raise ValueError(f"The name of a model on the Hub must be user/name, got {repo_id!r}.")
     record = _read_student(folder)
     report = read_report(folder / REPORT_FOLDER / "report.json", record)
-    exports = {name: read_json(folder / name / EXPORT_NAME) for name in find_exports(folder)}
-    _check_age(folder, [*([REPORT_FOLDER] if report else []), *exports])
+    names = find_exports(folder)
+    exports = place_exports(folder, names)
+    _check_age(folder, [*([REPORT_FOLDER] if report else []), *("onnx" if name == "." else name for name in names)])
     if (token := get_token()) is None:
         raise ConnectionError(
             "There is no Hub token, so nothing was pushed. Log in with `hf auth login`, or set HF_TOKEN to a token "
@@ -124,13 +126,15 @@ def publish(
         _check_pull_request(target, branch)
         update_cards(folder, branch)
         record = find_licenses({**record, "student": {**record["student"], "name": repo_id}})
-        notes = write_card(folder, record, report, exports, {key: value for key, value in given.items() if value})
-        files = _choose_files(folder, token)
+        given_values = {key: value for key, value in given.items() if value}
+        notes = write_card(folder, record, report, exports.record, given_values)
+        files = _choose_files(folder, exports, token)
         branch = _make_branch(api, target, branch)
         state = f"The repository {repo_id} exists; large files that have arrived are not uploaded again."
         uploaded = upload(
-            api, repo_id, files, branch, commit_message=commit_message, revision=revision, create_pr=create_pr
-        )
+            api, repo_id, {**files, **exports.texts()}, branch, commit_message=commit_message, revision=revision,
+            create_pr=create_pr,
+        )  # fmt: skip
     except ValueError:
         raise
     except Exception as error:  # many causes: no connection, no permission, a full disk
@@ -140,8 +144,8 @@ def publish(
         ) from None  # the cause can contain a token
     top = {path.relative_to(folder).parts[0] for path in files.values()} | {MANIFEST_NAME}
     kept_back = sorted(path.name for path in folder.iterdir() if path.name not in top)
-    is_new = uploaded.commit.oid != branch.head
-    return Published(uploaded.commit, is_new, branch.is_private, sorted(files), uploaded.removed, kept_back, notes)
+    is_new, published = uploaded.commit.oid != branch.head, sorted({*files, *exports.texts()})
+    return Published(uploaded.commit, is_new, branch.is_private, published, uploaded.removed, kept_back, notes)
 
 
 def update_cards(folder: Path, branch: Branch) -> None:
@@ -164,9 +168,9 @@ def update_cards(folder: Path, branch: Branch) -> None:
             save_text(folder, name, card)
 
 
-def _choose_files(folder: Path, token: str) -> dict[str, Path]:
+def _choose_files(folder: Path, exports: PlacedExports, token: str) -> dict[str, Path]:
     """Return the files to push, after the checks that the Hub would make, and those that it would not make."""
-    files = files_to_push(folder)
+    files = files_to_push(folder) | {name: path for name, path in exports.files.items() if is_published(path, folder)}
     check_no_token(files, token)
     try:
         read_metadata(split_card(read_text(folder / CARD_NAME)))

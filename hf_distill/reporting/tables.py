@@ -158,7 +158,7 @@ def _quality(models: Models, metric: str) -> str:
                 f"{name} (mean of {model['num_runs']} runs)" if model["num_runs"] > 1 else name,
                 _score(model["metrics"][metric], metric),
                 PLAIN.estimate(model["retention"], PLAIN.share),
-                PLAIN.estimate(model["gap_closed"], PLAIN.share),
+                PLAIN.gap_closed(model["gap_closed"]),
                 _versus(versus, metric),
                 non_inferiority(versus),
                 _versus(model["versus_baseline"], metric),
@@ -206,17 +206,31 @@ def _fidelity(models: Models) -> str:
     rows = []
     for name, model in models.items():
         fidelity, calibration = model["fidelity"] or {}, model["calibration"] or {}
-        errors = [calibration.get(key) for key in ("ece", "ece_scaled", "brier", "brier_scaled")]
+        errors = [calibration.get(key) for key in ("ece_if_calibrated", "ece_scaled", "brier", "brier_scaled")]
+        ece = {"value": None, "low": None, "high": None}
+        if calibration:
+            ece = {key: calibration[name] for key, name in zip(ece, ("ece", "ece_low", "ece_high"), strict=True)}
         rows.append(
             [
                 name,
                 PLAIN.estimate(fidelity.get("agreement"), PLAIN.share),
                 number(fidelity.get("kl"), ".3f"),
+                PLAIN.estimate(ece, PLAIN.decimal),
                 *(number(error, ".3f") for error in errors),
                 number(calibration.get("temperature"), ".2f"),
             ]
         )
-    header = ["model", "agreement", "KL (nats)", "ECE", "scaled", "Brier", "scaled", "temperature"]
+    header = [
+        "model",
+        "agreement",
+        "KL (nats)",
+        "ECE",
+        "ECE if calibrated",
+        "ECE scaled",
+        "Brier",
+        "scaled",
+        "temperature",
+    ]
     return markdown_table(header, rows)
 
 

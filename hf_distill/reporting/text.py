@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_distill.data.metrics import find_metric
+from hf_distill.data.table import counted
 
 NOT_AVAILABLE = "n/a"
+UNCLEAR_GAP = "unclear"  # how much of the gap is closed, if the gap is small
 
 BUSY = "The machine was busy with other work, so the times are unreliable. Measure them again on an idle machine."
 
@@ -41,6 +43,31 @@ def ends(text: object, length: int) -> str:
     """
     line = one_line(str(text))
     return line if len(line) <= length else f"{line[: length // 2].rstrip()}…{line[-((length - 1) // 2) :].lstrip()}"
+
+
+def typeset(text: str) -> str:
+    """Return a sentence in the typography of HTML: a unit stays on the line of its number, minus signs are long."""
+    line = re.sub(
+        r"(?<=\d) (?=%|points?\b|rows?\b|tokens?\b|ms\b|GiB\b)|(?<=batch) (?=\d)", HTML.space, one_line(text)
+    )
+    line = re.sub(r"(?<![\w.])-(?=[\d.]*\d)", HTML.minus, line)
+    return re.sub(r"(?<=\w)'(?=s\b)", "\u2019", line)
+
+
+def is_clear_gap(gap_closed: Mapping[str, Any] | None) -> bool:
+    """Return whether it is known how much of the gap is closed: the interval is not wider than the gap itself."""
+    return gap_closed is not None and gap_closed["high"] - gap_closed["low"] <= 1
+
+
+def describe_machine(machine: Mapping[str, Any] | None) -> str:
+    """Return the machine of a measurement; empty if it was not recorded."""
+    if not machine:
+        return ""
+    cores = "an unknown number of cores" if machine.get("cores") is None else counted(machine["cores"], "core")
+    parts = [f"{cores} of {machine.get('cpu') or 'an unknown CPU'}"]
+    parts += [counted(machine["threads"], "thread")] if machine.get("threads") else []
+    parts += [f"{machine['memory_gb']} GiB of memory"] if machine.get("memory_gb") is not None else []
+    return ", ".join([*parts, f"GPU {machine['gpu']}" if machine.get("gpu") else "no GPU"])
 
 
 def finite(value: Any) -> float | None:
@@ -141,6 +168,12 @@ class NumberStyle:
             return self.decimal(value)
         points = f"{100 * value:.1f}".removesuffix(".0")
         return f"{points}{self.space}{'point' if points == '1' else 'points'}"
+
+    def gap_closed(self, estimate: Mapping[str, Any] | None) -> str:
+        """Format the share of the gap that is closed: 69.4 % (39.4 to 96.4), or that it is unclear."""
+        if estimate is not None and not is_clear_gap(estimate):
+            return f"{UNCLEAR_GAP} (small gap)"
+        return self.estimate(estimate, self.share)
 
     def times(self, value: Any) -> str:
         """Format a ratio: 4.2×."""

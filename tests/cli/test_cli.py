@@ -67,18 +67,25 @@ def test_test_rows_are_evaluated_at_the_end(folder, tmp_path, capsys):
     out, test = tmp_path / "out", tmp_path / "test.csv"
     rows = tiny_rows(20, seed=5)
     test.write_text("text,label\n" + "".join(f"{row['text']},{LABEL_NAMES[row['label']]}\n" for row in rows))
-    main(["train", *flags(folder, out, test_file=test, max_steps=1)])
+    main(["train", *flags(folder, out, test_file=test, max_steps=1, baseline=True, learning_rate=0.1)])
     record = json.loads((out / "distillation.json").read_text())
-    student = AutoModelForSequenceClassification.from_pretrained(out)
     batch = tiny_tokenizer()([row["text"] for row in rows], padding=True, return_tensors="pt")
-    correct = student(**batch).logits.argmax(-1) == torch.tensor([row["label"] for row in rows])
+    labels = torch.tensor([row["label"] for row in rows])
+    scores = {}
+    for name, path in {"teacher": folder / "teacher", "student": out, "baseline": out / "baseline"}.items():
+        logits = AutoModelForSequenceClassification.from_pretrained(path)(**batch).logits
+        scores[name] = (logits.argmax(-1) == labels).float().mean().item()
+        assert record["test"][name]["accuracy"] == pytest.approx(scores[name])
+        if name != "teacher":
+            loss = torch.nn.functional.cross_entropy(logits, labels).item()
+            assert record["test"][name]["loss_ce"] == pytest.approx(loss, rel=1e-4)
     assert record["test"]["rows"] == 20
-    assert record["test"]["student"]["accuracy"] == pytest.approx(correct.float().mean().item())
-    assert 0 <= record["test"]["teacher"]["accuracy"] <= 1
-    assert "accuracy on the 20 test rows: teacher" in capsys.readouterr().out
+    printed = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores.items())
+    assert f"accuracy on the 20 test rows: {printed}" in capsys.readouterr().out
     card = (out / "README.md").read_text()
     assert "Evaluated on validation.csv, 24 rows." in card
-    assert f"(test.csv, 20 rows), accuracy: teacher {record['test']['teacher']['accuracy']:.4f}" in card
+    assert f"(test.csv, 20 rows), accuracy: teacher {scores['teacher']:.4f}" in card
+    assert f", baseline (no teacher) {scores['baseline']:.4f}." in card
 
 
 def test_test_rows_without_labels_are_refused(folder, tmp_path, capsys):
@@ -100,6 +107,25 @@ def test_flags_win_over_the_recipe(folder, tmp_path, capsys):
     assert record["training"]["learning_rate"] == 0.002
     assert record["objectives"]["kl"] == {"temperature": 3.0, "weight": 0.8}
     assert record["student"]["num_hidden_layers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ce: {weight: 0.2, class_weights: {negative: 2, positive: 0.5}}", [2.0, 1.0, 0.5]),
+        ("ce:\n    class_weights: balanced", None),
+    ],
+)
+def test_a_recipe_weights_classes_by_name(folder, tmp_path, line, expected):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"objectives:\n  {line}\n  kl: 1.0\n")
+    main(["train", "--config", str(recipe), *flags(folder, tmp_path / "out", max_steps=1)])
+    record = json.loads((tmp_path / "out" / "distillation.json").read_text())
+    if expected is None:  # 24 rows, 3 classes: 24 / (3 * rows of the class)
+        rows = [row["label"] for row in tiny_rows(24, 0)]
+        expected = [24 / (3 * rows.count(label)) for label in range(3)]
+    weights = record["objectives"]["ce"]["class_weights"]
+    assert [weights.get(name, 1.0) for name in LABEL_NAMES] == pytest.approx(expected)
 
 
 def test_tokens_and_local_folders_are_not_written_to_record_or_card(folder, tmp_path, capsys):
@@ -129,6 +155,11 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
     main(["train", *flags(folder, out, **changes), "--fine_tune_teacher"])
     teacher = json.loads((out / "teacher" / "distillation.json").read_text())
     assert teacher["training"]["max_steps"] == 6
+    dataset = teacher["dataset"]
+    assert (dataset["train_rows"], dataset["eval_rows"], dataset["eval_split"]) == (24, 24, "validation")
+    splits = json.loads((out / "distillation.json").read_text())["dataset"]["splits"]
+    assert dataset["splits"] == splits
+    assert splits["train"]["files"][0]["name"] == "train.csv"
     config = AutoModelForSequenceClassification.from_pretrained(out / "teacher").config
     assert sorted(config.label2id) == sorted({LABEL_NAMES[row["label"]] for row in tiny_rows(24, 0)})
 

@@ -42,7 +42,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
         "format": 1,
         "created": "2026-11-24",
         "versions": {"hf_distill": "0.1.0", "transformers": "5.23.0", "torch": "2.13.0", "onnxruntime": "1.32.0"},
-        "machine": {"cores": 2, "threads": 2, "cpu": "AMD EPYC", "memory_gb": 24.0, "gpu": None},
+        "machine": {"cores": 2, "threads": 2, "cpu": "AMD EPYC", "memory_gb": 24.0, "gpu": None, "is_busy": False},
         "task": {
             "name": "movie reviews",
             "problem_type": problem_type,
@@ -50,6 +50,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
             "metrics": metrics,
             "rows": 872,
             "repeated_rows": 0,
+            "groups": None,
             "text_columns": ["sentence"],
             "labels": labels,
             "confidence_level": 0.95,
@@ -100,6 +101,7 @@ def model_column(name, line, problem_type, metrics, labels):
         "calibration": calibration(score) if has_classes else None,
         "by_length": by_length(score),
         "by_class": by_class(score, labels) if has_classes else None,
+        "lost_classes": None,
         "shifted": shifted(score, metrics, is_teacher),
         "cost": cost(speed, num_bytes, num_parameters),
         "deferral": None if is_teacher or problem_type != "single_label_classification" else deferral(score),
@@ -185,8 +187,14 @@ def calibration(score):
         over = {"low": low, "high": high, "rows": rows, "confidence": confidence}
         bins.append({**over, "accuracy": None if not rows else 0.45 + (confidence - 0.5) * (score - 0.45) / 0.45})
         scaled.append({**over, "accuracy": None if not rows else confidence + 0.02 * (-1) ** round(10 * low)})
-    before = {"ece": 0.067, "brier": 0.171, "nll": 0.352}
-    after = {"temperature": 1.61, "ece_scaled": 0.018, "brier_scaled": 0.152, "nll_scaled": 0.263}
+    error = {"ece": 0.067, "ece_low": 0.041, "ece_high": 0.084, "ece_if_calibrated": 0.019}
+    before = {**error, "brier": 0.171, "nll": 0.352}
+    after = {
+        "temperature": 1.61,
+        **{f"{key}_scaled": 0.3 * value for key, value in error.items()},
+        "brier_scaled": 0.152,
+        "nll_scaled": 0.263,
+    }
     return {**before, **after, "note": "fitted by 2-fold cross-fitting", "bins": bins, "bins_scaled": scaled}
 
 

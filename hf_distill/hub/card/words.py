@@ -166,13 +166,3 @@ def _is_file(dataset: Mapping[str, Any]) -> bool:
     """Whether files were named one by one. Then the name of the dataset is the name of the first file."""
     names = [name for split in dataset["splits"] for name in _file_names(dataset, split)]
     return any(name.partition("/")[0] == dataset.get("id") for name in names)  # `rows.zip/rows.csv` is in `rows.zip`
-
-
-def describe_machine(machine: Mapping[str, Any] | None) -> str:
-    """Return the machine of a measurement, escaped; empty if it is not recorded."""
-    if not machine:
-        return ""
-    parts = [f"{as_text(machine.get('cores'))} cores of {machine.get('cpu') or 'an unknown CPU'}"]
-    parts += [f"{machine['memory_gb']} GiB of memory"] if machine.get("memory_gb") is not None else []
-    parts += [f"GPU {machine['gpu']}"] if machine.get("gpu") else []
-    return escape(", ".join(parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,14 @@ from hf_distill.reporting.comparison.changes import describe_changes
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
 from hf_distill.reporting.comparison.cost import describe_costs
 from hf_distill.reporting.comparison.describe import Comparison, describe_shifted
-from hf_distill.reporting.comparison.evaluation_set import read_evaluation_set
+from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
+from hf_distill.reporting.comparison.groups import take_groups, with_groups
 from hf_distill.reporting.comparison.leaderboard import make_leaderboard
 from hf_distill.reporting.comparison.notes import make_notes
 from hf_distill.reporting.comparison.own_metrics import MetricFunction, read_metric_functions
 from hf_distill.reporting.comparison.pairing import describe_pairing, find_pairings, name_outputs
+from hf_distill.reporting.comparison.predict import Predicts
 from hf_distill.reporting.comparison.quality import TEACHER, Resampling
 from hf_distill.reporting.comparison.running import run_models
 from hf_distill.reporting.comparison.same_model import check_distinct
@@ -64,6 +67,7 @@ def compare_models(
     threshold_dataset: Dataset | None = None,
     name: str = "data",
     slice_columns: Sequence[str] = (),
+    group_column: str | None = None,
     allow_training_rows: bool = False,
     max_length: int = 128,
     batch_size: int = 32,
@@ -109,6 +113,8 @@ def compare_models(
         name: Name of the dataset.
         slice_columns: Other columns of the dataset, such as a language. The models are also compared on the rows with
             each value; values with fewer than 20 rows are merged.
+        group_column: Column of texts or numbers that says which rows belong together, such as the document of a
+            sentence. Intervals and tests then count whole groups. By default all rows are independent.
         allow_training_rows: Compare even if more than half of the rows trained a model.
         max_length: Texts are cut to this number of tokens.
         batch_size: Rows of a forward pass. It does not change the results.
@@ -132,19 +138,17 @@ def compare_models(
     if class_names is not None:
         name_outputs(teacher, check_class_names(class_names, teacher_names))
     slices = read_slice_columns(dataset, slice_columns)
-    others = slices.keys() - {*(text_columns or ()), label_column}
-    dataset = dataset.remove_columns(sorted(others))
-    sets = [read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)]
+    read = functools.partial(
+        _read_set, problem_type, teacher, text_columns, label_column, group_column, sorted(slices)
+    )
+    sets = [read(dataset, label_names)]
     if shifted_dataset is not None:
-        shifted_dataset = shifted_dataset.remove_columns(sorted(others & set(shifted_dataset.column_names)))
-        names = sets[0].units.names  # the same order for both, because binary F1 is the F1 of the second class
-        sets.append(read_evaluation_set(shifted_dataset, problem_type, teacher, text_columns, label_column, names))
+        # The same order for both, because binary F1 is the F1 of the second class.
+        sets.append(read(shifted_dataset, sets[0].units.names))
         if not sets[1].units.is_labelled.all():
             raise ValueError("`shifted_dataset` has rows without a label, which cannot be scored. Remove these rows.")
     if threshold_dataset is not None:
-        threshold_dataset = threshold_dataset.remove_columns(sorted(others & set(threshold_dataset.column_names)))
-        names = sets[0].units.names
-        sets.append(read_evaluation_set(threshold_dataset, problem_type, teacher, text_columns, label_column, names))
+        sets.append(read(threshold_dataset, sets[0].units.names))
         check_threshold_rows(sets[-1].units, sets[0].units)
     seen = [find_seen_rows(contenders, rows) for rows in sets]
     if not allow_training_rows:
@@ -188,6 +192,7 @@ def compare_models(
         "metrics": [metric.name for metric in metrics],
         "rows": comparison.num_rows,
         "repeated_rows": comparison.num_repeated,
+        "groups": comparison.describe_groups(group_column),
         "trivial": comparison.describe_trivial(),
         "text_columns": sets[0].text_columns,
         "labels": None if problem_type == "regression" else sets[0].units.names,
@@ -197,6 +202,24 @@ def compare_models(
         "num_resamples_by_metric": {metric.name: how.num_for(metric) for metric in metrics},
     }
     return _report(columns, task, comparison, slices)
+
+
+def _read_set(
+    problem_type: str,
+    teacher: Predicts,
+    text_columns: Sequence[str] | None,
+    label_column: str | None,
+    group_column: str | None,
+    slice_columns: Sequence[str],
+    dataset: Dataset,
+    label_names: Sequence[str] | None,
+) -> EvaluationSet:
+    """Read rows without the columns that are neither text nor labels."""
+    kept = (*(text_columns or ()), label_column or "")
+    dataset, groups = take_groups(dataset, group_column, kept)
+    dataset = dataset.select_columns([c for c in dataset.column_names if c in kept or c not in slice_columns])
+    rows = read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)
+    return with_groups(rows, groups, group_column)
 
 
 def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hf_distill.data.metrics import Metric
 from hf_distill.reporting.comparison.confusions import describe_confusions
 from hf_distill.reporting.comparison.deferral import describe_deferral
 from hf_distill.reporting.comparison.fidelity import describe_fidelity
+from hf_distill.reporting.comparison.groups import describe_groups
 from hf_distill.reporting.comparison.lost_classes import describe_lost_classes
 from hf_distill.reporting.comparison.quality import TEACHER, Quality, Resampling, describe_quality
 from hf_distill.reporting.comparison.reliability import describe_calibration
@@ -78,9 +79,13 @@ class Comparison:
 
     @property
     def num_repeated(self) -> int:
-        """Number of rows whose text is the text of an earlier row."""
+        """Number of rows whose text is the text of an earlier row; of rows in groups, of another group."""
         texts = [text if isinstance(text, str) else tuple(text) for text in self.units.texts]
-        return len(texts) - len(set(texts))
+        return len(set(zip(texts, self.units.row_groups.tolist(), strict=True))) - len(set(texts))
+
+    def describe_groups(self, column: str | None) -> dict[str, Any] | None:
+        """Return how many groups the counted rows come in; None if they are independent."""
+        return describe_groups(self.labelled if self.quality else self.units, column)
 
     def describe(self, name: str) -> dict[str, Any]:
         """Return the report's entry of a model, without its cost and its scores on a shifted set."""
@@ -109,7 +114,7 @@ class Comparison:
         runs = self.labelled_logits[name]
         if self.raw_logits is not None:
             runs = [run[self.units.is_labelled] for run in self.raw_logits[name]]
-        described = [describe_calibration(self.labelled, run, self.how.seed) for run in runs]
+        described = [describe_calibration(self.labelled, run, self.how) for run in runs]
         first = described[0]
         if first is None:
             return None

@@ -1,7 +1,6 @@
 """The leaderboard of a report: all models sorted by the metric that decides, with what they cost."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from hf_distill.reporting.comparison.candidates import Models, candidates, judge
@@ -34,10 +33,10 @@ def make_leaderboard(models: Models, task: Mapping[str, Any]) -> list[dict[str, 
         for name, model in models.items()
         if model["metrics"]
     ]
-    sign = -1 if is_error(task["metric_name"]) else 1
-    return sorted(entries, key=partial(_place, sign=sign))
+    sign = 1.0 if is_error(task["metric_name"]) else -1.0
+    return sorted(entries, key=lambda entry: _place(entry, sign))
 
 
-def _place(entry: Mapping[str, Any], sign: int) -> tuple[bool, float, float]:
+def _place(entry: Mapping[str, Any], sign: float) -> tuple[bool, float, float]:
     value = finite(float(entry["value"]))
-    return value is None, -sign * (value or 0.0), entry["bytes_on_disk"] or float("inf")
+    return value is None, sign * (value or 0.0), entry["bytes_on_disk"] or float("inf")
