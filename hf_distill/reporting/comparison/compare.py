@@ -18,7 +18,7 @@ from hf_distill.reporting.comparison.cost import describe_costs
 from hf_distill.reporting.comparison.describe import Comparison, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
-from hf_distill.reporting.comparison.groups import take_groups, with_groups
+from hf_distill.reporting.comparison.groups import read_groups, with_groups
 from hf_distill.reporting.comparison.leaderboard import make_leaderboard
 from hf_distill.reporting.comparison.notes import make_notes
 from hf_distill.reporting.comparison.own_metrics import MetricFunction, read_metric_functions
@@ -37,6 +37,13 @@ from hf_distill.reporting.comparison.seen_rows import (
 )
 from hf_distill.reporting.comparison.settings import check_numbers, choose_metrics, problem_type_of
 from hf_distill.reporting.comparison.slices import about_slices, describe_slices, read_slice_columns
+from hf_distill.reporting.comparison.thresholds import (
+    about_thresholds,
+    check_threshold_rows,
+    choose_thresholds,
+    describe_thresholds,
+    subtract,
+)
 from hf_distill.reporting.comparison.verdict import make_verdict
 from hf_distill.reporting.report import Report
 
@@ -57,6 +64,7 @@ def compare_models(
     metric_functions: Mapping[str, MetricFunction] | None = None,
     margin: float = 0.01,
     shifted_dataset: Dataset | None = None,
+    threshold_dataset: Dataset | None = None,
     name: str = "data",
     slice_columns: Sequence[str] = (),
     group_column: str | None = None,
@@ -100,6 +108,8 @@ def compare_models(
             a share of the error of the best constant answer, see
             [`~hf_distill.reporting.comparison.trivial.absolute_margin`].
         shifted_dataset: Labelled rows of another kind with the same columns, to measure how the scores hold up there.
+        threshold_dataset: Labelled validation rows of the same form, for multi-label classification: for each class of
+            each model the threshold with the best F1 on these rows is used, instead of a probability of 0.5.
         name: Name of the dataset.
         slice_columns: Other columns of the dataset, such as a language. The models are also compared on the rows with
             each value; values with fewer than 20 rows are merged.
@@ -137,9 +147,13 @@ def compare_models(
         sets.append(read(shifted_dataset, sets[0].units.names))
         if not sets[1].units.is_labelled.all():
             raise ValueError("`shifted_dataset` has rows without a label, which cannot be scored. Remove these rows.")
+    if threshold_dataset is not None:
+        sets.append(read(threshold_dataset, sets[0].units.names))
+        check_threshold_rows(sets[-1].units, sets[0].units)
     seen = [find_seen_rows(contenders, rows) for rows in sets]
     if not allow_training_rows:
-        for seen_rows, what in zip(seen, ("evaluation", "shifted"), strict=False):
+        whats = ["evaluation", *(["shifted"] if shifted_dataset is not None else [])]
+        for seen_rows, what in zip(seen, whats, strict=False):  # thresholds can be chosen on any rows
             check_not_trained(seen_rows, what)
     own = read_metric_functions(metric_functions or {}, problem_type)
     metrics = choose_metrics(metric_name, problem_type, sets[0].units.names, own)
@@ -147,10 +161,14 @@ def compare_models(
     how = Resampling(num_resamples, confidence_level, seed)
     pairings = find_pairings(contenders, sets[0].units, teacher_names)
     outputs = run_models(contenders, sets, batch_size, pairings)
+    raw_logits, thresholds = None, {}
+    if threshold_dataset is not None:
+        raw_logits, thresholds = outputs[0], choose_thresholds(sets[-1].units, outputs.pop())
+        outputs = [subtract(logits, thresholds) for logits in outputs]
     shipped = {contender.name: contender.shipped_run(metrics[0].name) for contender in contenders}
     runs = {name: run for name, (run, _) in shipped.items()}
-    comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how, runs)
-    shifted = describe_shifted(sets[1].units, outputs[1], metrics, how) if len(sets) > 1 else {}
+    comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how, runs, raw_logits)
+    shifted = describe_shifted(sets[1].units, outputs[1], metrics, how) if shifted_dataset is not None else {}
     costs = describe_costs(contenders, sets[0].units.texts, latency_rounds)
     columns = {
         c.name: {
@@ -158,6 +176,9 @@ def compare_models(
             **comparison.describe(c.name),
             "pairing": describe_pairing(pairings[c.name]) if c.name in pairings else None,
             "seen_rows": describe_seen_rows(c.name, seen[0].get(c.name), comparison),
+            "thresholds": (
+                describe_thresholds(sets[0].units.names, thresholds[c.name][runs[c.name]]) if thresholds else None
+            ),
             "shifted": shifted.get(c.name),
             "cost": costs[c.name],
         }
@@ -194,9 +215,9 @@ def _read_set(
     label_names: Sequence[str] | None,
 ) -> EvaluationSet:
     """Read rows without the columns that are neither text nor labels."""
-    kept = (*(text_columns or ()), label_column or "")
-    dataset, groups = take_groups(dataset, group_column, kept)
-    dataset = dataset.select_columns([c for c in dataset.column_names if c in kept or c not in slice_columns])
+    groups = read_groups(dataset, group_column)
+    others = {*slice_columns, group_column} - {*(text_columns or ()), label_column}
+    dataset = dataset.select_columns([column for column in dataset.column_names if column not in others])
     rows = read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)
     return with_groups(rows, groups, group_column)
 
@@ -240,6 +261,7 @@ def _report(
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
             "notes": [
                 *make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),
+                *about_thresholds(columns[subject]),
                 *about_slices(slices, subject, task),
                 *about_seen_rows(columns, task, num_rows),
             ],
