@@ -75,6 +75,13 @@ class CompareArguments:
             "value of it as well. Values with fewer than 20 rows are merged."
         },
     )
+    group_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the evaluation files that says which rows belong together, such as the document of a "
+            "sentence. Intervals and tests then count whole groups."
+        },
+    )
     tune_thresholds: bool = field(
         default=False,
         metadata={
@@ -122,6 +129,16 @@ class CompareArguments:
         return [parse_requirement(line) for line in self.require or []]
 
     @property
+    def kept_columns(self) -> list[str]:
+        """The columns beside texts and labels that the comparison reads."""
+        return list(dict.fromkeys([*(self.slice_column or ()), *self.group_columns]))
+
+    @property
+    def group_columns(self) -> list[str]:
+        """The column of groups, if there is one."""
+        return [] if self.group_column is None else [self.group_column]
+
+    @property
     def models(self) -> dict[str, Any]:
         """The models by name, in the order of the columns."""
         return read_models(
@@ -151,6 +168,7 @@ def run(arguments: Sequence[str]) -> None:
         class_names=data.names_of_outputs,
         margin=args.margin,
         slice_columns=args.slice_column or (),
+        group_column=args.group_column,
         allow_training_rows=args.allow_training_rows,
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
@@ -168,7 +186,7 @@ def run(arguments: Sequence[str]) -> None:
 def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
-    task = data.load(to_train=False, teacher=head, kept=args.slice_column or ())
+    task = data.load(to_train=False, teacher=head, kept=args.kept_columns)
     if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
         task.check_problem_type(head.resolved_problem_type, f"teacher {args.teacher_model_name_or_path!r}")
     split = _evaluation_split(task, data)
@@ -177,7 +195,7 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
             "--tune_thresholds chooses thresholds on validation rows and compares on test rows. Pass "
             "--validation_file and --test_file, each with labelled rows."
         )
-    shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
+    shifted = None if args.shifted_file is None else _read_shifted(args, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
     return {
         "dataset": task.datasets[split],
@@ -244,13 +262,15 @@ def _name_of_rows(task: Task, split: str, data: DataArguments) -> str:
     return ", ".join(path.name for path in data.files[split])
 
 
-def _read_shifted(files: list[str], task: Task, data: DataArguments) -> Task:
-    paths, notes = find_files(files)
+def _read_shifted(args: CompareArguments, task: Task, data: DataArguments) -> Task:
+    paths, notes = find_files(args.shifted_file or [])
     shifted = read_task(
         Sources(None, None, None, {"validation": paths}, notes=notes),
         data.options,
         data.settings(task.problem_type),
-        ColumnNames(parts_of_columns(task.text_columns), data.label_column_name, data.text_column_delimiter),
+        ColumnNames(
+            parts_of_columns(task.text_columns), data.label_column_name, data.text_column_delimiter, args.group_columns
+        ),
     )
     shifted.summary.splits[0].role = "shifted"
     return shifted

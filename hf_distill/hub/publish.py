@@ -60,6 +60,14 @@ class Published(NamedTuple):
     notes: list[str]
 
 
+class _Student(NamedTuple):
+    """What the folder of a student has, apart from its files."""
+
+    record: dict[str, Any]
+    report: dict[str, Any] | None
+    exports: PlacedExports
+
+
 class _Target(NamedTuple):
     """Where and how to push."""
 
@@ -109,30 +117,21 @@ def publish(
     folder, target = Path(folder), _Target(repo_id, public, revision, commit_message, create_pr)
     if repo_id.count("/") != 1:
         raise ValueError(f"The name of a model on the Hub must be user/name, got {repo_id!r}.")
-    record = _read_student(folder)
-    report = read_report(folder / REPORT_FOLDER / "report.json", record)
-    names = find_exports(folder)
-    exports = place_exports(folder, names)
-    _check_age(folder, [*([REPORT_FOLDER] if report else []), *("onnx" if name == "." else name for name in names)])
-    if (token := get_token()) is None:
-        raise ConnectionError(
-            "There is no Hub token, so nothing was pushed. Log in with `hf auth login`, or set HF_TOKEN to a token "
-            "with write access, and run the same command again."
-        )
-    api, state = HfApi(), "Nothing was uploaded."
-    given = {"license": license, "language": language, "tags": list(tags)}
+    metadata = {"license": license, "language": language, "tags": list(tags)}
+    given = {key: value for key, value in metadata.items() if value}
+    student, token, api = _read_student(folder), _find_token(), HfApi()
+    state = "Nothing was uploaded."
     try:
         branch = look(api, repo_id, revision)
         _check_pull_request(target, branch)
         update_cards(folder, branch)
-        record = find_licenses({**record, "student": {**record["student"], "name": repo_id}})
-        given_values = {key: value for key, value in given.items() if value}
-        notes = write_card(folder, record, report, exports.record, given_values)
-        files = _choose_files(folder, exports, token)
+        record = find_licenses({**student.record, "student": {**student.record["student"], "name": repo_id}})
+        notes = write_card(folder, record, student.report, student.exports.record, given)
+        files, texts = _choose_files(folder, student.exports, token), student.exports.texts()
         branch = _make_branch(api, target, branch)
         state = f"The repository {repo_id} exists; large files that have arrived are not uploaded again."
         uploaded = upload(
-            api, repo_id, {**files, **exports.texts()}, branch, commit_message=commit_message, revision=revision,
+            api, repo_id, {**files, **texts}, branch, commit_message=commit_message, revision=revision,
             create_pr=create_pr,
         )  # fmt: skip
     except ValueError:
@@ -142,10 +141,12 @@ def publish(
             f"The push failed: {explain(error, token)}. {state} All files are published in one commit, or none. To "
             f"continue, run: {_command(folder, target, given)}"
         ) from None  # the cause can contain a token
-    top = {path.relative_to(folder).parts[0] for path in files.values()} | {MANIFEST_NAME}
-    kept_back = sorted(path.name for path in folder.iterdir() if path.name not in top)
-    is_new, published = uploaded.commit.oid != branch.head, sorted({*files, *exports.texts()})
-    return Published(uploaded.commit, is_new, branch.is_private, published, uploaded.removed, kept_back, notes)
+    published = {path.relative_to(folder).parts[0] for path in files.values()} | {MANIFEST_NAME, *texts}
+    kept_back = sorted(path.name for path in folder.iterdir() if path.name not in published)
+    is_new = uploaded.commit.oid != branch.head
+    return Published(
+        uploaded.commit, is_new, branch.is_private, sorted({*files, *texts}), uploaded.removed, kept_back, notes
+    )
 
 
 def update_cards(folder: Path, branch: Branch) -> None:
@@ -197,12 +198,21 @@ def _command(folder: Path, target: _Target, given: Mapping[str, Any]) -> str:
     words += ["--commit_message", target.commit_message] if target.commit_message != COMMIT_MESSAGE else []
     words += ["--create_pr"] if target.create_pr else []
     for name, value in given.items():
-        words += [f"--{name}", value if isinstance(value, str) else ",".join(value)] if value else []
+        words += [f"--{name}", value if isinstance(value, str) else ",".join(value)]
     return shlex.join(words)
 
 
-def _read_student(folder: Path) -> dict[str, Any]:
-    """Return the record of a student's folder. The file is published too, so a token in it is removed first."""
+def _find_token() -> str:
+    if (token := get_token()) is None:
+        raise ConnectionError(
+            "There is no Hub token, so nothing was pushed. Log in with `hf auth login`, or set HF_TOKEN to a token "
+            "with write access, and run the same command again."
+        )
+    return token
+
+
+def _read_student(folder: Path) -> _Student:
+    """Read and check a student's folder. The record is published too, so a token in it is removed first."""
     if not (folder / RECORD_NAME).is_file() or not any((folder / name).is_file() for name in _STUDENTS):
         missing = RECORD_NAME if not (folder / RECORD_NAME).is_file() else _WEIGHTS
         raise ValueError(
@@ -210,7 +220,11 @@ def _read_student(folder: Path) -> dict[str, Any]:
             "train`, or the folder that `DistillationTrainer.save_model` wrote."
         )
     _check_weights(folder)
-    return read_record(folder)
+    record = read_record(folder)
+    report = read_report(folder / REPORT_FOLDER / "report.json", record)
+    names = find_exports(folder)
+    _check_age(folder, [*([REPORT_FOLDER] if report else []), *("onnx" if name == "." else name for name in names)])
+    return _Student(record, report, place_exports(folder, names))
 
 
 def _check_weights(folder: Path) -> None:
@@ -234,7 +248,7 @@ def _check_age(folder: Path, names: Iterable[str]) -> None:
     """Refuse a report or an export that is older than the weights, because it is about an earlier student."""
     weights = max((folder / name).stat().st_mtime for name in _STUDENTS if (folder / name).is_file())
     for name in names:
-        newest = max(path.stat().st_mtime for path in (folder / name).rglob("*"))
+        newest = max((path.stat().st_mtime for path in (folder / name).rglob("*")), default=weights)
         if newest < weights - _COPY_SECONDS:
             raise ValueError(
                 f"{folder / name} is older than the student's weights, so it is about an earlier student. Create it "

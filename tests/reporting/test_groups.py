@@ -11,7 +11,7 @@ from verdicts import ACCURACY, MULTI, compare, logits_for, make_units
 from hf_distill.data.metrics import METRICS
 from hf_distill.reporting.bootstrap import draw_resamples
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet
-from hf_distill.reporting.comparison.groups import take_groups, with_groups
+from hf_distill.reporting.comparison.groups import read_groups, with_groups
 from hf_distill.reporting.comparison.lost_classes import describe_lost_classes
 from hf_distill.reporting.comparison.paired_rows import PairedRows
 from hf_distill.reporting.comparison.quality import Quality, Resampling
@@ -124,13 +124,12 @@ def test_a_class_that_is_lost_in_one_group_is_one_piece_of_evidence():
         assert (result["num_too_small"], bool(result["vanished"])) == (1, not is_lost)
 
 
-def test_groups_are_read_from_texts_and_numbers_and_their_column_is_not_text():
+def test_groups_are_read_from_texts_and_numbers():
     dataset = Dataset.from_dict({"text": ["a", "b", "c"], "document": ["x", "y", "x"], "label": [0, 1, 0]})
-    rest, groups = take_groups(dataset, "document", ("label",))
-    assert (rest.column_names, groups.tolist()) == (["text", "label"], [0, 1, 0])
-    assert take_groups(dataset, "text", ("text", "label"))[0].column_names == dataset.column_names
-    assert take_groups(dataset, "label", ())[1].tolist() == [0, 1, 0]
-    assert take_groups(dataset, None, ())[1] is None
+    assert read_groups(dataset, "document").tolist() == [0, 1, 0]
+    assert read_groups(dataset, "label").tolist() == [0, 1, 0]
+    assert read_groups(dataset, "text").tolist() == [0, 1, 2]
+    assert read_groups(dataset, None) is None
 
 
 @pytest.mark.parametrize(
@@ -138,6 +137,7 @@ def test_groups_are_read_from_texts_and_numbers_and_their_column_is_not_text():
     [
         (["x", None, "y"], ValueError, "Row 1 has no group in column 'document'"),
         (["x", "y", ""], ValueError, "Row 2 has no group"),
+        ([None, None, None], ValueError, "The group column 'document' has no value in any row. Check its name."),
         ([1.0, float("nan"), 2.0], ValueError, "Row 1 has no group"),
         ([[1], [2], [1]], TypeError, "holds list, not texts or numbers"),
     ],
@@ -145,13 +145,13 @@ def test_groups_are_read_from_texts_and_numbers_and_their_column_is_not_text():
 def test_rows_without_a_group_are_refused(values, error, message):
     dataset = Dataset.from_dict({"text": ["a", "b", "c"], "document": values})
     with pytest.raises(error, match=message):
-        take_groups(dataset, "document", ())
+        read_groups(dataset, "document")
 
 
 def test_an_unknown_column_and_a_single_group_are_refused():
     dataset = Dataset.from_dict({"text": ["a", "b", "c"]})
     with pytest.raises(ValueError, match="There is no group column 'doc'. The columns are text"):
-        take_groups(dataset, "doc", ())
+        read_groups(dataset, "doc")
     rows = EvaluationSet(make_units([0, 1, -100], "ab"), dataset, ["text"], None)
     with pytest.raises(ValueError, match="All labelled rows have the same group in column 'document'"):
         with_groups(rows, np.array([0, 0, 1]), "document")

@@ -18,7 +18,7 @@ from hf_distill.reporting.comparison.cost import describe_costs
 from hf_distill.reporting.comparison.describe import Comparison, describe_shifted
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
-from hf_distill.reporting.comparison.groups import take_groups, with_groups
+from hf_distill.reporting.comparison.groups import read_groups, with_groups
 from hf_distill.reporting.comparison.leaderboard import make_leaderboard
 from hf_distill.reporting.comparison.notes import make_notes
 from hf_distill.reporting.comparison.own_metrics import MetricFunction, read_metric_functions
@@ -215,9 +215,9 @@ def _read_set(
     label_names: Sequence[str] | None,
 ) -> EvaluationSet:
     """Read rows without the columns that are neither text nor labels."""
-    kept = (*(text_columns or ()), label_column or "")
-    dataset, groups = take_groups(dataset, group_column, kept)
-    dataset = dataset.select_columns([c for c in dataset.column_names if c in kept or c not in slice_columns])
+    groups = read_groups(dataset, group_column)
+    others = {*slice_columns, group_column} - {*(text_columns or ()), label_column}
+    dataset = dataset.select_columns([column for column in dataset.column_names if column not in others])
     rows = read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)
     return with_groups(rows, groups, group_column)
 

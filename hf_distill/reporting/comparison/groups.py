@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,23 +14,20 @@ from hf_distill.reporting.comparison.units import Units
 FEWEST_GROUPS = 20  # with fewer, the variance between groups is hardly known: Cameron, Gelbach and Miller (2008)
 
 
-def take_groups(dataset: Dataset, column: str | None, others: Sequence[str]) -> tuple[Dataset, np.ndarray | None]:
-    """Return the dataset without the column of groups, and the group of each row, numbered from 0.
-
-    Args:
-        dataset: The rows.
-        column: Name of the column; None if rows are independent.
-        others: Names of the text and label columns. A column that is one of them stays in the dataset.
+def read_groups(dataset: Dataset, column: str | None) -> np.ndarray | None:
+    """Return the group of each row, numbered from 0; None if there is no column of groups.
 
     Raises:
         ValueError: if the column does not exist, or a row has no group.
         TypeError: if the column does not hold texts or numbers.
     """
     if column is None:
-        return dataset, None
+        return None
     if column not in dataset.column_names:
         raise ValueError(f"There is no group column {column!r}. The columns are {', '.join(dataset.column_names)}.")
     values = list(dataset[column])
+    if all(value is None for value in values):
+        raise ValueError(f"The group column {column!r} has no value in any row. Check its name.")
     ids: dict[Any, int] = {}
     for row, value in enumerate(values):
         if value is None or value == "" or value != value:
@@ -42,8 +38,7 @@ def take_groups(dataset: Dataset, column: str | None, others: Sequence[str]) -> 
         if not isinstance(value, str | int | float):
             raise TypeError(f"The group column {column!r} holds {type(value).__name__}, not texts or numbers.")
         ids.setdefault(value, len(ids))
-    groups = np.array([ids[value] for value in values])
-    return (dataset if column in others else dataset.remove_columns(column)), groups
+    return np.array([ids[value] for value in values])
 
 
 def with_groups(rows: EvaluationSet, groups: np.ndarray | None, column: str | None) -> EvaluationSet:

@@ -60,9 +60,8 @@ SECTIONS = [
         "models",
         "Models",
         "The smaller line below a number is its interval. Retention is the model’s score divided by the teacher’s. "
-        "The verdict says whether the model can replace the teacher. "
         "Gap closed is (student − baseline) / (teacher − baseline). The baseline is the same student trained without "
-        "the teacher.",
+        "the teacher. The verdict says whether the model can replace the teacher.",
         ["scores", "score_and_latency"],
     ),
     Section(
