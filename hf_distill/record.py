@@ -39,13 +39,17 @@ def describe_machine() -> dict[str, Any]:
     """Return what latency depends on.
 
     Returns:
-        `cores`: the number of cores that this process can use; `cpu`: the name of the CPU, or None; `memory_gb`: the
-        memory of the machine in GiB, or None; `gpu`: the name of the first GPU, or None.
+        `cores`: the number of cores that this process can use; `threads`: the number of torch's threads; `is_busy`:
+        whether more than 1.5 processes per core wanted to run in the last minute, so that times are unreliable; `cpu`:
+        the name of the CPU, or None; `memory_gb`: the memory of the machine in GiB, or None; `gpu`: the name of the
+        first GPU, or None.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if sys.platform != "win32" else None
     return {
         "cores": cores,
+        "threads": torch.get_num_threads(),
+        "is_busy": hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1),  # not on Windows
         "cpu": _cpu_name(),
         "memory_gb": None if memory is None else round(memory / 2**30, 1),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,

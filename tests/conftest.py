@@ -1,5 +1,6 @@
 """Fixtures that every test shares: tiny models, a tokenizer and a data set, all built in code; nothing downloads."""
 
+import gc
 import os
 import signal
 
@@ -14,50 +15,75 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
-import torch
-from command_line import write_folder
-from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+
+# Fixtures import torch and transformers, because the process that distributes the tests needs neither.
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cheap_garbage_collection() -> None:
+    """Take everything that lives now out of garbage collection.
+
+    Each training collects garbage, and looking at all that is imported took 0.3 of its 0.4 seconds.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
+    import torch
+
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
+    from tiny import tiny_tokenizer
+
     return tiny_tokenizer()
 
 
 @pytest.fixture(scope="session")
 def dataset(tokenizer):
     """32 labelled rows with token ids, segment ids and the raw text."""
+    from tiny import tiny_dataset
+
     return tiny_dataset(tokenizer)
 
 
 @pytest.fixture
 def teacher():
+    from tiny import tiny_model
+
     return tiny_model(num_hidden_layers=4, seed=1)
 
 
 @pytest.fixture
 def student():
+    from tiny import tiny_model
+
     return tiny_model(num_hidden_layers=2, seed=2)
 
 
 @pytest.fixture(scope="module")
 def rows(tokenizer):
     """16 labelled rows, two of them without their label."""
+    from tiny import tiny_dataset
+
     dataset = tiny_dataset(tokenizer, 16, seed=3)
     return dataset.map(lambda row, i: {"labels": -100 if i in (1, 9) else row["labels"]}, with_indices=True)
 
 
 @pytest.fixture(scope="module")
 def models():
+    from tiny import tiny_model
+
     return tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tokenizer):
     """A teacher, labelled CSV files and unlabelled text."""
+    from command_line import write_folder
+
     return write_folder(tmp_path_factory.mktemp("cli"), tokenizer)

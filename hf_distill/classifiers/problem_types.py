@@ -146,11 +146,11 @@ _HEADS = {"ForTokenClassification": "token_classification", "ForMaskedLM": "mask
 
 
 def auto_model(problem_type: str) -> Any:
-    """Return the auto class of transformers that loads models with the head of a problem type."""
-    import transformers
+    """Return the Auto class that loads models with the head of a problem type."""
+    from hf_distill.classifiers import auto
 
     suffix = next((suffix for suffix, name in _HEADS.items() if name == problem_type), "ForSequenceClassification")
-    return getattr(transformers, f"AutoModel{suffix}")
+    return getattr(auto, f"AutoModel{suffix}")
 
 
 def problem_type_of_head(class_name: str) -> str | None:

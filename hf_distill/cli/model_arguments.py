@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.student import StudentOptions
-from hf_distill.students import CONVERSIONS
+from hf_distill.students import CONVERSIONS, LAYER_CHOICES
 
 
 @dataclass
@@ -46,11 +46,30 @@ class ModelArguments:
         metadata={"help": "Run Python files that come with the pretrained student. A recipe cannot set this."},
     )
     student_num_hidden_layers: int | None = field(
-        default=None, metadata={"help": "Copy this number of evenly spaced layers of the teacher into the student."}
+        default=None,
+        metadata={"help": "Copy this number of layers of the teacher into the student. --student_layers says which."},
     )
     student_layers: str | None = field(
         default=None,
-        metadata={"help": "Copy these layers of the teacher into the student, counted from 0, e.g. 0,2,5."},
+        metadata={
+            "help": "Copy these layers of the teacher into the student, counted from 0, e.g. 0,2,5. With "
+            "--student_num_hidden_layers: uniform (evenly spaced), first or last. Unset: uniform."
+        },
+    )
+    student_intermediate_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Keep this number of feed-forward neurons in each copied layer: the ones that matter most on 256 "
+            "random training rows. Unset: all of them."
+        },
+    )
+    student_static_dim: int | None = field(
+        default=None,
+        metadata={
+            "help": "Make a student without layers from the teacher's token vectors, of this size (256, for example). "
+            "It is tens of times as fast on a CPU, and it ignores the order of words. Needs a learning rate of "
+            "about 1e-2."
+        },
     )
     student_architecture: str | None = field(
         default=None,
@@ -63,6 +82,13 @@ class ModelArguments:
     freeze_student_embeddings: bool = field(
         default=False, metadata={"help": "Do not train the student's word embeddings, which makes a step faster."}
     )
+    augment: int | None = field(
+        default=None,
+        metadata={
+            "help": "Train on N variants of each labelled text as well, labelled by the teacher: words replaced by "
+            "neighbors in the teacher's embedding table, masked words, n-grams, halves of two texts joined."
+        },
+    )
     baseline: bool = field(
         default=False,
         metadata={
@@ -72,16 +98,28 @@ class ModelArguments:
     )
 
     def __post_init__(self) -> None:
-        copied = [self.student_num_hidden_layers, self.student_layers, self.student_architecture]
-        if self.student_model_name_or_path is None and all(value is None for value in copied):
+        copied = {
+            "--student_num_hidden_layers": self.student_num_hidden_layers,
+            "--student_layers": self.student_layers,
+            "--student_intermediate_size": self.student_intermediate_size,
+            "--student_architecture": self.student_architecture,
+        }
+        given = [flag for flag, value in copied.items() if value is not None]
+        others = {
+            "--student_static_dim": self.student_static_dim,
+            "--student_model_name_or_path": self.student_model_name_or_path,
+        }
+        given_others = [flag for flag, value in others.items() if value is not None]
+        if not given and not given_others:
             raise ValueError(
-                "No student given. Pass --student_num_hidden_layers, --student_layers or --student_architecture to "
-                "copy layers of the teacher, or --student_model_name_or_path for a pretrained student."
+                f"No student given. Pass {', '.join(copied)} to copy layers of the teacher, --student_static_dim for "
+                "a student without layers, or --student_model_name_or_path for a pretrained student."
             )
-        if self.student_model_name_or_path is not None and any(value is not None for value in copied):
+        if len(given_others) + bool(given) > 1:
             raise ValueError(
-                "--student_model_name_or_path names a pretrained student; --student_num_hidden_layers, "
-                "--student_layers and --student_architecture copy layers of the teacher. Pass one or the other."
+                f"{' and '.join([*given, *given_others])} name different students: {', '.join(copied)} copy layers of "
+                "the teacher, --student_static_dim makes a student without layers, and --student_model_name_or_path "
+                "names a pretrained student. Pass one kind."
             )
         if self.teacher_model_name_or_path is None and self.student_model_name_or_path is None:
             raise ValueError(
@@ -95,17 +133,22 @@ class ModelArguments:
                 "--student_revision and --student_trust_remote_code need --student_model_name_or_path. A student "
                 "with layers of the teacher has the teacher's revision and code."
             )
+        if self.augment is not None and (self.augment < 1 or self.teacher_model_name_or_path is None):
+            raise ValueError(f"--augment takes a number from 1 on, and needs a teacher, got {self.augment}.")
         _ = self.layers  # report a typo before anything is loaded
 
     @property
-    def layers(self) -> list[int] | None:
-        """The layers of the teacher that the student gets."""
-        if self.student_layers is None:
-            return None
+    def layers(self) -> list[int] | str | None:
+        """The layers of the teacher that the student gets: their indices, or the name of a choice."""
+        if self.student_layers is None or self.student_layers in LAYER_CHOICES:
+            return self.student_layers
         try:
             return [int(layer) for layer in self.student_layers.split(",")]
         except ValueError:
-            raise ValueError(f"--student_layers takes numbers like 0,2,5, got {self.student_layers!r}.") from None
+            raise ValueError(
+                f"--student_layers takes numbers like 0,2,5, or {', '.join(LAYER_CHOICES)}, got "
+                f"{self.student_layers!r}."
+            ) from None
 
     @property
     def teacher(self) -> ModelReference | None:
@@ -127,5 +170,7 @@ class ModelArguments:
             num_hidden_layers=self.student_num_hidden_layers,
             layers=self.layers,
             architecture=self.student_architecture,
+            intermediate_size=self.student_intermediate_size,
+            static_dim=self.student_static_dim,
             freeze_embeddings=self.freeze_student_embeddings,
         )

@@ -17,6 +17,7 @@ from hf_distill.cli.printing import print_summary
 from hf_distill.data import Task, unlabelled_task
 from hf_distill.pipeline.evaluation import describe_run, evaluate, evaluate_test
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher
+from hf_distill.pipeline.floor import describe_floor
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
 from hf_distill.pipeline.loading import limit_rows
 from hf_distill.pipeline.student import make_student
@@ -61,14 +62,15 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     inputs = select_transfer_rows(inputs, args)
     if inputs.transfer is not None and args.process_index == 0:
         print(inputs.transfer.summary())
-    student = make_student(models.student, inputs.teacher, inputs.task)
+    student = make_student(models.student, inputs.teacher, inputs.task, inputs.calibration_batches(), inputs.tokenizer)
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)
     evaluate(trainer, inputs)
+    baseline = None if untrained is None else trainer.train_baseline(untrained)
     if data.test_file is not None:
-        evaluate_test(trainer, inputs)
-    baseline = None if untrained is None else trainer.train_baseline(untrained).model
-    describe_run(trainer, inputs, baseline, data.dataset_name)
+        evaluate_test(trainer, inputs, baseline)
+    describe_run(trainer, inputs, None if baseline is None else baseline.model, data.dataset_name)
+    describe_floor(trainer, inputs)
     return trainer
 
 
@@ -80,13 +82,10 @@ def _check(models: ModelArguments, data: DataArguments, args: DistillationTraini
             "--transfer_min_confidence needs the teacher's outputs before training: add --cache_teacher_outputs True, "
             "or select the texts with `hf-distill cache`."
         )
-    if data.class_names is not None and models.teacher is None:
-        raise ValueError(
-            "--class_names names the outputs of a teacher, and there is none: the data name the classes of their "
-            "`teacher_logits`. Leave out --class_names."
-        )
     if _has_only_texts(data) and (models.baseline or models.fine_tune_teacher):
         raise ValueError(f"{_needs_labels(models)}: pass --train_file, --dataset_name or --task_name.")
+    if models.augment is not None and _has_only_texts(data):
+        raise ValueError("--augment varies labelled texts, and there are none. Leave it out.")
     if models.baseline:
         args.check_baseline()
 
@@ -132,6 +131,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         with_new_head=models.fine_tune_teacher,
         problem_type=data.problem_type,
         class_names=data.names_of_outputs,
+        num_variants=models.augment or 0,
     )
 
 
@@ -164,7 +164,7 @@ def _test_scores(record: Mapping[str, Any]) -> str:
     name = record["metric_name"]
     scores = [
         f"{model} {PLAIN.score(record['test'][model][name], name)}"
-        for model in ("teacher", "student")
-        if name in record["test"][model]
+        for model in ("teacher", "student", "baseline")
+        if name in record["test"].get(model, {})
     ]
     return f"\n\n{name} on the {record['test']['rows']:,} test rows: {', '.join(scores)}"

@@ -1,16 +1,18 @@
 """Data: the GLUE tasks, any data set with text and label columns, and the metrics to compare models by."""
 
 from hf_distill.classifiers.label_order import name_teacher_logits
+from hf_distill.data.augment import augment_texts
 from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.files import load_text_dataset
 from hf_distill.data.glue import GLUE_TASKS, load_task
-from hf_distill.data.labelled import read_teacher, with_teacher_logits, write_labelled
+from hf_distill.data.labelled import with_teacher_logits, write_labelled
 from hf_distill.data.labels.spelling import sort_names
 from hf_distill.data.masking import MaskingCollator, chunk_texts, mask_once
 from hf_distill.data.model_order import reorder_labels
 from hf_distill.data.soft_labels import soft_labels
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.task import Task
+from hf_distill.data.teacher_file import read_teacher
 from hf_distill.data.tokens import TokenCollator, tokenize_words
 from hf_distill.data.transfer import (
     drop_near_duplicates,
@@ -30,6 +32,7 @@ __all__ = [
     "Task",
     "TokenCollator",
     "as_compute_metrics",
+    "augment_texts",
     "chunk_texts",
     "drop_near_duplicates",
     "find_near_duplicates",

@@ -1,7 +1,7 @@
-"""A data set that carries its teacher's logits: text, labels and `teacher_logits`, a Parquet file a split.
+"""A dataset with its teacher's logits: text, labels and `teacher_logits`, in one Parquet file for each split.
 
-Any reader of Parquet can read it, and `load_dataset` does from a folder and from the Hub. The classes of `label` are
-named in the order of the logits; `teacher.json` says who gave them.
+Any reader of Parquet can read it, and `load_dataset` does so from a folder and from the Hub. `teacher.json` describes
+the teacher and names its classes in the order of the logits, which is also the order of the classes of `label`.
 """
 
 import json
@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset, List, Value, concatenate_datasets
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
 
+from hf_distill.classifiers.label_order import teacher_label_names
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.task import Task
+from hf_distill.data.teacher_file import CLASS_NAMES, TEACHER_FILE
 from hf_distill.utils.atomic import write_file_atomically
 from hf_distill.utils.redaction import publishable
-
-TEACHER_FILE = "teacher.json"
 
 
 def with_teacher_logits(text: Dataset, labelled: Dataset, task: Task) -> Dataset:
@@ -58,30 +56,21 @@ def _are_sets(labels: list[Any]) -> bool:
 
 
 def write_labelled(splits: Mapping[str, Dataset], folder: str | os.PathLike, teacher: Mapping[str, Any]) -> None:
-    """Write one Parquet file a split, and `teacher.json`, without local folders and tokens.
+    """Write one Parquet file for each split, and `teacher.json`, without local folders and tokens.
 
     Args:
         splits: What [`with_teacher_logits`] returns, by name.
-        folder: Made if it is not there; files of the same names are replaced.
-        teacher: What a reader is to know of the teacher.
+        folder: The folder, which is made if it does not exist. Files with the same names are replaced.
+        teacher: The description of the teacher. The names of its classes are added.
 
     Raises:
         ValueError: for the name of a split that could lead out of the folder.
     """
     if odd := [name for name in splits if not name.replace("_", "").replace(".", "").replace("-", "").isalnum()]:
-        raise ValueError(f"A split is named {odd[0]!r}, which is no name for a file. Rename it.")
+        raise ValueError(f"The name of a split, {odd[0]!r}, cannot be the name of a file. Rename the split.")
     for name, dataset in splits.items():
         write_file_atomically(Path(folder), f"{name}.parquet", dataset.to_parquet)
-    text = json.dumps(publishable(dict(teacher)), indent=2, ensure_ascii=False) + "\n"
+    # Parquet does not keep the note of the order, and the classes of `label` alone are not known to be in it.
+    names = next((names for dataset in splits.values() if (names := teacher_label_names(dataset))), None)
+    text = json.dumps(publishable({**teacher, CLASS_NAMES: names}), indent=2, ensure_ascii=False) + "\n"
     write_file_atomically(Path(folder), TEACHER_FILE, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def read_teacher(dataset_name: str) -> dict[str, Any] | None:
-    """Return what `teacher.json` of a folder or a data set on the Hub says; None if there is no such file."""
-    path = Path(dataset_name, TEACHER_FILE)
-    if not Path(dataset_name).is_dir():
-        try:
-            path = Path(hf_hub_download(dataset_name, TEACHER_FILE, repo_type="dataset"))
-        except EntryNotFoundError:
-            return None
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from datasets import ClassLabel, Dataset, List, Value
+from datasets import ClassLabel, Dataset, Features, IterableDataset, List, Value
 
 from hf_distill.classifiers.label_maps import class_names_of, label2id_of, match_labels
 from hf_distill.classifiers.label_order import (
@@ -18,23 +18,27 @@ from hf_distill.classifiers.label_order import (
     noted_class_names,
     teacher_label_names,
 )
-from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.compute_metrics import logits_of, with_label_names
+from hf_distill.utils.dataset_types import check_is_dataset
 
 if TYPE_CHECKING:  # slow to import
     from transformers import EvalPrediction, PreTrainedModel
 
     from hf_distill.data.compute_metrics import ComputeMetrics
 
+_NEW_COLUMN = "hf_distill_labels"  # while it is made
 
-def reorder_labels(dataset: Dataset, model: PreTrainedModel) -> Dataset:
+Rows = TypeVar("Rows", Dataset, IterableDataset)
+
+
+def reorder_labels(dataset: Rows, model: PreTrainedModel) -> Rows:
     """Return a dataset whose labels are in the order of a model's outputs.
 
     Unlike `Dataset.align_labels_with_mapping` it keeps unlabelled rows and words (-1, -100, null).
 
     Args:
-        dataset: Rows with a column `labels` or `label` of class ids, or of one class id for each word, that is a
-            `ClassLabel` or comes from [`Task.tokenize`].
+        dataset: Rows, which can be streamed, with a column `labels` or `label` of class ids, or of one class id for
+            each word, that is a `ClassLabel` or comes from [`Task.tokenize`].
         model: The model. Its class names are matched with the dataset's, upper or lower case.
 
     Returns:
@@ -42,50 +46,70 @@ def reorder_labels(dataset: Dataset, model: PreTrainedModel) -> Dataset:
 
     Raises:
         ValueError: if the dataset does not name its classes, or the model has other names.
+        TypeError: for a dict of datasets, or a list of rows.
     """
+    check_is_dataset(dataset, "reorder_labels", can_be_streamed=True)
     names = dataset_label_names(dataset)
-    column = LABELS if LABELS in dataset.column_names else "label"
     if names is None:
         raise ValueError(
             "The dataset does not name the classes of its labels. Cast the label column first: "
             "`dataset.cast_column('label', ClassLabel(names=[...]))`."
         )
-    ids = match_labels(names, label2id_of(model.config))
-    return put_in_order(dataset, column, names, ids, class_names_of(model.config))
+    column = LABELS if LABELS in dataset.features else "label"
+    return put_in_order(dataset, column, match_labels(names, label2id_of(model.config)), class_names_of(model.config))
 
 
-def put_in_order(
-    dataset: Dataset, column: str, old_names: Sequence[str], ids: Sequence[int], names: Sequence[str]
-) -> Dataset:
-    """Return a dataset with the labels of a column in another order of the classes.
+def put_in_order(dataset: Rows, column: str, ids: Sequence[int], names: Sequence[str]) -> Rows:
+    """Return a dataset with the labels of a column in another order of the classes. Logits keep their order.
 
     Args:
         dataset: Rows with `column`: a class id, a list of them, or a number for each class. Ids below 0, NaN and null
             mean no label, and stay.
         column: Name of the column.
-        old_names: Names of the classes in the old order.
         ids: The new id of each class.
         names: Names of all classes in the new order, which can be more than `ids`.
     """
-    logit_names = teacher_label_names(dataset) or old_names
-    if TEACHER_LOGITS in dataset.column_names:
-        dataset = name_teacher_logits(dataset, logit_names)  # they keep their order when that of the labels changes
+    old_feature: Any = dataset.features[column]
+    feature = _renamed(old_feature, names)
+    settings = {"feature": old_feature, "ids": list(ids), "num_classes": len(names)}
+    if not isinstance(dataset, Dataset):
+        logit_names = teacher_label_names(dataset)
+        features = Features({**dataset.features, column: feature})
+        arguments = {"column": column, **settings}
+        stream = dataset.map(_reorder_batch, batched=True, fn_kwargs=arguments, features=features)
+        return stream if logit_names is None else name_teacher_logits(stream, logit_names)
     is_noted = noted_class_names(dataset, column) is not None
-    feature: Any = dataset.features[column]
-    values = dataset.with_format(None)[column][:]
+    values = _reorder(dataset.with_format(None)[column][:], **settings)
+    order = dataset.column_names
+    # Not the other way round: without its only column a dataset has no rows.
+    dataset = dataset.add_column(_NEW_COLUMN, values, feature=feature).remove_columns(column)
+    dataset = dataset.rename_column(_NEW_COLUMN, column).select_columns(order)
+    return note_class_names(dataset, column, names) if is_noted else dataset
+
+
+def _renamed(feature: Any, names: Sequence[str]) -> Any:
+    """Return the type of a label column for other classes."""
+    item: Any = getattr(feature, "feature", None)
+    if isinstance(feature, ClassLabel):
+        return ClassLabel(names=list(names))
+    if isinstance(item, ClassLabel):
+        return List(ClassLabel(names=list(names)))
+    if item is not None and item.dtype.startswith("float"):
+        return List(Value("float32"), length=len(names))
+    return feature
+
+
+def _reorder_batch(rows: dict[str, list[Any]], column: str, **settings: Any) -> dict[str, Any]:
+    return {column: _reorder(rows[column], **settings)}
+
+
+def _reorder(values: list[Any], feature: Any, ids: Sequence[int], num_classes: int) -> list[Any]:
     item: Any = getattr(feature, "feature", None)
     if item is None:
-        values = _renumber(values, ids)
-        feature = ClassLabel(names=list(names)) if isinstance(feature, ClassLabel) else feature
-    elif item.dtype.startswith("float"):
-        values = _widen(values, ids, len(names))
-        feature = List(Value("float32"), length=len(names))
-    else:
-        values = [None if row is None else _renumber(row, ids) for row in values]
-        feature = List(ClassLabel(names=list(names))) if isinstance(item, ClassLabel) else feature
-    order = dataset.column_names
-    dataset = dataset.remove_columns(column).add_column(column, values, feature=feature).select_columns(order)
-    return note_class_names(dataset, column, names) if is_noted else dataset
+        return _renumber(values, ids)
+    if item.dtype.startswith("float"):
+        return _widen(values, ids, num_classes)
+    return [None if row is None else _renumber(row, ids) for row in values]
 
 
 def _renumber(labels: Sequence[int | None], ids: Sequence[int]) -> list[int | None]:

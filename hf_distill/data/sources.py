@@ -55,6 +55,12 @@ class Sources:
         files = next((files for files in self.files.values() if files is not None), "")
         return os.path.expanduser(_as_list(files)[0])
 
+    def origins(self, split: str) -> list[PathLike]:
+        """Return the files that a split was read from, or the folder or id of the dataset."""
+        if (files := self.files.get(split)) is not None:
+            return _as_list(files)
+        return [] if self.dataset_name is None else [self.dataset_name]
+
     def load(self, options: ReadOptions, needs_validation: bool) -> tuple[Splits, list[str]]:
         """Return the tables of each split, `train` first, and notes.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.auto import AutoConfig, AutoTokenizer
 from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head
 

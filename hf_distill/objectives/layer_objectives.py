@@ -35,6 +35,11 @@ class LayerObjective(Objective):
     def bind_models(self, student_config: PreTrainedConfig, teacher_config: PreTrainedConfig) -> None:
         num_student_layers = cast(int, student_config.num_hidden_layers)
         num_teacher_layers = cast(int, teacher_config.num_hidden_layers)
+        if num_student_layers == 0:
+            raise ValueError(
+                f"`{self.name}` compares layers, and the student, a {student_config.model_type}, has no layers. Use "
+                "an objective on logits, such as `kl`."
+            )
         self.pairs = layer_pairs(
             self.layer_mapping, num_student_layers, num_teacher_layers, self.name, self.first_layer
         )

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets import DatasetDict
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.auto import AutoTokenizer
 from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.problem_types import auto_model
 from hf_distill.data import Task

@@ -1,13 +1,14 @@
 """Make the student of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.data import Task
 from hf_distill.pipeline.loading import ModelReference, load_with_labels, load_with_new_head
-from hf_distill.students import create_student
+from hf_distill.students import create_static_student, create_student
 
 
 @dataclass(frozen=True)
@@ -17,36 +18,49 @@ class StudentOptions:
     Args:
         pretrained: The pretrained model; None to copy layers of the teacher.
         num_hidden_layers: Number of layers to copy, see [`~hf_distill.create_student`].
-        layers: Indices of the layers to copy, instead of their number.
+        layers: Indices of the layers to copy, instead of their number; or which of them: "uniform", "first", "last".
         architecture: Architecture of a student that is copied from the teacher.
+        intermediate_size: Number of feed-forward neurons to keep in each layer; None keeps all of them.
+        static_dim: Size of the token vectors of a student without layers, see
+            [`~hf_distill.create_static_student`]; None for a student with layers.
         freeze_embeddings: Whether to leave the word embeddings as they are.
     """
 
     pretrained: ModelReference | None = None
     num_hidden_layers: int | None = None
-    layers: Sequence[int] | None = None
+    layers: Sequence[int] | str | None = None
     architecture: str | None = None
+    intermediate_size: int | None = None
+    static_dim: int | None = None
     freeze_embeddings: bool = False
 
 
-def make_student(options: StudentOptions, teacher: PreTrainedModel | None, task: Task) -> PreTrainedModel:
+def make_student(
+    options: StudentOptions,
+    teacher: PreTrainedModel | None,
+    task: Task,
+    calibration_batches: Iterable[Mapping[str, Any]] | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> PreTrainedModel:
     """Make a student with the teacher's label names, or with the task's if there is no teacher.
 
     Args:
         options: How to make the student.
         teacher: The teacher; None if the data have its logits, and `options.pretrained` names the student.
         task: The task.
+        calibration_batches: Batches of model inputs, by which neurons are chosen if `options.intermediate_size` is
+            given.
+        tokenizer: The teacher's tokenizer, needed with `options.static_dim`.
 
     Raises:
         OSError: if the pretrained student cannot be loaded.
-        ValueError: if the student cannot be made from the teacher, see [`~hf_distill.create_student`].
+        ValueError: if the student cannot be made from the teacher, see [`~hf_distill.create_student`] and
+            [`~hf_distill.create_static_student`].
     """
     if options.pretrained is None:
         if teacher is None:
             raise ValueError("Without a teacher there are no layers to copy. Name a pretrained student.")
-        student = create_student(
-            teacher, options.num_hidden_layers, layers=options.layers, architecture=options.architecture
-        )
+        student = _from_teacher(options, teacher, task, calibration_batches, tokenizer)
     elif teacher is None:
         student = load_with_new_head(options.pretrained, task)
     else:
@@ -55,3 +69,29 @@ def make_student(options: StudentOptions, teacher: PreTrainedModel | None, task:
     if options.freeze_embeddings:
         student.get_input_embeddings().requires_grad_(False)
     return student
+
+
+def _from_teacher(
+    options: StudentOptions,
+    teacher: PreTrainedModel,
+    task: Task,
+    calibration_batches: Iterable[Mapping[str, Any]] | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+) -> PreTrainedModel:
+    if options.static_dim is not None:
+        if len(task.text_columns) > 1:
+            raise ValueError(
+                "A static student is the mean of token vectors, so it cannot compare the two texts of a pair "
+                f"({', '.join(task.text_columns)}). Choose a student with layers, or name one text column."
+            )
+        if tokenizer is None:
+            raise ValueError("A static student needs the teacher's `tokenizer`.")
+        return create_static_student(teacher, tokenizer, options.static_dim)
+    return create_student(
+        teacher,
+        options.num_hidden_layers,
+        layers=options.layers,
+        architecture=options.architecture,
+        intermediate_size=options.intermediate_size,
+        calibration_batches=None if options.intermediate_size is None else calibration_batches,
+    )

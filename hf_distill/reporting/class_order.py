@@ -1,4 +1,4 @@
-"""Test on labelled rows whether the outputs of a teacher are in the order of the classes of the data."""
+"""Test on labelled rows whether the outputs of a model are in the order of the classes of the data."""
 
 import shlex
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ P_VALUE = 0.001
 
 @dataclass(frozen=True)
 class OrderTest:
-    """How often a teacher agrees with labels, for the assumed order of its outputs and for the best one.
+    """How often a model agrees with labels, for the assumed order of its outputs and for the best one.
 
     Attributes:
         num_rows: Number of labelled rows.
-        agreement: Share of the units (rows, words, or labels of rows) with which the teacher agrees in the assumed
+        agreement: Share of the units (rows, words, or labels of rows) with which the model agrees in the assumed
             order.
         num_test_rows: Number of rows in the half that the best order was not chosen on.
         test_agreement: `agreement` on that half.
@@ -41,18 +41,19 @@ class OrderTest:
         """Whether the best order is significantly better than the assumed order."""
         return self.best_agreement > self.test_agreement and self.p_value < P_VALUE
 
-    def describe(self, teacher_names: Sequence[str], names: Sequence[str]) -> str:
+    def describe(self, output_names: Sequence[str], names: Sequence[str], model: str) -> str:
         """Return a sentence with the agreement, and a second one if another order agrees better.
 
         Args:
-            teacher_names: Names of the teacher's outputs.
+            output_names: Names of the model's outputs.
             names: Names of the classes in the assumed order of the outputs.
+            model: What the model is called.
         """
         rows = f"{self.num_rows:,} labelled row{'s' if self.num_rows != 1 else ''}"
-        text = f"The teacher agrees with {self.agreement:.1%} of the labels of {rows}."
+        text = f"The {model} agrees with {self.agreement:.1%} of the labels of {rows}."
         if self.best_agreement <= self.test_agreement:
             return text
-        best = pairs_of(teacher_names, self.best_names(names))
+        best = pairs_of(output_names, self.best_names(names))
         return (
             f"{text} On {self.num_test_rows:,} of them this order agrees with {self.test_agreement:.1%}, the order "
             f"{best} with {self.best_agreement:.1%} (p = {self.p_value:.2g})."
@@ -63,19 +64,23 @@ class OrderTest:
         class_of = {output: name for name, output in zip(names, self.best_order, strict=True)}
         return [class_of[output] for output in range(len(names))]
 
-    def refusal(self, teacher_names: Sequence[str], names: Sequence[str]) -> str:
+    def refusal(self, output_names: Sequence[str], names: Sequence[str], model: str) -> str:
         """Return the message for an order that is refuted; the arguments are those of [`OrderTest.describe`]."""
         best_names = self.best_names(names)
         if are_placeholders(dict(enumerate(names))):
-            advice = "Name the classes in the data as the teacher's config does, or reorder the numbers of each label."
+            advice = (
+                f"Name the classes in the data as the {model}'s config does, or reorder the numbers of each label."
+            )
+        elif model != "teacher":
+            advice = f"Set `id2label` in the config of the {model} to {dict(enumerate(best_names))}."
         else:
             advice = (
                 "Pass the names in the order of the teacher's outputs: --class_names "
                 f"{shlex.quote(','.join(best_names))} (`class_names`)."
             )
         return (
-            f"The classes were paired with the teacher's outputs as {pairs_of(teacher_names, names)}, and labelled "
-            f"rows contradict this. {self.describe(teacher_names, names)} {advice}"
+            f"The classes were paired with the {model}'s outputs as {pairs_of(output_names, names)}, and labelled "
+            f"rows contradict this. {self.describe(output_names, names, model)} {advice}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,19 +90,21 @@ class OrderTest:
 
 @dataclass
 class Pairing:
-    """How the outputs of a teacher were paired with the classes of a task, if not by name.
+    """How the outputs of a model were paired with the classes of a task, if not by name.
 
     Args:
-        teacher_names: Names of the outputs in the teacher's config.
+        output_names: Names of the outputs in the model's config.
         names: Names of the classes in the order of the outputs.
         reason: `by order` or `by --class_names`.
         test: The agreement with labelled rows; None if there are too few.
+        model: What the model is called.
     """
 
-    teacher_names: list[str]
+    output_names: list[str]
     names: list[str]
     reason: str
     test: OrderTest | None = None
+    model: str = "teacher"
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
@@ -105,11 +112,13 @@ class Pairing:
     @property
     def sentences(self) -> list[str]:
         """The pairing and its agreement with labelled rows, one line each."""
-        lines = [f"The teacher's outputs are the classes ({self.reason}): {pairs_of(self.teacher_names, self.names)}."]
+        pairs = pairs_of(self.output_names, self.names)
+        lines = [f"The {self.model}'s outputs are the classes ({self.reason}): {pairs}."]
         if self.test is not None:
-            lines.append(self.test.describe(self.teacher_names, self.names))
+            lines.append(self.test.describe(self.output_names, self.names, self.model))
         elif self.reason == "by order":
-            lines.append("No labelled rows can test this. Check it, or name the outputs with --class_names.")
+            way = "with --class_names" if self.model == "teacher" else "in its config"
+            lines.append(f"No labelled rows can test this. Check it, or name the outputs {way}.")
         return lines
 
     def check(self, labels: np.ndarray, logits: np.ndarray, rows: np.ndarray | None = None) -> None:
@@ -121,24 +130,24 @@ class Pairing:
         """
         self.test = compare_orders(labels, logits, rows)
         if self.test is not None and self.test.is_refuted:
-            raise ValueError(self.test.refusal(self.teacher_names, self.names))
+            raise ValueError(self.test.refusal(self.output_names, self.names, self.model))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of the record."""
         return {
-            "classes": dict(zip(self.teacher_names, self.names, strict=True)),
+            "classes": dict(zip(self.output_names, self.names, strict=True)),
             "chosen": self.reason,
             **(self.test.to_dict() if self.test is not None else {}),
         }
 
 
-def pairs_of(teacher_names: Sequence[str], names: Sequence[str]) -> str:
+def pairs_of(output_names: Sequence[str], names: Sequence[str]) -> str:
     """Return "LABEL_0 = negative, LABEL_1 = positive"."""
-    return ", ".join(f"{output} = {name}" for output, name in zip(teacher_names, names, strict=True))
+    return ", ".join(f"{output} = {name}" for output, name in zip(output_names, names, strict=True))
 
 
 def compare_orders(labels: np.ndarray, logits: np.ndarray, rows: np.ndarray | None = None) -> OrderTest | None:
-    """Compare the assumed order of a teacher's outputs with the best order.
+    """Compare the assumed order of a model's outputs with the best order.
 
     The best order is the assignment of outputs to classes that agrees with most units of one half of the rows (Kuhn,
     1955, https://doi.org/10.1002/nav.3800020109). On the other half the two orders are compared by McNemar's exact

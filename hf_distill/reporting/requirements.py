@@ -35,11 +35,12 @@ _MEASURES: dict[str, Callable[[Model], Any]] = {
     "ece": lambda model: (model["calibration"] or {}).get("ece"),
     "latency_p50_ms": _latency("p50_ms"),
     "latency_p95_ms": _latency("p95_ms"),
+    "latency_p99_ms": _latency("p99_ms"),
     "num_parameters": lambda model: model["cost"]["num_parameters"],
     "size_mb": lambda model: None if model["cost"]["bytes_on_disk"] is None else model["cost"]["bytes_on_disk"] / 1e6,
 }
 _SHARES = ("agreement", "ece", *_OF_CLASS)
-_TIMES = ("latency_p50_ms", "latency_p95_ms")
+_TIMES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Requirement:
 
     Attributes:
         text: The requirement as it was written.
-        name: A metric (accuracy), `recall`, `precision` or `f1` of a class, `agreement`, `ece`, `latency_p50_ms` or
-            `latency_p95_ms` of one text on the first device of the report, `num_parameters`, `size_mb` (10^6 bytes).
+        name: A metric (accuracy), `recall`, `precision` or `f1` of a class, `agreement`, `ece`, `latency_p50_ms`,
+            `latency_p95_ms` or `latency_p99_ms` of one evaluation text on the first device of the report,
+            `num_parameters`, `size_mb` (10^6 bytes).
         label: The class, for `recall[label]`.
         sign: One of >=, <=, > and <.
         factor: The bound, or what the teacher's number is multiplied with.

@@ -1,13 +1,17 @@
 """The table of results at the end of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_distill.reporting.tables import TEACHER_MEASURES, results_table
+from hf_distill.reporting.text import BUSY, PLAIN, finite
+
+# Entries of a record's `floor` -> names in the table.
+FLOORS = {"labels": "TF-IDF + linear (labels)", "teacher_answers": "TF-IDF + linear (teacher's answers)"}
 
 
 def summary(record: Mapping[str, Any]) -> str:
-    """Return a table that compares teacher, student and baseline. A model without metrics is left out.
+    """Return a table that compares teacher, student, baseline and floor. A model without metrics is left out.
 
     Args:
         record: What `DistillationTrainer.distillation_record` returns, with `metric_name` and `dataset`.
@@ -31,4 +35,34 @@ def summary(record: Mapping[str, Any]) -> str:
         for model, size in sizes.items()
         if model in metrics or (model == "teacher" and metric_name in TEACHER_MEASURES and size is not None)
     ]
-    return results_table(rows, metric_name, record["dataset"]["eval_rows"])
+    floors = _floor_rows(record)
+    table = results_table([*rows, *floors], metric_name, record["dataset"]["eval_rows"])
+    notes = _floor_notes(floors, metrics.get("student", {}).get(metric_name), metric_name)
+    notes += [f"\n{BUSY}"] if record.get("machine", {}).get("is_busy") else []
+    return "\n".join([table, *notes])
+
+
+def _floor_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    metric_name = record["metric_name"]
+    return [
+        {
+            "model": FLOORS[name],
+            metric_name: floor["metrics"][metric_name],
+            "num_parameters": floor["num_parameters"],
+            "p50_ms": floor["p50_ms"],
+        }
+        for name, floor in record.get("floor", {}).items()
+        if metric_name in floor["metrics"]
+    ]
+
+
+def _floor_notes(floors: Sequence[Mapping[str, Any]], score: float | None, metric_name: str) -> list[str]:
+    """Return a line if a linear model is as good as the student."""
+    values = [finite(floor[metric_name]) for floor in floors]
+    best = max((value for value in values if value is not None), default=None)
+    if best is None or score is None or best < score:
+        return []
+    return [
+        f"TF-IDF with a linear model reaches {PLAIN.score(best, metric_name)}, no less than the student: for these "
+        "texts it can be enough."
+    ]

@@ -1,15 +1,17 @@
 """`create_student`: make a student that starts from the teacher's weights."""
 
 import os
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
+from hf_distill.classifiers.auto import AutoConfig, AutoModelForSequenceClassification
 from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.sharding import check_not_partitioned
 from hf_distill.students.distilbert import bert_to_distilbert
+from hf_distill.students.feed_forward import check_intermediate_size, keep_neurons
 from hf_distill.students.layers import keep_layers, select_layers
 
 # (`model_type` of the teacher, `architecture` of the student) -> function of the teacher and the layers to copy.
@@ -20,8 +22,10 @@ def create_student(
     teacher: PreTrainedModel | str | os.PathLike[str],
     num_hidden_layers: int | None = None,
     *,
-    layers: Sequence[int] | None = None,
+    layers: Sequence[int] | str | None = None,
     architecture: str | None = None,
+    intermediate_size: int | None = None,
+    calibration_batches: Iterable[Mapping[str, Any]] | None = None,
     freeze_embeddings: bool = False,
 ) -> PreTrainedModel:
     """Make a student from some of the teacher's layers, with the teacher's embeddings, head and label names.
@@ -40,9 +44,14 @@ def create_student(
         teacher: A model with a task head, or the path or Hub id of a sequence classifier, which is loaded in
             float32. Load a model with any other head yourself.
         num_hidden_layers: Number of layers of the student, chosen by [`select_layers`].
-        layers: Indices of the teacher's layers to keep, from 0, increasing; instead of `num_hidden_layers`.
-        architecture: `"distilbert"` for a BERT teacher, or the teacher's `model_type`, which is the default. If it is
-            given, `num_hidden_layers` and `layers` can both be left out, and all layers are kept.
+        layers: Indices of the teacher's layers to keep, from 0, increasing; instead of `num_hidden_layers`. Or,
+            beside `num_hidden_layers`, which layers to keep: `"uniform"` (the default), `"first"` or `"last"`.
+        architecture: `"distilbert"` for a BERT teacher, or the teacher's `model_type`, which is the default.
+        intermediate_size: Number of feed-forward neurons to keep in each layer, by their importance on
+            `calibration_batches`; see [`~hf_distill.students.keep_neurons`]. None keeps all of them. If it or
+            `architecture` is given, `num_hidden_layers` and `layers` can both be left out, and all layers are kept.
+        calibration_batches: Batches of model inputs as tensors, a few hundred rows of text like the text that the
+            student will read; needed with `intermediate_size`.
         freeze_embeddings: Whether to leave the word embeddings untrained: the optimizer of a small student spends
             much of a step on them (`benchmarks/README.md`).
 
@@ -51,27 +60,21 @@ def create_student(
 
     Raises:
         TypeError: if the teacher is a PEFT, compiled or wrapped model.
-        ValueError: if the layers or the architecture are not possible for this teacher, if the teacher is quantized,
+        ValueError: if layers, architecture or neurons are not possible for this teacher, if the teacher is quantized,
             or if DeepSpeed ZeRO-3 has sharded its weights.
 
     Example:
     ```python
     student = create_student(teacher, num_hidden_layers=6)
     student = create_student("textattack/bert-base-uncased-SST-2", layers=[0, 5, 11], architecture="distilbert")
+    student = create_student(teacher, 3, layers="first", intermediate_size=512, calibration_batches=dataloader)
     ```
     """
-    if num_hidden_layers is not None and layers is not None:
-        raise ValueError(
-            f"Pass `num_hidden_layers` or `layers`, not both: got {num_hidden_layers} and {list(layers)}."
-        )
-    if num_hidden_layers is None and layers is None and architecture is None:
-        raise ValueError(
-            "Pass `num_hidden_layers` (how many layers, e.g. half of the teacher's) or `layers` (which layers). Both "
-            "can be left out only with `architecture`, which then keeps all layers."
-        )
     config = _teacher_config(teacher)
     _check_architecture(architecture, config)
-    kept = _kept_layers(config.num_hidden_layers, num_hidden_layers, layers)
+    keeps_all = architecture is not None or intermediate_size is not None
+    kept = _kept_layers(config.num_hidden_layers, num_hidden_layers, layers, keeps_all)
+    _check_neurons(config, intermediate_size, calibration_batches)
     is_same = architecture in (None, config.model_type)
     copy_layers = keep_layers if is_same else CONVERSIONS[config.model_type, str(architecture)]
     if not isinstance(teacher, PreTrainedModel):
@@ -79,6 +82,8 @@ def create_student(
         teacher, _ = load_pretrained(AutoModelForSequenceClassification, teacher, arguments)
     check_not_partitioned(cast(PreTrainedModel, teacher), "`create_student`")
     student = copy_layers(cast(PreTrainedModel, teacher), kept)
+    if intermediate_size is not None and calibration_batches is not None:
+        student = keep_neurons(student, intermediate_size, calibration_batches)
     if freeze_embeddings:
         student.get_input_embeddings().requires_grad_(False)
     return student
@@ -119,10 +124,37 @@ def _check_architecture(architecture: str | None, config: PreTrainedConfig) -> N
         )
 
 
-def _kept_layers(num_teacher_layers: int, num_hidden_layers: int | None, layers: Sequence[int] | None) -> list[int]:
+def _check_neurons(config: PreTrainedConfig, intermediate_size: int | None, calibration_batches: Any) -> None:
+    if (intermediate_size is None) != (calibration_batches is None):
+        given, missing = "intermediate_size", "calibration_batches"
+        if intermediate_size is None:
+            given, missing = missing, given
+        raise ValueError(
+            f"`{given}` needs `{missing}`: the neurons to keep are the most important ones on these texts. Pass both "
+            "or neither."
+        )
+    if intermediate_size is not None:
+        check_intermediate_size(config, intermediate_size)
+
+
+def _kept_layers(
+    num_teacher_layers: int, num_hidden_layers: int | None, layers: Sequence[int] | str | None, keeps_all: bool
+) -> list[int]:
     if num_hidden_layers is not None:
-        return select_layers(num_teacher_layers, num_hidden_layers)
+        if layers is not None and not isinstance(layers, str):
+            raise ValueError(
+                f"Pass `num_hidden_layers` or the indices of `layers`, not both: got {num_hidden_layers} and "
+                f"{list(layers)}."
+            )
+        return select_layers(num_teacher_layers, num_hidden_layers, layers or "uniform")
+    if isinstance(layers, str):
+        raise ValueError(f"`layers={layers!r}` needs `num_hidden_layers`: how many layers to keep.")
     if layers is None:
+        if not keeps_all:
+            raise ValueError(
+                "Pass `num_hidden_layers` (how many layers, e.g. half of the teacher's) or `layers` (which layers). "
+                "Both can be left out only with `architecture` or `intermediate_size`: all layers are then kept."
+            )
         return list(range(num_teacher_layers))
     kept = list(layers)
     if not kept or kept != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= num_teacher_layers:

@@ -10,9 +10,13 @@ from transformers import PreTrainedConfig, PreTrainedModel
 # Lists in a config with one entry per layer; the model reads them by layer index.
 PER_LAYER_LISTS = ("layer_types", "no_rope_layers")
 
+LAYER_CHOICES = ("uniform", "first", "last")
 
-def select_layers(num_teacher_layers: int, num_student_layers: int) -> list[int]:
-    r"""Choose evenly spaced layers of the teacher, including the first and the last.
+
+def select_layers(num_teacher_layers: int, num_student_layers: int, choice: str = "uniform") -> list[int]:
+    r"""Choose layers of the teacher: evenly spaced ones, the first or the last.
+
+    Evenly spaced layers include the first and the last:
 
     $$l_i = \mathrm{round}\left(i \, \frac{N - 1}{n - 1}\right), \qquad i = 0, \dots, n - 1$$
 
@@ -22,20 +26,25 @@ def select_layers(num_teacher_layers: int, num_student_layers: int) -> list[int]
     Args:
         num_teacher_layers: Number of layers of the teacher.
         num_student_layers: Number of layers of the student.
+        choice: `"uniform"`, `"first"` or `"last"`.
 
     Returns:
         `num_student_layers` indices, increasing.
 
     Raises:
-        ValueError: unless 1 <= `num_student_layers` <= `num_teacher_layers`.
+        ValueError: unless 1 <= `num_student_layers` <= `num_teacher_layers`, or for an unknown choice.
     """
     if not 1 <= num_student_layers <= num_teacher_layers:
         raise ValueError(
             f"The student's number of layers must be from 1 to {num_teacher_layers}, the teacher's number, got "
             f"{num_student_layers}. The teacher has no more layers to copy: create a deeper student yourself."
         )
-    if num_student_layers == 1:
-        return [0]
+    if choice not in LAYER_CHOICES:
+        raise ValueError(f"`layers` must be one of {', '.join(LAYER_CHOICES)} or a list of indices, got {choice!r}.")
+    if choice == "last":
+        return list(range(num_teacher_layers - num_student_layers, num_teacher_layers))
+    if choice == "first" or num_student_layers == 1:
+        return list(range(num_student_layers))
     # Only one division, of two integers, so that a half is exactly a half.
     return [round(i * (num_teacher_layers - 1) / (num_student_layers - 1)) for i in range(num_student_layers)]
 
@@ -51,7 +60,7 @@ def keep_layers(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMo
         ValueError: if the teacher's layers cannot be found, if another layer cannot take the place of its layer 0, or
             if its weights do not fit a model made from its config.
     """
-    stack_name, stack = _find_stack(teacher)
+    stack_name, stack = find_stack(teacher)
     _check_first_layer(stack, layers[0])
     config = copy.deepcopy(teacher.config)
     config.num_hidden_layers = len(layers)
@@ -107,7 +116,12 @@ def _copy_in_float32(weight: Tensor) -> Tensor:
     return weight.clone().float() if weight.is_floating_point() else weight.clone()
 
 
-def _find_stack(teacher: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+def find_stack(teacher: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+    """Return the name and the list of a model's layers.
+
+    Raises:
+        ValueError: unless one list of modules has `config.num_hidden_layers` modules.
+    """
     num_layers = teacher.config.num_hidden_layers
     lists = {name: module for name, module in teacher.named_modules() if isinstance(module, nn.ModuleList)}
     # A list inside another list belongs to one layer (e.g. experts). If it has the right length, that is chance.

@@ -5,9 +5,10 @@ import os
 from typing import Any, cast
 
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from hf_distill.classifiers.auto import AutoConfig
 from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, auto_model, problem_type_of_head
 

@@ -14,6 +14,7 @@ from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.objectives.class_weights import LabelCounts
 from hf_distill.teachers import TeacherEnsemble
+from hf_distill.training.dataset_kinds import columns_of, is_transformed
 from hf_distill.training.label_checks import check_labels
 from hf_distill.training_args import DistillationTrainingArguments
 
@@ -114,7 +115,7 @@ def check_dataset(
     teacher_columns: Sequence[str],
     needs_labels: Sequence[str],
 ) -> None:
-    """Check columns and values of a dataset; other types than `datasets.Dataset` are only checked for rows.
+    """Check columns and values of a dataset; of other types than `datasets.Dataset` only the teacher's columns.
 
     Args:
         dataset: Tokenized rows.
@@ -126,12 +127,21 @@ def check_dataset(
 
     Raises:
         ValueError: for anything that cannot be trained on.
+        TypeError: for a dict of datasets.
     """
+    if isinstance(dataset, dict):
+        raise TypeError(
+            f"The {role} dataset is a {type(dataset).__name__} with the splits {', '.join(map(str, dataset))}. Pass "
+            f"one of them, `dataset[{next(iter(dataset), 'train')!r}]` for instance."
+        )
     if hasattr(dataset, "__len__") and len(dataset) == 0:
         raise ValueError(f"The {role} dataset is empty. Pass at least one row.")
-    if not isinstance(dataset, datasets.Dataset):
-        return
-    if dataset.format["type"] == "custom":  # `set_transform` makes the columns when rows are read
+    if missing := [column for column in teacher_columns if column not in columns_of(dataset)]:
+        raise ValueError(
+            f"There is no teacher: `teacher_model` is None and the {role} dataset has no column `{missing[0]}`. "
+            "Pass one or the other."
+        )
+    if not isinstance(dataset, datasets.Dataset) or is_transformed(dataset):
         return
     names = dataset.column_names
     if "input_ids" not in names:
@@ -156,11 +166,6 @@ def check_dataset(
         raise ValueError(
             f"`{needs_labels[0]}` needs the label of every row, and the {role} dataset has rows without one. Use "
             "`kl`, which learns from unlabelled text."
-        )
-    if missing := [column for column in teacher_columns if column not in names]:
-        raise ValueError(
-            f"There is no teacher: `teacher_model` is None and the {role} dataset has no column `{missing[0]}`. "
-            "Pass one or the other."
         )
     if TEACHER_LOGITS in names and not problem_type.is_token_level:
         _check_teacher_logits(_values(dataset, TEACHER_LOGITS), role, len(label_names))
@@ -187,7 +192,7 @@ def check_can_learn(dataset: object, problem_type: ProblemType) -> None:
     Raises:
         ValueError: if no row has a label.
     """
-    if not isinstance(dataset, datasets.Dataset) or dataset.format["type"] == "custom":
+    if not isinstance(dataset, datasets.Dataset) or is_transformed(dataset):
         return
     if not any(are_labelled(dataset, problem_type)):
         raise ValueError(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from transformers import PreTrainedConfig
@@ -13,25 +12,40 @@ from hf_distill.classifiers.label_maps import are_placeholders, class_names_of, 
 from hf_distill.classifiers.label_order import LABELS, dataset_label_names, noted_class_names
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.functional import IGNORE_INDEX
+from hf_distill.training.dataset_kinds import Described, described_parts
 
 logger = logging.get_logger(__name__)
 
 LABEL_COLUMNS = (LABELS, "label", "label_ids")  # names that the collators of transformers rename to `labels`
 
 
-def check_label_names(dataset: datasets.Dataset, role: str, config: PreTrainedConfig) -> None:
+def check_label_names(dataset: Any, role: str, config: PreTrainedConfig) -> None:
     """Refuse a dataset whose class ids have other names than the student's.
 
     Args:
-        dataset: Rows with labels.
+        dataset: Rows of any kind. Lists of rows and datasets of torch have no class names, so they are not checked.
+            For a stream whose columns are not known, a warning says so.
         role: "training", "evaluation" or "prediction", for the messages.
         config: The student's config.
 
     Raises:
         ValueError: if the names differ, or have another order. The message has the line that corrects it.
     """
-    names, student_names = dataset_label_names(dataset), class_names_of(config)
-    if names is None or _say_nothing(names) or _say_nothing(student_names):
+    for part in described_parts(dataset):
+        _check_label_names(part, role, class_names_of(config))
+
+
+def _check_label_names(dataset: Described, role: str, student_names: list[str]) -> None:
+    names = dataset_label_names(dataset)
+    if _say_nothing(student_names):
+        return
+    if dataset.features is None:
+        logger.warning_once(
+            f"The columns of the {role} dataset are not known, because it is a stream and `map` has changed it. Class "
+            f"ids in its labels are taken to be in the student's order: {dict(enumerate(student_names))}. If the "
+            "labels have names, keep them with `map(..., features=...)`, and they will be checked."
+        )
+    if names is None or _say_nothing(names):
         return
     try:
         ids = match_labels(names, {name: i for i, name in enumerate(student_names)})
@@ -52,11 +66,30 @@ def check_label_names(dataset: datasets.Dataset, role: str, config: PreTrainedCo
     )
 
 
+def match_first_student(config: PreTrainedConfig, first_names: list[str]) -> None:
+    """Check that another student of `model_init` has the classes of the first one; name them if they have no names.
+
+    The labels and stored logits of the datasets are in the order of the first student.
+
+    Raises:
+        ValueError: if the names or their order differ.
+    """
+    names = class_names_of(config)
+    if are_placeholders(dict(enumerate(names))) and len(names) == len(first_names):
+        name_classes(config, first_names)
+    elif names != first_names:
+        raise ValueError(
+            f"`model_init` has returned a student with the classes {names}. The classes of the first student, in "
+            f"whose order the datasets are, were {first_names}. Return models with the same `id2label` on every call."
+        )
+
+
 def name_by_dataset(config: PreTrainedConfig, dataset: Any) -> None:
     """Give a student without class names the names that a dataset has, in the dataset's order."""
-    if not isinstance(dataset, datasets.Dataset) or not are_placeholders(dict(enumerate(class_names_of(config)))):
+    parts = described_parts(dataset)
+    if not parts or not are_placeholders(dict(enumerate(class_names_of(config)))):
         return
-    names = dataset_label_names(dataset)
+    names = dataset_label_names(parts[0])
     if names is not None and len(names) == config.num_labels and not _say_nothing(names):
         name_classes(config, names)
         logger.warning_once(

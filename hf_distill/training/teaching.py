@@ -1,30 +1,26 @@
 """The teacher of a run: one or several, live or stored, matched with the student by problem type and label names."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, cast
 
 import datasets
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.cache import OutputCache
-from hf_distill.classifiers.label_maps import align_labels, are_placeholders, id2label_of
-from hf_distill.classifiers.label_order import name_teacher_logits, teacher_label_names
-from hf_distill.classifiers.outputs import IS_UNIT, STORABLE_OUTPUTS, TEACHER_CLS_STATES, TEACHER_LOGITS
+from hf_distill.classifiers.label_maps import class_names_of
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_CLS_STATES, TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.data.retokenize import TeacherCollator
 from hf_distill.teachers import BaseTeacher, CachedTeacher, EnsembleTeacher, TeacherEnsemble
-from hf_distill.teachers.calibration import (
-    MAX_TEMPERATURE,
-    MIN_TEMPERATURE,
-    calibrate_temperature,
-    negative_log_likelihood,
-)
-from hf_distill.training.sources import Source, TeacherContext, make_sources, with_column
+from hf_distill.training.calibration import calibrate_members
+from hf_distill.training.dataset_kinds import described_parts
+from hf_distill.training.logit_order import align_with_student, put_logits_in_student_order
+from hf_distill.training.source import Source, TeacherContext, add_columns
+from hf_distill.training.sources import make_sources
 from hf_distill.training.units import Units
 from hf_distill.utils.redaction import publishable
 
@@ -43,6 +39,8 @@ class Teaching:
         teacher: From a batch to the teacher's outputs; None if no objective needs one and none was given.
         sources: What was given as a teacher, one or several; empty if the datasets carry the teacher's outputs.
         description: The teacher's entry in the record.
+        training_texts: For each source the hash of the training texts as the teacher reads them; None for a teacher
+            that does not read texts.
     """
 
     def __init__(self, teacher_model: Any, tokenizer: PreTrainedTokenizerBase | None, context: TeacherContext) -> None:
@@ -50,6 +48,7 @@ class Teaching:
         self.teacher: BaseTeacher | None = CachedTeacher() if context.reads else None
         self.sources: list[Source] = []
         self.description: dict[str, Any] | None = None
+        self.training_texts: list[str | None] = []
         self._has_given_temperatures = False
         self._prepared: set[str] = set()  # fingerprints of datasets
         if teacher_model is None:
@@ -92,7 +91,7 @@ class Teaching:
         combined = ("mean_of", "weights", "temperatures")
         return {
             "name": publishable(" and ".join(names)),
-            "teachers": [[source.identity, source.id2label] for source in self.sources],
+            "teachers": [[source.identify(), source.id2label] for source in self.sources],
             "combined by": {part: self.description[part] for part in combined if part in self.description},
             "calibrated": self.context.args.calibrate_teacher,
         }
@@ -104,13 +103,23 @@ class Teaching:
 
     @property
     def temperatures(self) -> list[float]:
-        """The temperatures that the teachers' logits are divided by, to two digits after the point."""
-        return [round(source.teacher.temperature, 2) for source in self.sources]
+        """The temperatures that the teachers' logits are divided by."""
+        return [source.teacher.temperature for source in self.sources]
+
+    @property
+    def padding_sides(self) -> list[str] | None:
+        """The sides on which the teachers' own tokenizers pad batches; None if stored outputs are used.
+
+        Stored outputs do not depend on padding.
+        """
+        if any(source.caches for source in self.sources):
+            return None
+        return [tokenizer.padding_side for source in self.sources for tokenizer in source.tokenizers.values()]
 
     @property
     def unidentified_columns(self) -> frozenset[str]:
         """The columns with outputs of teachers that only their outputs can tell from others."""
-        unknown = (source.added_columns for source in self.sources if source.identity is None)
+        unknown = (source.added_columns for source in self.sources if not source.is_identified)
         return frozenset[str]().union(*unknown)
 
     @property
@@ -162,7 +171,7 @@ class Teaching:
         """The columns that the teacher reads if they are there."""
         return self.teacher.columns if self.teacher is not None else frozenset()
 
-    def prepare(self, dataset: Any) -> Any:
+    def prepare(self, dataset: Any, role: str) -> Any:
         """Make the columns that the teachers read, whatever columns of these names a dataset has.
 
         A column `teacher_logits` that is used as it is, because there is no other teacher, is put into the student's
@@ -170,25 +179,28 @@ class Teaching:
 
         Args:
             dataset: A dataset, a dict of datasets or None. A dataset that was prepared before is returned unchanged.
+            role: "training", "evaluation" or "prediction", for the messages.
 
         Raises:
             TypeError: if a teacher needs columns, and the dataset is not a `datasets.Dataset`.
             ValueError: if `teacher_logits` does not say its order of the classes, or has other classes.
         """
         if isinstance(dataset, dict):
-            return {name: self.prepare(rows) for name, rows in dataset.items()}
+            return {name: self.prepare(rows, role) for name, rows in dataset.items()}
+        if dataset is None or self.has_prepared(dataset):
+            return dataset
+        if not self.sources and "logits" in self.reads and self._has_label_names:
+            dataset = put_logits_in_student_order(dataset, self._student_config, role)
         sources = [source for source in self.sources if source.added_columns]
         if not isinstance(dataset, datasets.Dataset):
-            if sources and dataset is not None:
+            if sources:
                 why = "`cache_teacher_outputs`" if self.context.args.cache_teacher_outputs else "This teacher"
                 raise TypeError(f"{why} needs a `datasets.Dataset`, got {type(dataset).__name__}.")
             return dataset
-        if self.has_prepared(dataset):
-            return dataset
         if sources:
-            dataset = _in_given_format(dataset, sources)
-        elif not self.sources and "logits" in self.reads and TEACHER_LOGITS in dataset.column_names:
-            dataset = self._in_student_order(dataset)
+            dataset = add_columns(dataset, sources)
+        if role == "training":
+            self.training_texts = [source.texts_hash for source in self.sources]
         for source in self.sources:
             source.check_rows(dataset)
         self._prepared.add(dataset._fingerprint)
@@ -198,28 +210,6 @@ class Teaching:
         """Return whether [`prepare`] has returned these rows before."""
         return isinstance(dataset, datasets.Dataset) and dataset._fingerprint in self._prepared
 
-    def _in_student_order(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Return the dataset with `teacher_logits` in the student's order of the classes."""
-        student_labels = id2label_of(self._student_config)
-        if len(student_labels) == 1:  # one score has no order
-            return dataset
-        names = teacher_label_names(dataset)
-        if names is None and are_placeholders(student_labels):
-            return dataset
-        if names is None:
-            raise ValueError(
-                f"The column `{TEACHER_LOGITS}` does not say which class each of its numbers belongs to. If they are "
-                "in the student's order, pass `hf_distill.data.name_teacher_logits(dataset, "
-                f"{list(student_labels.values())})`; if not, the names in the order of the numbers."
-            )
-        order = _align(dict(enumerate(names)), self._student_config)
-        if order is None:
-            return dataset
-        logits = dataset.select_columns([TEACHER_LOGITS]).with_format("numpy")
-        reordered = logits.map(_reorder, batched=True, fn_kwargs={"order": order}).with_format(None)
-        dataset = with_column(dataset, reordered, TEACHER_LOGITS)
-        return name_teacher_logits(dataset, [names[i] for i in order])
-
     def wrap_collator(self, collator: Any) -> Any:
         """Return a collator that also pads the token ids of teachers with their own tokenizers."""
         tokenizers = {prefix: its for source in self.sources for prefix, its in source.tokenizers.items()}
@@ -227,7 +217,7 @@ class Teaching:
 
     def warn_about_unused_column(self, dataset: Any, role: str) -> None:
         """Warn about a column of teacher logits beside a teacher that is run."""
-        if self.sources and isinstance(dataset, datasets.Dataset) and TEACHER_LOGITS in dataset.column_names:
+        if self.sources and any(TEACHER_LOGITS in (part.features or ()) for part in described_parts(dataset)):
             logger.warning(
                 f"The {role} dataset has a column `{TEACHER_LOGITS}`, which is not used because `teacher_model` is "
                 "given. Remove `teacher_model` to train on the column."
@@ -254,6 +244,7 @@ class Teaching:
             ValueError: if the problem types or the label names differ.
         """
         problem_type, self._student_config = resolve_problem_type(student), student.config
+        self._has_label_names = problem_type.has_label_names
         if isinstance(self.teacher, EnsembleTeacher):
             self.teacher.bind(problem_type)
         for source in self.sources:
@@ -265,8 +256,31 @@ class Teaching:
                     "teacher's."
                 )
             if problem_type.has_label_names and source.id2label is not None:
-                source.teacher.label_order = _align(dict(source.id2label), student.config)
+                source.teacher.label_order = align_with_student(source.id2label, student.config)
         return problem_type
+
+    def check_unchanged(self, config: PreTrainedConfig, class_names: list[str]) -> None:
+        """Refuse class names that were changed after the Trainer was made, which would have no effect.
+
+        Args:
+            config: The student's config.
+            class_names: Names of the student's classes when the Trainer was made.
+
+        Raises:
+            ValueError: if the student or a teacher that is a model has other names now.
+        """
+        if not self._has_label_names:
+            return
+        given = [("student", config, class_names)]
+        for source in self.sources:
+            if source.config is not None and source.id2label is not None:
+                given.append(("teacher", source.config, [source.id2label[i] for i in range(len(source.id2label))]))
+        for role, changed_config, names in given:
+            if (now := class_names_of(changed_config)) != names:
+                raise ValueError(
+                    f"The classes of the {role} were {names} when the Trainer was made and are {now} now. Classes are "
+                    "matched by name when the Trainer is made: set `id2label` before, and make it again."
+                )
 
     # ---- Calibration ----
 
@@ -300,85 +314,4 @@ class Teaching:
             ValueError: if no unit has a label.
         """
         members = self.teacher.members if isinstance(self.teacher, EnsembleTeacher) else [cast(Any, self.teacher)]
-        logits, labels = _labelled_logits(members, batches, units)
-        results: list[dict[str, Any]] = []
-        for member, member_logits in zip(members, logits, strict=True):
-            member.temperature = calibrate_temperature(member_logits, labels)
-            if not 1.01 * MIN_TEMPERATURE < member.temperature < 0.99 * MAX_TEMPERATURE:
-                logger.warning(
-                    f"The teacher's temperature is {member.temperature:.3g}, an end of the searched range: on the "
-                    "evaluation set the teacher is always right, or its logits say nothing about the labels. "
-                    "Calibrate it on more rows, or not at all."
-                )
-            results.append(
-                {
-                    "temperature": member.temperature,
-                    "nll_before": negative_log_likelihood(member_logits, labels),
-                    "nll_after": negative_log_likelihood(member_logits, labels, member.temperature),
-                    "num_units": len(labels),
-                }
-            )
-        return results
-
-
-@torch.no_grad()
-def _labelled_logits(
-    members: list[BaseTeacher], batches: Iterable[dict[str, Tensor]], units: Units
-) -> tuple[list[Tensor], Tensor]:
-    """Return each teacher's logits on the labelled units of all processes, and the labels."""
-    logits: list[list[Tensor]] = [[] for _ in members]
-    labels: list[Tensor] = []
-    for batch in batches:
-        if "labels" not in batch:
-            break
-        for i, member in enumerate(members):
-            outputs, _, selected = units.select(member(batch), None, batch)
-            keep = selected[IS_UNIT] & units.problem_type.is_labelled(selected["labels"])
-            logits[i].append(outputs.logits[keep].cpu())
-        labels.append(selected["labels"][keep].cpu())
-    all_labels = gather_object(labels)
-    if not sum(map(len, all_labels)):
-        raise ValueError("`calibrate_teacher` needs labelled rows that no model was trained on: pass `eval_dataset`.")
-    return [torch.cat(gather_object(member_logits)) for member_logits in logits], torch.cat(all_labels)
-
-
-def _in_given_format(dataset: datasets.Dataset, sources: Sequence[Source]) -> datasets.Dataset:
-    """Return the dataset with the columns of the teachers, in the format that it had.
-
-    Raises:
-        ValueError: for a dataset with `set_transform`, which makes its columns when rows are read.
-    """
-    given = dataset.format
-    if given["type"] == "custom":
-        raise ValueError(
-            "The rows are made by `set_transform` when they are read, and this teacher reads rows before training. "
-            "Use `map` instead, or a live teacher on the student's token ids without `cache_teacher_outputs`."
-        )
-    columns = dataset.column_names
-    dataset = dataset.with_format(None)
-    for source in sources:
-        dataset = source.prepare(dataset)
-    added = [name for name in dataset.column_names if name not in columns]
-    columns, keeps_others = [*given["columns"], *added], given["output_all_columns"]
-    return dataset.with_format(given["type"], columns, keeps_others, **given["format_kwargs"])
-
-
-def _reorder(rows: dict[str, Any], order: list[int]) -> dict[str, Any]:
-    return {TEACHER_LOGITS: [np.asarray(logits)[..., order] for logits in rows[TEACHER_LOGITS]]}
-
-
-def _align(teacher_labels: Mapping[int, str], config: PreTrainedConfig) -> list[int] | None:
-    """Return a teacher's class for each of the student's, and name the student's classes if they have no names."""
-    student_labels = id2label_of(config)
-    order = align_labels(dict(teacher_labels), student_labels)
-    if order is not None:
-        logger.warning_once(f"The teacher's classes are reordered by name to the student's: {student_labels}.")
-    elif are_placeholders(student_labels) and not are_placeholders(teacher_labels):
-        config.id2label = dict(teacher_labels)
-        config.label2id = {name: i for i, name in teacher_labels.items()}
-        logger.warning_once(
-            f"The student's labels have no names and get the teacher's, in its order: {dict(teacher_labels)}."
-        )
-    elif are_placeholders(teacher_labels) and not are_placeholders(student_labels):
-        logger.warning_once(f"The teacher's labels have no names; the student's order is assumed: {student_labels}.")
-    return order
+        return calibrate_members(members, batches, units)

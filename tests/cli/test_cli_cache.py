@@ -53,7 +53,7 @@ def train(folder, **changes):
         "output_dir": folder / "out",
         **changes,
     }
-    main(["train", *(word for name, value in values.items() for word in (f"--{name}", str(value)))])
+    main(["train", *(word for name, value in values.items() if value for word in (f"--{name}", str(value)))])
     return json.loads((folder / "out" / "distillation.json").read_text())
 
 
@@ -107,6 +107,27 @@ def test_a_student_is_trained_on_the_folder_without_a_teacher(folder, capsys):
     live = json.loads((folder / "live" / "distillation.json").read_text())
     for name in ("loss", "loss_kl", "accuracy"):
         assert record["metrics"]["student"][name] == pytest.approx(live["metrics"]["student"][name], rel=1e-4)
+
+
+def test_logits_without_a_known_order_need_their_class_names(folder, capsys):
+    files = {f"{split}_file": folder / f"{split}.csv" for split in ("train", "validation")}
+    cache(folder, **files)
+    expected = train(folder)["metrics"]["student"]["loss_kl"]
+    single_files = {f"{split}_file": folder / "labelled" / f"{split}.parquet" for split in ("train", "validation")}
+    assert train(folder, dataset_name="", **single_files)["metrics"]["student"]["loss_kl"] == expected
+    with pytest.raises(SystemExit):
+        train(folder, class_names="positive,negative,neutral")
+    assert "teacher.json says that the numbers in `teacher_logits` are in the order neg" in capsys.readouterr().err
+    for damage in ('{"class_names": ', '{"class_names": "abc"}', "[]"):
+        (folder / "labelled" / "teacher.json").write_text(damage)
+        with pytest.raises(SystemExit):
+            train(folder)
+        assert "teacher.json is damaged. Write it again with `hf-distill cache`" in capsys.readouterr().err
+    (folder / "labelled" / "teacher.json").unlink()
+    with pytest.raises(SystemExit):
+        train(folder)
+    assert "on the command line `--class_names negative,neutral,positive`" in capsys.readouterr().err
+    assert train(folder, class_names="negative,neutral,positive")["metrics"]["student"]["loss_kl"] == expected
 
 
 def test_only_unlabelled_text_can_be_cached_and_a_second_run_computes_nothing(folder, capsys):

@@ -1,15 +1,15 @@
-"""Run every example on tiny files, as a user does."""
+"""Run every example on tiny files, each in a process of its own."""
 
 import csv
 import json
 import os
-import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 from safetensors.torch import load_file
 from tiny import LABEL_NAMES, tiny_model, tiny_rows
 from transformers import DistilBertForSequenceClassification
@@ -20,11 +20,26 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SHARED_FLAGS = ["--use_cpu", "--max_steps", "2", "--per_device_train_batch_size", "8", "--disable_tqdm", "true"]
 
 
-def run(script, *arguments, cwd):
-    command = [sys.executable, str(EXAMPLES / script), *map(str, arguments), *SHARED_FLAGS]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env={**os.environ})
+def run_in_folder(folder, action):
+    """Run a function in a process of its own that works in a folder, and return what it prints."""
+
+    def run():
+        os.chdir(folder)
+        action()
+
+    done = run_forked(run)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def run(script, *arguments, cwd, flags=SHARED_FLAGS):
+    """Run an example with flags."""
+
+    def run_script():
+        sys.argv, sys.path[0] = [script, *map(str, arguments), *flags], str(EXAMPLES)
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+
+    return run_in_folder(cwd, run_script)
 
 
 def write_teacher(folder, tokenizer, num_labels, names):
@@ -116,22 +131,16 @@ def test_distill_multi_label_reads_the_original_files(tmp_path, tokenizer):
     assert config["problem_type"] == "multi_label_classification"
 
 
-def run_here(monkeypatch, script, *arguments):
-    """Run an example in this process, where the imports are already done."""
-    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments), *SHARED_FLAGS])
-    runpy.run_path(str(EXAMPLES / script), run_name="__main__")
-
-
-def test_pretrain_student_makes_a_student_that_is_then_trained_on_a_task(tmp_path, tokenizer, monkeypatch, capsys):
+def test_pretrain_student_makes_a_student_that_is_then_trained_on_a_task(tmp_path, tokenizer):
     write_encoder(tmp_path / "encoder", tokenizer)
     write_teacher(tmp_path / "teacher", tokenizer, 3, LABEL_NAMES)
     write_custom_files(tmp_path, ("train.csv", "validation.csv", "text.txt"))
     text = ["--train_file", tmp_path / "text.txt", "--validation_file", tmp_path / "text.txt", "--max_seq_length", 32]
     given = [*text, "--teacher_model_name_or_path", tmp_path / "encoder", "--output_dir", tmp_path / "general"]
-    with pytest.raises(SystemExit, match="its head is random"):
-        run_here(monkeypatch, "pretrain_student.py", *given)
-    run_here(monkeypatch, "pretrain_student.py", *given, "--fine_tune_teacher", "--num_hidden_layers", 2)
-    assert "Perplexity of the masked words: teacher" in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="its head is random"):
+        run("pretrain_student.py", *given, cwd=tmp_path)
+    output = run("pretrain_student.py", *given, "--fine_tune_teacher", "--num_hidden_layers", 2, cwd=tmp_path)
+    assert "Perplexity of the masked words: teacher" in output
     record = json.loads((tmp_path / "general" / "distillation.json").read_text())
     assert record["objectives"].keys() == {"kl", "ce", "hidden_cosine"}
     main([
@@ -170,22 +179,12 @@ def test_the_recipes_of_two_stages_run_one_after_the_other(tmp_path, tokenizer, 
 def test_distill_an_ensemble_compares_it_with_one_teacher(tmp_path, tokenizer):
     write_encoder(tmp_path / "encoder", tokenizer)
     write_custom_files(tmp_path / "out" / "data", ("labelled.csv", "test.csv", "unlabelled.txt"))
-    command = [sys.executable, str(EXAMPLES / "distill_an_ensemble.py"), "--quick", "--num_teachers", "2"]
-    command += ["--num_hidden_layers", "2", "--output_dir", "out", "--model_name_or_path", "encoder"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "student without a teacher" in done.stdout
-    assert "Student of the ensemble against student of one teacher: " in done.stdout
-
-
-def test_the_python_example_of_the_readme_runs(tmp_path, tokenizer):
-    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    write_teacher(tmp_path / "demo_output/student/teacher", tokenizer, 3, LABEL_NAMES)
-    write_custom_files(tmp_path / "demo_output/data", ("labelled.csv", "test.csv", "unlabelled.txt"))
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "my_student" / "model.safetensors").exists()
+    output = run(
+        "distill_an_ensemble.py", "--quick", "--num_teachers", 2, "--num_hidden_layers", 2, "--output_dir", "out",
+        "--model_name_or_path", "encoder", cwd=tmp_path, flags=(),
+    )  # fmt: skip
+    assert "student without a teacher" in output
+    assert "Student of the ensemble against student of one teacher: " in output
 
 
 @pytest.mark.slow

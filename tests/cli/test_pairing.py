@@ -8,6 +8,7 @@ import pytest
 import torch
 from command_line import flags
 from datasets import Dataset
+from launching import fork
 from tiny import named_model, tiny_rows
 from transformers import AutoConfig, pipeline
 
@@ -33,6 +34,8 @@ def write_folder(folder, tokenizer, outputs=OUTPUTS, class_of_output=("joy", "sa
         teacher.classifier.bias -= shift  # or one class would be most likely for all texts
     teacher.save_pretrained(folder / "teacher")
     tokenizer.save_pretrained(folder / "teacher")
+    named_model("joy", "sadness", "anger", seed=1).save_pretrained(folder / "student")
+    tokenizer.save_pretrained(folder / "student")
     for name, split in texts.items():
         answers = (logits[name] - shift).argmax(dim=1).tolist()
         with (folder / f"{name}.csv").open("w", newline="") as file:
@@ -49,7 +52,7 @@ def run(command, folder, **changes):
                   "teacher_cache_dir": folder / "store"},
         "compare": {"student_num_hidden_layers": None, "num_train_epochs": None, "train_file": None, "use_cpu": None,
                     "per_device_train_batch_size": None, "latency_rounds": 0,
-                    "student_model_name_or_path": folder / "teacher"},
+                    "student_model_name_or_path": folder / "student"},
     }  # fmt: skip
     main([command, *flags(folder, folder / command, **{**settings[command], **changes})])
 
@@ -85,6 +88,29 @@ def test_agreed_names_are_in_the_student_the_record_and_the_pipeline(tmp_path, t
     assert pairing["classes"] == dict(zip(OUTPUTS, NAMES, strict=True))
     assert (pairing["chosen"], pairing["agreement"]) == ("by order", 1.0)
     assert record["metrics"]["teacher"]["accuracy"] == 1.0
+
+
+@pytest.mark.distributed
+def test_two_processes_pair_the_classes_as_one_does(tmp_path, tokenizer, capsys):
+    folder = write_folder(tmp_path, tokenizer, class_of_output=NAMES, num_rows=40)
+    run("train", folder)
+    (folder / "train").rename(folder / "one")
+    fork(2, lambda: run("train", folder, per_device_train_batch_size=4), folder)
+    line = "(by order): LABEL_0 = anger, LABEL_1 = joy, LABEL_2 = sadness."
+    assert line in capsys.readouterr().out
+    printed = [(folder / f"log-{rank}" / "stdout").read_text() for rank in (0, 1)]
+    assert [line in text for text in printed] == [True, False]
+    assert AutoConfig.from_pretrained(folder / "train").id2label == dict(enumerate(NAMES))
+    one, two = (json.loads((folder / name / "distillation.json").read_text()) for name in ("one", "train"))
+    assert one["dataset"]["pairing"] == two["dataset"]["pairing"]
+    assert two["dataset"]["pairing"]["agreement"] == two["metrics"]["teacher"]["accuracy"] == 1.0
+
+
+@pytest.mark.distributed
+def test_two_processes_refuse_an_exchanged_order(tmp_path, tokenizer):
+    folder = write_folder(tmp_path, tokenizer)
+    with pytest.raises(AssertionError, match="labelled rows contradict this.*--class_names joy,sadness,anger"):
+        fork(2, lambda: run("train", folder, per_device_train_batch_size=4), folder)
 
 
 def test_the_folder_of_cache_has_the_agreed_names(tmp_path, tokenizer, capsys):
@@ -127,7 +153,7 @@ def test_a_teacher_with_other_names_needs_the_users_word(tmp_path, tokenizer, ca
         (("joy", "sadness", "anger"), {"class_names": "anger,joy,sadness"}, "its config has the same names in the"),
         (OUTPUTS, {"class_names": "anger,joy,sadness,fear"}, "has 4 names, .* has 3 outputs, LABEL_0"),
         (OUTPUTS, {"class_names": "anger,joy,joy"}, "different names"),
-        (("joy", "sadness", "anger"), {"teacher_model_name_or_path": None}, "--class_names names the outputs of a"),
+        (("joy", "sadness", "anger"), {"teacher_model_name_or_path": None}, "There is no teacher"),
     ],
 )
 def test_names_that_cannot_be_the_teachers_are_refused(tmp_path, tokenizer, capsys, outputs, changes, message):
@@ -187,7 +213,7 @@ def test_the_outputs_of_a_teacher_can_be_named_for_a_glue_task(tmp_path, tokeniz
 def test_compare_models_pairs_labels_that_are_names(tmp_path, tokenizer):
     folder = write_folder(tmp_path, tokenizer)
     rows = Dataset.from_csv(str(folder / "validation.csv"), cache_dir=str(folder / "hf"))
-    models = {"teacher": str(folder / "teacher"), "student": str(folder / "teacher")}
+    models = {"teacher": str(folder / "teacher"), "student": str(folder / "student")}
     with pytest.raises(ValueError, match="LABEL_0 = anger, LABEL_1 = joy, LABEL_2 = sadness, and labelled rows"):
         compare_models(models, rows, latency_rounds=0, num_resamples=100)
     names = ["joy", "sadness", "anger"]

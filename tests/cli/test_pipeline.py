@@ -1,8 +1,6 @@
 """The steps of a run, each by itself: fine-tuning, loading, making a student, describing the data."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -214,12 +212,6 @@ def test_every_name_of_the_pipeline_exists():
         assert callable(getattr(hf_distill.pipeline, name))
     with pytest.raises(AttributeError, match="has no attribute 'fine_tuned'"):
         _ = hf_distill.pipeline.fine_tuned
-
-
-def test_flags_are_read_without_importing_the_trainer():
-    program = "import sys, hf_distill.cli.arguments; print('transformers.trainer' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
 
 
 def test_the_flags_of_unlabelled_text_become_options_of_the_pipeline():

@@ -10,6 +10,7 @@ from transformers import BertConfig, BertForTokenClassification
 
 from hf_distill.cli import main
 from hf_distill.data import hold_out_texts
+from hf_distill.teachers import load_teacher
 
 QUICK = {
     "train_file": None,
@@ -29,9 +30,18 @@ TEACHERS = {
 }
 
 
+def write_student(folder, tokenizer):
+    """Write a model that answers as the teacher does, with weights that differ a little."""
+    student = load_teacher(str(folder / "teacher"))
+    student.classifier.weight.data *= 1.001
+    student.save_pretrained(folder / "student")
+    tokenizer.save_pretrained(folder / "student")
+
+
 def write_folder(folder, tokenizer, problem_type="single_label_classification", num_texts=40):
     TEACHERS[problem_type]().save_pretrained(folder / "teacher")
     tokenizer.save_pretrained(folder / "teacher")
+    write_student(folder, tokenizer)
     texts = [f"{row['text']} {row['text_pair']}" for row in tiny_rows(num_texts)]
     (folder / "texts.txt").write_text("\n".join(texts))
     return folder
@@ -124,7 +134,7 @@ def test_the_folder_of_cache_trains_as_its_last_line_says(tmp_path, tokenizer, c
 def test_compare_without_labels_reports_the_agreement(tmp_path, tokenizer, capsys, flag):
     folder = write_folder(tmp_path, tokenizer)
     arguments = ["compare", "--teacher_model_name_or_path", str(folder / "teacher"), "--student_model_name_or_path",
-                 str(folder / "teacher"), f"--{flag}", str(folder / "texts.txt"), "--latency_rounds", "0",
+                 str(folder / "student"), f"--{flag}", str(folder / "texts.txt"), "--latency_rounds", "0",
                  "--output_dir", str(folder / "report")]  # fmt: skip
     main(arguments)
     output = capsys.readouterr().out
@@ -140,6 +150,6 @@ def test_compare_without_labels_reports_the_agreement(tmp_path, tokenizer, capsy
 def test_compare_reads_the_texts_of_a_tagger_as_words(tmp_path, tokenizer, capsys):
     folder = write_folder(tmp_path, tokenizer, "token_classification")
     main(["compare", "--teacher_model_name_or_path", str(folder / "teacher"), "--student_model_name_or_path",
-          str(folder / "teacher"), "--validation_file", str(folder / "texts.txt"), "--latency_rounds", "0",
+          str(folder / "student"), "--validation_file", str(folder / "texts.txt"), "--latency_rounds", "0",
           "--output_dir", str(folder / "report")])  # fmt: skip
     assert "It gives the teacher's answer on 100.0 %" in capsys.readouterr().out

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from counting import CASES, GLOBAL_BATCH, rows_of, run_case
+from counting import CASES, GLOBAL_BATCH, rows_of, run_all, run_case
 from invariance import HARD, SOFT, make_trainer, reference_gradient, reference_terms, relative_difference
-from launching import start
+from launching import fork
 
 pytestmark = pytest.mark.distributed
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.distributed
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("counting")
-    assert start(2, "counting.py", folder).wait(240) == 0, (folder / "log").read_text()[-4000:]
+    fork(2, lambda: run_all(folder), folder)
     return torch.load(folder / "results.pt", weights_only=False)
 
 

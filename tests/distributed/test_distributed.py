@@ -11,9 +11,9 @@ import pytest
 import torch
 from distributed_worker import INNER, rows_of, train_inner
 from invariance import make_trainer, reference_gradient, relative_difference, trained_gradients
-from launching import start
+from launching import fork, start
 from problems import PROBLEMS, make_problem
-from process_counts import CASES, LABELLED, NUM_ROWS, objectives_of, run_case, run_cases, run_each
+from process_counts import CASES, LABELLED, NUM_ROWS, objectives_of, run_and_save, run_case, run_cases, run_each
 from tiny import tiny_dataset, tiny_model
 
 from hf_distill import TeacherCache
@@ -23,26 +23,32 @@ pytestmark = pytest.mark.distributed
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("distributed")
-    assert start(2, "distributed_worker.py", folder).wait(240) == 0, (folder / "log").read_text()[-4000:]
-    return torch.load(folder / "results-2.pt", weights_only=False)
-
-
-@pytest.fixture(scope="module")
-def four(tmp_path_factory):
-    """What four processes find, of which one then dies; and what it says. A minute later all must be gone."""
-    folder, deadline = tmp_path_factory.mktemp("four"), time.monotonic() + 240
-    process = start(4, "process_counts.py", folder)
-    while not (folder / "counts.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+def launched(tmp_path_factory):
+    """What two processes find, of which one then dies, and what it says. A minute later both must have ended."""
+    folder, deadline = tmp_path_factory.mktemp("distributed"), time.monotonic() + 240
+    process = start(2, "distributed_worker.py", folder)
+    while not (folder / "results.pt").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.2)
     try:
         code = process.wait(60)
     finally:
         process.terminate()
     log = (folder / "log").read_text()
-    assert (folder / "counts.pt").exists(), log[-4000:]
-    return {**torch.load(folder / "counts.pt", weights_only=False), "code": code, "log": log}
+    assert (folder / "results.pt").exists(), log[-4000:]
+    return {"results": torch.load(folder / "results.pt", weights_only=False), "code": code, "log": log}
+
+
+@pytest.fixture(scope="module")
+def results(launched):
+    return launched["results"]
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """What four processes find."""
+    folder = tmp_path_factory.mktemp("four")
+    fork(4, lambda: run_and_save(folder), folder)
+    return torch.load(folder / "counts.pt", weights_only=False)
 
 
 @pytest.fixture(scope="module")
@@ -254,9 +260,9 @@ def test_only_the_first_process_writes_beside_its_random_state(four):
         assert names == [f"checkpoint-1/rng_state_{rank}.pth", f"checkpoint-2/rng_state_{rank}.pth"]
 
 
-def test_a_process_that_dies_stops_the_others_with_its_error(four):
-    assert four["code"] != 0
-    assert "OSError: row 13 cannot be read" in four["log"]
+def test_a_process_that_dies_stops_the_other_one_with_its_error(launched):
+    assert launched["code"] != 0
+    assert "OSError: row 13 cannot be read" in launched["log"]
 
 
 @pytest.mark.slow
@@ -276,7 +282,7 @@ def test_two_machines_learn_what_two_processes_of_one_do(results, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_every_objective_alone_learns_the_same_in_four_processes(tmp_path):
-    assert start(4, "process_counts.py", tmp_path, "each").wait(1000) != 0  # one dies in the end
+    fork(4, lambda: run_and_save(tmp_path, "each"), tmp_path)
     expected = run_each(tmp_path)
     for case, found in torch.load(tmp_path / "counts.pt", weights_only=False)["each"].items():
         assert_same_run(found, expected[case])

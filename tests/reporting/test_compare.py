@@ -183,7 +183,7 @@ def test_without_labels_a_report_has_only_fidelity(pair, texts, tokenizer):
     ("problem_type", "metric", "applies"),
     [
         ("multi_label_classification", "f1_micro", {"calibration", "by_class"}),
-        ("regression", "pearson", set()),
+        ("regression", "mae", set()),
         ("token_classification", "token_accuracy", {"calibration", "by_class"}),
     ],
 )
@@ -230,7 +230,9 @@ def test_the_export_of_a_token_classifier_has_the_same_numbers_as_its_model(toke
     assert onnx["cost"]["latency"]
     too_long = Dataset.from_dict({"tokens": [*words, ["good"] * 80], "label": [*rows["label"], [1] * 80]})
     with pytest.raises(ValueError, match="Row 12 has 80 words, but a model sees only 62"):
-        compare({**models, "teacher": tmp_path / "onnx"}, too_long, tokenizer, text_columns=["tokens"])
+        compare(
+            {"teacher": tmp_path / "onnx", "student": problem.student}, too_long, tokenizer, text_columns=["tokens"]
+        )
 
 
 def test_words_are_compared_across_tokenizers(tokenizer):
@@ -266,8 +268,10 @@ def test_costs_are_measured_for_every_model(pair, texts, tokenizer, tmp_path):
     report = compare(models, texts, tokenizer, latency_rounds=2)
     costs = {name: model["cost"] for name, model in report["models"].items()}
     for cost in costs.values():
-        assert [(e["tokens"], e["batch_size"]) for e in cost["latency"]] == [(16, 1), (64, 1)]
+        assert [(e["tokens"], e["batch_size"]) for e in cost["latency"]] == [(None, 1), (16, 1), (64, 1)]
+        assert [e["calls"] for e in cost["latency"]] == [10, 2, 2]
         assert all(0 < e["p50_ms"] <= e["p95_ms"] for e in cost["latency"])
+        assert all(e["p99_ms"] is None for e in cost["latency"])  # too few calls
         assert [(e["tokens"], e["batch_size"]) for e in cost["throughput"]] == [(16, 32), (64, 32)]
     assert costs["teacher"]["speedup"] == 1.0
     student = costs["student"]

@@ -105,7 +105,7 @@ def test_a_metric_that_cannot_be_computed_is_an_error_before_any_model_runs(
 ):
     broken = Metric("broken", lambda p, r, num_labels: value)
     monkeypatch.setitem(METRICS, SINGLE, (broken,))
-    monkeypatch.setattr("hf_distill.reporting.comparison.compare._run", None)
+    monkeypatch.setattr("hf_distill.reporting.comparison.compare.run_models", None)
     with pytest.raises(ValueError, match="The metric 'broken' gives"):
         compare_models(models, texts, tokenizer)
 
@@ -145,6 +145,6 @@ def test_a_function_of_the_user_is_reported_as_a_plain_number():
 
 
 def test_a_metric_of_the_user_is_named_with_the_way_to_add_it(models, texts, tokenizer):
-    with pytest.raises(ValueError, match="got 'score'. To use another metric, add a `Metric` to") as error:
+    with pytest.raises(ValueError, match="got 'score'. To use another metric, pass it in `metric_functions`") as error:
         compare_models(models, texts, tokenizer, metric_name="score")
     assert "accuracy, f1, matthews_correlation" in str(error.value)

@@ -1,12 +1,10 @@
 import copy
-import subprocess
-import sys
 
 import pytest
 import torch
 from tiny import tiny_model
 
-from hf_distill.reporting import gap_closed, measure_latency, results_table
+from hf_distill.reporting import gap_closed, measure_latency, results_table, summary
 from hf_distill.reporting.statistics import standard_error
 from hf_distill.reporting.tables import markdown_table
 
@@ -60,12 +58,12 @@ def test_the_table_shows_the_numbers_of_each_model():
     ("scores", "num_rows", "line"),
     [
         ({}, 10_000, "gap closed: 60 %"),
-        ({}, 100, "gap closed: n/a (the teacher is not clearly above the baseline)"),
+        ({}, 100, "gap closed: n/a (the teacher is not clearly better than the baseline)"),
         ({}, None, "gap closed: 60 % (no standard error was computed)"),
         (
             {"student": 0.80},
             10_000,
-            "gap closed: -100 % (distillation did not pay off: the student is below the baseline)",
+            "gap closed: -100 % (distillation did not pay off: the student is worse than the baseline)",
         ),
         ({"baseline": None}, 10_000, "gap closed: n/a (the baseline has no score)"),
         ({"student": float("nan")}, 10_000, "gap closed: n/a (the student has no score)"),
@@ -133,7 +131,21 @@ def test_latency_needs_a_round():
         measure_latency({}, {}, rounds=0)
 
 
-def test_reporting_imports_neither_matplotlib_nor_evaluate():
-    script = "import sys, hf_distill.reporting; print(sorted({'matplotlib', 'evaluate'} & set(sys.modules)))"
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert answer.stdout == "[]\n"
+def record_with_floor(floor):
+    scores = {"teacher": {"accuracy": 0.9}, "student": {"accuracy": 0.8}}
+    fit = {"metrics": {"accuracy": floor}, "rows": 10, "num_parameters": 5_000_000, "p50_ms": 0.25}
+    return {
+        "metric_name": "accuracy", "metrics": scores, "dataset": {"eval_rows": 100}, "floor": {"labels": fit},
+        "teacher": {"num_parameters": 2_000_000}, "student": {"num_parameters": 1_000_000},
+    }  # fmt: skip
+
+
+def test_the_table_of_a_run_has_a_row_for_the_linear_model():
+    cells = [cell.strip() for cell in summary(record_with_floor(0.7)).splitlines()[4].strip("|").split("|")]
+    assert cells == ["TF-IDF + linear (labels)", "0.7000", "77.8 %", "5.0", "0.25"]
+
+
+@pytest.mark.parametrize(("floor", "is_said"), [(0.79, False), (0.8, True), (0.85, True)])
+def test_a_linear_model_that_is_as_good_as_the_student_is_said(floor, is_said):
+    text = "no less than the student: for these texts it can be enough"
+    assert (text in summary(record_with_floor(floor))) == is_said

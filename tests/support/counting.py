@@ -1,10 +1,9 @@
 """Loaders whose last global batch is not what `len(dataset)` says, for `test_counting.py`: in one process and in two.
 
-`counting.py FOLDER` runs all cases in this process; the first process writes what they give.
+`run_all` runs all cases in this process; the first process writes what they give.
 """
 
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -167,14 +166,9 @@ def run_batches_of_different_sizes(folder: Path) -> dict:
     return {"gradients": recorder.gradients}
 
 
-def main(folder: Path) -> None:
+def run_all(folder: Path) -> None:
     results = {name: run_case(name, folder / "out") for name in CASES}
     results["batches of different sizes"] = run_batches_of_different_sizes(folder / "out")
     if PartialState().is_main_process:
         torch.save(results, folder / "results.pt")
     PartialState().wait_for_everyone()
-    os._exit(0)  # as in distributed_worker.py
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,6 +1,7 @@
 """Run by `test_distributed.py` on every process: gradients and metrics of several data sizes, written by the first."""
 
 import copy
+import gc
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from letters import letters_tokenizer, roberta
 from problems import PROBLEMS, make_problem
 from process_counts import run_cases, run_sharded, weights_of
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+from torch.utils.data import Dataset
 from transformers import BertForSequenceClassification, TrainerCallback
 
 from hf_distill import DistillationTrainer, TeacherCache, TeacherEnsemble
@@ -185,6 +187,30 @@ def run_stops(student, teacher, tokenizer, output_dir: Path) -> dict:
     }
 
 
+class Damaged(Dataset):
+    """Rows of which one, far from the start and of one process alone, cannot be read."""
+
+    def __init__(self, rows):
+        self.rows = list(rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        if i == 13:
+            raise OSError("row 13 cannot be read")
+        return self.rows[i]
+
+
+def die(folder: Path) -> None:
+    columns = ["input_ids", "token_type_ids", "attention_mask", "labels"]
+    rows = Damaged(tiny_dataset(tiny_tokenizer(), 40).select_columns(columns))
+    make_trainer(
+        tiny_model(2, seed=2), tiny_model(4, seed=1), rows, tiny_tokenizer(), folder / "out",
+        per_device_train_batch_size=2,
+    ).train()  # fmt: skip
+
+
 def unequal_teachers(tokenizer, output_dir: Path) -> str:
     """Return what is said where every process made a teacher of its own."""
     rank = int(os.environ["RANK"])
@@ -241,11 +267,11 @@ def run(output_dir: Path) -> None:
         "logits": torch.tensor(labelled["teacher_logits"][:]),
     }
     if trainer.is_world_process_zero():
-        torch.save(results, output_dir / f"results-{trainer.args.world_size}.pt")
-    trainer.accelerator.wait_for_everyone()
-    # Ending the process group while trainers still hold DistributedDataParallel models can hang in their destructors.
-    os._exit(0)
+        torch.save(results, output_dir / "unfinished")
+        (output_dir / "unfinished").rename(output_dir / "results.pt")
+    die(output_dir)
 
 
 if __name__ == "__main__":
+    gc.freeze()  # every training collects garbage
     run(Path(sys.argv[1]))

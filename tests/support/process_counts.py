@@ -1,8 +1,9 @@
 """What must not depend on the number of processes: every objective and problem type, live and cached.
 
-`test_distributed.py` runs it in one process, and `process_counts.py FOLDER` in several.
+`test_distributed.py` runs it in one process, and `run_and_save` in several.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ from problems import PROBLEMS, Problem, make_problem
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.utils.data import Dataset
 
 from hf_distill import DistillationTrainer
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS
@@ -137,49 +137,25 @@ def written_by_each(folder: Path) -> list[list[str]]:
     return [sorted(str(path.relative_to(own)) for path in own.rglob("*.*")) for own in folders]
 
 
-class Damaged(Dataset):
-    """Rows of which one, far from the start and of one process alone, cannot be read."""
+def run_and_save(folder: Path, what: str = "written") -> None:
+    """Run all cases; the first process saves what all find.
 
-    def __init__(self, rows):
-        self.rows = list(rows)
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        if i == 13:
-            raise OSError("row 13 cannot be read")
-        return self.rows[i]
-
-
-def die(folder: Path) -> None:
-    columns = ["input_ids", "token_type_ids", "attention_mask", "labels"]
-    rows = Damaged(tiny_dataset(tiny_tokenizer(), 40).select_columns(columns))
-    make_trainer(
-        tiny_model(2, seed=2), tiny_model(4, seed=1), rows, tiny_tokenizer(), folder / "out",
-        per_device_train_batch_size=2,
-    ).train()  # fmt: skip
-
-
-def save(runs: dict, folder: Path) -> None:
-    if os.environ["RANK"] == "0":
-        torch.save(runs, folder / "unfinished")
-        (folder / "unfinished").rename(folder / "counts.pt")
-
-
-def main(folder: Path, what: str = "") -> None:
-    """Run and save; of "cases" that is all, else one process dies in the end."""
-    runs = {"cases": run_cases(folder)}
-    if what == "cases":
-        runs["machines"] = gather_object([os.environ["GROUP_RANK"]])
-        save(runs, folder)
-        PartialState().wait_for_everyone()
-        os._exit(0)  # as in distributed_worker.py
+    Args:
+        folder: Where `counts.pt` is saved.
+        what: "cases" for the cases alone, "written" also for what each process writes into its output folder, "each"
+            also for every objective alone.
+    """
+    runs = {"cases": run_cases(folder), "machines": gather_object([os.environ.get("GROUP_RANK")])}
+    if what != "cases":
+        runs["written"] = written_by_each(folder)
     if what == "each":
         runs["each"] = run_each(folder)
-    save({**runs, "written": written_by_each(folder)}, folder)
-    die(folder)
+    if os.environ["RANK"] == "0":
+        torch.save(runs, folder / "counts.pt")
+    PartialState().wait_for_everyone()
+    os._exit(0)  # as in launching.py
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    gc.freeze()  # every training collects garbage
+    run_and_save(Path(sys.argv[1]), *sys.argv[2:])

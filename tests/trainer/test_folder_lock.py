@@ -2,51 +2,53 @@
 
 import os
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import flags
+from forked import start_forked
 from interrupted import SETTINGS, At
 from invariance import make_trainer
 
 from hf_distill.cli import main
 from hf_distill.training.folder_lock import LOCK_NAME, locked_folder
 
-HOLD = """
-import sys, time
-from pathlib import Path
-import torch
-from hf_distill.training.folder_lock import locked_folder
 
 class Rows(torch.utils.data.Dataset):
-    def __len__(self): return 4
-    def __getitem__(self, i): return i
+    def __len__(self):
+        return 4
 
-with locked_folder(Path(sys.argv[1])):
-    loader = iter(torch.utils.data.DataLoader(Rows(), num_workers=2))
-    next(loader)
-    print("held", flush=True)
-    time.sleep(600)
-"""
+    def __getitem__(self, i):
+        return i
+
+
+def hold_forever(folder):
+    """Lock a folder, start two workers that know the lock, and say so in a file."""
+    with locked_folder(folder):
+        loader = iter(torch.utils.data.DataLoader(Rows(), num_workers=2))
+        next(loader)
+        folder.with_suffix(".held").touch()
+        time.sleep(600)
 
 
 @pytest.fixture
-def hold(tmp_path):
+def hold(tmp_path_factory):
     """Start a process with two workers that holds the lock of a folder."""
     started = []
 
     def start(folder):
-        process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stdout.readline() == "held\n"
-        return process
+        started.append(start_forked(lambda: hold_forever(folder), tmp_path_factory.mktemp("printed")))
+        deadline = time.monotonic() + 60
+        while not folder.with_suffix(".held").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return started[-1]
 
     yield start
     for process in started:
         process.kill()
-        process.wait()
+        process.join()
 
 
 def is_free(folder):
@@ -76,7 +78,7 @@ def test_a_process_that_was_killed_blocks_nobody_though_its_workers_live_on(hold
     try:
         assert not is_free(tmp_path)
         process.kill()
-        process.wait(20)
+        process.join(20)
         assert is_free(tmp_path)
     finally:
         for worker in workers:

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from datasets import ClassLabel, concatenate_datasets
+from datasets import ClassLabel, Dataset, List, Value, concatenate_datasets
 from invariance import make_args
 from tiny import LABEL_NAMES, tiny_dataset, tiny_model
 
@@ -61,19 +61,60 @@ def test_the_names_travel_with_the_rows(cached, tmp_path):
     for rows in (
         cached.select([3, 1]), cached.shuffle(seed=1), cached.map(lambda row: {"n": 1}), cached.remove_columns("text"),
         concatenate_datasets([cached, cached.select([0])]), cached.train_test_split(0.5)["test"],
+        cached.cast_column("teacher_logits", List(Value("float64"))), cached.with_format("numpy"), cached.sort("text"),
     ):  # fmt: skip
         assert teacher_label_names(rows) == LABEL_NAMES
     cached.save_to_disk(tmp_path / "rows")
     assert teacher_label_names(type(cached).load_from_disk(str(tmp_path / "rows"))) == LABEL_NAMES
 
 
-def test_a_column_that_says_no_order_is_refused_with_the_line_that_names_it(models, cached, tokenizer, tmp_path):
-    unknown = cached.add_column("copy", cached["teacher_logits"][:]).remove_columns("teacher_logits")
-    unknown = unknown.rename_column("copy", "teacher_logits")
-    unknown.info.description = ""
+def permute(rows, **settings):
+    """Return the same logits in the order of PERMUTED."""
+    order = [LABEL_NAMES.index(name) for name in PERMUTED]
+    return rows.map(lambda row: {"teacher_logits": [row["teacher_logits"][i] for i in order]}, **settings)
+
+
+def in_parquet(rows, folder):
+    rows.to_parquet(folder / "rows.parquet")
+    return Dataset.from_parquet(str(folder / "rows.parquet"), cache_dir=str(folder / "datasets"))
+
+
+def test_an_order_that_parquet_lost_is_refused_with_the_line_that_names_it(models, cached, tokenizer, tmp_path):
+    expected = trainer_of(models[0], None, cached, tokenizer, tmp_path).evaluate()["eval_loss_kl"]
+    unknown = in_parquet(cached, tmp_path)
     with pytest.raises(ValueError, match=r"name_teacher_logits\(dataset, \['negative', 'neutral', 'positive'\]\)"):
         trainer_of(models[0], None, unknown, tokenizer, tmp_path)
-    trainer_of(models[0], None, name_teacher_logits(unknown, LABEL_NAMES), tokenizer, tmp_path)
+    named_again = name_teacher_logits(permute(unknown), PERMUTED)
+    trainer = trainer_of(models[0], None, named_again, tokenizer, tmp_path)
+    assert trainer.evaluate()["eval_loss_kl"] == pytest.approx(expected)
+
+
+def test_the_order_of_class_labels_is_not_the_order_of_a_column_beside_them(models, cached, tokenizer, tmp_path):
+    rows = cached.add_column("labels", [0] * len(cached), feature=ClassLabel(names=LABEL_NAMES))
+    with pytest.raises(ValueError, match="does not say which class each of its numbers belongs to"):
+        trainer_of(models[0], None, permute(in_parquet(rows, tmp_path)), tokenizer, tmp_path)
+
+
+def test_without_any_names_the_order_is_that_of_the_student(models, cached, tokenizer, tmp_path):
+    expected = trainer_of(models[0], None, cached, tokenizer, tmp_path).evaluate()["eval_loss_kl"]
+    student = named(models[0], ["LABEL_0", "LABEL_1", "LABEL_2"])
+    trainer = trainer_of(student, None, in_parquet(cached, tmp_path), tokenizer, tmp_path)
+    assert trainer.evaluate()["eval_loss_kl"] == pytest.approx(expected)
+
+
+def test_rows_without_names_among_named_rows_are_refused(models, cached, tokenizer, tmp_path):
+    unknown = permute(in_parquet(cached.select([5, 6]), tmp_path))
+    for rows in (concatenate_datasets([cached, unknown]), concatenate_datasets([unknown, cached])):
+        with pytest.raises(ValueError, match="rows were added to it"):
+            trainer_of(models[0], None, rows, tokenizer, tmp_path)
+
+
+def test_a_column_that_was_changed_has_lost_its_names(models, cached, tokenizer, tmp_path):
+    replaced = cached.remove_columns("teacher_logits").add_column("teacher_logits", permute(cached)["teacher_logits"])
+    for rows in (permute(cached), replaced, permute(cached).select([3])):
+        with pytest.raises(ValueError, match=r"Row 0 .* the column was changed.*name_teacher_logits\(dataset, \['neg"):
+            trainer_of(models[0], None, rows, tokenizer, tmp_path)
+    trainer_of(models[0], None, name_teacher_logits(permute(cached), PERMUTED), tokenizer, tmp_path)
 
 
 def test_a_student_without_names_takes_the_columns(models, cached, tokenizer, tmp_path):
@@ -87,20 +128,22 @@ def test_other_classes_are_refused(models, cached, tokenizer, tmp_path):
         trainer_of(named(models[0], ["bad", "so so", "good"]), None, cached, tokenizer, tmp_path)
 
 
+def test_rows_that_were_named_separately_in_one_order_belong_together(cached):
+    parts = [name_teacher_logits(cached.select(rows), LABEL_NAMES) for rows in (range(8), range(8, 16))]
+    assert teacher_label_names(concatenate_datasets(parts).shuffle(seed=0)) == LABEL_NAMES
+    with pytest.raises(ValueError, match="rows were added to it"):
+        teacher_label_names(concatenate_datasets([*parts, permute(in_memory(cached.select([2])))]))
+
+
+def in_memory(rows):
+    """Return the same rows without their note."""
+    return Dataset.from_list(rows.to_list(), features=rows.features)
+
+
 def test_rows_of_two_orders_are_refused(cached):
     mixed = concatenate_datasets([cached, name_teacher_logits(cached, PERMUTED)])
     with pytest.raises(ValueError, match="different orders of the classes"):
         teacher_label_names(mixed)
-
-
-def test_the_names_of_class_labels_are_the_order_of_a_column_beside_them(models, cached, tokenizer, tmp_path):
-    permuted = [[row[LABEL_NAMES.index(name)] for name in PERMUTED] for row in cached["teacher_logits"]]
-    rows = cached.remove_columns("teacher_logits").add_column("teacher_logits", permuted)
-    rows.info.description = ""
-    rows = rows.add_column("labels", [0] * len(rows), feature=ClassLabel(names=PERMUTED))
-    student = named(models[0], PERMUTED)
-    stored, noted = (trainer_of(student, None, given, tokenizer, tmp_path).evaluate() for given in (rows, cached))
-    assert stored["eval_loss_kl"] == pytest.approx(noted["eval_loss_kl"])
 
 
 def test_soft_labels_name_their_order(unlabelled):

@@ -2,15 +2,15 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from command_line import flags
+from forked import run_forked
 from interrupted import SETTINGS, At, same_weights
 from invariance import make_trainer
 from tiny import visible_to_caplog
 from transformers import TrainerCallback
+from transformers.trainer_callback import CallbackHandler
 
 from hf_distill.cli import main
 from hf_distill.training.checkpoint_files import damaged_file
@@ -148,31 +148,38 @@ def test_a_handler_of_the_program_is_left_alone(models, dataset, tokenizer, tmp_
 
 # ---- The command line ----
 
-RUN = """
-import os, signal, sys
-from transformers import TrainerCallback
-from transformers.trainer_callback import CallbackHandler
-from hf_distill.cli import main
 
 class Stop(TrainerCallback):
-    def on_step_begin(self, args, state, control, **kwargs):
-        if args.output_dir.endswith({place!r}) and state.global_step == 1:
-            os.killpg(os.getpgid(0), signal.{name})
+    """Sends a signal to all processes of a command, in the second step of one of its stages."""
 
-add = CallbackHandler.add_callback
-def add_ours(self, callback):
-    add(self, callback)
-    if not any(isinstance(other, Stop) for other in self.callbacks):
-        self.callbacks.append(Stop())
-CallbackHandler.add_callback = add_ours
-main({arguments!r})
-"""
+    def __init__(self, place, number):
+        self.place, self.number = place, number
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if args.output_dir.endswith(self.place) and state.global_step == 1:
+            os.killpg(os.getpgid(0), self.number)
+
+
+def run_stopped(arguments, place, number):
+    """Run a command in a process of its own, and stop it in a stage."""
+
+    def run():
+        add = CallbackHandler.add_callback
+
+        def add_ours(self, callback):
+            add(self, callback)
+            if not any(isinstance(other, Stop) for other in self.callbacks):
+                self.callbacks.append(Stop(place, number))
+
+        CallbackHandler.add_callback = add_ours
+        main(arguments)
+
+    return run_forked(run, new_session=True)
 
 
 def test_ctrl_c_on_the_command_line_reaches_the_workers_and_ends_with_status_130(folder, tmp_path):
     arguments = ["train", *flags(folder, tmp_path / "out", dataloader_num_workers=2, save_strategy="no")]
-    program = RUN.format(place="out", name="SIGINT", arguments=arguments)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, start_new_session=True)
+    done = run_stopped(arguments, "out", signal.SIGINT)
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("Ctrl-C again stops at once") == 1
@@ -200,8 +207,7 @@ def whole_command(folder, tmp_path_factory):
 def test_a_command_that_is_stopped_in_any_stage_goes_on_there(stage, folder, whole_command, tmp_path, capsys):
     place = {"teacher": "stopped/teacher", "student": "stopped", "baseline": "stopped/baseline"}[stage]
     arguments = command(folder, tmp_path / "stopped")
-    program = RUN.format(place=place, name="SIGTERM", arguments=arguments)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, start_new_session=True)
+    done = run_stopped(arguments, place, signal.SIGTERM)
     assert done.returncode == 143, done.stderr
     main(arguments)
     assert done.stdout.count("'loss'") + capsys.readouterr().out.count("'loss'") == 9  # no step is taken twice

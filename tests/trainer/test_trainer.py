@@ -19,6 +19,7 @@ from tiny import LABEL_NAMES, tiny_dataset, tiny_model, visible_to_caplog
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, TrainerCallback
 
 from hf_distill import DistillationTrainer
+from hf_distill.data import name_teacher_logits
 from hf_distill.objectives import OBJECTIVES
 
 # ---- The loss ----
@@ -172,6 +173,7 @@ def test_teacher_logits_in_a_column_train_like_the_live_teacher(models, dataset,
     live.train()
     batch = tokenizer.pad([{k: r[k] for k in tokenizer.model_input_names} for r in dataset], return_tensors="pt")
     labelled = dataset.add_column("teacher_logits", teacher(**batch).logits.tolist())
+    labelled = name_teacher_logits(labelled, LABEL_NAMES)
     cached = make_trainer(student, None, labelled, tokenizer, tmp_path, per_device_train_batch_size=8)
     cached.train()
     for a, b in zip(live.state.log_history, cached.state.log_history, strict=True):
@@ -264,7 +266,8 @@ def test_a_good_teacher_is_not_reported_as_at_chance(tokenizer, tmp_path, caplog
     teacher = tiny_model(seed=1)
     trainer = make_trainer(tiny_model(), teacher, many, tokenizer, tmp_path)
     right = torch.eye(3)[torch.tensor(many["labels"][:])] * 5
-    cached = make_trainer(tiny_model(), None, many.add_column("teacher_logits", right.tolist()), tokenizer, tmp_path)
+    rows = name_teacher_logits(many.add_column("teacher_logits", right.tolist()), LABEL_NAMES)
+    cached = make_trainer(tiny_model(), None, rows, tokenizer, tmp_path)
     with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.guards"):
         cached.evaluate()
     assert "AT CHANCE" not in caplog.text

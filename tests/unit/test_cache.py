@@ -4,16 +4,15 @@ import copy
 import json
 import math
 import os
+import resource
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 import torch
+from forked import run_forked, start_forked
 from invariance import make_trainer
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer, visible_to_caplog
 from transformers import BertConfig, BertForTokenClassification
@@ -145,14 +144,13 @@ def test_a_full_disk_is_a_clear_error_and_leaves_a_valid_store(tmp_path):
     store = Store(tmp_path)
     keys = np.frombuffer(os.urandom(16 * 4), KEY)
     store.append(keys, [np.zeros(2, np.float32)] * 4)
-    script = (
-        "import numpy as np, os, resource, sys\n"
-        "from pathlib import Path; from hf_distill.cache.store import KEY, Store\n"
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "store = Store(Path(sys.argv[1])); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "store.append(np.frombuffer(os.urandom(16 * 4096), KEY), [np.zeros(2, np.float32)] * 4096)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+
+    def fill_the_disk():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        store.append(np.frombuffer(os.urandom(16 * 4096), KEY), [np.zeros(2, np.float32)] * 4096)
+
+    done = run_forked(fill_the_disk)
     assert done.returncode != 0
     assert "The disk is full. 4 rows of the teacher's outputs are stored" in done.stderr
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".arrow"]
@@ -172,37 +170,29 @@ def test_two_writers_on_one_folder_do_not_disturb_each_other(tmp_path):
         assert store.rows(store.find(keys[::-1])).to_pylist() == [[float(i)] * 2 for i in range(5, -1, -1)]
 
 
-SLOW_RUN = """
-import sys
-from tiny import tiny_dataset, tiny_model, tiny_tokenizer
-from hf_distill.cache import TeacherCache, output_cache, teacher_cache
-output_cache.ROWS_PER_SHARD, teacher_cache.MAX_TOKENS = 64, 100
-tokenizer = tiny_tokenizer()
-TeacherCache(sys.argv[1], tiny_model(4, seed=1), tokenizer).label(tiny_dataset(tokenizer, 4000))
-"""
-
-
 def test_a_killed_run_loses_at_most_the_shard_that_is_being_filled(tmp_path, tokenizer, monkeypatch):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support")}
-    running = subprocess.Popen(
-        [sys.executable, "-c", SLOW_RUN, str(tmp_path)], env=environment, stderr=subprocess.DEVNULL
-    )
+    rows = tiny_dataset(tokenizer, 1000)
+
+    def label_slowly():
+        output_cache.ROWS_PER_SHARD, teacher_cache.MAX_TOKENS = 64, 100
+        TeacherCache(tmp_path / "cache", tiny_model(4, seed=1), tokenizer).label(rows)
+
+    running = start_forked(label_slowly, tmp_path)
     deadline = time.time() + 60
-    while len(list(tmp_path.glob("*/*.arrow"))) < 3 and time.time() < deadline:
+    while len(list(tmp_path.glob("cache/*/*.arrow"))) < 3 and time.time() < deadline:
         time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    running.kill()
+    running.join()
     monkeypatch.setattr(output_cache, "ROWS_PER_SHARD", 4096)
-    cache = TeacherCache(tmp_path, tiny_model(4, seed=1), tokenizer)
+    cache = TeacherCache(tmp_path / "cache", tiny_model(4, seed=1), tokenizer)
     stored = len(cache.store)
     assert stored >= 3 * 64
-    rows = tiny_dataset(tokenizer, 4000)
     labelled = cache.label(rows)
     distinct = len({(tuple(row["input_ids"]), tuple(row["token_type_ids"])) for row in rows})
-    assert cache.num_computed == distinct - stored
-    some = rows.select(range(0, 4000, 400))
+    assert cache.num_computed == distinct - stored > 0
+    some = rows.select(range(0, 1000, 100))
     expected = live_logits(tiny_model(4, seed=1), tokenizer, some)
-    assert np.allclose(logits_of(labelled.select(range(0, 4000, 400))), expected, atol=1e-4)
+    assert np.allclose(logits_of(labelled.select(range(0, 1000, 100))), expected, atol=1e-4)
 
 
 def test_training_with_the_cache_equals_training_with_the_live_teacher(tmp_path, student, teacher, dataset, tokenizer):

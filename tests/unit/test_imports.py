@@ -105,33 +105,42 @@ def test_the_mathematics_needs_nothing_but_torch(module):
     assert {name.split(".")[0] for name in names} <= {"math", "torch", "hf_distill"}
 
 
+STAGES = {
+    "the package": "import hf_distill",
+    "the mathematics": "hf_distill.soft_loss",
+    "the reader of data": "import hf_distill.data",
+    "flags": "import hf_distill.cli.arguments",
+    "reports": "import hf_distill.reporting",
+    "every public name": "[getattr(hf_distill, name) for name in hf_distill.__all__]",
+}
+
+
 @pytest.fixture(scope="module")
-def imported_by_stage():
-    """Top-level modules in memory after `import hf_distill`, after its mathematics, and after every public name."""
-    program = (
-        "import sys\n"
-        "def show(): print(*sorted({name.split('.')[0] for name in sys.modules}))\n"
-        "import hf_distill; show()\n"
-        "hf_distill.soft_loss; show()\n"
-        "for name in hf_distill.__all__: getattr(hf_distill, name)\n"
-        "show()\n"
-    )
+def imported():
+    """What is in memory after each of the stages, which one process goes through in order."""
+    program = "import sys\n" + "".join(f"{stage}; print(*sys.modules)\n" for stage in STAGES.values())
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return [set(line.split()) for line in result.stdout.splitlines()]
+    return {stage: set(line.split()) for stage, line in zip(STAGES, result.stdout.splitlines(), strict=True)}
 
 
-def test_importing_the_library_imports_no_framework(imported_by_stage):
-    assert not imported_by_stage[0] & {"torch", "transformers", "datasets", "numpy", *HEAVY}
+@pytest.mark.parametrize(
+    ("stage", "absent"),
+    [
+        ("the package", ["torch", "transformers", "datasets", "numpy", *HEAVY]),
+        ("the mathematics", ["transformers", "datasets", *HEAVY]),
+        ("the reader of data", ["scipy", "sklearn", *HEAVY]),
+        ("flags", ["transformers.trainer", *HEAVY]),
+        ("reports", HEAVY),
+        ("every public name", HEAVY),
+    ],
+)
+def test_only_what_is_needed_is_imported(imported, stage, absent):
+    assert not imported[stage] & set(absent)
 
 
-def test_the_mathematics_alone_does_not_import_transformers(imported_by_stage):
-    assert "torch" in imported_by_stage[1]
-    assert not imported_by_stage[1] & {"transformers", "datasets", *HEAVY}
-
-
-def test_no_public_name_imports_what_is_optional(imported_by_stage):
-    assert "transformers" in imported_by_stage[2]
-    assert not imported_by_stage[2] & set(HEAVY)
+def test_the_stages_import_what_they_are_about(imported):
+    expected = {"the mathematics": "torch", "the reader of data": "datasets", "every public name": "transformers"}
+    assert all(module in imported[stage] for stage, module in expected.items())
 
 
 def test_every_public_name_exists_and_is_listed_once():

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.auto import AutoTokenizer
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.padding import align_pad_token
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32, has_fixed_placement
@@ -19,7 +20,7 @@ from hf_distill.export.layout import EXPORT_NAME, Export, find_export
 from hf_distill.record import RECORD_NAME, read_record
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, load_model
 from hf_distill.reporting.comparison.same_recipe import check_runs
-from hf_distill.reporting.text import finite
+from hf_distill.reporting.text import finite, is_error
 
 
 class Contender:
@@ -92,7 +93,7 @@ class Contender:
         known = [score for score in scores if score is not None]
         if len(known) < len(scores):
             return 0, f"the first one passed, because not all runs have a record with their {metric}"
-        best = max(known)
+        best = min(known) if is_error(metric) else max(known)
         return scores.index(best), f"the one with the best validation {metric} in its record, {best:.4f}"
 
     @property

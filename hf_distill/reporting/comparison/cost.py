@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
+import itertools
 import re
 import time
 from bisect import bisect_right
@@ -17,21 +17,23 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from hf_distill.record import describe_machine
 from hf_distill.reporting.comparison.contenders import Contender
 from hf_distill.reporting.comparison.predict import Predicts, TagsWords, TorchPredictor, count_parameters, is_torch
 
 SHORT, LONG, BATCH_SIZE = 16, 128, 32  # tokens, tokens, texts
+CALLS_ON_ROWS = 5  # for each timed call with one made-up text
+_FEWEST_FOR_P99 = 100  # calls
 _WARMUP, _WEIGHTS = 3, ("*.safetensors", "pytorch_model*.bin")
 
 
 def describe_costs(contenders: Sequence[Contender], texts: Sequence[Any], rounds: int) -> dict[str, dict[str, Any]]:
-    """Measure the first run of every model on texts of two lengths, made from the words of `texts`.
+    """Measure the first run of every model on `texts`, and on texts of two lengths that are made from their words.
 
     Args:
         contenders: The teacher first; its tokenizer determines the length of a text.
         texts: Texts, pairs or lists of words.
-        rounds: Number of timed calls with one text; calls with a batch are a tenth of that. 0 to measure no times.
+        rounds: Number of timed calls with one made-up text. Calls with one of `texts` are five times that, calls with
+            a batch a tenth. 0 to measure no times.
 
     Returns:
         Name of a model -> cost, as `docs/report.md` describes it.
@@ -51,7 +53,9 @@ def describe_costs(contenders: Sequence[Contender], texts: Sequence[Any], rounds
     }
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])] if rounds else []
     for device in devices:
-        _time_on(device, predictors, samples, rounds, costs)
+        movable = _move(predictors, device)
+        _time_rows(device, movable, draw_texts(texts, CALLS_ON_ROWS * rounds), CALLS_ON_ROWS * rounds, costs)
+        _time_samples(device, movable, samples, rounds, costs)
     teacher_latency = costs[contenders[0].name]["latency"]
     for cost in costs.values():
         if cost["latency"]:
@@ -59,24 +63,56 @@ def describe_costs(contenders: Sequence[Contender], texts: Sequence[Any], rounds
     return costs
 
 
-def _time_on(
+def _move(predictors: Mapping[str, Predicts], device: str) -> dict[str, Predicts]:
+    """Move the models to a device, and return those that are there. Some models run only on the CPU."""
+    for predictor in predictors.values():
+        if is_torch(predictor):
+            predictor.to(device)  # type: ignore[attr-defined]
+    return {name: predictor for name, predictor in predictors.items() if device == "cpu" or is_torch(predictor)}
+
+
+def draw_texts(texts: Sequence[Any], number: int) -> list[Any]:
+    """Draw texts at random, the same in every run; lists of words become strings."""
+    rows = np.random.default_rng(0).permutation(len(texts))[:number]
+    return [" ".join(texts[row]) if isinstance(texts[row], list) else texts[row] for row in rows]
+
+
+def _time_rows(
+    device: str,
+    predictors: Mapping[str, Predicts],
+    texts: Sequence[Any],
+    rounds: int,
+    costs: dict[str, dict[str, Any]],
+) -> None:
+    """Time texts of the dataset, one at a time; if there are fewer texts than rounds, they are repeated."""
+    calls = {name: _take_turns([_call(predictor, [text]) for text in texts]) for name, predictor in predictors.items()}
+    for name, seconds in interleaved(calls, rounds, _WARMUP).items():
+        costs[name]["latency"].append(describe_latency(device, None, seconds))
+
+
+def _take_turns(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    order = itertools.cycle(calls)
+    return lambda: next(order)()
+
+
+def describe_latency(device: str, tokens: int | None, seconds: Sequence[float]) -> dict[str, Any]:
+    """Return percentiles in milliseconds; the 99th is None below 100 calls."""
+    p50, p95, p99 = (1000 * np.percentile(seconds, [50, 95, 99])).tolist()
+    setting = {"device": device, "tokens": tokens, "batch_size": 1, "calls": len(seconds)}
+    return {**setting, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99 if len(seconds) >= _FEWEST_FOR_P99 else None}
+
+
+def _time_samples(
     device: str,
     predictors: Mapping[str, Predicts],
     samples: Mapping[int, Sequence[Any]],
     rounds: int,
     costs: dict[str, dict[str, Any]],
 ) -> None:
-    if device != "cpu":  # other models cannot be moved, and are timed only on the CPU
-        predictors = {name: predictor for name, predictor in predictors.items() if is_torch(predictor)}
-    for predictor in predictors.values():
-        if is_torch(predictor):
-            predictor.to(device)  # type: ignore[attr-defined]
     for tokens, texts in sorted(samples.items()):
         calls = {name: _call(predictor, texts[:1]) for name, predictor in predictors.items()}
         for name, seconds in interleaved(calls, rounds, _WARMUP).items():
-            p50, p95 = (1000 * np.percentile(seconds, [50, 95])).tolist()
-            setting = {"device": device, "tokens": tokens, "batch_size": 1}
-            costs[name]["latency"].append({**setting, "p50_ms": p50, "p95_ms": p95})
+            costs[name]["latency"].append(describe_latency(device, tokens, seconds))
         calls = {name: _call(predictor, texts) for name, predictor in predictors.items()}
         for name, seconds in interleaved(calls, max(1, rounds // 10), 1).items():
             setting = {"device": device, "tokens": tokens, "batch_size": len(texts)}
@@ -205,12 +241,3 @@ def _status(name: str) -> int:
     match = re.search(rf"^{name}:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert match is not None
     return 1024 * int(match[1])
-
-
-def describe_machine_and_load() -> dict[str, Any]:
-    """Return what times depend on: the machine, the number of torch's threads, and whether the machine is busy.
-
-    `is_busy` is True if more than 1.5 processes per core wanted to run in the last minute.
-    """
-    is_busy = hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)  # not on Windows
-    return {**describe_machine(), "threads": torch.get_num_threads(), "is_busy": is_busy}

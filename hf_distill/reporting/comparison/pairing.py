@@ -1,11 +1,13 @@
-"""How the outputs of a teacher without class names belong to the classes of the evaluation set."""
+"""How the outputs of a model without class names belong to the classes of the evaluation set."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from hf_distill.classifiers.label_maps import are_paired_by_order, are_placeholders
 from hf_distill.reporting.class_order import Pairing
+from hf_distill.reporting.comparison.contenders import Contender
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor
 from hf_distill.reporting.comparison.units import Units
 
@@ -41,13 +43,27 @@ def find_pairing(units: Units, teacher: Predicts, teacher_names: Sequence[str]) 
     return None
 
 
+def find_pairing_of(name: str, units: Units, predictor: Predicts) -> Pairing | None:
+    """Return how the outputs of a model other than the teacher are paired with the classes; None if by their names.
+
+    Args:
+        name: Name of the model.
+        units: The units of the evaluation set.
+        predictor: The model.
+    """
+    output_names = [predictor.id2label[i] for i in range(len(predictor.id2label))]
+    if units.problem_type == "regression" or not are_paired_by_order(units.names, output_names):
+        return None
+    return Pairing(output_names, units.names, "by order", model=name)
+
+
 def check_pairing(pairing: Pairing, units: Units, logits: np.ndarray) -> None:
     """Compare a pairing with the labelled units.
 
     Args:
         pairing: The pairing.
         units: The units of the evaluation set.
-        logits: The teacher's, `(num_units, num_labels)`, in the order of `units.names`.
+        logits: The model's, `(num_units, num_labels)`, in the order of `units.names`.
 
     Raises:
         ValueError: if another order of the outputs agrees significantly better.
@@ -62,3 +78,16 @@ def check_pairing(pairing: Pairing, units: Units, logits: np.ndarray) -> None:
     labels = class_of[labels] if labels.ndim == 1 else labels[:, order]
     rows = units.rows[units.is_labelled] if units.is_token_level else None
     pairing.check(labels, logits[units.is_labelled][:, order], rows)
+
+
+def find_pairings(contenders: Sequence[Contender], units: Units, teacher_names: list[str]) -> dict[str, Pairing]:
+    """Return how the outputs of models were paired with the classes, for models that are not paired by name."""
+    teacher, *others = contenders
+    pairings = {teacher.name: find_pairing(units, teacher.first, teacher_names)}
+    pairings |= {other.name: find_pairing_of(other.name, units, other.first) for other in others}
+    return {name: pairing for name, pairing in pairings.items() if pairing is not None}
+
+
+def describe_pairing(pairing: Pairing) -> dict[str, Any]:
+    """Return the entry of the report."""
+    return {**pairing.to_dict(), "note": pairing.sentences}

@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Any
 from hf_distill.reporting.page.drawing import legend_below, new_axes
 from hf_distill.reporting.page.palette import LIGHT
 from hf_distill.reporting.page.score_plots import main_scores, name_axis, styles, whiskers
-from hf_distill.reporting.text import HTML, is_share
+from hf_distill.reporting.text import HTML, is_share, text_length
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def single_text_latencies(model: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the latencies of one text at a time, the shortest text on the first device first."""
+    """Return the latencies of one text at a time, the evaluation texts on the first device first."""
     return [entry for entry in (model["cost"] or {}).get("latency") or [] if entry["batch_size"] == 1]
 
 
 def draw_score_and_latency(report: Mapping[str, Any]) -> "Figure | None":
-    """Draw the score of each model against its latency on one short text."""
+    """Draw the score of each model against its latency on one text."""
     costs = {name: single_text_latencies(model) for name, model in report["models"].items()}
     entry = next((entries[0] for entries in costs.values() if entries), None)
-    label = entry and f"ms per text, median ({entry['device']}, {entry['tokens']} tokens)"
+    label = entry and f"ms per text, median ({entry['device']}, {text_length(entry['tokens'])})"
     return _draw_score_and_cost(report, {name: e[0]["p50_ms"] for name, e in costs.items() if e}, label or "")
 
 
@@ -68,7 +68,7 @@ def draw_latency(report: Mapping[str, Any]) -> "Figure | None":
         axes.set_ylim(len(models) - 0.5, -0.5)
         axes.set_xlim(0, 1.22 * axes.dataLim.xmax)  # leaves room for the numbers
         axes.grid(visible=False, axis="y")
-        axes.set_title(f"{device}, {tokens} tokens", fontsize=10.5)
+        axes.set_title(f"{device}, {text_length(tokens)}", fontsize=10.5)
     panels[-1].set_xlabel("milliseconds")
     return figure
 

@@ -30,7 +30,7 @@ PLOTS = {
         draw_scores,
     ),
     "score_and_latency": Plot(
-        "Score against latency", "One short text at a time. Upper left is best.", draw_score_and_latency
+        "Score against latency", "One text at a time. Upper left is best.", draw_score_and_latency
     ),
     "score_and_size": Plot("Score against size on disk", "Upper left is best.", draw_score_and_size),
     "agreement_by_class": Plot(
