@@ -3,7 +3,8 @@
     python benchmarks/verdict_errors.py [--quick] [--output FILE.csv]
 
 Each cell draws at least 4,000 samples of rows from a population in which the student's score is exactly one margin
-worse than the teacher's, and judges each sample as a report does. The share of samples with a "yes" should be at most
+worse than the teacher's, and judges each sample as a report does. Where a report answers "not shown: needs at least
+100 rows", the table says so. The share of samples with a "yes" should be at most
 2.5 %, and must be at most 3.0 %; else the script exits with status 1. Further columns are the shares of intervals that
 contain the true difference and the teacher's true score, and the latter for the percentiles of the resamples. Cells
 that the CSV file already has are not computed again.
@@ -12,15 +13,15 @@ that the CSV file already has are not computed again.
 import argparse
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from verdict_populations import POPULATIONS, Numbers, Population, Rows, loss_at
 
-from hf_distill.data.metrics import METRICS, Metric
+from hf_distill.data.metrics import METRICS, Metric, find_metric
 from hf_distill.reporting.bootstrap import MOST_BLOCKS, Bootstrapped, draw_resamples, leave_out_blocks
-from hf_distill.reporting.comparison.quality import NUM_OUTLIERS
+from hf_distill.reporting.comparison.quality import FEWEST_RESAMPLED, NUM_OUTLIERS
 from hf_distill.reporting.statistics import critical_value, paired_score, wilson_interval
 
 NUM_SAMPLES = 4000
@@ -150,12 +151,19 @@ def main() -> None:
     print("| population | metric | rows | margin | wrong yes | difference | score | percentiles |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for line in by_cell.values():
-        shares = (f"{100 * float(share):.1f} %" for share in line[5:])
+        wrong_yes, *covered = (f"{100 * float(share):.1f} %" for share in line[5:])
+        shares = [wrong_yes if is_decided(line) else "not shown", *covered]
         print(f"| {line[0]} | {line[1]} | {int(line[2]):,} | {' | '.join([line[3], *shares])} |")
-    worst = max(float(line[5]) for line in by_cell.values())
+    worst = max(float(line[5]) for line in by_cell.values() if is_decided(line))
     print(f"\nThe highest share of wrong yes is {100 * worst:.1f} %.")
     if worst > MOST_WRONG and not options.quick:
         sys.exit(1)
+
+
+def is_decided(line: Sequence[str]) -> bool:
+    """Return whether a report says yes or no on so many rows, see `FEWEST_RESAMPLED`."""
+    metric = find_metric(line[1])
+    return int(line[2]) >= FEWEST_RESAMPLED or (metric is not None and metric.is_row_accuracy)
 
 
 if __name__ == "__main__":

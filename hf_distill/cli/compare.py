@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, cast
 
 from datasets import Dataset, List, Value
@@ -74,6 +75,20 @@ class CompareArguments:
             "value of it as well. Values with fewer than 20 rows are merged."
         },
     )
+    group_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the evaluation files that says which rows belong together, such as the document of a "
+            "sentence. Intervals and tests then count whole groups."
+        },
+    )
+    tune_thresholds: bool = field(
+        default=False,
+        metadata={
+            "help": "For multi-label classification: choose a threshold for each class of each model on the rows of "
+            "--validation_file, and compare on the rows of --test_file."
+        },
+    )
     margin: float = field(
         default=0.01,
         metadata={"help": "Largest loss against the teacher with which a student is non-inferior; 0.01 is one point."},
@@ -108,10 +123,20 @@ class CompareArguments:
             raise ValueError("No student given. Pass --student_model_name_or_path, --export_folder or both.")
         _ = self.models, self.requirements  # report a typo before anything is loaded
 
-    @property
+    @cached_property
     def requirements(self) -> list[Requirement]:
         """The requirements on the model of the verdict."""
         return [parse_requirement(line) for line in self.require or []]
+
+    @property
+    def kept_columns(self) -> list[str]:
+        """The columns beside texts and labels that the comparison reads."""
+        return list(dict.fromkeys([*(self.slice_column or ()), *self.group_columns]))
+
+    @property
+    def group_columns(self) -> list[str]:
+        """The column of groups, if there is one."""
+        return [] if self.group_column is None else [self.group_column]
 
     @property
     def models(self) -> dict[str, Any]:
@@ -143,12 +168,13 @@ def run(arguments: Sequence[str]) -> None:
         class_names=data.names_of_outputs,
         margin=args.margin,
         slice_columns=args.slice_column or (),
+        group_column=args.group_column,
         allow_training_rows=args.allow_training_rows,
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
         **rows,
     )
-    results = report.check(args.require) if args.require else []
+    results = report.check(args.requirements) if args.requirements else []
     print(f"\n{report.to_markdown()}")
     report.save(args.output_dir)
     print(f"\nThe report is in {args.output_dir}: open report.html.")
@@ -160,11 +186,16 @@ def run(arguments: Sequence[str]) -> None:
 def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
-    task = data.load(to_train=False, teacher=head, kept=args.slice_column or ())
+    task = data.load(to_train=False, teacher=head, kept=args.kept_columns)
     if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
         task.check_problem_type(head.resolved_problem_type, f"teacher {args.teacher_model_name_or_path!r}")
     split = _evaluation_split(task, data)
-    shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
+    if args.tune_thresholds and not (split.startswith("test") and task.validation_splits):
+        raise ValueError(
+            "--tune_thresholds chooses thresholds on validation rows and compares on test rows. Pass "
+            "--validation_file and --test_file, each with labelled rows."
+        )
+    shifted = None if args.shifted_file is None else _read_shifted(args, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
     return {
         "dataset": task.datasets[split],
@@ -172,6 +203,7 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
         "label_column": "label",
         "label_names": task.label_names,
         "metric_name": data.metric_name if task.problem_type == "regression" else task.metric_name,
+        "threshold_dataset": task.datasets[task.validation_splits[0]] if args.tune_thresholds else None,
         "shifted_dataset": None if shifted is None else _rows_by_name(shifted),
         "name": _name_of_rows(task, split, data),
     }
@@ -192,6 +224,8 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load texts to compare the answers of the models on, without scores, and print what was read."""
     if args.shifted_file is not None:
         raise ValueError("--shifted_file compares scores, and the evaluation rows have no labels. Leave it out.")
+    if args.tune_thresholds:
+        raise ValueError("--tune_thresholds needs labels, and the evaluation rows have none. Leave it out.")
     files = data.files.get("test") or data.files.get("validation")
     options = data.transfer if files is None else replace(data.transfer, files=list(map(str, files)), dataset_names=())
     problem_type = PROBLEM_TYPES["token_classification" if _reads_words(args) else "single_label_classification"]
@@ -228,13 +262,15 @@ def _name_of_rows(task: Task, split: str, data: DataArguments) -> str:
     return ", ".join(path.name for path in data.files[split])
 
 
-def _read_shifted(files: list[str], task: Task, data: DataArguments) -> Task:
-    paths, notes = find_files(files)
+def _read_shifted(args: CompareArguments, task: Task, data: DataArguments) -> Task:
+    paths, notes = find_files(args.shifted_file or [])
     shifted = read_task(
         Sources(None, None, None, {"validation": paths}, notes=notes),
         data.options,
         data.settings(task.problem_type),
-        ColumnNames(parts_of_columns(task.text_columns), data.label_column_name, data.text_column_delimiter),
+        ColumnNames(
+            parts_of_columns(task.text_columns), data.label_column_name, data.text_column_delimiter, args.group_columns
+        ),
     )
     shifted.summary.splits[0].role = "shifted"
     return shifted

@@ -147,10 +147,17 @@ def _summary(parity: dict[str, Any], args: ExportArguments) -> str:
     deferral = export.about_variant.get("deferral")
     return (
         f"Compared with the model on {parity['on']}: max |Δlogit| {parity['max_abs_difference']:.2g}, largest |logit| "
-        f"{parity['max_abs_logit']:.2g}{agreement}. Tolerance: {parity['tolerance']:g}.\n{_metrics(parity)}"
+        f"{parity['max_abs_logit']:.2g}{agreement}. Tolerance: {parity['tolerance']:g}.\n"
+        f"{_batchings(parity)}\n{_metrics(parity)}"
         f"The weights in {export.path} take {size / 1e6:,.1f} MB ({export.variant}); the model takes "
         f"{float32_size / 1e6:,.1f} MB in float32.{'' if deferral is None else _describe_deferral(deferral)}"
     )
+
+
+def _batchings(parity: dict[str, Any]) -> str:
+    dependent = parity.get("batch_dependent_decisions")
+    decisions = "" if dependent is None else f"{dependent:,} decisions change with the batch, and "
+    return f"In four batchings ({parity['batchings']}), {decisions}logits by up to {parity['batch_difference']:.2g}."
 
 
 def _describe_deferral(deferral: dict[str, Any]) -> str:

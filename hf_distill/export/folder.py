@@ -64,9 +64,9 @@ def export_model(
             load it with `trust_remote_code=True` and pass it with its tokenizer.
         folder: Destination folder.
         format: `"onnx"` is the only format.
-        quantize: `"int8"` reduces the weights to a quarter of their size and quantizes activations dynamically. This
-            is fast on CPUs with int8 instructions (VNNI, or ARM's dot product). Other CPUs can saturate, so run the
-            comparison on the machine that will run the model.
+        quantize: `"int8"` reduces the weights to a quarter of their size. Activations are quantized when the model
+            runs, each token by itself, so that an answer does not depend on the other texts of the batch. This is
+            fastest on CPUs with int8 instructions (VNNI, or ARM's dot product), and has the same result on others.
         processing_class: A fast tokenizer. Unset: the tokenizer in the model's folder or repository.
         texts: Texts, pairs or lists of words on which model and export are compared, in the formats that [`Predictor`]
             accepts. Unset: random token ids. Texts of the task are better for int8, because models are not trained on
@@ -124,7 +124,7 @@ def export_model(
     def write(temporary: Path) -> None:
         if variants:
             shutil.copytree(folder, temporary, dirs_exist_ok=True)
-        write_graph(model, record["input_names"], quantize, temporary / about["file"])
+        write_graph(model, record["input_names"], variant, temporary / about["file"])
         tokenizer.save_pretrained(temporary)
         _write_config(model, record["problem_type"], temporary)
         _write_record(record, {**variants, variant: about}, temporary)

@@ -22,8 +22,7 @@ _TOKEN_CLASSIFICATION = "token_classification"
 class Predictor:
     """Predict with a folder that `export_model` wrote. The interface is that of the pipelines of transformers.
 
-    Texts are truncated to `max_length` tokens. The logits of an int8 model depend slightly on the other texts of the
-    batch, because activations are quantized over the range of the batch.
+    Texts are truncated to `max_length` tokens.
 
     Args:
         folder: Folder of an export.
@@ -37,6 +36,7 @@ class Predictor:
 
     Attributes:
         id2label: Label names by class id.
+        input_names: Names of the inputs of the model.
         max_length: Maximum number of tokens of a text.
         variant: Name of the variant.
         problem_type: A value of `config.problem_type` in transformers, or `token_classification`.
@@ -74,6 +74,7 @@ class Predictor:
         self.id2label: dict[int, str] = {int(i): name for i, name in self._record["id2label"].items()}
         self.max_length = _choose_max_length(max_length, self._record["max_length"])
         self.problem_type: str = self._record["problem_type"]
+        self.input_names: list[str] = self._record["input_names"]
         self._tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_length, direction=self._record["truncation_side"])
@@ -182,7 +183,7 @@ class Predictor:
         """Return the inputs of the model by name, each `(len(ids), longest)` int64."""
         shape = (len(ids), max(map(len, ids)))
         fillers = {"input_ids": self._record["pad_token_id"], "token_type_ids": self._record["pad_token_type_id"]}
-        padded = {name: np.full(shape, fillers.get(name, 0), np.int64) for name in self._record["input_names"]}
+        padded = {name: np.full(shape, fillers.get(name, 0), np.int64) for name in self.input_names}
         for row in range(len(ids)):
             length = len(ids[row])
             tokens = slice(length) if self._record["padding_side"] == "right" else slice(shape[1] - length, None)

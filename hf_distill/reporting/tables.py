@@ -206,17 +206,31 @@ def _fidelity(models: Models) -> str:
     rows = []
     for name, model in models.items():
         fidelity, calibration = model["fidelity"] or {}, model["calibration"] or {}
-        errors = [calibration.get(key) for key in ("ece", "ece_scaled", "brier", "brier_scaled")]
+        errors = [calibration.get(key) for key in ("ece_if_calibrated", "ece_scaled", "brier", "brier_scaled")]
+        ece = {"value": None, "low": None, "high": None}
+        if calibration:
+            ece = {key: calibration[name] for key, name in zip(ece, ("ece", "ece_low", "ece_high"), strict=True)}
         rows.append(
             [
                 name,
                 PLAIN.estimate(fidelity.get("agreement"), PLAIN.share),
                 number(fidelity.get("kl"), ".3f"),
+                PLAIN.estimate(ece, PLAIN.decimal),
                 *(number(error, ".3f") for error in errors),
                 number(calibration.get("temperature"), ".2f"),
             ]
         )
-    header = ["model", "agreement", "KL (nats)", "ECE", "scaled", "Brier", "scaled", "temperature"]
+    header = [
+        "model",
+        "agreement",
+        "KL (nats)",
+        "ECE",
+        "ECE if calibrated",
+        "ECE scaled",
+        "Brier",
+        "scaled",
+        "temperature",
+    ]
     return markdown_table(header, rows)
 
 

@@ -81,22 +81,29 @@ def test_several_students_are_sorted_by_their_scores(folder, capsys):
     assert [line.split("|")[1].strip() for line in board] == [entry["model"] for entry in report["leaderboard"]]
 
 
-def test_slices_come_from_a_column_of_the_file(folder, tmp_path, capsys):
+def test_slices_and_groups_come_from_columns_of_the_file(folder, tmp_path, capsys):
     with (tmp_path / "rows.csv").open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["text", "label", "Channel"])
-        rows.writerows((row["text"], LABEL_NAMES[row["label"]], i % 2) for i, row in enumerate(tiny_rows(40, 1)))
+        rows.writerow(["text", "label", "Channel", "case"])
+        rows.writerows(
+            (row["text"], LABEL_NAMES[row["label"]], i % 2, i // 2) for i, row in enumerate(tiny_rows(40, 1))
+        )
     changes = {"validation_file": tmp_path / "rows.csv", "output_dir": tmp_path / "report", "latency_rounds": 0}
-    main(flags(folder, slice_column="channel", **changes))
+    main(flags(folder, slice_column="channel", group_column="case", **changes))
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert [(part["column"], part["value"], part["rows"]) for part in report["slices"]] == [
         ("channel", "0", 20), ("channel", "1", 20),
     ]  # fmt: skip
     assert report["task"]["text_columns"] == ["text"]
+    assert report["task"]["groups"] == {"column": "case", "number": 20, "largest": 2}
+    assert any("The 40 rows come in 20 groups (column 'case')" in note for note in report["notes"])
     assert "accuracy on slices of the rows" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     for name, message in (("chanel", "has no value in any row"), ("text", "already a column of texts or labels")):
         with pytest.raises(SystemExit):
             main(flags(folder, slice_column=name, **changes))
+        assert message in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            main(flags(folder, group_column=name, **changes))
         assert message in capsys.readouterr().err
 
 
@@ -162,6 +169,7 @@ def test_models_are_never_compared_on_the_training_split(folder, capsys):
         ({"export_folder": "onnx"}, "name=folder"),
         ({"export_folder": "student=onnx"}, "a new name"),
         ({"margin": 2}, "`margin`"),
+        ({"tune_thresholds": True}, "compares on test rows. Pass --validation_file and --test_file"),
         ({"metric_name": "rouge"}, "rouge"),
     ],
 )

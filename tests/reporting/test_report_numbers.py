@@ -10,12 +10,12 @@ from scipy.stats import binomtest
 from hf_distill.data import as_compute_metrics
 from hf_distill.data.metrics import METRICS, Metric, find_metric
 from hf_distill.reporting.bootstrap import bootstrap, interval, on_all_rows
+from hf_distill.reporting.comparison.calibration_error import describe_error
 from hf_distill.reporting.comparison.fidelity import describe_fidelity, list_disagreements
 from hf_distill.reporting.comparison.quality import Quality, Resampling, describe_quality
 from hf_distill.reporting.comparison.reliability import (
     brier_scores,
     describe_calibration,
-    expected_calibration_error,
     reliability_bins,
 )
 from hf_distill.reporting.comparison.robustness import length_buckets, score_by_class, score_by_length
@@ -275,7 +275,9 @@ def test_calibration_error_and_brier_score_match_the_values_computed_by_hand():
     assert [b["rows"] for b in bins] == [0] * 6 + [2, 0, 0, 2]
     assert bins[0] == {"low": 0.0, "high": 0.1, "rows": 0, "confidence": None, "accuracy": None}
     assert (bins[6]["confidence"], bins[6]["accuracy"]) == (pytest.approx(0.63), 0.5)
-    assert expected_calibration_error(bins) == pytest.approx(0.5 * 0.13 + 0.5 * 0.025)
+    confidence, is_right = np.array([[0.65], [0.61], [0.95], [1.0]]), np.array([[1], [0], [1], [1]])
+    error = describe_error(units_of([0, 0, 0, 0]), confidence, is_right, Resampling(100))
+    assert error["ece"] == pytest.approx(0.5 * 0.13 + 0.5 * 0.025)
     probabilities = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0]])
     assert brier_scores(probabilities, np.array([0, 2])) == pytest.approx([0.09 + 0.04 + 0.01, 0 + 1 + 1])
 
@@ -285,7 +287,7 @@ def test_temperature_scaling_corrects_logits_that_were_multiplied():
     logits = 2 * draw.normal(size=(3000, 3))
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = np.array([draw.choice(3, p=p) for p in shares])
-    calibration = describe_calibration(units_of(labels, NAMES), 3 * logits)
+    calibration = describe_calibration(units_of(labels, NAMES), 3 * logits, Resampling(200))
     assert calibration["temperature"] == pytest.approx(3, rel=0.1)
     assert calibration["ece_scaled"] < 0.03 < 0.1 < calibration["ece"]
     assert calibration["brier_scaled"] < calibration["brier"]
@@ -297,15 +299,31 @@ def test_no_row_is_scaled_by_a_temperature_that_was_fitted_to_it():
     draw = np.random.default_rng(0)
     for seed in range(20):
         labels, logits = draw.integers(0, 2, 6), draw.normal(size=(6, 2))
-        calibration = describe_calibration(units_of(labels), logits, seed)
+        calibration = describe_calibration(units_of(labels), logits, Resampling(100, seed=seed))
         if calibration["nll_scaled"] > calibration["nll"]:
             return
     pytest.fail("the scaled likelihood was never worse: it is not cross-fitted")
 
 
+def test_the_interval_of_a_calibration_error_contains_the_true_error_and_a_calibrated_model_has_an_error_too():
+    draw, how, covered, if_calibrated, errors = np.random.default_rng(0), Resampling(200), [], [], []
+    for excess, true_error in ((0.0, 0.0), (0.1, 0.1)):
+        for _ in range(100):
+            confidence = draw.uniform(0.6, 0.9, (300, 1))
+            is_right = (draw.random((300, 1)) < confidence - excess).astype(float)
+            error = describe_error(units_of(np.zeros(300, dtype=int)), confidence, is_right, how)
+            covered.append(error["ece_low"] <= true_error <= error["ece_high"])
+            if excess == 0:
+                if_calibrated.append(error["ece_if_calibrated"])
+                errors.append(error["ece"])
+    assert np.mean(covered) > 0.93
+    assert np.mean(if_calibrated) == pytest.approx(np.mean(errors), rel=0.08)
+    assert np.mean(errors) > 0.03  # although the true error is 0
+
+
 def test_labels_of_a_multi_label_problem_are_calibrated_one_by_one():
     units, logits = case(MULTI, 400)
-    calibration = describe_calibration(units, logits)
+    calibration = describe_calibration(units, logits, Resampling(200))
     probabilities = 1 / (1 + np.exp(-logits))
     assert calibration["brier"] == pytest.approx(((probabilities - units.labels) ** 2).mean())
     assert sum(b["rows"] for b in calibration["bins"]) == 1200

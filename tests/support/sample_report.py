@@ -50,6 +50,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
             "metrics": metrics,
             "rows": 872,
             "repeated_rows": 0,
+            "groups": None,
             "text_columns": ["sentence"],
             "labels": labels,
             "confidence_level": 0.95,
@@ -186,8 +187,14 @@ def calibration(score):
         over = {"low": low, "high": high, "rows": rows, "confidence": confidence}
         bins.append({**over, "accuracy": None if not rows else 0.45 + (confidence - 0.5) * (score - 0.45) / 0.45})
         scaled.append({**over, "accuracy": None if not rows else confidence + 0.02 * (-1) ** round(10 * low)})
-    before = {"ece": 0.067, "brier": 0.171, "nll": 0.352}
-    after = {"temperature": 1.61, "ece_scaled": 0.018, "brier_scaled": 0.152, "nll_scaled": 0.263}
+    error = {"ece": 0.067, "ece_low": 0.041, "ece_high": 0.084, "ece_if_calibrated": 0.019}
+    before = {**error, "brier": 0.171, "nll": 0.352}
+    after = {
+        "temperature": 1.61,
+        **{f"{key}_scaled": 0.3 * value for key, value in error.items()},
+        "brier_scaled": 0.152,
+        "nll_scaled": 0.263,
+    }
     return {**before, **after, "note": "fitted by 2-fold cross-fitting", "bins": bins, "bins_scaled": scaled}
 
 

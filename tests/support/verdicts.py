@@ -55,7 +55,7 @@ def compare(units, metric_name=None, shipped=None, costs=None, **logits):
         }  # fmt: skip
     correct_for_candidates(models, 0.95)
     task = {
-        "repeated_rows": 0,
+        "repeated_rows": 0, "groups": comparison.describe_groups("document"),
         "metric_name": metrics[0].name, "rows": comparison.num_rows, "confidence_level": 0.95, "num_resamples": 1000,
         "num_resamples_by_metric": {}, "problem_type": units.problem_type, "trivial": comparison.describe_trivial(),
     }  # fmt: skip

@@ -113,9 +113,11 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
         notes.append(f"{num_unlabelled:,} more rows have no label. They count only for the agreement.")
     if repeated := task["repeated_rows"]:
         notes.append(
-            f"{repeated:,} rows repeat the text of an earlier row. Intervals and tests count all rows as independent, "
-            "so they promise too much; remove the repetitions for a verdict that holds."
+            f"{repeated:,} rows repeat the text of an earlier row. Intervals and tests count them as independent, so "
+            "they promise too much; remove the repetitions for a verdict that holds."
         )
+    if task["groups"] and subject["versus_teacher"]:
+        notes.append(_about_groups(task, subject["versus_teacher"]["design_effect"]))
     if subject["versus_teacher"]:
         notes.append(_about_size(subject["versus_teacher"], task))
     classes = subject["lost_classes"]
@@ -125,6 +127,15 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
             f"model finds {PLAIN.margin(LARGEST_LOSS, 'accuracy')} fewer of them than the teacher."
         )
     return notes
+
+
+def _about_groups(task: Mapping[str, Any], design_effect: float) -> str:
+    groups, rows = task["groups"], task["rows"]
+    return (
+        f"The {rows:,} rows come in {groups['number']:,} groups (column {groups['column']!r}), and intervals and "
+        f"tests count whole groups. The design effect is {design_effect:.1f}: for the difference to the teacher the "
+        f"rows tell as much as {rows / design_effect:,.0f} independent rows."
+    )
 
 
 def _about_size(versus: Mapping[str, Any], task: Mapping[str, Any]) -> str:

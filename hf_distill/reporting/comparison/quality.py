@@ -35,6 +35,8 @@ from hf_distill.reporting.statistics import (
 Logits = Mapping[str, Sequence[np.ndarray]]  # name of a model -> `(num_units, num_labels)` of each run
 BASELINE = "baseline"
 TEACHER = "teacher"
+BOOTSTRAP = "paired bootstrap"
+FEWEST_RESAMPLED = 100  # rows or groups; with fewer, more than 3 % of the yes by resamples are wrong
 NUM_OUTLIERS = 4  # rows that a sample need not show; half of them widen an interval of a difference
 FEWEST_SEEDS = 3  # with two, a t interval is wider than any difference
 MOST_ROW_BY_ROW = 200  # resamples of a metric without `from_counts`; each takes as long as an evaluation
@@ -178,7 +180,7 @@ class Quality:
             "difference": difference,
             "low": low if is_clear else min(low, 0.0),
             "high": high if is_clear else max(high, 0.0),
-            "test": "paired bootstrap" if rows is None else rows.test,
+            "test": BOOTSTRAP if rows is None else rows.test,
             "p_value": p_value,
         }
 

@@ -111,12 +111,13 @@ def _difference(answers: Answers, constant: Answers, metric: Metric, how: Resamp
 def _shuffled_p_value(answers: Answers, metric: Metric, seed: int) -> float:
     """Return the p-value of the permutation test that answers and labels are independent: Fisher (1935).
 
-    Rows in groups stay together: the answers follow the groups in a random order.
+    Rows in groups stay together: the answers of each group are shuffled, and follow the groups in a random order.
     """
     generator, groups = np.random.default_rng(seed), answers.units.row_groups
     value, num_as_good = metric.sign * answers.score(metric), 0
     for _ in range(NUM_SHUFFLES):
-        order = np.argsort(generator.permutation(groups.max() + 1)[groups], kind="stable")
+        order = generator.permutation(len(groups))
+        order = order[np.argsort(generator.permutation(groups.max() + 1)[groups[order]], kind="stable")]
         shuffled = float(metric.score(answers.predictions[order], answers.references, answers.num_labels))
         num_as_good += not metric.sign * shuffled < value - 1e-12
     return (1 + num_as_good) / (1 + NUM_SHUFFLES)

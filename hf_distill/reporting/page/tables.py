@@ -163,7 +163,8 @@ def calibration_table(report: Report) -> Table | None:
     rows = [
         [
             name_cell(report, name),
-            *(_before_and_after(calibration, key) for key in ("ece", "brier", "nll")),
+            _error(calibration),
+            *(_before_and_after(calibration, key) for key in ("brier", "nll")),
             Cell(HTML.decimal(calibration["temperature"], 2)),
         ]
         for name, calibration in models.items()
@@ -267,6 +268,13 @@ def _gap(model: Model) -> Cell:
 
 def _answer(answer: str | None) -> Cell:
     return Cell(NOT_APPLICABLE) if answer is None else Cell(answer, tone=_TONES[answer])
+
+
+def _error(calibration: Mapping[str, Any]) -> Cell:
+    """Return the calibration error, after scaling, with its interval before, and its value for a calibrated model."""
+    cell = _before_and_after(calibration, "ece")
+    low, high, expected = (HTML.decimal(calibration[f"ece_{key}"]) for key in ("low", "high", "if_calibrated"))
+    return cell._replace(note=f"{cell.note} (before {low} to {high}; if calibrated {expected})")
 
 
 def _before_and_after(calibration: Mapping[str, Any], key: str) -> Cell:
