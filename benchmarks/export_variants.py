@@ -30,7 +30,7 @@ from hf_distill.export import int8
 from hf_distill.export.batching import TokenIds, measure_batch_dependence, run_batches, sorted_batches
 
 RESULTS = Path(__file__).parent / "results"
-NUM_TRAINING, NUM_CALIBRATION = 2400, 100
+TEXTS, TRAINING, CALIBRATION = slice(0, 200), slice(2000, 4400), slice(4400, 4500)  # of the shuffled sentences
 Run = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
@@ -59,14 +59,17 @@ def export_students(sentences: list[tuple[str, str]]) -> dict[str, Path]:
     """Fine-tune and export the students, once."""
     encoder, folders = find_minilm(), {}
     tokenizer = AutoTokenizer.from_pretrained(encoder)
+    names = {"id2label": dict(enumerate(NAMES)), "label2id": {name: i for i, name in enumerate(NAMES)}}
+    torch.manual_seed(0)
+    encoder_model = AutoModelForSequenceClassification.from_pretrained(
+        encoder, num_labels=2, dtype=torch.float32, **names
+    )
     for num_layers in (2, 3):
         folder = folders[f"{num_layers} layers"] = WORK / "export_variants" / str(num_layers)
         if folder.exists():
             continue
-        torch.manual_seed(0)
-        names = {"id2label": dict(enumerate(NAMES)), "label2id": {name: i for i, name in enumerate(NAMES)}}
-        encoder_model = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2, **names)
         student = create_student(encoder_model, num_hidden_layers=num_layers)
+        torch.manual_seed(0)
         fine_tune(student, tokenize(sentences, tokenizer), tokenizer)
         for quantize in (None, "int8"):
             export_model(student, folder, quantize=quantize, processing_class=tokenizer, tolerance=0.1)
@@ -228,11 +231,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     _, sentences = read_sentences()
-    training, rest = sentences[:NUM_TRAINING], [text for text, _ in sentences[NUM_TRAINING:]]
-    calibration, texts = rest[:NUM_CALIBRATION], rest[NUM_CALIBRATION:][: 100 if args.quick else 300]
+    calibration, texts = ([text for text, _ in sentences[rows]] for rows in (CALIBRATION, TEXTS))
+    texts = texts[:100] if args.quick else texts
     lines, all_rows = [], []
-    for student, folder in export_students(training).items():
-        rows = measure(folder, texts, calibration, args.threads, 5 if args.quick else 15)
+    for student, folder in export_students(sentences[TRAINING]).items():
+        rows = measure(folder, texts, calibration, args.threads, 4 if args.quick else 8)
         lines.append(f"## {student}, {len(texts)} sentences\n\n{to_markdown(rows)}\n")
         all_rows += [{"student": student, **row} for row in rows]
         print(lines[-1], flush=True)

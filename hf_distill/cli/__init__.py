@@ -8,6 +8,7 @@ from importlib import import_module
 
 COMMANDS = {
     "train": "distill a fine-tuned classifier into a smaller one",
+    "search": "find the smallest student that meets requirements on quality, time and size",
     "cache": "run a teacher over texts once and store its logits",
     "compare": "report whether a student can replace its teacher",
     "export": "export a classifier to ONNX, in float32 or int8, to predict without torch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import tempfile
@@ -28,7 +29,7 @@ class _LogitsModel(nn.Module):
         self.input_names = input_names
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.model(**dict(zip(self.input_names, inputs, strict=True))).logits
+        return self.model(**dict(zip(self.input_names, inputs, strict=True))).logits.float()
 
 
 def graph_input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -43,7 +44,7 @@ def write_graph(model: PreTrainedModel, input_names: Sequence[str], variant: str
     Args:
         model: A model in float32, on the CPU, in evaluation mode.
         input_names: Names of the inputs, see [`graph_input_names`].
-        variant: "float32" or "int8", see [`hf_distill.export.int8`].
+        variant: "float32", "float16" (its logits are float32), or "int8", see [`hf_distill.export.int8`].
         path: Path of the file. Weights above 2 GB are written to a second file. Older files are replaced.
 
     Raises:
@@ -54,9 +55,11 @@ def write_graph(model: PreTrainedModel, input_names: Sequence[str], variant: str
     from hf_distill.export.int8 import quantize_graph
 
     path.parent.mkdir(exist_ok=True)
+    if variant == "float16":
+        model = copy.deepcopy(model).half()
     with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
         exported = Path(temporary) / "model.onnx"
-        _write_float32(model, input_names, exported)
+        _write_exported(model, input_names, exported)
         graph = onnx.load(exported)
     if variant == "int8":
         quantize_graph(graph)
@@ -67,7 +70,7 @@ def write_graph(model: PreTrainedModel, input_names: Sequence[str], variant: str
     onnx.save_model(graph, path, save_as_external_data=num_bytes > _LARGEST_FILE, location=weights.name)
 
 
-def _write_float32(model: PreTrainedModel, input_names: Sequence[str], path: Path) -> None:
+def _write_exported(model: PreTrainedModel, input_names: Sequence[str], path: Path) -> None:
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     # The exporter would treat sizes of 1 as constants.

@@ -14,6 +14,7 @@ from tokenizers import Encoding, Tokenizer
 from hf_distill.export.deferral import choose_deferral
 from hf_distill.export.inputs import Row, Text, Texts, read_texts
 from hf_distill.export.layout import open_export
+from hf_distill.export.session import open_session
 from hf_distill.export.words import Spans, align_words, describe_words
 
 _TOKEN_CLASSIFICATION = "token_classification"
@@ -29,6 +30,8 @@ class Predictor:
         variant: Name of the variant in the folder, e.g. "int8". Unset: the only one.
         num_threads: Number of threads of a forward pass. Unset: one per core, the default of onnxruntime.
         max_length: Cut texts to this number of tokens. Unset: the limit of the export.
+        provider: Execution provider of onnxruntime: "CUDAExecutionProvider" runs on a GPU and needs onnxruntime-gpu.
+            The default runs on the CPU, also where there is a GPU.
         defer_below: Mark answers that a larger model should give instead: each result gets `"defer"`, which is True if
             its top probability is below this number. "certified" takes the number from `export.json`, which has one if
             the model was exported with a report. Logits are divided by the temperature in `export.json`, if there is
@@ -44,8 +47,10 @@ class Predictor:
     Raises:
         FileNotFoundError: if the folder is not an export, or a file is missing.
         ImportError: if onnxruntime is not installed.
+        RuntimeError: if the provider is installed and cannot start.
         ValueError: if the folder has several variants and none is chosen, or if there is no such variant; if
-            `num_threads`, `max_length` or `defer_below` is out of range; if "certified" has no threshold.
+            `num_threads`, `max_length` or `defer_below` is out of range; if "certified" has no threshold; if the
+            provider is not installed.
 
     Example:
     ```python
@@ -63,6 +68,7 @@ class Predictor:
         *,
         num_threads: int | None = None,
         max_length: int | None = None,
+        provider: str = "CPUExecutionProvider",
         defer_below: float | Literal["certified"] | None = None,
     ) -> None:
         self.folder, self.num_threads, self.defer_below = Path(folder), num_threads, defer_below
@@ -78,12 +84,19 @@ class Predictor:
         self._tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_length, direction=self._record["truncation_side"])
-        self._session = _open_session(export.path, num_threads)
+        self.provider = provider
+        self._session = open_session(export.path, num_threads, provider)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments; the copy reads the folder again."""
-        settings = {"num_threads": self.num_threads, "max_length": self.max_length, "defer_below": self.defer_below}
-        return partial(Predictor, **settings), (self.folder, self.variant)  # type: ignore[arg-type]
+        reopen = partial(
+            Predictor,
+            num_threads=self.num_threads,
+            max_length=self.max_length,
+            provider=self.provider,
+            defer_below=self.defer_below,
+        )
+        return reopen, (self.folder, self.variant)
 
     def __call__(
         self, texts: Text | Sequence[Text], top_k: int | None | Literal["best"] = "best", batch_size: int = 32
@@ -226,18 +239,6 @@ def _choose_max_length(chosen: int | None, limit: int) -> int:
     if chosen is not None and not 3 <= chosen <= limit:
         raise ValueError(f"`max_length` must be from 3 to {limit}, the limit of the export, got {chosen}.")
     return limit if chosen is None else chosen
-
-
-def _open_session(path: Path, num_threads: int | None) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError("`Predictor` needs onnxruntime: pip install onnxruntime.") from error
-    options = onnxruntime.SessionOptions()
-    # Spinning threads would take CPU time from other processes while they wait.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.intra_op_num_threads = num_threads or 0  # 0 is onnxruntime's default
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
