@@ -315,6 +315,7 @@ def test_the_batch_size_changes_nothing(pair, texts, tokenizer):
 
 def verdict(low, high, is_busy=False, **cost):
     versus = {"difference": (low + high) / 2, "low": low, "high": high, "margin": 0.01, "non_inferior": low > -0.01}
+    versus["test"] = "McNemar exact"
     metrics = {"accuracy": {"value": 0.9, "runs": [0.9]}}
     no_cost = {"speedup": None, "bytes_on_disk": None, "num_parameters": None, "latency": []}
     models = {
@@ -334,7 +335,7 @@ def verdict(low, high, is_busy=False, **cost):
         },
     }
     trivial = {"reason": None, "answer": "negative", "score": 0.512}
-    task = {"metric_name": "accuracy", "rows": 1234, "confidence_level": 0.95, "trivial": trivial}
+    task = {"metric_name": "accuracy", "rows": 1234, "confidence_level": 0.95, "trivial": trivial, "groups": None}
     return make_verdict(models, task, is_busy)
 
 
