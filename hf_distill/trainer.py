@@ -79,7 +79,7 @@ from hf_distill.training.run_fingerprint import (
 )
 from hf_distill.training.sampling import LengthGroupedSampler, SetEpoch
 from hf_distill.training.search_objective import SearchObjective
-from hf_distill.training.sources import TeacherContext
+from hf_distill.training.source import TeacherContext
 from hf_distill.training.stop_signals import stopping_on_signals
 from hf_distill.training.teaching import Teaching
 from hf_distill.training.units import NumberedRows, Units

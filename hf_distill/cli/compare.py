@@ -82,6 +82,13 @@ class CompareArguments:
             "sentence. Intervals and tests then count whole groups."
         },
     )
+    tune_thresholds: bool = field(
+        default=False,
+        metadata={
+            "help": "For multi-label classification: choose a threshold for each class of each model on the rows of "
+            "--validation_file, and compare on the rows of --test_file."
+        },
+    )
     margin: float = field(
         default=0.01,
         metadata={"help": "Largest loss against the teacher with which a student is non-inferior; 0.01 is one point."},
@@ -183,6 +190,11 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
     if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
         task.check_problem_type(head.resolved_problem_type, f"teacher {args.teacher_model_name_or_path!r}")
     split = _evaluation_split(task, data)
+    if args.tune_thresholds and not (split.startswith("test") and task.validation_splits):
+        raise ValueError(
+            "--tune_thresholds chooses thresholds on validation rows and compares on test rows. Pass "
+            "--validation_file and --test_file, each with labelled rows."
+        )
     shifted = None if args.shifted_file is None else _read_shifted(args, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
     return {
@@ -191,6 +203,7 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
         "label_column": "label",
         "label_names": task.label_names,
         "metric_name": data.metric_name if task.problem_type == "regression" else task.metric_name,
+        "threshold_dataset": task.datasets[task.validation_splits[0]] if args.tune_thresholds else None,
         "shifted_dataset": None if shifted is None else _rows_by_name(shifted),
         "name": _name_of_rows(task, split, data),
     }
@@ -211,6 +224,8 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load texts to compare the answers of the models on, without scores, and print what was read."""
     if args.shifted_file is not None:
         raise ValueError("--shifted_file compares scores, and the evaluation rows have no labels. Leave it out.")
+    if args.tune_thresholds:
+        raise ValueError("--tune_thresholds needs labels, and the evaluation rows have none. Leave it out.")
     files = data.files.get("test") or data.files.get("validation")
     options = data.transfer if files is None else replace(data.transfer, files=list(map(str, files)), dataset_names=())
     problem_type = PROBLEM_TYPES["token_classification" if _reads_words(args) else "single_label_classification"]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # slow to import
 
     from hf_distill.data.compute_metrics import ComputeMetrics
 
+_NEW_COLUMN = "hf_distill_labels"  # while it is made
+
 Rows = TypeVar("Rows", Dataset, IterableDataset)
 
 
@@ -79,7 +81,9 @@ def put_in_order(dataset: Rows, column: str, ids: Sequence[int], names: Sequence
     is_noted = noted_class_names(dataset, column) is not None
     values = _reorder(dataset.with_format(None)[column][:], **settings)
     order = dataset.column_names
-    dataset = dataset.remove_columns(column).add_column(column, values, feature=feature).select_columns(order)
+    # Not the other way round: without its only column a dataset has no rows.
+    dataset = dataset.add_column(_NEW_COLUMN, values, feature=feature).remove_columns(column)
+    dataset = dataset.rename_column(_NEW_COLUMN, column).select_columns(order)
     return note_class_names(dataset, column, names) if is_noted else dataset
 
 

@@ -34,8 +34,8 @@ from hf_distill.utils.redaction import publishable
 if TYPE_CHECKING:
     from hf_distill.data.compute_metrics import ComputeMetrics
 
-# Float32: maximum relative difference of the logits. Int8: maximum share of different decisions.
-DEFAULT_TOLERANCE = {None: 1e-3, "int8": 0.05}
+# Float32 and float16: maximum relative difference of the logits. Int8: maximum share of different decisions.
+DEFAULT_TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "int8": 0.05}
 
 _FINGERPRINTS = {"model_fingerprint": "of another model", "tokenizer_fingerprint": "with another tokenizer"}
 
@@ -52,6 +52,7 @@ def export_model(
     labels: Sequence[Any] | None = None,
     compute_metrics: ComputeMetrics | None = None,
     report: str | os.PathLike[str] | None = None,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """Export a classifier to ONNX with its tokenizer and labels, and compare the export with the model.
 
@@ -64,15 +65,16 @@ def export_model(
             load it with `trust_remote_code=True` and pass it with its tokenizer.
         folder: Destination folder.
         format: `"onnx"` is the only format.
-        quantize: `"int8"` reduces the weights to a quarter of their size and quantizes activations dynamically. This
-            is fast on CPUs with int8 instructions (VNNI, or ARM's dot product). Other CPUs can saturate, so run the
-            comparison on the machine that will run the model.
+        quantize: `"int8"` reduces the weights to a quarter of their size. Activations are quantized when the model
+            runs, each token by itself, so that an answer does not depend on the other texts of the batch. This is
+            fastest on CPUs with int8 instructions (VNNI, or ARM's dot product), and has the same result on others.
         processing_class: A fast tokenizer. Unset: the tokenizer in the model's folder or repository.
         texts: Texts, pairs or lists of words on which model and export are compared, in the formats that [`Predictor`]
             accepts. Unset: random token ids. Texts of the task are better for int8, because models are not trained on
             random token ids.
-        tolerance: Maximum difference between model and export. In float32: max |Δlogit| / max(1, max |logit|), 1e-3 by
-            default. In int8: the share of decisions that differ, 0.05 by default; for regression as in float32.
+        tolerance: Maximum difference between model and export. In float32 and float16: max |Δlogit| / max(1, max
+            |logit|), by default 1e-3 and 2e-2. In int8: the share of decisions that differ, by default 0.05; for
+            regression as in float32.
         max_length: Longer texts are truncated to this number of tokens. Unset: the limit of tokenizer and model.
         labels: The correct label of each of the `texts`, with the model's class ids. If set, the metrics of model and
             export are computed. See [`hf_distill.export.metrics.scorer`] for the formats.
@@ -81,6 +83,7 @@ def export_model(
         report: Path of the `report.json` of `hf-distill compare`. The threshold that it certifies for this model goes
             into `export.json`, for `Predictor(folder, defer_below="certified")`. An int8 export is another model, so
             export it, compare it, and export it again with the report.
+        dtype: Type of weights and activations: "float32", or "float16" for GPUs. CPUs run float16 no faster.
 
     Returns:
         The result of [`hf_distill.export.parity.measure_parity`], and the `tolerance`.
@@ -98,21 +101,22 @@ def export_model(
     Predictor("onnx")(["a fine film"])
     ```
     """
-    _check_arguments(format, quantize, tolerance)
+    variant = _choose_variant(format, quantize, dtype)
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"`tolerance` must be at least 0, got {tolerance}.")
     _check_texts(texts, labels)
     _check_installed()
     folder = Path(folder)
     tokenizer = load_export_tokenizer(model, processing_class)
     model = copy_to_cpu_in_float32(load_classifier(model))
     model.config.use_cache = False  # the key-value cache of a decoder would become an output of the graph
-    tolerance = DEFAULT_TOLERANCE[quantize] if tolerance is None else tolerance
+    tolerance = DEFAULT_TOLERANCE[variant] if tolerance is None else tolerance
     record = _describe(model, tokenizer, max_length)
     variants = _read_variants(folder, record)
     if texts is not None:
         texts = read_texts(texts, record["problem_type"] == "token_classification").rows
     names = list(record["id2label"].values())
     score = None if labels is None else scorer(labels, record["problem_type"], names, compute_metrics)
-    variant = quantize or "float32"
     deferral = {} if report is None else {"deferral": read_certified(report, variant)}
     about: dict[str, Any] = {
         "file": VARIANT_FILES[variant],
@@ -124,7 +128,7 @@ def export_model(
     def write(temporary: Path) -> None:
         if variants:
             shutil.copytree(folder, temporary, dirs_exist_ok=True)
-        write_graph(model, record["input_names"], quantize, temporary / about["file"])
+        write_graph(model, record["input_names"], variant, temporary / about["file"])
         tokenizer.save_pretrained(temporary)
         _write_config(model, record["problem_type"], temporary)
         _write_record(record, {**variants, variant: about}, temporary)
@@ -137,13 +141,16 @@ def export_model(
     return about["parity"]
 
 
-def _check_arguments(format: str, quantize: str | None, tolerance: float | None) -> None:
+def _choose_variant(format: str, quantize: str | None, dtype: str) -> str:
     if format != "onnx":
         raise ValueError(f"`format` must be 'onnx', got {format!r}.")
-    if quantize not in DEFAULT_TOLERANCE:
+    if quantize not in (None, "int8"):
         raise ValueError(f"`quantize` must be 'int8' or None, got {quantize!r}.")
-    if tolerance is not None and not tolerance >= 0:
-        raise ValueError(f"`tolerance` must be at least 0, got {tolerance}.")
+    if dtype not in ("float32", "float16"):
+        raise ValueError(f"`dtype` must be 'float32' or 'float16', got {dtype!r}.")
+    if quantize is not None and dtype != "float32":
+        raise ValueError(f"An export is either {quantize} or {dtype}. Leave out `dtype`, or `quantize`.")
+    return quantize or dtype
 
 
 def _check_texts(texts: Sequence[Text] | None, labels: Sequence[Any] | None) -> None:

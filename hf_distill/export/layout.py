@@ -3,6 +3,7 @@
     config.json, tokenizer.json, ...    for all variants
     export.json
     onnx/model.onnx                     float32
+    onnx/model_fp16.onnx                float16
     onnx/model_quantized.onnx           int8
 
 Transformers.js, Optimum and sentence-transformers look for these names.
@@ -17,8 +18,12 @@ from pathlib import Path
 from typing import Any
 
 EXPORT_NAME = "export.json"
-# Variant -> file. Transformers.js calls them fp32 and q8.
-VARIANT_FILES = {"float32": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx"}
+# Variant -> file. Transformers.js calls them fp32, fp16 and q8.
+VARIANT_FILES = {
+    "float32": "onnx/model.onnx",
+    "float16": "onnx/model_fp16.onnx",
+    "int8": "onnx/model_quantized.onnx",
+}
 
 
 @dataclass(frozen=True)

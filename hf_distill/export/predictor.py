@@ -14,6 +14,7 @@ from tokenizers import Encoding, Tokenizer
 from hf_distill.export.deferral import choose_deferral
 from hf_distill.export.inputs import Row, Text, Texts, read_texts
 from hf_distill.export.layout import open_export
+from hf_distill.export.session import open_session
 from hf_distill.export.words import Spans, align_words, describe_words
 
 _TOKEN_CLASSIFICATION = "token_classification"
@@ -22,14 +23,15 @@ _TOKEN_CLASSIFICATION = "token_classification"
 class Predictor:
     """Predict with a folder that `export_model` wrote. The interface is that of the pipelines of transformers.
 
-    Texts are truncated to `max_length` tokens. The logits of an int8 model depend slightly on the other texts of the
-    batch, because activations are quantized over the range of the batch.
+    Texts are truncated to `max_length` tokens.
 
     Args:
         folder: Folder of an export.
         variant: Name of the variant in the folder, e.g. "int8". Unset: the only one.
         num_threads: Number of threads of a forward pass. Unset: one per core, the default of onnxruntime.
         max_length: Cut texts to this number of tokens. Unset: the limit of the export.
+        provider: Execution provider of onnxruntime: "CUDAExecutionProvider" runs on a GPU and needs onnxruntime-gpu.
+            The default runs on the CPU, also where there is a GPU.
         defer_below: Mark answers that a larger model should give instead: each result gets `"defer"`, which is True if
             its top probability is below this number. "certified" takes the number from `export.json`, which has one if
             the model was exported with a report. Logits are divided by the temperature in `export.json`, if there is
@@ -37,6 +39,7 @@ class Predictor:
 
     Attributes:
         id2label: Label names by class id.
+        input_names: Names of the inputs of the model.
         max_length: Maximum number of tokens of a text.
         variant: Name of the variant.
         problem_type: A value of `config.problem_type` in transformers, or `token_classification`.
@@ -44,8 +47,10 @@ class Predictor:
     Raises:
         FileNotFoundError: if the folder is not an export, or a file is missing.
         ImportError: if onnxruntime is not installed.
+        RuntimeError: if the provider is installed and cannot start.
         ValueError: if the folder has several variants and none is chosen, or if there is no such variant; if
-            `num_threads`, `max_length` or `defer_below` is out of range; if "certified" has no threshold.
+            `num_threads`, `max_length` or `defer_below` is out of range; if "certified" has no threshold; if the
+            provider is not installed.
 
     Example:
     ```python
@@ -63,6 +68,7 @@ class Predictor:
         *,
         num_threads: int | None = None,
         max_length: int | None = None,
+        provider: str = "CPUExecutionProvider",
         defer_below: float | Literal["certified"] | None = None,
     ) -> None:
         self.folder, self.num_threads, self.defer_below = Path(folder), num_threads, defer_below
@@ -74,15 +80,23 @@ class Predictor:
         self.id2label: dict[int, str] = {int(i): name for i, name in self._record["id2label"].items()}
         self.max_length = _choose_max_length(max_length, self._record["max_length"])
         self.problem_type: str = self._record["problem_type"]
+        self.input_names: list[str] = self._record["input_names"]
         self._tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_length, direction=self._record["truncation_side"])
-        self._session = _open_session(export.path, num_threads)
+        self.provider = provider
+        self._session = open_session(export.path, num_threads, provider)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments; the copy reads the folder again."""
-        settings = {"num_threads": self.num_threads, "max_length": self.max_length, "defer_below": self.defer_below}
-        return partial(Predictor, **settings), (self.folder, self.variant)  # type: ignore[arg-type]
+        reopen = partial(
+            Predictor,
+            num_threads=self.num_threads,
+            max_length=self.max_length,
+            provider=self.provider,
+            defer_below=self.defer_below,
+        )
+        return reopen, (self.folder, self.variant)
 
     def __call__(
         self, texts: Text | Sequence[Text], top_k: int | None | Literal["best"] = "best", batch_size: int = 32
@@ -182,7 +196,7 @@ class Predictor:
         """Return the inputs of the model by name, each `(len(ids), longest)` int64."""
         shape = (len(ids), max(map(len, ids)))
         fillers = {"input_ids": self._record["pad_token_id"], "token_type_ids": self._record["pad_token_type_id"]}
-        padded = {name: np.full(shape, fillers.get(name, 0), np.int64) for name in self._record["input_names"]}
+        padded = {name: np.full(shape, fillers.get(name, 0), np.int64) for name in self.input_names}
         for row in range(len(ids)):
             length = len(ids[row])
             tokens = slice(length) if self._record["padding_side"] == "right" else slice(shape[1] - length, None)
@@ -225,18 +239,6 @@ def _choose_max_length(chosen: int | None, limit: int) -> int:
     if chosen is not None and not 3 <= chosen <= limit:
         raise ValueError(f"`max_length` must be from 3 to {limit}, the limit of the export, got {chosen}.")
     return limit if chosen is None else chosen
-
-
-def _open_session(path: Path, num_threads: int | None) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError("`Predictor` needs onnxruntime: pip install onnxruntime.") from error
-    options = onnxruntime.SessionOptions()
-    # Spinning threads would take CPU time from other processes while they wait.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.intra_op_num_threads = num_threads or 0  # 0 is onnxruntime's default
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -19,14 +19,15 @@ from hf_distill.hub.card.files import (
 )
 from hf_distill.hub.card.front_matter import read_metadata, split_card
 from hf_distill.hub.card.hub_edits import choose_card
+from hf_distill.hub.exports import PlacedExports, place_exports
 from hf_distill.hub.repository import MANIFEST_NAME, Branch, look
 from hf_distill.hub.upload import (
-    EXPORT_NAME,
     REPORT_FOLDER,
     check_no_token,
     explain,
     files_to_push,
     find_exports,
+    is_published,
     upload,
 )
 from hf_distill.record import RECORD_NAME, read_json, read_record
@@ -57,6 +58,14 @@ class Published(NamedTuple):
     removed: list[str]
     kept_back: list[str]
     notes: list[str]
+
+
+class _Student(NamedTuple):
+    """What the folder of a student has, apart from its files."""
+
+    record: dict[str, Any]
+    report: dict[str, Any] | None
+    exports: PlacedExports
 
 
 class _Target(NamedTuple):
@@ -108,29 +117,23 @@ def publish(
     folder, target = Path(folder), _Target(repo_id, public, revision, commit_message, create_pr)
     if repo_id.count("/") != 1:
         raise ValueError(f"The name of a model on the Hub must be user/name, got {repo_id!r}.")
-    record = _read_student(folder)
-    report = read_report(folder / REPORT_FOLDER / "report.json", record)
-    exports = {name: read_json(folder / name / EXPORT_NAME) for name in find_exports(folder)}
-    _check_age(folder, [*([REPORT_FOLDER] if report else []), *exports])
-    if (token := get_token()) is None:
-        raise ConnectionError(
-            "There is no Hub token, so nothing was pushed. Log in with `hf auth login`, or set HF_TOKEN to a token "
-            "with write access, and run the same command again."
-        )
-    api, state = HfApi(), "Nothing was uploaded."
-    given = {"license": license, "language": language, "tags": list(tags)}
+    metadata = {"license": license, "language": language, "tags": list(tags)}
+    given = {key: value for key, value in metadata.items() if value}
+    student, token, api = _read_student(folder), _find_token(), HfApi()
+    state = "Nothing was uploaded."
     try:
         branch = look(api, repo_id, revision)
         _check_pull_request(target, branch)
         update_cards(folder, branch)
-        record = find_licenses({**record, "student": {**record["student"], "name": repo_id}})
-        notes = write_card(folder, record, report, exports, {key: value for key, value in given.items() if value})
-        files = _choose_files(folder, token)
+        record = find_licenses({**student.record, "student": {**student.record["student"], "name": repo_id}})
+        notes = write_card(folder, record, student.report, student.exports.record, given)
+        files, texts = _choose_files(folder, student.exports, token), student.exports.texts()
         branch = _make_branch(api, target, branch)
         state = f"The repository {repo_id} exists; large files that have arrived are not uploaded again."
         uploaded = upload(
-            api, repo_id, files, branch, commit_message=commit_message, revision=revision, create_pr=create_pr
-        )
+            api, repo_id, {**files, **texts}, branch, commit_message=commit_message, revision=revision,
+            create_pr=create_pr,
+        )  # fmt: skip
     except ValueError:
         raise
     except Exception as error:  # many causes: no connection, no permission, a full disk
@@ -138,10 +141,12 @@ def publish(
             f"The push failed: {explain(error, token)}. {state} All files are published in one commit, or none. To "
             f"continue, run: {_command(folder, target, given)}"
         ) from None  # the cause can contain a token
-    top = {path.relative_to(folder).parts[0] for path in files.values()} | {MANIFEST_NAME}
-    kept_back = sorted(path.name for path in folder.iterdir() if path.name not in top)
+    published = {path.relative_to(folder).parts[0] for path in files.values()} | {MANIFEST_NAME, *texts}
+    kept_back = sorted(path.name for path in folder.iterdir() if path.name not in published)
     is_new = uploaded.commit.oid != branch.head
-    return Published(uploaded.commit, is_new, branch.is_private, sorted(files), uploaded.removed, kept_back, notes)
+    return Published(
+        uploaded.commit, is_new, branch.is_private, sorted({*files, *texts}), uploaded.removed, kept_back, notes
+    )
 
 
 def update_cards(folder: Path, branch: Branch) -> None:
@@ -164,9 +169,9 @@ def update_cards(folder: Path, branch: Branch) -> None:
             save_text(folder, name, card)
 
 
-def _choose_files(folder: Path, token: str) -> dict[str, Path]:
+def _choose_files(folder: Path, exports: PlacedExports, token: str) -> dict[str, Path]:
     """Return the files to push, after the checks that the Hub would make, and those that it would not make."""
-    files = files_to_push(folder)
+    files = files_to_push(folder) | {name: path for name, path in exports.files.items() if is_published(path, folder)}
     check_no_token(files, token)
     try:
         read_metadata(split_card(read_text(folder / CARD_NAME)))
@@ -193,12 +198,21 @@ def _command(folder: Path, target: _Target, given: Mapping[str, Any]) -> str:
     words += ["--commit_message", target.commit_message] if target.commit_message != COMMIT_MESSAGE else []
     words += ["--create_pr"] if target.create_pr else []
     for name, value in given.items():
-        words += [f"--{name}", value if isinstance(value, str) else ",".join(value)] if value else []
+        words += [f"--{name}", value if isinstance(value, str) else ",".join(value)]
     return shlex.join(words)
 
 
-def _read_student(folder: Path) -> dict[str, Any]:
-    """Return the record of a student's folder. The file is published too, so a token in it is removed first."""
+def _find_token() -> str:
+    if (token := get_token()) is None:
+        raise ConnectionError(
+            "There is no Hub token, so nothing was pushed. Log in with `hf auth login`, or set HF_TOKEN to a token "
+            "with write access, and run the same command again."
+        )
+    return token
+
+
+def _read_student(folder: Path) -> _Student:
+    """Read and check a student's folder. The record is published too, so a token in it is removed first."""
     if not (folder / RECORD_NAME).is_file() or not any((folder / name).is_file() for name in _STUDENTS):
         missing = RECORD_NAME if not (folder / RECORD_NAME).is_file() else _WEIGHTS
         raise ValueError(
@@ -206,7 +220,11 @@ def _read_student(folder: Path) -> dict[str, Any]:
             "train`, or the folder that `DistillationTrainer.save_model` wrote."
         )
     _check_weights(folder)
-    return read_record(folder)
+    record = read_record(folder)
+    report = read_report(folder / REPORT_FOLDER / "report.json", record)
+    names = find_exports(folder)
+    _check_age(folder, [*([REPORT_FOLDER] if report else []), *("onnx" if name == "." else name for name in names)])
+    return _Student(record, report, place_exports(folder, names))
 
 
 def _check_weights(folder: Path) -> None:
@@ -230,7 +248,7 @@ def _check_age(folder: Path, names: Iterable[str]) -> None:
     """Refuse a report or an export that is older than the weights, because it is about an earlier student."""
     weights = max((folder / name).stat().st_mtime for name in _STUDENTS if (folder / name).is_file())
     for name in names:
-        newest = max(path.stat().st_mtime for path in (folder / name).rglob("*"))
+        newest = max((path.stat().st_mtime for path in (folder / name).rglob("*")), default=weights)
         if newest < weights - _COPY_SECONDS:
             raise ValueError(
                 f"{folder / name} is older than the student's weights, so it is about an earlier student. Create it "

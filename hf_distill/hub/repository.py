@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
+from hf_distill.export.layout import EXPORT_NAME
 from hf_distill.hub.card.files import CARD_NAME, SECOND_CARD_NAME
 from hf_distill.hub.card.markers import digest
 from hf_distill.record import RECORD_NAME
@@ -47,7 +48,7 @@ class Branch(NamedTuple):
             return set(self._manifest()["files"]) & self.files.keys()
         if RECORD_NAME not in self.files:
             return set()
-        folders = {"report", *(path.split("/")[0] for path in self.files if path.endswith("/export.json"))}
+        folders = {"report", *(path.split("/")[0] for path in self.files if path.endswith(f"/{EXPORT_NAME}"))}
         return {path for path in self.files if "/" in path and path.split("/")[0] in folders}
 
     def is_card_as_pushed(self, name: str) -> bool:

@@ -14,7 +14,7 @@ _WEIGHTS = re.compile(
     r"(\.index(\.\w+)?\.json)?|adapter_config\.json)"
 )
 _EXPORTS = re.compile(
-    r"(onnx/.*\.(onnx|onnx_data|onnx\.data)|model\w*\.(onnx|onnx_data|onnx\.data)|(openvino/.*|openvino_model\w*)\."
+    r"(export\.json|onnx/.*\.(onnx|onnx_data|onnx\.data)|model\w*\.(onnx|onnx_data|onnx\.data)|(openvino/.*|openvino_model\w*)\."
     r"(xml|bin))"
 )
 _TOKENIZER = frozenset(

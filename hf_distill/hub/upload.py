@@ -7,27 +7,27 @@ from typing import NamedTuple
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
+from hf_distill.export.layout import EXPORT_NAME
 from hf_distill.hub.card.files import CARD_NAME, SECOND_CARD_NAME, read_text
 from hf_distill.hub.repository import MANIFEST_NAME, Branch, make_manifest
 from hf_distill.hub.stale import stale_files
 from hf_distill.utils.redaction import has_token, without_secrets
 
 REPORT_FOLDER = "report"
-EXPORT_NAME = "export.json"  # every folder that `hf-distill export` wrote has this file
 
 # Only files of these types are published. None of them is a pickle, which could run code when it is loaded.
 _TEXTS = frozenset({".json", ".txt", ".md", ".jinja", ".html"})
-_SUFFIXES = _TEXTS | {".safetensors", ".model", ".onnx", ".data", ".png"}
+_SUFFIXES = _TEXTS | {".safetensors", ".model", ".onnx", ".data", ".onnx_data", ".png"}
 
 
 def files_to_push(folder: Path, whole: bool = True) -> dict[str, Path]:
-    """Choose the files to publish: the student's files, `report/`, and the folders of its exports.
+    """Choose the files to publish: the student's files and `report/`; see `place_exports` for its exports.
 
     Checkpoints, teacher, baseline, logs and hidden files are not published, nor are files of unknown types.
 
     Args:
         folder: Folder of the student.
-        whole: Whether to include report and exports. During training they are about an earlier student.
+        whole: Whether to include the report. During training it is about an earlier student.
 
     Returns:
         Path in the repository -> file.
@@ -35,24 +35,33 @@ def files_to_push(folder: Path, whole: bool = True) -> dict[str, Path]:
     Raises:
         ValueError: if a file is a link that leads out of the folder.
     """
-    root = folder.resolve()
-    others = [REPORT_FOLDER, *find_exports(folder)] if whole else []
-    paths = [*folder.glob("*"), *(path for name in others for path in (folder / name).rglob("*"))]
-    chosen = {}
-    for path in sorted(paths):
-        name, real = path.relative_to(folder).as_posix(), path.resolve()
-        if not real.is_file() or not {path.suffix, real.suffix} <= _SUFFIXES or _is_kept_back(name):
-            continue
-        if not real.is_relative_to(root):
-            raise ValueError(f"{path} is a link that leads out of {folder}. Replace it by a copy, or remove it.")
-        chosen[name] = path
-    return chosen
+    paths = sorted([*folder.glob("*"), *((folder / REPORT_FOLDER).rglob("*") if whole else [])])
+    return {path.relative_to(folder).as_posix(): path for path in paths if is_published(path, folder)}
+
+
+def is_published(path: Path, folder: Path) -> bool:
+    """Return whether a file in the folder of a student is of a kind that is published.
+
+    Raises:
+        ValueError: if the file is a link that leads out of the folder.
+    """
+    name, real = path.relative_to(folder).as_posix(), path.resolve()
+    is_generated = name in (MANIFEST_NAME, EXPORT_NAME)  # in a download of a repository
+    if not real.is_file() or not {path.suffix, real.suffix} <= _SUFFIXES or _is_kept_back(name) or is_generated:
+        return False
+    if not real.is_relative_to(folder.resolve()):
+        raise ValueError(f"{path} is a link that leads out of {folder}. Replace it by a copy, or remove it.")
+    return True
 
 
 def find_exports(folder: Path) -> list[str]:
-    """Return the names of the folders with finished exports of the student."""
+    """Return the names of the folders with finished exports of the student.
+
+    In a download of a repository, the folder itself has the exports; its name is ".".
+    """
     names = sorted(path.parent.name for path in folder.glob(f"*/{EXPORT_NAME}"))
-    return [name for name in names if not _is_kept_back(f"{name}/{EXPORT_NAME}")]
+    names = [name for name in names if not _is_kept_back(f"{name}/{EXPORT_NAME}")]
+    return [*(["."] if (folder / EXPORT_NAME).is_file() else []), *names]
 
 
 def _is_kept_back(name: str) -> bool:
@@ -91,7 +100,7 @@ class Uploaded(NamedTuple):
 def upload(
     api: HfApi,
     repo_id: str,
-    files: Mapping[str, Path],
+    files: Mapping[str, Path | bytes],
     branch: Branch,
     *,
     commit_message: str,
@@ -107,7 +116,7 @@ def upload(
     Args:
         api: The client, which has the token.
         repo_id: `user/name` on the Hub.
-        files: Path in the repository -> file.
+        files: Path in the repository -> file or content.
         branch: The branch, from [`~hf_distill.hub.repository.look`].
         commit_message: Message of the commit.
         revision: Branch; None for the main branch.
@@ -120,7 +129,9 @@ def upload(
     removed = stale_files(branch, digests, is_whole)
     written = {*files, *branch.written_files().difference(removed)}
     cards = {name: branch.texts[name] for name in (CARD_NAME, SECOND_CARD_NAME) if branch.is_card_as_pushed(name)}
-    cards |= {name: read_text(files[name]) for name in (CARD_NAME, SECOND_CARD_NAME) if name in files}
+    for name in (CARD_NAME, SECOND_CARD_NAME):
+        if isinstance(path := files.get(name), Path):
+            cards[name] = read_text(path)
     commit = api.create_commit(
         repo_id,
         [

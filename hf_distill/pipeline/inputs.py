@@ -13,7 +13,8 @@ from hf_distill.pipeline.augmentation import add_variants
 from hf_distill.pipeline.loading import ModelReference, load_teacher_for, load_tokenizers
 from hf_distill.pipeline.pairing import Pairing, compare_with_labels, logits_on, pair_classes
 from hf_distill.pipeline.transfer import TransferSet
-from hf_distill.training.sources import TeacherContext, make_source
+from hf_distill.training.source import TeacherContext
+from hf_distill.training.sources import make_source
 from hf_distill.training_args import DistillationTrainingArguments
 
 _NUM_CALIBRATION_ROWS = 256

@@ -47,7 +47,9 @@ def ends(text: object, length: int) -> str:
 
 def typeset(text: str) -> str:
     """Return a sentence in the typography of HTML: a unit stays on the line of its number, minus signs are long."""
-    line = re.sub(r"(?<=\d) (?=%|points?\b|rows?\b|ms\b|GiB\b)", HTML.space, one_line(text))
+    line = re.sub(
+        r"(?<=\d) (?=%|points?\b|rows?\b|tokens?\b|ms\b|GiB\b)|(?<=batch) (?=\d)", HTML.space, one_line(text)
+    )
     line = re.sub(r"(?<![\w.])-(?=[\d.]*\d)", HTML.minus, line)
     return re.sub(r"(?<=\w)'(?=s\b)", "\u2019", line)
 
@@ -204,7 +206,8 @@ class NumberStyle:
         return f"{show(estimate['value'])} ({low} to {high})"
 
     def _write(self, value: Any, spec: str, factor: float = 1, unit: str = "") -> str:
-        text = number(value, spec, factor).replace("-", self.minus)
+        text = re.sub(r"^[+-](?=[0.]+$)", "", number(value, spec, factor))  # not -0.0
+        text = text.replace("-", self.minus)
         return f"{text}{self.space}{unit}" if unit and text != NOT_AVAILABLE else text
 
     def _without_unit(self, text: str) -> str:

@@ -182,7 +182,7 @@ class RunRecorder:
             record = {**record, "student": {**record["student"], "name": model_name}}
         tags = [tags] if isinstance(tags, str) else tags
         given = {"language": language, "license": license, "tags": tags}
-        for note in write_card(self.folder, record, None, {}, {key: value for key, value in given.items() if value}):
+        for note in write_card(self.folder, record, None, None, {key: value for key, value in given.items() if value}):
             logger.warning_once(note)
 
     # ---- The Hub ----

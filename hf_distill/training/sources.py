@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import datasets
@@ -11,9 +9,8 @@ from accelerate import PartialState
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
-from hf_distill.cache import FunctionCache, OutputCache, TeacherCache
+from hf_distill.cache import OutputCache, TeacherCache
 from hf_distill.cache.fingerprint import forward_config, hash_json, hashed_parts
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.label_maps import id2label_of
@@ -23,86 +20,13 @@ from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_ty
 from hf_distill.classifiers.sharding import check_equal_on_all_processes
 from hf_distill.classifiers.signature import tokenizer_names
 from hf_distill.classifiers.token_ids import TokenLimits
-from hf_distill.data.retokenize import Retokenizer, at_positions, find_text_columns
+from hf_distill.data.retokenize import Retokenizer, at_positions
 from hf_distill.record import describe_model
-from hf_distill.teachers import BaseTeacher, CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
+from hf_distill.teachers import CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
 from hf_distill.teachers.pipelines import model_and_tokenizer
+from hf_distill.training.function_source import FunctionSource
 from hf_distill.training.row_hashes import hash_columns
-from hf_distill.training_args import DistillationTrainingArguments
-
-logger = logging.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class TeacherContext:
-    """What all teachers of a Trainer share.
-
-    Attributes:
-        args: The Trainer's.
-        student_tokenizer: The tokenizer of the student's token ids, `processing_class`.
-        text_columns: The Trainer's `teacher_text_columns`.
-        reads: Names of the fields of [`ClassifierOutputs`] that the objectives read of a teacher.
-    """
-
-    args: DistillationTrainingArguments
-    student_tokenizer: PreTrainedTokenizerBase | None
-    text_columns: list[str] | None = None
-    reads: frozenset[str] = frozenset({"logits"})
-
-
-class Source:
-    """One teacher of a Trainer, and what a dataset needs before the teacher can be run on it.
-
-    Attributes:
-        teacher: From a batch to outputs.
-        id2label: Names of the teacher's classes; None for the student's.
-        problem_type: The teacher's problem type; None for the student's.
-        config: The config of a model; None for a function.
-        description: The teacher's entry in the record.
-        caches: The stores of its outputs, one for each kind; empty for a teacher that runs in every step.
-        is_identified: Whether anything but its outputs can tell it from other teachers.
-        reads_texts: Whether it reads texts, not the student's token ids.
-        texts_hash: Hash of the texts as the teacher reads them, of the dataset that was prepared last; None if the
-            teacher does not read texts.
-        tokenizers: Prefix of columns -> the tokenizer whose token ids they hold; empty if no such columns are left.
-    """
-
-    teacher: BaseTeacher
-    id2label: Mapping[int, str] | None = None
-    problem_type: ProblemType | None = None
-    config: PreTrainedConfig | None = None
-    description: dict[str, Any]
-    is_identified: bool = True
-    reads_texts: bool = False
-    texts_hash: str | None = None
-    caches: Sequence[OutputCache] = ()
-    tokenizers: Mapping[str, PreTrainedTokenizerBase] = {}
-
-    @property
-    def added_columns(self) -> frozenset[str]:
-        """The columns that [`Source.prepare`] adds; empty if the teacher reads the student's columns."""
-        return frozenset()
-
-    def identify(self) -> str | None:
-        """Return what tells this teacher, as it is now, from other teachers when a run is resumed.
-
-        A live teacher and its stored outputs are the same teacher. None for a teacher that is not identified.
-        """
-        return None
-
-    def bind(self, problem_type: ProblemType, num_labels: int) -> None:
-        """Note the student's problem type and number of outputs."""
-
-    def prepare(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Add the columns that the teacher reads to a dataset."""
-        return dataset
-
-    def check_rows(self, dataset: datasets.Dataset) -> None:
-        """Refuse a prepared dataset with rows that the teacher cannot read.
-
-        Raises:
-            ValueError: that names the first such row.
-        """
+from hf_distill.training.source import Source, TeacherContext, with_column
 
 
 class ModelSource(Source):
@@ -242,63 +166,6 @@ class ModelSource(Source):
         return outputs
 
 
-class FunctionSource(Source):
-    """A function of texts, called once per distinct text before training.
-
-    Args:
-        given: The function.
-        prefix: Prefix of the name of its column.
-        context: What all teachers share.
-
-    Raises:
-        ValueError: for `cache_teacher_outputs` and no name to store the outputs under.
-    """
-
-    def __init__(self, given: FunctionTeacher, prefix: str, context: TeacherContext) -> None:
-        if context.args.cache_teacher_outputs and given.name is None:
-            raise ValueError(
-                "`cache_teacher_outputs` needs a name to find a function's outputs by: pass "
-                "`FunctionTeacher(function, name=...)`."
-            )
-        self.given, self.context, self.column = given, context, f"{prefix}logits"
-        self.teacher = CachedTeacher(prefix)
-        self.description, self.reads_texts = {"name_or_path": given.name, "model_type": "function"}, True
-        self.is_identified = given.name is not None
-        self.cache: FunctionCache | None = None
-        if given.labels is not None:
-            self.id2label = dict(enumerate(given.labels))
-
-    @property
-    def added_columns(self) -> frozenset[str]:
-        """The columns that [`FunctionSource.prepare`] adds."""
-        return self.teacher.required_columns
-
-    def identify(self) -> str | None:
-        """Return a hash of the function's name; None without a name."""
-        return self.given.name and hash_json({"function": self.given.name, "labels": self.given.labels})
-
-    def bind(self, problem_type: ProblemType, num_labels: int) -> None:
-        """Note the student's problem type and number of outputs."""
-        if problem_type.is_token_level:
-            raise ValueError("A function cannot teach words. Add its logits as a column `teacher_logits`.")
-        self.problem_type, self.num_labels = problem_type, num_labels
-
-    def prepare(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Call the function on the texts that are not stored yet."""
-        assert self.problem_type is not None
-        context = self.context
-        columns = find_text_columns(dataset, context.text_columns, False, context.student_tokenizer)
-        hashes = hash_columns(dataset.select_columns(columns))
-        self.texts_hash = hash_json({"texts": [hashes[column] for column in columns]})
-        if self.cache is None or self.cache.text_columns != columns:
-            self.cache = FunctionCache(
-                context.args.teacher_cache_dir, self.given, self.num_labels, self.problem_type, columns
-            )
-            self.caches = [self.cache]
-        outputs = self.cache.label(dataset).select_columns([TEACHER_LOGITS])
-        return with_column(dataset, outputs, self.column)
-
-
 def _identify(model: PreTrainedModel) -> str:
     if not isinstance(model, FSDPModule):  # whose weights an earlier Trainer has shared out
         with contextlib.suppress(ValueError):  # weights that are not in memory, or that DeepSpeed has shared out
@@ -310,14 +177,6 @@ def _has_segments(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) 
     """Return whether a model reads segment ids: its config says how many there are, or else its tokenizer is asked."""
     num_segments = config.to_dict().get("type_vocab_size")
     return num_segments > 1 if num_segments is not None else "token_type_ids" in tokenizer.model_input_names
-
-
-def with_column(dataset: datasets.Dataset, column: datasets.Dataset, name: str) -> datasets.Dataset:
-    """Add a column under a name; an existing column of that name is replaced."""
-    if column.column_names != [name]:
-        column = column.rename_column(column.column_names[0], name)
-    others = dataset.remove_columns([name] if name in dataset.column_names else [])
-    return datasets.concatenate_datasets([others, column], axis=1)
 
 
 def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: str, context: TeacherContext) -> Source:

@@ -1,31 +1,26 @@
 """The teacher of a run: one or several, live or stored, matched with the student by problem type and label names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, cast
 
 import datasets
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.cache import OutputCache
 from hf_distill.classifiers.label_maps import class_names_of
-from hf_distill.classifiers.outputs import IS_UNIT, STORABLE_OUTPUTS, TEACHER_CLS_STATES, TEACHER_LOGITS
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_CLS_STATES, TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.data.retokenize import TeacherCollator
 from hf_distill.teachers import BaseTeacher, CachedTeacher, EnsembleTeacher, TeacherEnsemble
-from hf_distill.teachers.calibration import (
-    MAX_TEMPERATURE,
-    MIN_TEMPERATURE,
-    calibrate_temperature,
-    negative_log_likelihood,
-)
+from hf_distill.training.calibration import calibrate_members
 from hf_distill.training.dataset_kinds import described_parts
 from hf_distill.training.logit_order import align_with_student, put_logits_in_student_order
-from hf_distill.training.sources import Source, TeacherContext, make_sources
+from hf_distill.training.source import Source, TeacherContext, add_columns
+from hf_distill.training.sources import make_sources
 from hf_distill.training.units import Units
 from hf_distill.utils.redaction import publishable
 
@@ -117,7 +112,7 @@ class Teaching:
 
         Stored outputs do not depend on padding.
         """
-        if any(source.caches for source in self.sources):
+        if self.context.args.cache_teacher_outputs:
             return None
         return [tokenizer.padding_side for source in self.sources for tokenizer in source.tokenizers.values()]
 
@@ -203,7 +198,7 @@ class Teaching:
                 raise TypeError(f"{why} needs a `datasets.Dataset`, got {type(dataset).__name__}.")
             return dataset
         if sources:
-            dataset = _in_given_format(dataset, sources)
+            dataset = add_columns(dataset, sources)
         if role == "training":
             self.training_texts = [source.texts_hash for source in self.sources]
         for source in self.sources:
@@ -319,64 +314,4 @@ class Teaching:
             ValueError: if no unit has a label.
         """
         members = self.teacher.members if isinstance(self.teacher, EnsembleTeacher) else [cast(Any, self.teacher)]
-        logits, labels = _labelled_logits(members, batches, units)
-        results: list[dict[str, Any]] = []
-        for member, member_logits in zip(members, logits, strict=True):
-            member.temperature = calibrate_temperature(member_logits, labels)
-            if not 1.01 * MIN_TEMPERATURE < member.temperature < 0.99 * MAX_TEMPERATURE:
-                logger.warning(
-                    f"The teacher's temperature is {member.temperature:.3g}, an end of the searched range: on the "
-                    "evaluation set the teacher is always right, or its logits say nothing about the labels. "
-                    "Calibrate it on more rows, or not at all."
-                )
-            results.append(
-                {
-                    "temperature": member.temperature,
-                    "nll_before": negative_log_likelihood(member_logits, labels),
-                    "nll_after": negative_log_likelihood(member_logits, labels, member.temperature),
-                    "num_units": len(labels),
-                }
-            )
-        return results
-
-
-@torch.no_grad()
-def _labelled_logits(
-    members: list[BaseTeacher], batches: Iterable[dict[str, Tensor]], units: Units
-) -> tuple[list[Tensor], Tensor]:
-    """Return each teacher's logits on the labelled units of all processes, and the labels."""
-    logits: list[list[Tensor]] = [[] for _ in members]
-    labels: list[Tensor] = []
-    for batch in batches:
-        if "labels" not in batch:
-            break
-        for i, member in enumerate(members):
-            outputs, _, selected = units.select(member(batch), None, batch)
-            keep = selected[IS_UNIT] & units.problem_type.is_labelled(selected["labels"])
-            logits[i].append(outputs.logits[keep].cpu())
-        labels.append(selected["labels"][keep].cpu())
-    all_labels = gather_object(labels)
-    if not sum(map(len, all_labels)):
-        raise ValueError("`calibrate_teacher` needs labelled rows that no model was trained on: pass `eval_dataset`.")
-    return [torch.cat(gather_object(member_logits)) for member_logits in logits], torch.cat(all_labels)
-
-
-def _in_given_format(dataset: datasets.Dataset, sources: Sequence[Source]) -> datasets.Dataset:
-    """Return the dataset with the columns of the teachers, in the format that it had.
-
-    Raises:
-        ValueError: for a dataset with `set_transform`, which makes its columns when rows are read.
-    """
-    given = dataset.format
-    if given["type"] == "custom":
-        raise ValueError(
-            "The rows are made by `set_transform` when they are read, and this teacher reads rows before training. "
-            "Use `map` instead, or a live teacher on the student's token ids without `cache_teacher_outputs`."
-        )
-    columns = dataset.column_names
-    dataset = dataset.with_format(None)
-    for source in sources:
-        dataset = source.prepare(dataset)
-    added = [name for name in dataset.column_names if name not in columns]
-    columns, keeps_others = [*given["columns"], *added], given["output_all_columns"]
-    return dataset.with_format(given["type"], columns, keeps_others, **given["format_kwargs"])
+        return calibrate_members(members, batches, units)

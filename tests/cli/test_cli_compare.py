@@ -169,6 +169,7 @@ def test_models_are_never_compared_on_the_training_split(folder, capsys):
         ({"export_folder": "onnx"}, "name=folder"),
         ({"export_folder": "student=onnx"}, "a new name"),
         ({"margin": 2}, "`margin`"),
+        ({"tune_thresholds": True}, "compares on test rows. Pass --validation_file and --test_file"),
         ({"metric_name": "rouge"}, "rouge"),
     ],
 )

@@ -102,3 +102,22 @@ def test_words_and_tags_that_are_not_lists_are_refused(tmp_path, suffix, content
 def test_texts_in_a_column_tokens_are_texts(tmp_path, content, flags):
     path = write(tmp_path / "rows.jsonl", content)
     assert not load(path, text_column_names="tokens", **flags).has_words
+
+
+def test_texts_that_are_lists_are_remarked_on(tmp_path):
+    path = write(tmp_path / "rows.csv", "text,label\n\"['a', 'film']\",pos\n['slow'],neg\n")
+    assert "the texts in 'text' are lists, such as \"['a', 'film']\"" in str(load(path).summary)
+    path = write(tmp_path / "rows.csv", "text,label\n[laughs] a film,pos\n['slow'],neg\n")
+    assert "are lists" not in str(load(path).summary)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "conll"])
+def test_column_names_that_are_not_used_are_remarked_on(tmp_path, suffix):
+    content = {"jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n', "conll": "a O\nb B-x\n"}[suffix]
+    task = load(write(tmp_path / f"rows.{suffix}", content), column_names=NAMES)
+    assert "--column_names is not used: " in str(task.summary)
+
+
+def test_utf8_with_a_mark_is_utf8(tmp_path):
+    path = write(tmp_path / "rows.csv", "text,label\ncafé,x\nb,y\n")
+    assert "CSV, ',', UTF-8 " in str(load(path, encoding="utf-8-sig").summary)

@@ -192,11 +192,13 @@ def test_the_command_writes_int8_and_prints_the_difference(saved, capsys, predic
     difference = np.abs(int8_predictor.logits(TEXTS) - predictor.logits(TEXTS)).max()
     assert 1e-4 < difference < 1
     # The embeddings and the weights of eight matrix products are int8: six in the layer, the pooler and the head.
+    # The int8 input of query, key and value is computed once.
     graph = onnx.load(folder / "onnx" / "model_quantized.onnx").graph
     int8_types = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
     int8_shapes = [tuple(weight.dims) for weight in graph.initializer if weight.data_type in int8_types]
     assert (TINY["vocab_size"], TINY["hidden_size"]) in int8_shapes
     assert sum(node.op_type == "MatMulInteger" for node in graph.node) == 8
+    assert sum(node.op_type == "QuantizeLinear" for node in graph.node) == 6
 
 
 def test_labels_in_the_file_give_the_metrics_of_model_and_export(saved, model, tokenizer, capsys):

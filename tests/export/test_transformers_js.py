@@ -25,8 +25,7 @@ env.localModelPath = folder;
   const results = {};
   for (const dtype of ['fp32', 'q8']) {
     const classify = await pipeline('text-classification', name, { dtype });
-    results[dtype] = [];
-    for (const text of JSON.parse(texts)) results[dtype].push(await classify(text, { top_k: null }));
+    results[dtype] = await classify(JSON.parse(texts), { top_k: null });
   }
   console.log(JSON.stringify(results));
 })();

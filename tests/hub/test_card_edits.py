@@ -3,7 +3,7 @@
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from records import EXPORTS, RECORD, REPORT, changed
+from records import EXPORT, RECORD, REPORT, changed
 
 from hf_distill.hub.card.files import write_card
 from hf_distill.hub.card.front_matter import Card, change_metadata, join_card, split_card
@@ -14,9 +14,9 @@ from hf_distill.hub.card.model_card import model_card
 BETTER = changed(metrics={"student": {"accuracy": 0.92}})
 
 
-def write(folder, record=RECORD, report=None, exports=None, **given):
+def write(folder, record=RECORD, report=None, export=None, **given):
     """Write a card and return the sentences about it."""
-    return write_card(folder, record, report, exports or {}, given)
+    return write_card(folder, record, report, export, given)
 
 
 def edit(folder, *replacements, name="README.md"):
@@ -35,16 +35,16 @@ def data_of(folder, name="README.md"):
 
 
 def test_a_card_is_written_again_byte_for_byte(tmp_path):
-    assert write(tmp_path, report=REPORT, exports=EXPORTS) == []
+    assert write(tmp_path, report=REPORT, export=EXPORT) == []
     first = (tmp_path / "README.md").read_bytes()
-    assert write(tmp_path, report=REPORT, exports=EXPORTS) == []
+    assert write(tmp_path, report=REPORT, export=EXPORT) == []
     assert (tmp_path / "README.md").read_bytes() == first
     assert not has_user_text(first.decode())
 
 
 def test_without_its_comments_the_file_is_the_card(tmp_path):
-    write(tmp_path, report=REPORT, exports=EXPORTS)
-    loaded, card = ModelCard.load(tmp_path / "README.md"), model_card(RECORD, REPORT, EXPORTS)
+    write(tmp_path, report=REPORT, export=EXPORT)
+    loaded, card = ModelCard.load(tmp_path / "README.md"), model_card(RECORD, REPORT, EXPORT)
     lines = [line for line in loaded.text.splitlines() if not line.startswith("<!-- hf_distill:")]
     assert [line for line in lines if line] == [line for line in card.text.splitlines() if line]
     assert loaded.data.to_dict() == card.data.to_dict()
@@ -93,7 +93,7 @@ def test_a_section_that_was_emptied_stays_empty_and_one_that_was_deleted_returns
 def test_the_section_of_the_exports_comes_and_goes_in_its_place(tmp_path):
     write(tmp_path)
     without = (tmp_path / "README.md").read_text()
-    write(tmp_path, exports=EXPORTS)
+    write(tmp_path, export=EXPORT)
     heads = [line for line in (tmp_path / "README.md").read_text().splitlines() if line.startswith("## ")]
     assert heads[heads.index("## Exports") - 1 : heads.index("## Exports") + 2] == [
         "## Results",

@@ -7,7 +7,7 @@ import os
 import pytest
 from huggingface_hub import ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
-from records import EXPORTS, RECORD, REPORT, TOKEN, changed, hostile, model_of_report, read_back
+from records import EXPORT, RECORD, REPORT, TOKEN, changed, hostile, model_of_report, read_back
 from tiny import tiny_model
 from transformers import BertForSequenceClassification
 
@@ -26,7 +26,7 @@ def rows_of(card, first):
 
 @pytest.fixture(scope="module")
 def card():
-    return model_card(RECORD, REPORT, EXPORTS)
+    return model_card(RECORD, REPORT, EXPORT)
 
 
 def test_scores_of_the_report_have_intervals(card):
@@ -64,8 +64,8 @@ def test_cost_names_the_machine(card):
 
 
 def test_exports_are_listed_with_their_parity(card):
-    assert rows_of(card, "onnx-int8/") == [
-        ["onnx", "int8", "max abs difference 0.01235, agreement 0.99, accuracy 0.9 (model: 0.91)"]
+    assert rows_of(card, "onnx/model_quantized.onnx") == [
+        ["int8", "max abs difference 0.01235, agreement 99.0 %, accuracy 90.0 % (model: 91.0 %)"]
     ]
     assert "## Exports" not in model_card(RECORD).text
 
@@ -151,10 +151,10 @@ def test_a_hostile_report_stays_text():
     report = hostile(REPORT, skip=("problem_type", "role"))
     report["models"] = {f"{name}\n# |x": model for name, model in report["models"].items()}
     report["task"]["metrics"] = ["accuracy"]
-    card = model_card(RECORD, report, {"a|b\n# x": hostile(EXPORTS["onnx-int8"])})
+    card = model_card(RECORD, report, hostile(EXPORT))
     prose = "".join(("\n" + card.text).split("\n```")[::2])
     assert not any(mark in prose for mark in ("<", "*", "[u]", "](", "http:", "\u202e"))
-    plain = model_card(RECORD, REPORT, EXPORTS).text.splitlines()
+    plain = model_card(RECORD, REPORT, EXPORT).text.splitlines()
     for start in ("#", "|"):
         lines = [line for line in card.text.splitlines() if line.startswith(start)]
         assert len(lines) == len([line for line in plain if line.startswith(start)])

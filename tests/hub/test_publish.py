@@ -25,8 +25,8 @@ STUDENT = {
     "tokenizer_config.json",
 }
 OTHERS = {
-    "onnx-int8/export.json",
-    "onnx-int8/model.onnx",
+    "export.json",
+    "onnx/model_quantized.onnx",
     "report/plots/a.png",
     "report/report.html",
     "report/report.json",
@@ -42,7 +42,7 @@ def test_student_exports_report_record_and_card_go_in_one_private_commit(out, se
     card = repo.files["README.md"].decode()
     assert f'model="{REPO}"' in card
     assert "means of 3 runs" in card
-    assert "| onnx-int8/ |" in card
+    assert "| onnx/model_quantized.onnx |" in card
     printed = capsys.readouterr().out
     assert f"Pushed 11 files to {server.url}/{REPO} (private)." in printed
     assert "Not pushed: .env, baseline, checkpoint-5, runs, teacher, training_args.bin, weights.pkl." in printed

@@ -81,7 +81,7 @@ def test_a_push_over_an_older_repository_gives_back_the_local_model(out, server,
     mine = {"LICENSE", "handler.py", "onnx/README.md", "model_notes.bin", "hf_distill_files.json"}
     assert {name: content for name, content in repo.files.items() if name not in mine} == local_files(out)
     removed = (
-        "model.safetensors, onnx-int8/export.json, onnx-int8/model.onnx, report/plots/a.png, report/report.html, "
+        "export.json, model.safetensors, onnx/model_quantized.onnx, report/plots/a.png, report/report.html, "
         "report/report.json"
     )
     assert f"Removed from the repository, because they belong to an earlier student: {removed}." in (
@@ -97,6 +97,7 @@ def test_a_push_over_an_older_repository_gives_back_the_local_model(out, server,
 def test_an_older_push_without_a_manifest_loses_its_report_and_exports(out, server, capsys):
     push(out)
     del server.repos[REPO].files["hf_distill_files.json"]
+    server.repos[REPO].files |= {"onnx-int8/export.json": b"{}", "onnx-int8/model.onnx": b"old"}  # as it was placed
     server.repos[REPO].files["docs/notes.md"] = b"mine"
     shard(out, seed=5)
     push(out)

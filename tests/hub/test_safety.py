@@ -1,9 +1,10 @@
 """Foreign files run no code, secrets are not published, and names cannot lead out of a folder."""
 
 import ast
+import io
 import json
+import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 import yaml
 from command_line import flags
 from datasets import Dataset
+from forked import run_forked
 from hub_server import HubServer, run_against
 from invariance import make_trainer
 from tiny import tiny_model
@@ -174,9 +176,13 @@ def test_nothing_asks_on_the_terminal_and_no_answer_runs_code(folder, custom, tm
     path, canary = custom
     support = str(Path(tiny_model.__code__.co_filename).parent)
     program = LOADS.format(path=str(path), other=str(folder / "teacher"), out=str(tmp_path / "out"), support=support)
-    arguments = {"input": answers} if answers else {"stdin": subprocess.DEVNULL}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=tmp_path, **arguments)
+
+    def run():
+        sys.stdin = io.StringIO(answers or "")
+        os.chdir(tmp_path)
+        exec(program, {"__name__": "__main__"})
+
+    done = run_forked(run)
     assert not canary.exists()
     assert "LOADED" not in done.stdout
     assert done.stdout.count("REFUSED") == 10, done.stdout + done.stderr
@@ -299,7 +305,7 @@ def test_messages_lose_tokens_and_keep_names(monkeypatch):
 @pytest.mark.parametrize("name", ["../train", "/tmp/train", "a/b", "..", ""])
 def test_the_name_of_a_split_cannot_lead_out_of_the_folder(tmp_path, name):
     rows = Dataset.from_dict({"text": ["a film"]})
-    with pytest.raises(ValueError, match="no name for a file"):
+    with pytest.raises(ValueError, match="cannot be the name of a file"):
         write_labelled({name: rows}, tmp_path / "labelled", {})
     assert not list(tmp_path.rglob("*.parquet"))
 

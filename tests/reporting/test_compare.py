@@ -335,7 +335,7 @@ def verdict(low, high, is_busy=False, **cost):
         },
     }
     trivial = {"reason": None, "answer": "negative", "score": 0.512}
-    task = {"metric_name": "accuracy", "rows": 1234, "confidence_level": 0.95, "trivial": trivial, "groups": None}
+    task = {"metric_name": "accuracy", "rows": 1234, "confidence_level": 0.95, "groups": None, "trivial": trivial}
     return make_verdict(models, task, is_busy)
 
 

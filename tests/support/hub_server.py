@@ -1,25 +1,30 @@
 """A stand-in for the Hub on the loopback interface, with enough of its HTTP API to push and load models and datasets.
 
-huggingface_hub reads `HF_ENDPOINT` when it is imported, so clients run in separate processes, see `run_against`.
+The client libraries read their environment when they are imported, so clients run in separate processes, which change
+what was read; see `run_against`.
 """
 
 import base64
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import CompletedProcess
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+from forked import run_forked
+from huggingface_hub import constants, hf_api
 
 USER = "tester"
 TOKEN = "hf_test_token_of_nobody"
+# Packages that keep settings of the environment in constants.
+_CLIENTS = ("huggingface_hub", "datasets", "evaluate", "transformers", "accelerate")
 LFS_SUFFIXES = (".safetensors", ".bin", ".parquet", ".onnx")
 
 
@@ -269,20 +274,32 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def run_against(
-    server: HubServer, script: str, tmp_path: Path, token: str | None = TOKEN
-) -> subprocess.CompletedProcess:
+def run_against(server: HubServer, script: str, tmp_path: Path, token: str | None = TOKEN) -> CompletedProcess:
     """Run Python code in `tmp_path` with this server for its Hub, a token and an empty cache; it can import `tiny`."""
+
+    def run() -> None:
+        _use_hub(server.url, tmp_path / "hf_home", token)
+        os.chdir(tmp_path)
+        exec(compile(script, "<script>", "exec"), {"__name__": "__main__"})
+
+    return run_forked(run)
+
+
+def _use_hub(url: str, home: Path, token: str | None) -> None:
+    """Let this process use another Hub, as if the variables had been set before the imports."""
     # Offline switches of the test session must not reach the client, and a proxy cannot reach the loopback interface.
     unwanted = ("HF_", "HUGGING", "TRANSFORMERS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(unwanted)}
-    ours = {
-        "HF_ENDPOINT": server.url,
-        **({"HF_TOKEN": token} if token else {}),
-        "HF_HOME": str(tmp_path / "hf_home"),
-        "HF_HUB_DISABLE_XET": "1",  # otherwise large files go through Xet instead of LFS
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
-    }
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=kept | ours, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    for name in [name for name in os.environ if name.upper().startswith(unwanted)]:
+        del os.environ[name]
+    os.environ |= {"HF_ENDPOINT": url, "HF_HOME": str(home), **({"HF_TOKEN": token} if token else {})}
+    changed = {constants.ENDPOINT: url, constants.HF_HOME: str(home)}
+    for module in [module for name, module in sys.modules.items() if name.partition(".")[0] in _CLIENTS]:
+        for name, value in list(vars(module).items()):
+            for before, after in changed.items():
+                if isinstance(value, str | Path) and str(value).startswith(before):
+                    setattr(module, name, type(value)(str(value).replace(before, after, 1)))
+            if name.endswith("_OFFLINE") and value is True:
+                setattr(module, name, False)
+    constants.HF_HUB_DISABLE_XET = True  # otherwise large files go through Xet instead of LFS
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    hf_api.api.endpoint = url

@@ -3,14 +3,14 @@
 import copy
 
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, concatenate_datasets, interleave_datasets
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, concatenate_datasets, interleave_datasets
 from invariance import make_args
 from tiny import LABEL_NAMES, named_model, tiny_dataset, tiny_model, visible_to_caplog
 from torch.utils.data import ConcatDataset, Subset
 from torch.utils.data import Dataset as TorchDataset
 
 from hf_distill import DistillationTrainer, TeacherCache
-from hf_distill.classifiers.label_order import teacher_label_names
+from hf_distill.classifiers.label_order import dataset_label_names, teacher_label_names
 from hf_distill.data import name_teacher_logits, reorder_labels, soft_labels
 
 PERMUTED = ["positive", "negative", "neutral"]
@@ -102,6 +102,22 @@ def test_the_labels_of_a_stream_are_put_into_the_students_order(
         for given in (stream, rows)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "feature", "expected"),
+    [
+        ([0, 1, 2, -100], ClassLabel(names=LABEL_NAMES), [1, 2, 0, -100]),
+        ([0, None, 2], ClassLabel(names=LABEL_NAMES), [1, None, 0]),
+        ([[0, -100], [2, 1]], List(ClassLabel(names=LABEL_NAMES)), [[1, -100], [0, 2]]),
+    ],
+)
+def test_labels_alone_are_put_into_order_with_what_is_not_labelled(permuted_student, labels, feature, expected):
+    rows = Dataset.from_dict({"labels": labels}).cast(Features({"labels": feature}))
+    for given in (rows, rows.to_iterable_dataset()):
+        reordered = reorder_labels(given, permuted_student)
+        assert [row["labels"] for row in reordered] == expected
+        assert dataset_label_names(reordered) == PERMUTED
 
 
 def test_a_stream_without_known_columns_is_said_to_be_in_the_students_order(

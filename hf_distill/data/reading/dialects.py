@@ -30,7 +30,7 @@ PLAIN = "quotes are plain characters"
 _REASONS = {
     "unexpected end of data": "a quoted cell is never closed",
     "new-line character seen": "a cell without quotes contains a carriage return",
-    "'": "text follows the closing quote of a cell",
+    "'": "text or a blank follows the closing quote of a cell",
 }
 
 
@@ -166,7 +166,8 @@ def _escapes_quotes(text: str, delimiter: str, num_rows: int) -> bool:
 
 def _candidates(text: str, delimiter: str) -> list[str]:
     backslash = [_BACKSLASH] if '\\"' in text else []
-    return [_DOUBLED, *backslash, *([_BLANKS] if f'{delimiter} "' in text else [])]
+    has_blanks = re.search(rf'(?:^|{re.escape(delimiter)}) +"', text, re.MULTILINE) is not None
+    return [_DOUBLED, *backslash, *([_BLANKS] if has_blanks else [])]
 
 
 def _has_quotes_after_blanks(rows: Rows) -> bool:

@@ -56,7 +56,7 @@ def decode(content: Content, encoding: str | None = None) -> tuple[str, str]:
             if control := _CONTROL.search(text):
                 raise _implausible(data, encoding, path, f"it would have the control character {control[0]!r}")
             return text, encoding
-        is_utf8 = codecs.lookup(encoding).name == "utf-8"
+        is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
         return data.decode("utf-8"), "UTF-8" if is_utf8 else f"UTF-8 (its bytes are valid UTF-8, not {encoding})"
     try:
         text = data.decode("utf-8")

@@ -22,7 +22,7 @@ def write_card(
     folder: Path,
     record: Mapping[str, Any],
     report: Mapping[str, Any] | None,
-    exports: Mapping[str, Mapping[str, Any]],
+    export: Mapping[str, Any] | None,
     given: Mapping[str, Any],
 ) -> list[str]:
     """Write the card into a student's folder: into `README.md`, or into `MODEL_CARD.md` if `README.md` is not ours.
@@ -31,13 +31,13 @@ def write_card(
         folder: Folder of the student.
         record: The content of `distillation.json`.
         report: The content of `report.json`, if there is a report.
-        exports: Name of a folder -> the content of its `export.json`.
+        export: The content of `export.json` at the root of the repository, if there are exports.
         given: Metadata that the user asked for: `license`, `language`, `tags`.
 
     Returns:
         Sentences about what was kept as the user wrote it.
     """
-    sections = card_sections(record, report, exports)
+    sections = card_sections(record, report, export)
     metadata = card_metadata(printable(record), None if report is None else printable(report)).to_dict()
     card, reason = _merge(folder / CARD_NAME, sections, metadata, given)
     second = folder / SECOND_CARD_NAME

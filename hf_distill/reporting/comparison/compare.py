@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,14 @@ from hf_distill.reporting.comparison.changes import describe_changes
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
 from hf_distill.reporting.comparison.cost import describe_costs
 from hf_distill.reporting.comparison.describe import Comparison, describe_shifted
-from hf_distill.reporting.comparison.evaluation_set import read_evaluation_set
+from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
 from hf_distill.reporting.comparison.groups import read_groups, with_groups
 from hf_distill.reporting.comparison.leaderboard import make_leaderboard
 from hf_distill.reporting.comparison.notes import make_notes
 from hf_distill.reporting.comparison.own_metrics import MetricFunction, read_metric_functions
 from hf_distill.reporting.comparison.pairing import describe_pairing, find_pairings, name_outputs
+from hf_distill.reporting.comparison.predict import Predicts
 from hf_distill.reporting.comparison.quality import TEACHER, Resampling
 from hf_distill.reporting.comparison.running import run_models
 from hf_distill.reporting.comparison.same_model import check_distinct
@@ -35,6 +37,13 @@ from hf_distill.reporting.comparison.seen_rows import (
 )
 from hf_distill.reporting.comparison.settings import check_numbers, choose_metrics, problem_type_of
 from hf_distill.reporting.comparison.slices import about_slices, describe_slices, read_slice_columns
+from hf_distill.reporting.comparison.thresholds import (
+    about_thresholds,
+    check_threshold_rows,
+    choose_thresholds,
+    describe_thresholds,
+    subtract,
+)
 from hf_distill.reporting.comparison.verdict import make_verdict
 from hf_distill.reporting.report import Report
 
@@ -55,9 +64,10 @@ def compare_models(
     metric_functions: Mapping[str, MetricFunction] | None = None,
     margin: float = 0.01,
     shifted_dataset: Dataset | None = None,
+    threshold_dataset: Dataset | None = None,
     name: str = "data",
-    group_column: str | None = None,
     slice_columns: Sequence[str] = (),
+    group_column: str | None = None,
     allow_training_rows: bool = False,
     max_length: int = 128,
     batch_size: int = 32,
@@ -98,11 +108,13 @@ def compare_models(
             a share of the error of the best constant answer, see
             [`~hf_distill.reporting.comparison.trivial.absolute_margin`].
         shifted_dataset: Labelled rows of another kind with the same columns, to measure how the scores hold up there.
+        threshold_dataset: Labelled validation rows of the same form, for multi-label classification: for each class of
+            each model the threshold with the best F1 on these rows is used, instead of a probability of 0.5.
         name: Name of the dataset.
-        group_column: Column of texts or numbers that says which rows belong together, such as the document of a
-            sentence. Intervals and tests then count whole groups. By default all rows are independent.
         slice_columns: Other columns of the dataset, such as a language. The models are also compared on the rows with
             each value; values with fewer than 20 rows are merged.
+        group_column: Column of texts or numbers that says which rows belong together, such as the document of a
+            sentence. Intervals and tests then count whole groups. By default all rows are independent.
         allow_training_rows: Compare even if more than half of the rows trained a model.
         max_length: Texts are cut to this number of tokens.
         batch_size: Rows of a forward pass. It does not change the results.
@@ -125,22 +137,23 @@ def compare_models(
     teacher_names = [teacher.id2label[i] for i in range(len(teacher.id2label))]
     if class_names is not None:
         name_outputs(teacher, check_class_names(class_names, teacher_names))
-    slices, groups = read_slice_columns(dataset, slice_columns), read_groups(dataset, group_column)
-    others = {*slices, *(() if group_column is None else (group_column,))} - {*(text_columns or ()), label_column}
-    dataset = dataset.remove_columns(sorted(others))
-    rows = read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)
-    sets = [with_groups(rows, groups, group_column)]
+    slices = read_slice_columns(dataset, slice_columns)
+    read = functools.partial(
+        _read_set, problem_type, teacher, text_columns, label_column, group_column, sorted(slices)
+    )
+    sets = [read(dataset, label_names)]
     if shifted_dataset is not None:
-        groups = read_groups(shifted_dataset, group_column)
-        shifted_dataset = shifted_dataset.remove_columns(sorted(others & set(shifted_dataset.column_names)))
-        names = sets[0].units.names  # the same order for both, because binary F1 is the F1 of the second class
-        rows = read_evaluation_set(shifted_dataset, problem_type, teacher, text_columns, label_column, names)
-        sets.append(with_groups(rows, groups, group_column))
+        # The same order for both, because binary F1 is the F1 of the second class.
+        sets.append(read(shifted_dataset, sets[0].units.names))
         if not sets[1].units.is_labelled.all():
             raise ValueError("`shifted_dataset` has rows without a label, which cannot be scored. Remove these rows.")
+    if threshold_dataset is not None:
+        sets.append(read(threshold_dataset, sets[0].units.names))
+        check_threshold_rows(sets[-1].units, sets[0].units)
     seen = [find_seen_rows(contenders, rows) for rows in sets]
     if not allow_training_rows:
-        for seen_rows, what in zip(seen, ("evaluation", "shifted"), strict=False):
+        whats = ["evaluation", *(["shifted"] if shifted_dataset is not None else [])]
+        for seen_rows, what in zip(seen, whats, strict=False):  # thresholds can be chosen on any rows
             check_not_trained(seen_rows, what)
     own = read_metric_functions(metric_functions or {}, problem_type)
     metrics = choose_metrics(metric_name, problem_type, sets[0].units.names, own)
@@ -148,10 +161,14 @@ def compare_models(
     how = Resampling(num_resamples, confidence_level, seed)
     pairings = find_pairings(contenders, sets[0].units, teacher_names)
     outputs = run_models(contenders, sets, batch_size, pairings)
+    raw_logits, thresholds = None, {}
+    if threshold_dataset is not None:
+        raw_logits, thresholds = outputs[0], choose_thresholds(sets[-1].units, outputs.pop())
+        outputs = [subtract(logits, thresholds) for logits in outputs]
     shipped = {contender.name: contender.shipped_run(metrics[0].name) for contender in contenders}
     runs = {name: run for name, (run, _) in shipped.items()}
-    comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how, runs)
-    shifted = describe_shifted(sets[1].units, outputs[1], metrics, how) if len(sets) > 1 else {}
+    comparison = Comparison(sets[0].units, outputs[0], metrics, margin, how, runs, raw_logits)
+    shifted = describe_shifted(sets[1].units, outputs[1], metrics, how) if shifted_dataset is not None else {}
     costs = describe_costs(contenders, sets[0].units.texts, latency_rounds)
     columns = {
         c.name: {
@@ -159,6 +176,9 @@ def compare_models(
             **comparison.describe(c.name),
             "pairing": describe_pairing(pairings[c.name]) if c.name in pairings else None,
             "seen_rows": describe_seen_rows(c.name, seen[0].get(c.name), comparison),
+            "thresholds": (
+                describe_thresholds(sets[0].units.names, thresholds[c.name][runs[c.name]]) if thresholds else None
+            ),
             "shifted": shifted.get(c.name),
             "cost": costs[c.name],
         }
@@ -182,6 +202,24 @@ def compare_models(
         "num_resamples_by_metric": {metric.name: how.num_for(metric) for metric in metrics},
     }
     return _report(columns, task, comparison, slices)
+
+
+def _read_set(
+    problem_type: str,
+    teacher: Predicts,
+    text_columns: Sequence[str] | None,
+    label_column: str | None,
+    group_column: str | None,
+    slice_columns: Sequence[str],
+    dataset: Dataset,
+    label_names: Sequence[str] | None,
+) -> EvaluationSet:
+    """Read rows without the columns that are neither text nor labels."""
+    groups = read_groups(dataset, group_column)
+    others = {*slice_columns, group_column} - {*(text_columns or ()), label_column}
+    dataset = dataset.select_columns([column for column in dataset.column_names if column not in others])
+    rows = read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)
+    return with_groups(rows, groups, group_column)
 
 
 def _describe(contender: Contender, shipped_run: int, shipped_reason: str) -> dict[str, Any]:
@@ -223,6 +261,7 @@ def _report(
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
             "notes": [
                 *make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),
+                *about_thresholds(columns[subject]),
                 *about_slices(slices, subject, task),
                 *about_seen_rows(columns, task, num_rows),
             ],

@@ -38,6 +38,7 @@ class Comparison:
             [`~hf_distill.reporting.comparison.trivial.absolute_margin`].
         how: How intervals are made.
         shipped: Name of a model -> the run that is used in production; the first one unless it is named.
+        raw_logits: The logits before thresholds were subtracted, for calibration and divergence; None for `logits`.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Comparison:
         margin: float,
         how: Resampling,
         shipped: Mapping[str, int] | None = None,
+        raw_logits: RunLogits | None = None,
     ) -> None:
         self.units, self.logits, self.metric, self.how = units, logits, metrics[0], how
+        self.raw_logits = raw_logits
         is_labelled = units.is_labelled
         self.labelled = units.at(is_labelled)
         self.labelled_logits = {name: [run[is_labelled] for run in runs] for name, runs in logits.items()}
@@ -88,6 +91,9 @@ class Comparison:
         """Return the report's entry of a model, without its cost and its scores on a shifted set."""
         teacher, runs = self.logits[TEACHER][0], self.logits[name]
         fidelity = None if name == TEACHER else describe_fidelity(self.units, teacher, runs, self.how)
+        if fidelity is not None and self.raw_logits is not None:
+            teacher, raw_runs = self.raw_logits[TEACHER][0], self.raw_logits[name]
+            fidelity["kl"] = describe_fidelity(self.units, teacher, raw_runs, self.how)["kl"]
         if self.quality is None or self.shipped is None:
             return {"metrics": {}, **dict.fromkeys(_NEED_LABELS), "fidelity": fidelity, "by_length": []}
         labelled_runs = self.labelled_logits[name]
@@ -95,7 +101,7 @@ class Comparison:
             "metrics": self.quality.estimates(name),
             **describe_quality(self.quality, self.shipped, name, self.metric.name, self.margin),
             "fidelity": fidelity,
-            "calibration": self._calibration(labelled_runs),
+            "calibration": self._calibration(name),
             "by_length": self.by_length[name],
             "by_class": score_by_class(self.labelled, labelled_runs),
             "deferral": self._deferral(name),
@@ -103,8 +109,11 @@ class Comparison:
             "confusions": describe_confusions(self.labelled, self.shipped_logits[TEACHER], self.shipped_logits[name]),
         }
 
-    def _calibration(self, runs: Sequence[np.ndarray]) -> dict[str, Any] | None:
+    def _calibration(self, name: str) -> dict[str, Any] | None:
         """Return the mean of each number over the runs, and the diagrams of the first run."""
+        runs = self.labelled_logits[name]
+        if self.raw_logits is not None:
+            runs = [run[self.units.is_labelled] for run in self.raw_logits[name]]
         described = [describe_calibration(self.labelled, run, self.how) for run in runs]
         first = described[0]
         if first is None:

@@ -46,7 +46,7 @@ def problem_type_of(contenders: Sequence[Contender]) -> str:
 def choose_metrics(
     chosen: str | None, problem_type: str, label_names: Sequence[str], own: Sequence[Metric] = ()
 ) -> list[Metric]:
-    """Return the default metrics for these classes, the user's own, and the chosen one, which comes first."""
+    """Return the default metrics, the user's own, and first the chosen one; for a regression it is `ERROR`."""
     known = [metric.name for metric in (*METRICS[problem_type], *own)]
     if chosen is not None and chosen not in known:
         raise ValueError(

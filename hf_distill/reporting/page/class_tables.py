@@ -80,8 +80,8 @@ def _agreement_cell(entry: Mapping[str, Any]) -> Cell:
 
 
 def _cells(columns: Mapping[str, Classes], label: str, make: Callable[[dict[str, Any]], Cell]) -> list[Cell]:
-    found = [next((c for c in classes if c["label"] == label), None) for classes in columns.values()]
-    return [Cell(NOT_AVAILABLE) if entry is None else make(entry) for entry in found]
+    entries = [next((c for c in classes if c["label"] == label), None) for classes in columns.values()]
+    return [Cell(NOT_AVAILABLE) if entry is None else make(entry) for entry in entries]
 
 
 def _f1_cell(entry: Mapping[str, Any]) -> Cell:

@@ -61,7 +61,7 @@ SECTIONS = [
         "Models",
         "The smaller line below a number is its interval. Retention is the model’s score divided by the teacher’s. "
         "Gap closed is (student − baseline) / (teacher − baseline). The baseline is the same student trained without "
-        "the teacher.",
+        "the teacher. The verdict says whether the model can replace the teacher.",
         ["scores", "score_and_latency"],
     ),
     Section(
