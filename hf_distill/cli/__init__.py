@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 COMMANDS = {
     "train": "distill a fine-tuned classifier into a smaller one",
@@ -41,9 +42,7 @@ def _run(arguments: list[str]) -> None:
         print(usage)
         sys.exit(0 if arguments else 2)
     if arguments[0] == "--version":
-        from hf_distill import __version__
-
-        print(f"hf_distill {__version__}")
+        print(f"hf_distill {version('hf_distill')}")
         return
     if arguments[0] not in COMMANDS:
         similar = difflib.get_close_matches(arguments[0], COMMANDS, n=1)

@@ -314,8 +314,10 @@ def test_the_batch_size_changes_nothing(pair, texts, tokenizer):
 
 
 def verdict(low, high, is_busy=False, **cost):
-    versus = {"difference": (low + high) / 2, "low": low, "high": high, "margin": 0.01, "non_inferior": low > -0.01}
-    versus["test"] = "McNemar exact"
+    versus = {
+        "difference": (low + high) / 2, "low": low, "high": high, "margin": 0.01, "non_inferior": low > -0.01,
+        "test": "McNemar exact",
+    }  # fmt: skip
     metrics = {"accuracy": {"value": 0.9, "runs": [0.9]}}
     no_cost = {"speedup": None, "bytes_on_disk": None, "num_parameters": None, "latency": []}
     models = {
