@@ -5,9 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 COMMANDS = {
     "train": "distill a fine-tuned classifier into a smaller one",
+    "search": "find the smallest student that meets requirements on quality, time and size",
     "cache": "run a teacher over texts once and store its logits",
     "compare": "report whether a student can replace its teacher",
     "export": "export a classifier to ONNX, in float32 or int8, to predict without torch",
@@ -40,9 +42,7 @@ def _run(arguments: list[str]) -> None:
         print(usage)
         sys.exit(0 if arguments else 2)
     if arguments[0] == "--version":
-        from hf_distill import __version__
-
-        print(f"hf_distill {__version__}")
+        print(f"hf_distill {version('hf_distill')}")
         return
     if arguments[0] not in COMMANDS:
         similar = difflib.get_close_matches(arguments[0], COMMANDS, n=1)

@@ -8,8 +8,8 @@ from hf_distill.students import CONVERSIONS, LAYER_CHOICES
 
 
 @dataclass
-class ModelArguments:
-    """The teacher and the student."""
+class TeacherArguments:
+    """The teacher."""
 
     teacher_model_name_or_path: str | None = field(
         default=None,
@@ -21,6 +21,19 @@ class ModelArguments:
     teacher_trust_remote_code: bool = field(
         default=False, metadata={"help": "Run Python files that come with the teacher. A recipe cannot set this."}
     )
+
+    @property
+    def teacher(self) -> ModelReference | None:
+        """The teacher; None if the data have its logits."""
+        if self.teacher_model_name_or_path is None:
+            return None
+        return ModelReference(self.teacher_model_name_or_path, self.teacher_revision, self.teacher_trust_remote_code)
+
+
+@dataclass
+class ModelArguments(TeacherArguments):
+    """The teacher and the student."""
+
     fine_tune_teacher: bool = field(
         default=False,
         metadata={"help": "First fine-tune the teacher on the labelled rows, into <output_dir>/teacher."},
@@ -149,13 +162,6 @@ class ModelArguments:
                 f"--student_layers takes numbers like 0,2,5, or {', '.join(LAYER_CHOICES)}, got "
                 f"{self.student_layers!r}."
             ) from None
-
-    @property
-    def teacher(self) -> ModelReference | None:
-        """The teacher; None if the data have its logits."""
-        if self.teacher_model_name_or_path is None:
-            return None
-        return ModelReference(self.teacher_model_name_or_path, self.teacher_revision, self.teacher_trust_remote_code)
 
     @property
     def student(self) -> StudentOptions:

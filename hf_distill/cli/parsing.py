@@ -38,6 +38,42 @@ def parse(types: Iterable[Any], arguments: Sequence[str], prog: str = "hf-distil
         ValueError: for a recipe that is not a mapping, an unknown flag, or a value that a type refuses. The message
             does not repeat a value that can be a token.
     """
+    parser, words, type_names = _prepare(types, arguments, prog)
+    try:
+        _check_known(parser.parse_known_args(words)[1], type_names)
+        # Without `look_for_args_file`, a file beside the program could set flags.
+        return parser.parse_args_into_dataclasses(words, look_for_args_file=False)
+    except (ValueError, TypeError) as error:
+        raise type(error)(without_values(str(error), words)) from None
+
+
+def given_flags(types: Iterable[Any], arguments: Sequence[str], prog: str = "hf-distill") -> dict[str, Any]:
+    """Return only the flags that the command line or its recipe sets, by name, with values of their types.
+
+    The values of several flags together are not checked: [`parse`] does that. Arguments and errors are the same.
+    """
+    parser, words, type_names = _prepare(types, arguments, prog)
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    try:
+        flags, remaining = parser.parse_known_args(words)
+        _check_known(remaining, type_names)
+    except (ValueError, TypeError) as error:
+        raise type(error)(without_values(str(error), words)) from None
+    return vars(flags)
+
+
+def flag_words(flags: Mapping[str, Any]) -> list[str]:
+    """Return a command line that sets flags to values; a list is several words."""
+    return [
+        word
+        for name, value in flags.items()
+        for word in ([f"--{name}", *map(str, value)] if isinstance(value, list) else [f"--{name}={value}"])
+    ]
+
+
+def _prepare(types: Iterable[Any], arguments: Sequence[str], prog: str) -> tuple[_Parser, list[str], dict[str, str]]:
+    """Return a parser, all words of recipe and command line, and the type of every flag."""
     config_parser = _ConfigParser(add_help=False, allow_abbrev=False)
     config_parser.add_argument("--config", type=Path)
     config, flags = config_parser.parse_known_args(arguments)
@@ -51,13 +87,7 @@ def parse(types: Iterable[Any], arguments: Sequence[str], prog: str = "hf-distil
     )
     _check_not_repeated(parser, flags)
     # argparse lets the last flag win, so the recipe comes first.
-    words = [*([] if config.config is None else recipe_flags(config.config, type_names)), *flags]
-    try:
-        _check_known(parser.parse_known_args(words)[1], type_names)
-        # Without `look_for_args_file`, a file beside the program could set flags.
-        return parser.parse_args_into_dataclasses(words, look_for_args_file=False)
-    except (ValueError, TypeError) as error:
-        raise type(error)(without_values(str(error), words)) from None
+    return parser, [*([] if config.config is None else recipe_flags(config.config, type_names)), *flags], type_names
 
 
 def _check_not_repeated(parser: argparse.ArgumentParser, flags: Sequence[str]) -> None:

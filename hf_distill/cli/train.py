@@ -58,10 +58,11 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     if models.fine_tune_teacher:
         check_training(models.student, inputs, args)
         fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
-        set_seed(args.seed)  # a resumed command takes fewer steps here, and must still draw the same student
     inputs = select_transfer_rows(inputs, args)
     if inputs.transfer is not None and args.process_index == 0:
         print(inputs.transfer.summary())
+    # Steps before this draw random numbers, and a resumed command or `hf-distill search` takes fewer of them.
+    set_seed(args.seed)
     student = make_student(models.student, inputs.teacher, inputs.task, inputs.calibration_batches(), inputs.tokenizer)
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)

@@ -23,6 +23,7 @@ _MODULES = {
     "load_transfer": "transfer",
     "load_with_new_head": "loading",
     "make_student": "student",
+    "make_trainer": "training",
     "select_transfer_rows": "inputs",
     "train": "training",
 }

@@ -31,7 +31,7 @@ def train(
         ValueError: before training starts, as [`~hf_distill.DistillationTrainer`] does.
         FloatingPointError: if the loss becomes NaN or infinite.
     """
-    trainer = _make_trainer(student, inputs, args)
+    trainer = make_trainer(student, inputs, args)
     if trainer.is_world_process_zero():
         trainer.recorder.row_hashes = row_hashes_of(student, inputs)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
@@ -63,12 +63,13 @@ def check_training(options: StudentOptions, inputs: DistillationInputs, args: Di
     student = make_student(options, inputs.teacher, inputs.task, inputs.calibration_batches(), inputs.tokenizer)
     # The teacher is not fine-tuned yet: its outputs must not be stored.
     validation_args = dataclasses.replace(args, cache_teacher_outputs=False, push_to_hub=False)
-    _make_trainer(student, inputs, validation_args)
+    make_trainer(student, inputs, validation_args)
 
 
-def _make_trainer(
+def make_trainer(
     student: PreTrainedModel, inputs: DistillationInputs, args: DistillationTrainingArguments
 ) -> DistillationTrainer:
+    """Return the Trainer that [`train`] trains with; the arguments and errors are the same."""
     has_teacher_tokenizer = inputs.teacher_tokenizer is not None
     return DistillationTrainer(
         student,

@@ -99,16 +99,17 @@ class TransferSet:
             )
         if not self.problem_type.is_token_level:
             self.teacher_answers = _as_labels(logits_column(transfer), self.problem_type)
-            self._compare_variants(_as_labels(logits_column(labelled), self.problem_type))
+            self._compare_variants(labelled)
         if self.min_confidence is None:
             return rows
         confident = select_by_teacher(transfer, self.problem_type, min_confidence=self.min_confidence)
         self.report |= {"below_min_confidence": len(transfer) - len(confident), "rows": len(confident)}
         return concatenate_datasets([labelled, confident])
 
-    def _compare_variants(self, answers: np.ndarray) -> None:
-        """Report how many variants the teacher answers as it answers the original."""
+    def _compare_variants(self, labelled: Dataset) -> None:
+        """Report how many variants the teacher answers as it answers the original, a row of `labelled`."""
         if self.source_rows is not None and self.teacher_answers is not None and self.problem_type.has_temperature:
+            answers = _as_labels(logits_column(labelled), self.problem_type)
             is_same = self.teacher_answers[-len(self.source_rows) :] == answers[self.source_rows]
             share = is_same.reshape(len(is_same), -1).all(axis=1).mean()
             self.report["augmentation"]["same_answer"] = float(share)

@@ -206,7 +206,8 @@ class NumberStyle:
         return f"{show(estimate['value'])} ({low} to {high})"
 
     def _write(self, value: Any, spec: str, factor: float = 1, unit: str = "") -> str:
-        text = number(value, spec, factor).replace("-", self.minus)
+        text = re.sub(r"^[+-](?=[0.]+$)", "", number(value, spec, factor))  # not -0.0
+        text = text.replace("-", self.minus)
         return f"{text}{self.space}{unit}" if unit and text != NOT_AVAILABLE else text
 
     def _without_unit(self, text: str) -> str:

@@ -112,7 +112,7 @@ class Teaching:
 
         Stored outputs do not depend on padding.
         """
-        if any(source.caches for source in self.sources):
+        if self.context.args.cache_teacher_outputs:
             return None
         return [tokenizer.padding_side for source in self.sources for tokenizer in source.tokenizers.values()]
 

@@ -65,7 +65,7 @@ def test_cost_names_the_machine(card):
 
 def test_exports_are_listed_with_their_parity(card):
     assert rows_of(card, "onnx/model_quantized.onnx") == [
-        ["int8", "max abs difference 0.01235, agreement 0.99, accuracy 0.9 (model: 0.91)"]
+        ["int8", "max abs difference 0.01235, agreement 99.0 %, accuracy 90.0 % (model: 91.0 %)"]
     ]
     assert "## Exports" not in model_card(RECORD).text
 

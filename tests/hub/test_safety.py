@@ -305,7 +305,7 @@ def test_messages_lose_tokens_and_keep_names(monkeypatch):
 @pytest.mark.parametrize("name", ["../train", "/tmp/train", "a/b", "..", ""])
 def test_the_name_of_a_split_cannot_lead_out_of_the_folder(tmp_path, name):
     rows = Dataset.from_dict({"text": ["a film"]})
-    with pytest.raises(ValueError, match="no name for a file"):
+    with pytest.raises(ValueError, match="cannot be the name of a file"):
         write_labelled({name: rows}, tmp_path / "labelled", {})
     assert not list(tmp_path.rglob("*.parquet"))
 

@@ -314,7 +314,10 @@ def test_the_batch_size_changes_nothing(pair, texts, tokenizer):
 
 
 def verdict(low, high, is_busy=False, **cost):
-    versus = {"difference": (low + high) / 2, "low": low, "high": high, "margin": 0.01, "non_inferior": low > -0.01}
+    versus = {
+        "difference": (low + high) / 2, "low": low, "high": high, "margin": 0.01, "non_inferior": low > -0.01,
+        "test": "McNemar exact",
+    }  # fmt: skip
     metrics = {"accuracy": {"value": 0.9, "runs": [0.9]}}
     no_cost = {"speedup": None, "bytes_on_disk": None, "num_parameters": None, "latency": []}
     models = {
@@ -334,7 +337,7 @@ def verdict(low, high, is_busy=False, **cost):
         },
     }
     trivial = {"reason": None, "answer": "negative", "score": 0.512}
-    task = {"metric_name": "accuracy", "rows": 1234, "confidence_level": 0.95, "trivial": trivial}
+    task = {"metric_name": "accuracy", "rows": 1234, "confidence_level": 0.95, "groups": None, "trivial": trivial}
     return make_verdict(models, task, is_busy)
 
 

@@ -194,6 +194,15 @@ def test_no_table_has_a_column_without_a_value():
     assert not {"on disk", "peak memory", "computation for one text"} & set(re.findall("<th[^>]*>(.*?)</th>", html))
 
 
+def test_the_best_corner_of_a_plot_is_the_lower_one_for_an_error(html):
+    assert "One text at a time. Upper left is best." in words(html)
+    report = sample_report("regression")
+    report["task"]["metric_name"] = "mae"
+    for model in report["models"].values():
+        model["metrics"]["mae"] = model["metrics"]["pearson"]
+    assert "Lower left is best." in words(render_html(report))
+
+
 def test_rows_without_a_name_are_named_by_their_number():
     for num_rows, title in ((872, "Comparison on 872 rows"), (1, "Comparison on 1 row")):
         html = changed(lambda report, num_rows=num_rows: report["task"].update(name="data", rows=num_rows))
@@ -376,6 +385,9 @@ def test_numbers_and_names_are_written_for_html(shown, expected):
         (PLAIN.score(float("nan"), "accuracy"), "n/a"),
         (PLAIN.difference(-0.012, "accuracy"), "-1.2 points"),
         (PLAIN.difference(None, "accuracy"), "n/a"),
+        (PLAIN.difference(0.0004, "accuracy"), "0.0 points"),
+        (PLAIN.difference(-0.0004, "pearson"), "0.000"),
+        (PLAIN.difference(-0.0006, "accuracy"), "-0.1 points"),
         (PLAIN.margin(0.01, "accuracy"), "1 point"),
         (PLAIN.margin(0.015, "accuracy"), "1.5 points"),
         (PLAIN.margin(0.01, "pearson"), "0.010"),

@@ -166,6 +166,12 @@ def test_a_teachers_padding_side_counts_unless_its_outputs_are_stored(fingerprin
     first = fingerprint(teacher_processing_class=letters_tokenizer(40), teacher=roberta())
     live = fingerprint(teacher_processing_class=left, teacher=roberta())
     assert "the padding side of the teacher's tokenizer (['right'] there, ['left'] now)" in differences(first, live)
+    function = FunctionTeacher(count_letters, name="letters", labels=LABEL_NAMES)
+    both = [
+        fingerprint(teacher_processing_class=tokenizer, teacher=[roberta(), function], teacher_text_columns=["text"])
+        for tokenizer in (letters_tokenizer(40), left)
+    ]
+    assert "(['right'] there, ['left'] now)" in differences(*both)
     stored = fingerprint(teacher_processing_class=left, teacher=roberta(), cache_teacher_outputs=True)
     assert differences(first, stored) == ""
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from hf_distill.hub.card.words import KINDS, as_text, reads_pairs
 from hf_distill.reporting.tables import markdown_table
-from hf_distill.reporting.text import NOT_AVAILABLE
+from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, is_share
 
+_LEFT_OUT = ("units", "decisions", "max_abs_logit", "tolerance")  # `export.json` has them
 _DTYPES = {"float32": "fp32", "int8": "q8"}  # names of the variants in Transformers.js
 
 
@@ -33,10 +34,11 @@ def exports_section(record: Mapping[str, Any], export: Mapping[str, Any]) -> str
 
 
 def _parity(parity: Mapping[str, Any]) -> str:
-    numbers = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in parity.items() if _is_scalar(value)]
+    scalars = {key: value for key, value in parity.items() if _is_scalar(value) and key not in _LEFT_OUT}
+    numbers = [f"{key.replace('_', ' ')} {_show(key, value)}" for key, value in scalars.items()]
     metrics = parity.get("metrics") or {"model": {}, "export": {}}
     numbers += [
-        f"{metric} {_short(metrics['export'][metric])} (model: {_short(value)})"
+        f"{metric} {_show(metric, metrics['export'][metric])} (model: {_show(metric, value)})"
         for metric, value in metrics["model"].items()
     ]
     return ", ".join(numbers) or NOT_AVAILABLE
@@ -73,5 +75,7 @@ def _is_scalar(value: Any) -> bool:
     return isinstance(value, str | int | float)
 
 
-def _short(value: Any) -> str:
+def _show(name: str, value: Any) -> str:
+    if isinstance(value, float) and (name == "agreement" or is_share(name)):
+        return PLAIN.share(value)
     return f"{value:.4g}" if isinstance(value, float) else as_text(value)

@@ -16,6 +16,7 @@ from hf_distill.reporting.text import (
     describe_machine,
     escape,
     finite,
+    is_error,
     non_inferiority,
     number,
     text_length,
@@ -69,7 +70,7 @@ def _tests(models: _Models, metric: str) -> list[str]:
             if not test or finite(test.get("difference")) is None:
                 continue
             difference = escape(PLAIN.estimate({**test, "value": test["difference"]}, show))
-            line = f"{escape(name)} minus the {other}: {difference}"
+            line = f"{escape(name)} {'gain over' if is_error(metric) else 'minus'} the {other}: {difference}"
             if finite(test.get("p_value")) is not None:
                 line += f", p = {test['p_value']:.3g} ({escape(as_text(test.get('test')))})"
             if (answer := non_inferiority(test)) != NOT_AVAILABLE:

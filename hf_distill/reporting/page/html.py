@@ -10,7 +10,7 @@ from hf_distill.reporting.page.palette import css_variables, model_colors
 from hf_distill.reporting.page.plots import PLOTS, inline_svgs
 from hf_distill.reporting.page.sections import sections
 from hf_distill.reporting.page.tables import Cell
-from hf_distill.reporting.text import HTML, describe_machine, is_clear_gap, short, typeset, whole
+from hf_distill.reporting.text import HTML, describe_machine, is_clear_gap, is_error, short, typeset, whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -44,6 +44,7 @@ def render_html(report: Report) -> str:
         report=report,
         title=_title(report["task"]),
         plots=PLOTS,
+        captions=_captions(report["task"]["metric_name"]),
         svgs=svgs,
         variables=css_variables(),
         style=(Path(__file__).parent / "report.css").read_text(encoding="utf-8"),
@@ -75,6 +76,15 @@ def _environment() -> "Environment":
 def _title(task: Mapping[str, Any]) -> str:
     """Return the name of the rows, or their number if they have no name."""
     return f"Comparison on {counted(task['rows'], 'row')}" if task["name"] == _UNNAMED else short(task["name"], 80)
+
+
+def _captions(metric: str) -> dict[str, str]:
+    """Return the caption of each plot. Of two scores the lower one is better if they are errors."""
+    is_low_best = is_error(metric)
+    return {
+        name: plot.caption.replace("Upper left", "Lower left") if is_low_best else plot.caption
+        for name, plot in PLOTS.items()
+    }
 
 
 def _headline(report: Report) -> list[tuple[str, str, str]]:

@@ -112,7 +112,8 @@ def metrics_table(report: Report) -> Table | None:
         [name_cell(report, name), *(score_cell((model["metrics"] or {}).get(metric), metric) for metric in metrics)]
         for name, model in report["models"].items()
     ]
-    return Table("All metrics", ["model", *metrics], rows)
+    header, rows = without_empty_columns(["model", *metrics], rows)
+    return Table("All metrics", header, rows) if len(header) > 1 else None
 
 
 def tests_table(report: Report) -> Table | None:
@@ -217,7 +218,7 @@ def thresholds_table(report: Report) -> Table | None:
         for g in (model["deferral"] or {}).get("guarantees") or []:
             cells = [HTML.margin(g["loss"], "accuracy"), HTML.share(g["confidence"]), *deferral_cells(g, HTML)]
             rows.append([name_cell(report, name), *map(Cell, cells)])
-    header = ["model", "loses at most", "confidence", "hand over if the model is less sure than", "texts handed over"]
+    header = ["model", "loses at most", "confidence", "threshold", "texts handed over"]
     return Table("Thresholds", header, rows) if rows else None
 
 

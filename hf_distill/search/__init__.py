@@ -1,0 +1,1 @@
+"""`hf-distill search`: find the smallest student that is good enough."""

@@ -1,0 +1,180 @@
+"""Train the students of a search, each exactly as `hf-distill train` would with the same flags."""
+
+import copy
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback, set_seed
+
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.export import Predictor
+from hf_distill.pipeline.evaluation import describe_run, evaluate
+from hf_distill.pipeline.floor import describe_floor
+from hf_distill.pipeline.inputs import DistillationInputs, select_transfer_rows
+from hf_distill.pipeline.loading import ModelReference
+from hf_distill.pipeline.student import StudentOptions, make_student
+from hf_distill.pipeline.training import make_trainer
+from hf_distill.search.architectures import Architecture, export_student
+from hf_distill.search.quality import ValidationRows, read_texts
+from hf_distill.trainer import DistillationTrainer
+from hf_distill.training.sources import TeacherContext, make_source
+from hf_distill.training_args import DistillationTrainingArguments
+
+Flags = Mapping[str, Any]
+Configure = Callable[[Flags], tuple[StudentOptions, DistillationTrainingArguments]]
+LoadInputs = Callable[[ModelReference | None, PreTrainedModel | None], DistillationInputs]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One point of the space.
+
+    Attributes:
+        architecture: The structure of the student.
+        layers: Which of the teacher's layers it copies; None for the default, or without copied layers.
+        settings: Flag of `hf-distill train` -> value, for example `temperature`.
+    """
+
+    architecture: Architecture
+    layers: str | None = None
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """The flags of `hf-distill train`."""
+        layers = {} if self.layers is None else {"student_layers": self.layers}
+        return {**self.architecture.flags, **layers, **self.settings}
+
+
+class Trainings:
+    """The teacher, the rows and the tokenizers that all trainings of a search share.
+
+    Args:
+        load_inputs: Loads them for a pretrained student, or for students from the teacher (None). Its second argument
+            is the teacher, if it is already loaded.
+        configure: From flags to the student's options and the training arguments.
+    """
+
+    def __init__(self, load_inputs: LoadInputs, configure: Configure) -> None:
+        self._load_inputs, self.configure = load_inputs, configure
+        self.inputs = load_inputs(None, None)
+        self._by_student: dict[str | None, DistillationInputs] = {None: self.inputs}
+        self._static: dict[tuple[StudentOptions, int], PreTrainedModel] = {}
+        self._is_labelled = False  # whether the teacher's confidence in the unlabelled text is known
+        self.floor: dict[str, Any] | None = None  # of a run's record; the same for all runs
+
+    @property
+    def teacher(self) -> PreTrainedModel:
+        """The teacher."""
+        assert self.inputs.teacher is not None
+        return self.inputs.teacher
+
+    def inputs_for(self, architecture: Architecture) -> DistillationInputs:
+        """Return the rows as token ids of a student; they are loaded once for each pretrained student."""
+        name = architecture.student
+        if name is not None and name not in self._by_student:
+            inputs = self._load_inputs(ModelReference(name), self.teacher)
+            self._by_student[name] = select_transfer_rows(inputs, self._args()) if self._is_labelled else inputs
+        return self._by_student[name]
+
+    def _args(self) -> DistillationTrainingArguments:
+        """Return the training arguments that do not depend on the candidate."""
+        return self.configure({"output_dir": "unused", "student_num_hidden_layers": 1})[1]
+
+    def num_steps(self, settings: Flags) -> int:
+        """Return the number of optimizer steps of a training with some flags."""
+        args = self.configure({**settings, "output_dir": "unused", "student_num_hidden_layers": 1})[1]
+        rows = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        steps_per_epoch = math.ceil(len(self.inputs.train_dataset) / rows)
+        return args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps_per_epoch)
+
+    def make(self, candidate: Candidate) -> PreTrainedModel:
+        """Make an untrained student.
+
+        Raises:
+            OSError: if a pretrained student cannot be loaded.
+            ValueError: if the student cannot be made from the teacher.
+        """
+        options, args = self.configure({**candidate.flags, "output_dir": "unused"})
+        return self._make(options, self.inputs_for(candidate.architecture), args.seed)
+
+    def _make(self, options: StudentOptions, inputs: DistillationInputs, seed: int) -> PreTrainedModel:
+        if options.static_dim is None:
+            return self._make_anew(options, inputs, seed)
+        # A static student needs a pass of the teacher over its vocabulary, which every trial would repeat.
+        if (options, seed) not in self._static:
+            self._static[options, seed] = self._make_anew(options, inputs, seed)
+        return copy.deepcopy(self._static[options, seed])
+
+    def _make_anew(self, options: StudentOptions, inputs: DistillationInputs, seed: int) -> PreTrainedModel:
+        set_seed(seed)
+        batches = inputs.calibration_batches()
+        return make_student(options, self.teacher, inputs.task, batches, inputs.tokenizer)
+
+    def train(
+        self, candidate: Candidate, seed: int, output_dir: Path, callbacks: Sequence[TrainerCallback] = ()
+    ) -> DistillationTrainer:
+        """Train a student, and return its Trainer."""
+        inputs = self.inputs_for(candidate.architecture)
+        options, args = self.configure({**candidate.flags, "seed": seed, "output_dir": str(output_dir)})
+        trainer = make_trainer(self._make(options, inputs, seed), inputs, args)
+        for callback in (PrinterCallback, ProgressCallback):  # a search prints one line for each trial
+            trainer.remove_callback(callback)
+        for added in callbacks:
+            trainer.add_callback(added)
+        trainer.train()
+        return trainer
+
+    def save(self, trainer: DistillationTrainer, candidate: Candidate) -> None:
+        """Save a trained student with record and card, as `hf-distill train` does."""
+        inputs = self.inputs_for(candidate.architecture)
+        evaluate(trainer, inputs)
+        describe_run(trainer, inputs)
+        if self.floor is None:
+            describe_floor(trainer, inputs)
+            self.floor = trainer.record.get("floor", {})
+        trainer.record["floor"] = self.floor
+        trainer.save_model(_internal_call=True)
+        trainer.create_model_card()
+
+    def label(self) -> tuple[ValidationRows, float]:
+        """Run the teacher on every row that is not stored yet.
+
+        Returns:
+            The validation rows with the teacher's answers, and the seconds that this took.
+        """
+        start = time.perf_counter()
+        args, inputs = self._args(), self.inputs
+        context = TeacherContext(args, inputs.tokenizer, list(inputs.task.text_columns))
+        source = make_source(self.teacher, inputs.teacher_tokenizer, "teacher_", context)
+        source.prepare(inputs.train_dataset)
+        labelled = source.prepare(inputs.eval_dataset)
+        self.inputs = select_transfer_rows(inputs, args)
+        self._by_student, self._is_labelled = {None: self.inputs}, True
+        split = inputs.task.validation_splits[0]
+        rows = ValidationRows(
+            inputs.task,
+            read_texts(inputs.task, split),
+            np.asarray(labelled["labels"]),
+            np.asarray(labelled[TEACHER_LOGITS], dtype=np.float32),
+        )
+        return rows, time.perf_counter() - start
+
+    def logits(self, trainer: DistillationTrainer, candidate: Candidate, texts: Sequence[Any]) -> np.ndarray:
+        """Return the logits of a trained student on the validation rows; of its export, if that is not float32."""
+        architecture, inputs = candidate.architecture, self.inputs_for(candidate.architecture)
+        if architecture.variant == "float32":
+            return np.asarray(trainer.predict(cast(Dataset, trainer.eval_dataset)).predictions, dtype=np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            export = Path(folder) / "export"
+            export_student(trainer.model, inputs.tokenizer, export, architecture.variant, inputs.max_length)
+            # One text at a time, as latency is measured: the logits of an int8 export depend on the batch.
+            return Predictor(export, torch.get_num_threads()).logits(texts, batch_size=1)
