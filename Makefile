@@ -1,13 +1,14 @@
-# `make demo` distills a real classifier, `make test` runs the tests, `make scan` looks for secrets in tracked files,
-# `make benchmark` measures (QUICK=--quick: less of everything), `make robustness` interrupts training runs, fuzzes, and
-# runs the tests on the oldest and newest versions, in about an hour. All of them create .venv first.
+# `make demo` distills a real classifier, `make test` runs the tests, `make docs` builds the documentation site in
+# build/site, `make scan` looks for secrets in tracked files, `make benchmark` measures (QUICK=--quick: less of
+# everything), `make robustness` interrupts training runs, fuzzes, and runs the tests on the oldest and newest versions,
+# in about an hour. All of them create .venv first.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
 BENCHMARKS := compare_peers step_cost student_step search_cost teacher_precision growth
 
-.PHONY: demo test check scan benchmark robustness clean
+.PHONY: demo test check docs scan benchmark robustness clean
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -24,6 +25,9 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python tools/build_docs.py
 
 scan: .venv/installed
 	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --plugin tools/hub_token_detector.py

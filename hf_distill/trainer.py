@@ -30,10 +30,12 @@ from hf_distill.classifiers.outputs import (
     Batch,
     ClassifierOutputs,
 )
+from hf_distill.classifiers.padding import check_row_padding, warn_about_left_padding
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.classifiers.signature import input_names
 from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.data import Task
+from hf_distill.data.seen_rows import hash_rows_of
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
 from hf_distill.hub.upload import explain
@@ -51,10 +53,16 @@ from hf_distill.training.checks import (
     labelled_rows,
 )
 from hf_distill.training.collating import UnitCollator, prepare_loader
+from hf_distill.training.dataset_kinds import is_transformed
 from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
-from hf_distill.training.label_checks import LabelCheckingCollator, check_label_names, name_by_dataset
+from hf_distill.training.label_checks import (
+    LabelCheckingCollator,
+    check_label_names,
+    match_first_student,
+    name_by_dataset,
+)
 from hf_distill.training.launch import check_launch
 from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
@@ -62,13 +70,16 @@ from hf_distill.training.optimizer_settings import given_settings
 from hf_distill.training.recorder import RunRecorder, describe_data
 from hf_distill.training.run_fingerprint import (
     RunFingerprint,
+    RunParts,
+    describe_collator,
+    describe_optimizer,
     describe_student,
     fingerprint_rows,
     fingerprint_run,
 )
 from hf_distill.training.sampling import LengthGroupedSampler, SetEpoch
 from hf_distill.training.search_objective import SearchObjective
-from hf_distill.training.sources import TeacherContext
+from hf_distill.training.source import TeacherContext
 from hf_distill.training.stop_signals import stopping_on_signals
 from hf_distill.training.teaching import Teaching
 from hf_distill.training.units import NumberedRows, Units
@@ -159,6 +170,10 @@ class DistillationTrainer(Trainer):
             trainer_kwargs.get("callbacks") or [], shared=[self, model, teacher_model, train_dataset, eval_dataset]
         )
         self._has_given_optimizer = any(trainer_kwargs.get("optimizers") or ())
+        optimizer, _ = trainer_kwargs.get("optimizers") or (None, None)
+        self._optimizer_description = describe_optimizer(
+            args, optimizer, trainer_kwargs.get("optimizer_cls_and_kwargs")
+        )
         super().__init__(
             model=compiled_in_place(model),
             args=args,
@@ -167,6 +182,7 @@ class DistillationTrainer(Trainer):
             compute_metrics=compute_metrics,
             **trainer_kwargs,
         )
+        self._collator_description = describe_collator(self.data_collator)
         self.label_names = ["labels"]  # Trainer finds none if `forward` hides its signature
         self._bind(self.model, loss)
         self._is_constructed = True
@@ -176,9 +192,10 @@ class DistillationTrainer(Trainer):
             side = getattr(self.processing_class, "padding_side", "right")
             self.data_collator = TokenCollator(self.data_collator, side)
         self._check_datasets()
-        self._bind_classes()
         self.train_dataset = self.teaching.prepare(self.train_dataset, "training")
         self.eval_dataset = self.teaching.prepare(self.eval_dataset, "evaluation")
+        self.class_names[:] = class_names_of(self._unwrapped_student.config)  # stored logits can have named them
+        self._bind_classes()
         collate = self.teaching.wrap_collator(self.data_collator)
         self.data_collator = LabelCheckingCollator(collate, self.problem_type, self.class_names)
         if args.calibrate_teacher:
@@ -201,6 +218,17 @@ class DistillationTrainer(Trainer):
         """The objectives."""
         return self.loss_runner.loss
 
+    @property
+    def _unwrapped_student(self) -> PreTrainedModel:
+        return cast(PreTrainedModel, self.accelerator.unwrap_model(self.model, keep_torch_compile=False))
+
+    @property
+    def _padding_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The tokenizer that pads the student's batches; None without one, or if the student is split."""
+        is_split = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        is_tokenizer = isinstance(self.processing_class, PreTrainedTokenizerBase)
+        return cast(PreTrainedTokenizerBase, self.processing_class) if is_tokenizer and not is_split else None
+
     def _build_loss(self, args: DistillationTrainingArguments) -> DistillationLoss:
         spec = args.objective_spec() if self._objectives is None else self._objectives
         return DistillationLoss(build_objectives(spec))
@@ -217,6 +245,8 @@ class DistillationTrainer(Trainer):
         self.teaching.request(loss.teacher_reads)
         prepare_outputs(student, loss.student_reads, "student")
         self._student_description = describe_student(student)
+        if self._padding_tokenizer is not None:
+            warn_about_left_padding(student, self._padding_tokenizer, "student")
         self.units = Units(problem_type, self.accelerator)
         self.loss_runner = LossRunner(loss, self.accelerator)
         compared = self.teaching.compared_config(self.train_dataset, *self._eval_datasets().values())
@@ -227,7 +257,9 @@ class DistillationTrainer(Trainer):
         )
         if self.args.gradient_accumulation_steps * self.args.world_size > 1:
             self.loss_runner.warn_about_batchwise_terms()
-        self.class_names = class_names_of(student.config)
+        if self._is_constructed and problem_type.has_label_names:
+            match_first_student(student.config, self.class_names)
+        self.class_names: list[str] = class_names_of(student.config)
         self.monitor = LossMonitor(loss, problem_type, self.class_names, self.teacher, self.accelerator)
         self.teacher_predictions = TeacherPredictions(self.accelerator, self.args)
         self._replace_callback(EarlyTeacherCheck(self.monitor.check_teacher))
@@ -270,12 +302,15 @@ class DistillationTrainer(Trainer):
         for role, dataset in rows:
             if dataset is not None:
                 self._check_dataset(dataset, role, self.distillation_loss.reads_labels)
-                TokenLimits.of(self.model, "student").check(dataset)
                 self.teaching.warn_about_unused_column(dataset, role)
 
     def _check_dataset(self, dataset: Any, role: str, needs_labels: Sequence[str] = ()) -> None:
         if self.problem_type.has_label_names:
-            check_label_names(dataset, role, cast(PreTrainedModel, self.accelerator.unwrap_model(self.model)).config)
+            check_label_names(dataset, role, self._unwrapped_student.config)
+        TokenLimits.of(self.model, "student").check(dataset)
+        tokenizer = self._padding_tokenizer
+        if tokenizer is not None and isinstance(dataset, datasets.Dataset) and not is_transformed(dataset):
+            check_row_padding(dataset, self._unwrapped_student, tokenizer, "student")
         required_columns = self.teaching.required_columns if role == "training" else []
         check_dataset(
             dataset,
@@ -294,6 +329,8 @@ class DistillationTrainer(Trainer):
         if dataset is None or is_name or self.teaching.has_prepared(dataset):
             return dataset
         self._check_dataset(dataset, role)
+        if role == "prediction" and not isinstance(dataset, datasets.Dataset):
+            return dataset  # predictions need no teacher
         return self.teaching.prepare(dataset, role)
 
     def _calibrate_teacher(self) -> None:
@@ -325,7 +362,8 @@ class DistillationTrainer(Trainer):
 
         `resume_from_checkpoint=True` continues from the newest complete checkpoint of this run in the output folder,
         and starts anew if there is none. A run is known by its teacher, training rows, objectives, problem type,
-        label names, student and optimizer. Other settings can change; the record lists the changes as `resumed_with`.
+        label names, student, optimizer, collator, and the rule for its best checkpoint (docs/resuming.md). Other
+        settings can change; the record lists the changes as `resumed_with`.
 
         On SIGTERM and on the first Ctrl-C the current step finishes and a checkpoint is saved; then the process exits
         with status 143, or `KeyboardInterrupt` is raised. Several processes stop at the next step whose number is a
@@ -341,6 +379,8 @@ class DistillationTrainer(Trainer):
             if self.is_world_process_zero():
                 stack.enter_context(locked_folder(Path(folder)))
             self._forget_evaluation()
+            if self.model is not None:  # a trial of a search makes its student later
+                self.teaching.check_unchanged(self._unwrapped_student.config, self.class_names)
             self.train_dataset = self._prepare_new(self.train_dataset, "training")
             self.monitor.check_stored_outputs(self.train_dataset)
             self.checkpoints = self._run_checkpoints()
@@ -359,16 +399,23 @@ class DistillationTrainer(Trainer):
 
         def fingerprint() -> RunFingerprint:
             self._set_signature_columns_if_needed()
-            rows = fingerprint_rows(self.train_dataset, cast("list[str]", self._signature_columns), self.teaching)
-            return fingerprint_run(
-                self.args,
+            signature = cast("list[str]", self._signature_columns)
+            chooses_best = self.args.metric_for_best_model is not None
+            identify = partial(fingerprint_rows, signature=signature, teaching=self.teaching)
+            parts = RunParts(
+                type(self).__name__,
                 self._student_description,
                 self.teaching,
                 self.distillation_loss,
                 self.problem_type.name,
                 self.class_names,
-                rows,
+                self._optimizer_description,
+                self._collator_description,
+                getattr(self.processing_class, "padding_side", None),
+                identify(self.train_dataset),
+                {name: identify(rows) for name, rows in self._eval_datasets().items() if chooses_best},
             )
+            return fingerprint_run(self.args, parts)
 
         return RunCheckpoints(fingerprint)
 
@@ -475,6 +522,9 @@ class DistillationTrainer(Trainer):
         }
         check_same_class(type(self), list(arguments))
         baseline = type(self)(**arguments)
+        baseline.recorder.row_hashes = {
+            split: hashes for split, hashes in self.recorder.row_hashes.items() if split != "transfer"
+        }
         resumes = (self.args.resume_from_checkpoint or "").lower() == "true"
         checkpoint = baseline._run_checkpoints().newest(str(args.output_dir)) if resumes else None
         baseline.train(resume_from_checkpoint=checkpoint)
@@ -768,6 +818,8 @@ class DistillationTrainer(Trainer):
                 rows, and the first validation split of the task.
         """
         self.record |= describe_data(task, rows)
+        if not self.recorder.row_hashes and self.is_world_process_zero():
+            self.recorder.row_hashes = hash_rows_of(task.datasets, task.text_columns)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:
@@ -788,7 +840,10 @@ class DistillationTrainer(Trainer):
         dataset: str | list[str] | None = None,
         dataset_args: str | list[str] | None = None,
     ) -> None:
-        """Write `README.md`, the model card, from the record of the run into the output folder.
+        """Write the model card, from the record of the run, into `README.md` in the output folder.
+
+        Text and metadata of the user in `README.md` stay. If hf_distill did not write `README.md`, it stays as it is,
+        and the card goes to `MODEL_CARD.md`.
 
         Args:
             language: Language of the texts, as an ISO 639-1 code.
@@ -842,7 +897,10 @@ class DistillationTrainer(Trainer):
                 self.init_hf_repo(token=token, private=private)
             self._finish_current_push()
             repo_id = str(self.hub_model_id)
-            return cast(CommitInfo, self.recorder.upload(repo_id, commit_message, not blocking, token, revision))
+            branch = self.recorder.look(repo_id, token, revision)
+            self.create_model_card(**card)  # again, because the card on the Hub can have edits
+            job = self.recorder.upload(repo_id, commit_message, not blocking, token, revision, branch)
+            return cast(CommitInfo, job)
         except Exception as error:  # of many kinds: no connection, no token, a refusal
             folder, name = str(self.args.output_dir), self.hub_model_id or self.args.hub_model_id or "user/name"
             command = shlex.join(["hf-distill", "push", "--folder", folder, "--hub_model_id", name])

@@ -20,6 +20,7 @@ from hf_distill.cache.shards import FORMAT, RowFormat
 from hf_distill.cache.store import Store
 from hf_distill.record import describe_versions
 from hf_distill.utils.atomic import write_file_atomically
+from hf_distill.utils.dataset_types import check_is_dataset
 
 logger = logging.get_logger(__name__)
 
@@ -74,7 +75,12 @@ class OutputCache:
         raise NotImplementedError
 
     def label(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Add the teacher's outputs as a memory-mapped column. Only outputs that are not stored yet are computed."""
+        """Add the teacher's outputs as a memory-mapped column. Only outputs that are not stored yet are computed.
+
+        Raises:
+            TypeError: for a stream, a dict of datasets, or a list of rows.
+        """
+        check_is_dataset(dataset, f"{type(self).__name__}.label")
         keys = self._row_keys(dataset)
         self.processes.wait_for_everyone()
         self.store.refresh()

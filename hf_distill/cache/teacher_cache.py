@@ -129,6 +129,7 @@ class TeacherCache(OutputCache):
 
         Raises:
             ValueError: if the dataset has no `input_ids`.
+            TypeError: for a stream, a dict of datasets, or a list of rows.
             FloatingPointError: if the teacher returns outputs that cannot be learned from; the message shows the text.
         """
         self._follow_changes()
@@ -145,6 +146,10 @@ class TeacherCache(OutputCache):
         if isinstance(self._source, nn.Module):
             folder, name, metadata = self._folder(self._source)
             if name != self.fingerprint:
+                logger.warning(
+                    f"The teacher has changed. Its outputs are now stored in {folder}; datasets that were labelled "
+                    "before keep the outputs of the teacher as it was."
+                )
                 self._open_store(folder, name, metadata)
 
     def _row_keys(self, dataset: datasets.Dataset) -> np.ndarray:

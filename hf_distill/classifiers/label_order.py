@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.sketch import Sketch, hash_numbers
+from hf_distill.utils.dataset_types import check_is_dataset
 
 if TYPE_CHECKING:  # slow to import
     import datasets
@@ -48,20 +49,39 @@ def name_teacher_logits(dataset: Rows, label_names: Sequence[str]) -> Rows:
         The same rows.
 
     Raises:
-        ValueError: if there is no such column, or it has another number of classes.
+        ValueError: if there is no such column, if it has another number of classes, or if a name occurs twice.
+        TypeError: for a dict of datasets, a list of rows, or names that are not a list of texts.
     """
+    check_is_dataset(dataset, "name_teacher_logits", can_be_streamed=True)
+    if isinstance(label_names, str | Mapping) or not all(isinstance(name, str) for name in label_names):
+        raise TypeError(
+            f"`label_names` must be a list of class names in the order of the numbers, got {label_names!r}."
+        )
+    if len(set(label_names)) < len(label_names):
+        raise ValueError(f"`label_names` must be different names, got {list(label_names)}.")
     features = dataset.features
     if features is not None:  # None for a stream whose columns are not known
         if TEACHER_LOGITS not in features:
             raise ValueError(f"There is no column `{TEACHER_LOGITS}`, only {', '.join(features)}.")
-        length = getattr(features[TEACHER_LOGITS], "length", -1)
-        if length not in (-1, len(label_names)):
-            raise ValueError(f"`{TEACHER_LOGITS}` has {length} numbers a row, and there are {len(label_names)} names.")
+        if (width := _width(dataset)) not in (-1, len(label_names)):
+            raise ValueError(f"`{TEACHER_LOGITS}` has {width} numbers a row, and there are {len(label_names)} names.")
     if _is_stored(dataset):
         return note_class_names(dataset, TEACHER_LOGITS, label_names, Sketch.of(hash_numbers(dataset, TEACHER_LOGITS)))
     named = copy.copy(dataset)
     _names_of_streams[named] = list(label_names)
     return named
+
+
+def _width(dataset: datasets.Dataset | datasets.IterableDataset) -> int:
+    """Return how many numbers each row, or each token of a row, has in `teacher_logits`; -1 if it is not known."""
+    feature: Any = dataset.features[TEACHER_LOGITS]
+    length = getattr(feature, "length", -1)
+    if length != -1 or not _is_stored(dataset) or not len(dataset):
+        return length
+    numbers = dataset.with_format(None)[0][TEACHER_LOGITS]
+    while numbers and isinstance(numbers[0], list):  # one list for each token
+        numbers = numbers[0]
+    return len(numbers)
 
 
 def teacher_label_names(dataset: datasets.Dataset | datasets.IterableDataset) -> list[str] | None:

@@ -1,5 +1,11 @@
 """Padding that can change a model's answer: heads that look for the last token, and padding on the left."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -8,8 +14,12 @@ from transformers.utils import logging
 
 from hf_distill.classifiers.problem_types import problem_type_of_head, without_adapter
 
+if TYPE_CHECKING:  # slow to import
+    import datasets
+
 logger = logging.get_logger(__name__)
 
+_REASON = "numbers positions from the first column, or reads its answer there"
 _NUM_TOKENS, _NUM_PADDING = 4, 8  # of the text that shows whether padding changes an answer
 
 
@@ -71,6 +81,62 @@ def align_pad_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
         )
 
 
+def warn_about_left_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, role: str) -> None:
+    """Warn if the tokenizer pads batches on the left, and the model's answers depend on that.
+
+    Args:
+        model: The model, not split over processes.
+        tokenizer: The tokenizer that pads the model's token ids.
+        role: "student" or "teacher".
+    """
+    if tokenizer.padding_side == "left" and left_padding_changes_answers(model, tokenizer):
+        logger.warning_once(
+            f"The tokenizer pads on the left, which changes the {role}'s answers: the {role} {_REASON}, so the answer "
+            "to a text depends on the longest text of its batch. Set `tokenizer.padding_side = 'right'`."
+        )
+
+
+def check_row_padding(
+    dataset: datasets.Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, role: str
+) -> None:
+    """Refuse rows that were padded on the left when they were tokenized, if the model's answers depend on that.
+
+    Such a model would answer differently from a store of its outputs, which never depend on padding.
+
+    Args:
+        dataset: Tokenized rows.
+        model: The model, not split over processes.
+        tokenizer: The tokenizer of the rows.
+        role: "student" or "teacher".
+
+    Raises:
+        ValueError: that names the first such row.
+    """
+    row = _first_row_with_left_padding(dataset)
+    if row is not None and left_padding_changes_answers(model, tokenizer):
+        raise ValueError(
+            f"Row {row} begins with padding, and padding on the left changes the {role}'s answers: the {role} "
+            f"{_REASON}. Tokenize without `padding`, since every batch is padded when it is made, or with "
+            "`tokenizer.padding_side = 'right'`."
+        )
+
+
+def _first_row_with_left_padding(dataset: datasets.Dataset) -> int | None:
+    """Return the index of the first row whose attention mask begins with 0; None if there is none."""
+    if "attention_mask" not in dataset.column_names:
+        return None
+    start = 0
+    for rows in dataset.select_columns(["attention_mask"]).with_format("arrow").iter(10_000):
+        lengths = pc.list_value_length(rows["attention_mask"]).fill_null(0).to_numpy()
+        values = pc.list_flatten(rows["attention_mask"]).to_numpy()
+        not_empty = np.flatnonzero(lengths)
+        is_padding = values[(np.cumsum(lengths) - lengths)[not_empty]] == 0
+        if is_padding.any():
+            return start + int(not_empty[is_padding.argmax()])
+        start += len(lengths)
+    return None
+
+
 @torch.no_grad()
 def left_padding_changes_answers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
     """Run a model on four tokens with and without padding on the left, and return whether its answers differ.
@@ -78,6 +144,7 @@ def left_padding_changes_answers(model: PreTrainedModel, tokenizer: PreTrainedTo
     They differ if the model numbers the positions of a row from its first column, as BERT and GPT-2 do, or if its head
     reads the first column.
     """
+    was_training = model.training
     model.eval()
     pad = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     tokens = [token for token in range(_NUM_TOKENS + 1) if token != pad][:_NUM_TOKENS]
@@ -89,6 +156,7 @@ def left_padding_changes_answers(model: PreTrainedModel, tokenizer: PreTrainedTo
     }
     expected = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()
     logits = model(**padded).logits.float()
+    model.train(was_training)
     if logits.ndim == 3:  # one answer for each token
         logits = logits[:, _NUM_PADDING:]
     tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2

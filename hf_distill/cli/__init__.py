@@ -1,5 +1,7 @@
 """`hf-distill`: one command for each step from a large classifier to a small one."""
 
+import difflib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,6 +13,7 @@ COMMANDS = {
     "compare": "report whether a student can replace its teacher",
     "export": "export a classifier to ONNX, in float32 or int8, to predict without torch",
     "data": "print what is read from files: columns, classes, encodings, contradictions",
+    "env": "print versions and machine for a bug report",
     "push": "publish a student with its exports, report, record and card in one commit",
 }
 
@@ -18,17 +21,39 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `hf-distill COMMAND ...`. An error of the user ends it with one message and status 2, Ctrl-C with 130."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output has closed it, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run(arguments: list[str]) -> None:
     usage = "usage: hf-distill COMMAND [flags]; `hf-distill COMMAND --help` lists the flags\n\n" + "\n".join(
         f"  {name:10}{text}" for name, text in COMMANDS.items()
     )
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage)
         sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        from hf_distill import __version__
+
+        print(f"hf_distill {__version__}")
+        return
     if arguments[0] not in COMMANDS:
-        print(f"hf-distill: unknown command {arguments[0]!r}\n\n{usage}", file=sys.stderr)
+        similar = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+        remedy = f" Did you mean {similar[0]}?" if similar else ""
+        print(f"hf-distill: unknown command {arguments[0]!r}.{remedy}\n\n{usage}", file=sys.stderr)
         sys.exit(2)
     try:
         import_module(f"hf_distill.cli.{arguments[0]}").run(arguments[1:])
+    except BrokenPipeError:
+        raise
     except KeyError as error:
         if "metric_for_best_model" not in str(error):  # the user chose that name; any other KeyError is our bug
             raise
@@ -40,5 +65,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         message = without_secrets(str(error), *secret_values(arguments))
         print(f"hf-distill {arguments[0]}: {message}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)

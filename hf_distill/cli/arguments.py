@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hf_distill.cli.reading_arguments import ReadingArguments
@@ -105,7 +105,7 @@ class DataArguments(ReadingArguments):
         default=None,
         metadata={
             "help": "Metric to compare models by, e.g. f1. Unset: accuracy (single-label), f1_micro (multi-label), "
-            "pearson (regression) or entity_f1 (token classification)."
+            "pearson (regression; `compare` takes mae) or entity_f1 (token classification)."
         },
     )
     max_seq_length: int = field(default=128, metadata={"help": "Cut rows after this number of tokens."})
@@ -218,13 +218,14 @@ class DataArguments(ReadingArguments):
         """Whether unlabelled text is named."""
         return bool(self.transfer_files or self.transfer_dataset_names)
 
-    def load(self, to_train: bool = True, teacher: TeacherHead | None = None) -> Task:
+    def load(self, to_train: bool = True, teacher: TeacherHead | None = None, kept: Sequence[str] = ()) -> Task:
         """Load the labelled rows, limited to the numbers of rows that are asked for.
 
         Args:
             to_train: Whether a validation split is needed, and a training split unless unlabelled text is named.
             teacher: The teacher's outputs, which decide what the labels leave open; None if the teacher will get a
                 new head.
+            kept: Names of other columns to keep, as texts.
 
         Raises:
             ValueError: if no rows are named, or a split is missing.
@@ -232,10 +233,10 @@ class DataArguments(ReadingArguments):
         has_training_rows = self.task_name or self.dataset_name or self.train_file or self.has_transfer
         if not self.has_labelled_rows or (to_train and not has_training_rows):
             raise ValueError("No labelled rows given. Pass one of --task_name, --dataset_name and --train_file.")
-        task = self._load_all_rows(False, teacher)
+        task = self._load_all_rows(False, teacher, kept)
         if to_train and "train" in task.datasets and not task.validation_splits:
             # What `cache` writes for unlabelled text has no validation split. Labelled rows need one.
-            task = self._load_all_rows(True, teacher) if has_labels(task) else hold_out_of_train(task)
+            task = self._load_all_rows(True, teacher, kept) if has_labels(task) else hold_out_of_train(task)
         lacks_rows = "train" not in task.datasets and not self.has_transfer
         if to_train and (lacks_rows or not task.validation_splits):
             raise ValueError(
@@ -243,8 +244,10 @@ class DataArguments(ReadingArguments):
             )
         return limit_rows(task, self.max_train_samples, self.max_eval_samples)
 
-    def _load_all_rows(self, needs_validation: bool, teacher: TeacherHead | None) -> Task:
+    def _load_all_rows(self, needs_validation: bool, teacher: TeacherHead | None, kept: Sequence[str]) -> Task:
         if self.task_name is not None:
+            if kept:
+                raise ValueError(f"The GLUE task {self.task_name!r} has no other columns, so leave out {kept[0]!r}.")
             return load_task(self.task_name, self.data_dir)
         roles = ("train", "validation", "test")
         sources = Sources(
@@ -259,7 +262,7 @@ class DataArguments(ReadingArguments):
             sources,
             self.options,
             self.settings(self.problem_type, teacher),
-            self.columns,
+            replace(self.columns, kept=kept),
             metric_name=self.metric_name,
             needs_validation=needs_validation,
             validation_split_percentage=self.validation_split_percentage,

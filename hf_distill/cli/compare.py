@@ -4,13 +4,13 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, cast
 
 from datasets import Dataset, List, Value
 
-from hf_distill.classifiers.auto import AutoConfig
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
-from hf_distill.classifiers.problem_types import PROBLEM_TYPES, problem_type_of_head
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.model_columns import read_models
 from hf_distill.cli.parsing import parse
@@ -26,6 +26,7 @@ from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
+from hf_distill.reporting.comparison.own_metrics import load_metric_modules
 from hf_distill.reporting.requirements import Requirement, check_labels, describe_result, parse_requirement
 
 UNMET = 3  # exit status
@@ -60,6 +61,34 @@ class CompareArguments:
         default=None,
         metadata={"help": "Files of labelled rows from another domain, with the same columns, to score as well."},
     )
+    metric_module: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Folders with a metric of the `evaluate` library (NAME/NAME.py) to report as well; --metric_name "
+            "NAME makes it decide. Its code is run, so a recipe cannot set this."
+        },
+    )
+    slice_column: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Columns of the evaluation files, such as a language, to compare the models on the rows with each "
+            "value of it as well. Values with fewer than 20 rows are merged."
+        },
+    )
+    group_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the evaluation files that says which rows belong together, such as the document of a "
+            "sentence. Intervals and tests then count whole groups."
+        },
+    )
+    tune_thresholds: bool = field(
+        default=False,
+        metadata={
+            "help": "For multi-label classification: choose a threshold for each class of each model on the rows of "
+            "--validation_file, and compare on the rows of --test_file."
+        },
+    )
     margin: float = field(
         default=0.01,
         metadata={"help": "Largest loss against the teacher with which a student is non-inferior; 0.01 is one point."},
@@ -72,6 +101,10 @@ class CompareArguments:
             "'recall[fraud] >= 0.9', 'latency_p95_ms <= 5', 'size_mb <= 20', 'ece <= 0.05', 'agreement >= 0.95'. The "
             "flag can be repeated, and the requirements of a recipe count too.",
         },
+    )
+    allow_training_rows: bool = field(
+        default=False,
+        metadata={"help": "Compare even if more than half of the evaluation rows trained a model."},
     )
     latency_rounds: int = field(
         default=30,
@@ -90,10 +123,20 @@ class CompareArguments:
             raise ValueError("No student given. Pass --student_model_name_or_path, --export_folder or both.")
         _ = self.models, self.requirements  # report a typo before anything is loaded
 
-    @property
+    @cached_property
     def requirements(self) -> list[Requirement]:
         """The requirements on the model of the verdict."""
         return [parse_requirement(line) for line in self.require or []]
+
+    @property
+    def kept_columns(self) -> list[str]:
+        """The columns beside texts and labels that the comparison reads."""
+        return list(dict.fromkeys([*(self.slice_column or ()), *self.group_columns]))
+
+    @property
+    def group_columns(self) -> list[str]:
+        """The column of groups, if there is one."""
+        return [] if self.group_column is None else [self.group_column]
 
     @property
     def models(self) -> dict[str, Any]:
@@ -111,17 +154,27 @@ def run(arguments: Sequence[str]) -> None:
     args, data = parse((CompareArguments, DataArguments), arguments, "hf-distill compare")
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
+    metric_functions = load_metric_modules(args.metric_module or ())
+    own_metric = data.metric_name if data.metric_name in metric_functions else None
+    if own_metric is not None:
+        data.metric_name = None  # the reader of the rows does not know it
     rows = _load_texts(args, data) if _has_no_labels(data) else _load_labelled(args, data)
     check_labels(args.requirements, rows.get("label_names"))
+    if own_metric is not None:
+        rows["metric_name"] = own_metric
     report = compare_models(
         args.models,
+        metric_functions=metric_functions,
         class_names=data.names_of_outputs,
         margin=args.margin,
+        slice_columns=args.slice_column or (),
+        group_column=args.group_column,
+        allow_training_rows=args.allow_training_rows,
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
         **rows,
     )
-    results = report.check(args.require) if args.require else []
+    results = report.check(args.requirements) if args.requirements else []
     print(f"\n{report.to_markdown()}")
     report.save(args.output_dir)
     print(f"\nThe report is in {args.output_dir}: open report.html.")
@@ -133,16 +186,24 @@ def run(arguments: Sequence[str]) -> None:
 def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
-    task = data.load(to_train=False, teacher=head)
+    task = data.load(to_train=False, teacher=head, kept=args.kept_columns)
+    if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
+        task.check_problem_type(head.resolved_problem_type, f"teacher {args.teacher_model_name_or_path!r}")
     split = _evaluation_split(task, data)
-    shifted = None if args.shifted_file is None else _read_shifted(args.shifted_file, task, data)
+    if args.tune_thresholds and not (split.startswith("test") and task.validation_splits):
+        raise ValueError(
+            "--tune_thresholds chooses thresholds on validation rows and compares on test rows. Pass "
+            "--validation_file and --test_file, each with labelled rows."
+        )
+    shifted = None if args.shifted_file is None else _read_shifted(args, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
     return {
         "dataset": task.datasets[split],
         "text_columns": task.text_columns,
         "label_column": "label",
         "label_names": task.label_names,
-        "metric_name": task.metric_name,
+        "metric_name": data.metric_name if task.problem_type == "regression" else task.metric_name,
+        "threshold_dataset": task.datasets[task.validation_splits[0]] if args.tune_thresholds else None,
         "shifted_dataset": None if shifted is None else _rows_by_name(shifted),
         "name": _name_of_rows(task, split, data),
     }
@@ -163,6 +224,8 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load texts to compare the answers of the models on, without scores, and print what was read."""
     if args.shifted_file is not None:
         raise ValueError("--shifted_file compares scores, and the evaluation rows have no labels. Leave it out.")
+    if args.tune_thresholds:
+        raise ValueError("--tune_thresholds needs labels, and the evaluation rows have none. Leave it out.")
     files = data.files.get("test") or data.files.get("validation")
     options = data.transfer if files is None else replace(data.transfer, files=list(map(str, files)), dataset_names=())
     problem_type = PROBLEM_TYPES["token_classification" if _reads_words(args) else "single_label_classification"]
@@ -176,11 +239,8 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
 
 def _reads_words(args: CompareArguments) -> bool:
     """Return whether the teacher classifies words, as its config says."""
-    try:
-        config = AutoConfig.from_pretrained(args.teacher_model_name_or_path, trust_remote_code=False)
-    except OSError:  # an adapter has no config; a teacher that does not exist is reported when it is loaded
-        return False
-    return any(problem_type_of_head(name) == "token_classification" for name in config.architectures or [])
+    head = read_head(ModelReference(args.teacher_model_name_or_path))
+    return head is not None and head.resolved_problem_type == "token_classification"
 
 
 def _evaluation_split(task: Task, data: DataArguments) -> str:
@@ -202,13 +262,15 @@ def _name_of_rows(task: Task, split: str, data: DataArguments) -> str:
     return ", ".join(path.name for path in data.files[split])
 
 
-def _read_shifted(files: list[str], task: Task, data: DataArguments) -> Task:
-    paths, notes = find_files(files)
+def _read_shifted(args: CompareArguments, task: Task, data: DataArguments) -> Task:
+    paths, notes = find_files(args.shifted_file or [])
     shifted = read_task(
         Sources(None, None, None, {"validation": paths}, notes=notes),
         data.options,
         data.settings(task.problem_type),
-        ColumnNames(parts_of_columns(task.text_columns), data.label_column_name, data.text_column_delimiter),
+        ColumnNames(
+            parts_of_columns(task.text_columns), data.label_column_name, data.text_column_delimiter, args.group_columns
+        ),
     )
     shifted.summary.splits[0].role = "shifted"
     return shifted

@@ -1,9 +1,7 @@
 """`hf-distill export`: export a classifier to ONNX, in float32 or int8, and compare the export with the model."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -21,8 +19,8 @@ from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS
 from hf_distill.data.sources import Sources
 from hf_distill.data.transfer_text import read_transfer_text
 from hf_distill.export import export_model
+from hf_distill.export.layout import open_export
 from hf_distill.export.loading import load_classifier
-from hf_distill.export.predictor import EXPORT_NAME
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.pipeline.teacher_head import TeacherHead
 from hf_distill.reporting.text import PLAIN
@@ -33,7 +31,11 @@ class ExportArguments:
     """The model, the output folder, and how to check the export."""
 
     model_name_or_path: str = field(metadata={"help": "Path or Hub id of the classifier, e.g. a student."})
-    output_dir: str = field(metadata={"help": "Folder for model.onnx, the tokenizer and the labels."})
+    output_dir: str = field(
+        metadata={
+            "help": "Folder for tokenizer, labels and onnx/. An export of the same model in it gets a new variant."
+        }
+    )
     quantize: str | None = field(
         default=None,
         metadata={"help": "int8: weights take a quarter of the space. Unset: float32.", "choices": ["int8"]},
@@ -58,6 +60,13 @@ class ExportArguments:
         metadata={
             "help": "Largest difference between export and model. For float32, max |Δlogit| / max(1, max |logit|); "
             "unset: 1e-3. For int8, the share of decisions that differ; unset: 0.05."
+        },
+    )
+    report: str | None = field(
+        default=None,
+        metadata={
+            "help": "report.json of hf-distill compare. The threshold that it certifies for this model goes into "
+            "export.json, for Predictor(folder, defer_below='certified')."
         },
     )
 
@@ -85,6 +94,7 @@ def run(arguments: Sequence[str]) -> None:
             processing_class=tokenizer,
             tolerance=args.tolerance,
             max_length=args.max_seq_length,
+            report=args.report,
             **_load_texts(args, reading, model),
         )
     except ImportError as error:
@@ -130,15 +140,31 @@ def _texts(rows: Dataset, columns: Sequence[str], limit: int | None) -> list[Any
 
 
 def _summary(parity: dict[str, Any], args: ExportArguments) -> str:
-    folder = Path(args.output_dir)
-    size = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
-    float32_size = 4 * json.loads((folder / EXPORT_NAME).read_text(encoding="utf-8"))["num_parameters"]
+    export = open_export(args.output_dir, args.quantize or "float32")
+    size = sum(file.stat().st_size for file in export.files)
+    float32_size = 4 * export.record["num_parameters"]
     agreement = "" if parity["agreement"] is None else f", {parity['agreement']:.2%} of the decisions equal"
+    deferral = export.about_variant.get("deferral")
     return (
         f"Compared with the model on {parity['on']}: max |Δlogit| {parity['max_abs_difference']:.2g}, largest |logit| "
-        f"{parity['max_abs_logit']:.2g}{agreement}. Tolerance: {parity['tolerance']:g}.\n{_metrics(parity)}"
-        f"The weights in {folder} take {size / 1e6:,.1f} MB ({args.quantize or 'float32'}); the model takes "
-        f"{float32_size / 1e6:,.1f} MB in float32."
+        f"{parity['max_abs_logit']:.2g}{agreement}. Tolerance: {parity['tolerance']:g}.\n"
+        f"{_batchings(parity)}\n{_metrics(parity)}"
+        f"The weights in {export.path} take {size / 1e6:,.1f} MB ({export.variant}); the model takes "
+        f"{float32_size / 1e6:,.1f} MB in float32.{'' if deferral is None else _describe_deferral(deferral)}"
+    )
+
+
+def _batchings(parity: dict[str, Any]) -> str:
+    dependent = parity.get("batch_dependent_decisions")
+    decisions = "" if dependent is None else f"{dependent:,} decisions change with the batch, and "
+    return f"In four batchings ({parity['batchings']}), {decisions}logits by up to {parity['batch_difference']:.2g}."
+
+
+def _describe_deferral(deferral: dict[str, Any]) -> str:
+    return (
+        f"\nDeferral: answers with a probability below {deferral['threshold']:.4f} go to the teacher, "
+        f"{deferral['share']:.1%} of the report's rows. With {deferral['confidence']:.0%} confidence, both together "
+        f"are wrong where the teacher is right on at most {deferral['loss']:.2%} of the texts."
     )
 
 

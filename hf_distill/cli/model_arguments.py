@@ -95,6 +95,13 @@ class ModelArguments(TeacherArguments):
     freeze_student_embeddings: bool = field(
         default=False, metadata={"help": "Do not train the student's word embeddings, which makes a step faster."}
     )
+    augment: int | None = field(
+        default=None,
+        metadata={
+            "help": "Train on N variants of each labelled text as well, labelled by the teacher: words replaced by "
+            "neighbors in the teacher's embedding table, masked words, n-grams, halves of two texts joined."
+        },
+    )
     baseline: bool = field(
         default=False,
         metadata={
@@ -139,6 +146,8 @@ class ModelArguments(TeacherArguments):
                 "--student_revision and --student_trust_remote_code need --student_model_name_or_path. A student "
                 "with layers of the teacher has the teacher's revision and code."
             )
+        if self.augment is not None and (self.augment < 1 or self.teacher_model_name_or_path is None):
+            raise ValueError(f"--augment takes a number from 1 on, and needs a teacher, got {self.augment}.")
         _ = self.layers  # report a typo before anything is loaded
 
     @property

@@ -31,7 +31,9 @@ def read_models(
             )
         models[name] = folder
     if baseline is not None:
-        models["baseline"] = baseline.split(",")
+        models["baseline"] = _split_runs(baseline)
+        if not all(models["baseline"]):
+            raise ValueError(f"--baseline_model_name_or_path takes a path or several with commas, got {baseline!r}.")
     return models
 
 
@@ -57,8 +59,7 @@ def _split(word: str) -> tuple[str, list[str]]:
         return "student", [word]
     start, sign, end = word.partition("=")
     name, value = (start.strip(), end) if sign else ("student", word)
-    # A shell does not replace the ~ of name=~/folder.
-    paths = [os.path.expanduser(path) for path in ([value] if Path(value).exists() else value.split(","))]
+    paths = _split_runs(value)
     if not name or not all(paths):
         raise ValueError(f"--student_model_name_or_path takes [name=]path ..., got {word!r}.")
     if name in RESERVED:
@@ -67,3 +68,9 @@ def _split(word: str) -> tuple[str, list[str]]:
             f"name, or --{name}_model_name_or_path."
         )
     return name, paths
+
+
+def _split_runs(value: str) -> list[str]:
+    """Return the paths between commas. An existing path is not split, and a shell leaves the ~ of name=~/folder."""
+    paths = [value] if value and Path(value).exists() else value.split(",")
+    return [os.path.expanduser(path) for path in paths]

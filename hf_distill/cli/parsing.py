@@ -85,8 +85,19 @@ def _prepare(types: Iterable[Any], arguments: Sequence[str], prog: str) -> tuple
         description="`--config recipe.yaml` reads flags from a YAML file. A flag on the command line wins over it.",
         allow_abbrev=False,
     )
+    _check_not_repeated(parser, flags)
     # argparse lets the last flag win, so the recipe comes first.
     return parser, [*([] if config.config is None else recipe_flags(config.config, type_names)), *flags], type_names
+
+
+def _check_not_repeated(parser: argparse.ArgumentParser, flags: Sequence[str]) -> None:
+    """Refuse a flag with several values that is given twice: the values of the first one would be lost."""
+    given = [word.partition("=")[0] for word in flags if word.startswith("--")]
+    for action in parser._actions:
+        takes_several = action.nargs in ("+", "*") and not isinstance(action, argparse._ExtendAction)
+        for flag in action.option_strings:
+            if takes_several and given.count(flag) > 1:
+                raise ValueError(f"{flag} is given twice, and only the last would count. Put all values after one.")
 
 
 def _check_known(remaining: Sequence[str], type_names: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hf_distill.cli.parsing import parse
-from hf_distill.hub.publish import COMMIT_MESSAGE, publish
+from hf_distill.hub.publish import COMMIT_MESSAGE, Published, publish
 
 
 @dataclass
@@ -21,30 +21,56 @@ class PushArguments:
         default=None, metadata={"help": "Branch to push to; a new one is created. Unset: the main branch."}
     )
     commit_message: str = field(default=COMMIT_MESSAGE, metadata={"help": "Commit message."})
+    create_pr: bool = field(default=False, metadata={"help": "Open a pull request instead of a commit to the branch."})
+    license: str | None = field(
+        default=None,
+        metadata={
+            "help": "License of the student, as an identifier of the Hub, e.g. apache-2.0. Unset: the license of "
+            "initial weights and teacher, if it is known and the same."
+        },
+    )
+    language: str | None = field(
+        default=None, metadata={"help": "Languages of the texts as ISO 639-1 codes, separated by commas, e.g. en,de."}
+    )
+    tags: str | None = field(default=None, metadata={"help": "More tags for the card, separated by commas."})
 
 
 def run(arguments: Sequence[str]) -> None:
     """Publish the folder, and print what was pushed and what was not."""
     (args,) = parse((PushArguments,), arguments, "hf-distill push")
+    languages = _split(args.language)
     published = publish(
         args.folder,
         args.hub_model_id,
         public=args.public,
         revision=args.revision,
         commit_message=args.commit_message,
+        create_pr=args.create_pr,
+        license=args.license,
+        language=languages[0] if len(languages) == 1 else languages,
+        tags=_split(args.tags),
     )
-    where = f"{published.commit.repo_url} ({'private' if published.is_private else 'public'})"
-    print(
-        f"Pushed {len(published.files)} files to {where}."
-        if published.is_new
-        else f"Nothing to push: {where} already has all files."
-    )
+    print(_describe(published))
     if args.public and published.is_private:
         print("The repository already exists and stays private. Make it public in its settings on the Hub.")
-    if published.has_own_card:
+    if published.removed:
         print(
-            "README.md was edited by hand or written by another program, so it was pushed unchanged. Delete it to get "
-            "a generated model card."
+            f"Removed from the repository, because they belong to an earlier student: {', '.join(published.removed)}."
         )
+    for note in published.notes:
+        print(note)
     if published.kept_back:
         print(f"Not pushed: {', '.join(published.kept_back)}.")
+
+
+def _split(names: str | None) -> list[str]:
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
+
+
+def _describe(published: Published) -> str:
+    where = f"{published.commit.repo_url} ({'private' if published.is_private else 'public'})"
+    if not published.is_new:
+        return f"Nothing to push: {where} already has all files."
+    if published.commit.pr_url:
+        return f"Opened the pull request {published.commit.pr_url} with {len(published.files)} files."
+    return f"Pushed {len(published.files)} files to {where}."

@@ -54,10 +54,11 @@ def recipe_flags(path: Path, type_names: Mapping[str, str]) -> list[str]:
             raise ValueError(f"The recipe {path.name} has {name!r}, which is not a flag (`--help` lists the flags).")
         if isinstance(value, dict) and "dict" not in type_names[name]:
             raise ValueError(f"The recipe {path.name} has a mapping for `{name}`, which takes one value.")
-        if name.endswith("trust_remote_code") and value:
+        if (name.endswith("trust_remote_code") or name == "metric_module") and value:
+            word = "True" if name.endswith("trust_remote_code") else "FOLDER"
             raise ValueError(
                 f"The recipe {path.name} sets `{name}`. A recipe can come from somebody else, so it cannot decide "
-                f"whether code is run. Pass --{name} True on the command line if you trust the code."
+                f"whether code is run. Pass --{name} {word} on the command line if you trust the code."
             )
     return [
         word

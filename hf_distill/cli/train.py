@@ -67,10 +67,10 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)
     evaluate(trainer, inputs)
+    baseline = None if untrained is None else trainer.train_baseline(untrained)
     if data.test_file is not None:
-        evaluate_test(trainer, inputs)
-    baseline = None if untrained is None else trainer.train_baseline(untrained).model
-    describe_run(trainer, inputs, baseline, data.dataset_name)
+        evaluate_test(trainer, inputs, baseline)
+    describe_run(trainer, inputs, None if baseline is None else baseline.model, data.dataset_name)
     describe_floor(trainer, inputs)
     return trainer
 
@@ -85,6 +85,8 @@ def _check(models: ModelArguments, data: DataArguments, args: DistillationTraini
         )
     if _has_only_texts(data) and (models.baseline or models.fine_tune_teacher):
         raise ValueError(f"{_needs_labels(models)}: pass --train_file, --dataset_name or --task_name.")
+    if models.augment is not None and _has_only_texts(data):
+        raise ValueError("--augment varies labelled texts, and there are none. Leave it out.")
     if models.baseline:
         args.check_baseline()
 
@@ -130,6 +132,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         with_new_head=models.fine_tune_teacher,
         problem_type=data.problem_type,
         class_names=data.names_of_outputs,
+        num_variants=models.augment or 0,
     )
 
 
@@ -162,7 +165,7 @@ def _test_scores(record: Mapping[str, Any]) -> str:
     name = record["metric_name"]
     scores = [
         f"{model} {PLAIN.score(record['test'][model][name], name)}"
-        for model in ("teacher", "student")
-        if name in record["test"][model]
+        for model in ("teacher", "student", "baseline")
+        if name in record["test"].get(model, {})
     ]
     return f"\n\n{name} on the {record['test']['rows']:,} test rows: {', '.join(scores)}"

@@ -1,6 +1,7 @@
 """Data: the GLUE tasks, any data set with text and label columns, and the metrics to compare models by."""
 
 from hf_distill.classifiers.label_order import name_teacher_logits
+from hf_distill.data.augment import augment_texts
 from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.files import load_text_dataset
 from hf_distill.data.glue import GLUE_TASKS, load_task
@@ -31,6 +32,7 @@ __all__ = [
     "Task",
     "TokenCollator",
     "as_compute_metrics",
+    "augment_texts",
     "chunk_texts",
     "drop_near_duplicates",
     "find_near_duplicates",

@@ -34,6 +34,7 @@ class Assembly:
         settings: How to read labels.
         text_column_delimiter: The text between joined text columns. None joins three or more columns with a blank and
             keeps two columns as a pair.
+        kept: Names of other columns that the datasets keep, as texts; null where a file has no such column.
 
     Attributes:
         names: The text columns of the task.
@@ -50,8 +51,9 @@ class Assembly:
         roles: Roles,
         settings: LabelSettings,
         text_column_delimiter: str | None,
+        kept: Sequence[str] = (),
     ) -> None:
-        self.splits, self.roles = splits, roles
+        self.splits, self.roles, self.kept = splits, roles, kept
         self.names, delimiter = joined_name(roles.text.names, text_column_delimiter)
         if "label" in self.names:
             raise ValueError("A text column with the name `label` would be overwritten by the labels. Rename it.")
@@ -129,7 +131,12 @@ class Assembly:
             if self.roles.has_words:
                 _check_lengths(part, values)
             column = _as_array(values, self.labels.feature)
-            parts.append(part.dataset.add_column("label", column, feature=self.labels.feature))
+            dataset = part.dataset.add_column("label", column, feature=self.labels.feature)
+            for name in self.kept:
+                if name in dataset.column_names:
+                    raise ValueError(f"The column {name!r} is already a column of texts or labels. Name another one.")
+                dataset = dataset.add_column(name, _as_texts(part.table, name))
+            parts.append(dataset)
         if len({tuple(part.column_names) for part in parts}) > 1:
             raise ValueError(
                 f"Some files of the split {split!r} have a column `{TEACHER_LOGITS}`, and others lack it."
@@ -191,6 +198,18 @@ def _check_lengths(texts: Texts, tags: Sequence[Sequence[int] | None]) -> None:
                 f"{texts.table.place(row)}: {counted(num_words, 'word')} but {counted(len(row_tags), 'tag')}. Give "
                 "each word a tag or null."
             )
+
+
+def _as_texts(table: Table, name: str) -> pa.Array:
+    """Return the values of a column as texts; null in all rows if the table has no such column."""
+    column = table.find(name)
+    if column is None:
+        return pa.nulls(len(table), pa.string())
+    names = table.class_names(column) or []
+    values = table.mixed[column] if column in table.mixed else table.column(column).to_pylist()
+    if names:
+        values = [names[value] if isinstance(value, int) and 0 <= value < len(names) else value for value in values]
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _as_array(values: Any, feature: Any) -> pa.Array:

@@ -55,6 +55,11 @@ def split_names(names: str | Sequence[str], table: Table) -> tuple[str, ...]:
     return tuple(name.strip() for name in given[0].split(","))
 
 
+def as_list(names: str | Sequence[str] | None) -> list[str] | None:
+    """Return names as a list: a single name can be passed without a list."""
+    return None if names is None else [names] if isinstance(names, str) else list(names)
+
+
 def choose_text_columns(table: Table, names: Sequence[str] | None, not_text: Sequence[str] = ()) -> Choice:
     """Choose the text columns.
 
@@ -68,10 +73,7 @@ def choose_text_columns(table: Table, names: Sequence[str] | None, not_text: Seq
 
     Raises:
         ValueError: if no rule gives columns. The message lists the columns and the flag.
-        TypeError: if `names` is a string instead of a list.
     """
-    if isinstance(names, str):
-        raise TypeError(f"`text_column_names` must be a list of names, got the string {names!r}.")
     if names is not None:
         return _named(table, names, not_text)
     free = [name for name in table.names if name not in not_text and name != TEACHER_LOGITS]

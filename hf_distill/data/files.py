@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hf_distill.data.assemble import Assembly
+from hf_distill.data.columns import as_list
 from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.labels.read import Labels
 from hf_distill.data.labels.settings import LabelSettings
 from hf_distill.data.labels.spelling import LabelMap
 from hf_distill.data.metrics import METRICS, default_metrics
 from hf_distill.data.reading import ReadOptions
+from hf_distill.data.reading.options import read_options
 from hf_distill.data.roles import choose_roles
 from hf_distill.data.sources import Files, Sources
+from hf_distill.data.summary import DataSummary
 from hf_distill.data.task import Task
 from hf_distill.data.teacher_file import name_stored_logits
 
@@ -28,7 +31,7 @@ def load_text_dataset(
     train_file: Files | None = None,
     validation_file: Files | None = None,
     test_file: Files | None = None,
-    text_column_names: Sequence[str] | None = None,
+    text_column_names: str | Sequence[str] | None = None,
     label_column_name: str | Sequence[str] | None = None,
     problem_type: str | None = None,
     metric_name: str | None = None,
@@ -39,7 +42,7 @@ def load_text_dataset(
     label_delimiter: str | None = None,
     text_column_delimiter: str | None = None,
     encoding: str | None = None,
-    column_names: Sequence[str] | None = None,
+    column_names: str | Sequence[str] | None = None,
     validation_split_name: str | None = None,
     validation_split_percentage: float | None = None,
     teacher_num_labels: int | None = None,
@@ -67,7 +70,8 @@ def load_text_dataset(
         validation_file: As `train_file`. A file replaces the split of the dataset with the same name.
         test_file: As `train_file`; the label column can be missing.
         text_column_names: One text column, the two columns of a pair, or more columns, which are joined. By default
-            columns with known names, or the only string column. For words a column of lists, by default `tokens`.
+            columns with known names, or the only string column. For words a column of lists, by default `tokens`. One
+            name needs no list.
         label_column_name: The label column; by default `label`, else `labels`; for words the first of `tags`,
             `ner_tags`, `labels` and `label`. Several columns must have one number for each class.
         problem_type: Problem type of the [`Task`].
@@ -82,7 +86,8 @@ def load_text_dataset(
         text_column_delimiter: The text between joined text columns. By default a blank for three or more columns, and
             two columns stay a pair.
         encoding: Encoding of text files that are not UTF-8 and have no byte-order mark.
-        column_names: Names of all columns of CSV, TSV and text files without a header, in order.
+        column_names: Names of all columns of CSV, TSV and text files without a header, in order, as a list or with
+            commas.
         validation_split_name: The split of the dataset that is used for validation.
         validation_split_percentage: Share of the labelled training rows to hold out for validation, between 0 and 100.
             The draw is stratified, near-duplicates stay on one side, and every run draws the same rows.
@@ -103,16 +108,23 @@ def load_text_dataset(
             {"train": train_file, "validation": validation_file, "test": test_file},
             validation_split_name,
         ),
-        ReadOptions(encoding, None if column_names is None else tuple(column_names)),
+        read_options(encoding, column_names),
         LabelSettings(problem_type, class_names, label_map, label_delimiter, teacher_num_labels, teacher_problem_type),
-        ColumnNames(text_column_names, label_column_name, text_column_delimiter),
+        ColumnNames(as_list(text_column_names), label_column_name, text_column_delimiter),
         metric_name=metric_name,
         needs_validation=needs_validation,
         validation_split_percentage=validation_split_percentage,
     )
-    for message in (*task.summary.notes, *task.summary.warnings):  # for users who do not print the summary
-        logger.warning(message)
+    _log(task.summary)
     return task
+
+
+def _log(summary: DataSummary) -> None:
+    """Log what was decided and what is doubtful, for users who do not print the summary."""
+    sources = dict.fromkeys(source for split in summary.splits for source, _ in split.sources)
+    doubts = [f"{source.name}, {warning}" for source in sources for warning in source.warnings]
+    for message in (*summary.notes, *summary.warnings, *doubts):
+        logger.warning(message)
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,7 @@ class ColumnNames:
     text: Sequence[str] | None = None
     label: str | Sequence[str] | None = None
     delimiter: str | None = None
+    kept: Sequence[str] = ()  # other columns that the splits keep, as texts
 
 
 def read_task(
@@ -141,7 +154,7 @@ def read_task(
     splits, notes = sources.load(options, needs_validation and validation_split_percentage is None)
     first = next(iter(splits.values()))[0]
     roles = choose_roles(first, columns.text, columns.label, problem_type)
-    assembly = Assembly(splits, roles, settings, columns.delimiter)
+    assembly = Assembly(splits, roles, settings, columns.delimiter, columns.kept)
     for split, rows in assembly.datasets.items():
         assembly.datasets[split] = name_stored_logits(rows, sources.origins(split), settings.names, sources.revision)
     if validation_split_percentage is not None:

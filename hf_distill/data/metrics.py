@@ -17,7 +17,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of predictions. Higher is better.
+    """A score of predictions. Higher is better, unless `higher_is_better` says otherwise.
 
     Attributes:
         name: Key of the score in training logs, `distillation.json`, `report.json` and the model card.
@@ -39,6 +39,7 @@ class Metric:
             standard error, and two models are compared by McNemar's test.
         needs_entities: Whether the score is defined only for tags of the form B-type, I-type and O.
         on_card: Whether the metadata of the model card list the student's score. The card's tables always have it.
+        higher_is_better: False for an error.
     """
 
     name: str
@@ -50,6 +51,17 @@ class Metric:
     highest: float = 1.0
     is_row_accuracy: bool = False
     needs_entities: bool = False
+    higher_is_better: bool = True
+
+    @property
+    def sign(self) -> float:
+        """1.0 if higher is better, -1.0 for an error: the sign times a difference is a gain."""
+        return 1.0 if self.higher_is_better else -1.0
+
+    @property
+    def worst(self) -> float:
+        """The worst possible score."""
+        return self.lowest if self.higher_is_better else self.highest
 
 
 @dataclass(frozen=True)
@@ -90,10 +102,16 @@ class RegressionMoments:
     Attributes:
         values: Of predictions and references, each standardized by its mean and deviation over all rows.
         ranks: Of their mean ranks within the resample, divided by the number of rows, minus 0.5.
+        absolute_error: `(num_resamples,)`, the mean of |x - y|, in the unit of the references.
+        squared_error: `(num_resamples,)`, the mean of (x - y)², in the square of that unit.
+        variance: `(num_resamples,)`, of the references, in the square of that unit.
     """
 
     values: Moments
     ranks: Moments
+    absolute_error: np.ndarray
+    squared_error: np.ndarray
+    variance: np.ndarray
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
@@ -223,7 +241,29 @@ def _correlation_from_moments(moments: Moments) -> np.ndarray:
     return ratio((moments.xy - moments.x * moments.y) * varies, np.sqrt(np.where(varies, variances, 1.0).prod(axis=0)))
 
 
-# The first metric of a problem type is the default one to compare models by.
+def _mean_absolute_error(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
+    return float(np.abs(predictions - references).mean())
+
+
+def _root_mean_squared_error(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
+    """Root of the mean squared error; for several outputs the mean of the roots."""
+    return float(np.sqrt(np.square(predictions - references).mean(axis=0)).mean())
+
+
+def _r2(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
+    """Coefficient of determination; for several outputs its mean; 0.0 where it is undefined, as for correlations."""
+    variance = np.atleast_1d(references.var(axis=0))
+    squared_error = np.atleast_1d(np.square(predictions - references).mean(axis=0))
+    return float(_explained(squared_error, variance * (np.atleast_1d(np.ptp(references, axis=0)) > 0)).mean())
+
+
+def _explained(squared_error: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    return np.where(variance > 0, 1 - ratio(squared_error, variance), 0.0)
+
+
+# The first metric of a problem type is the default one to train by. It is also the default one to compare models by,
+# but for a regression that is `ERROR`: predictions of 10 y + 1000 correlate perfectly with y.
+ERROR = "mae"
 METRICS: dict[str, tuple[Metric, ...]] = {
     "single_label_classification": (
         Metric("accuracy", _accuracy, _accuracy_from_counts, is_row_accuracy=True),
@@ -244,6 +284,23 @@ METRICS: dict[str, tuple[Metric, ...]] = {
     "regression": (
         Metric("pearson", _pearson, lambda m: _correlation_from_moments(m.values), lowest=-1.0, is_share=False),
         Metric("spearmanr", _spearmanr, lambda m: _correlation_from_moments(m.ranks), lowest=-1.0, is_share=False),
+        Metric(
+            ERROR,
+            _mean_absolute_error,
+            lambda m: m.absolute_error,
+            highest=math.inf,
+            is_share=False,
+            higher_is_better=False,
+        ),
+        Metric(
+            "rmse",
+            _root_mean_squared_error,
+            lambda m: np.sqrt(m.squared_error),
+            highest=math.inf,
+            is_share=False,
+            higher_is_better=False,
+        ),
+        Metric("r2", _r2, lambda m: _explained(m.squared_error, m.variance), lowest=-math.inf, is_share=False),
     ),
     "token_classification": (
         Metric("entity_f1", _entity_f1, _f1_micro_from_counts, needs_entities=True),

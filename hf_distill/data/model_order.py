@@ -19,11 +19,14 @@ from hf_distill.classifiers.label_order import (
     teacher_label_names,
 )
 from hf_distill.data.compute_metrics import logits_of, with_label_names
+from hf_distill.utils.dataset_types import check_is_dataset
 
 if TYPE_CHECKING:  # slow to import
     from transformers import EvalPrediction, PreTrainedModel
 
     from hf_distill.data.compute_metrics import ComputeMetrics
+
+_NEW_COLUMN = "hf_distill_labels"  # while it is made
 
 Rows = TypeVar("Rows", Dataset, IterableDataset)
 
@@ -43,7 +46,9 @@ def reorder_labels(dataset: Rows, model: PreTrainedModel) -> Rows:
 
     Raises:
         ValueError: if the dataset does not name its classes, or the model has other names.
+        TypeError: for a dict of datasets, or a list of rows.
     """
+    check_is_dataset(dataset, "reorder_labels", can_be_streamed=True)
     names = dataset_label_names(dataset)
     if names is None:
         raise ValueError(
@@ -76,7 +81,9 @@ def put_in_order(dataset: Rows, column: str, ids: Sequence[int], names: Sequence
     is_noted = noted_class_names(dataset, column) is not None
     values = _reorder(dataset.with_format(None)[column][:], **settings)
     order = dataset.column_names
-    dataset = dataset.remove_columns(column).add_column(column, values, feature=feature).select_columns(order)
+    # Not the other way round: without its only column a dataset has no rows.
+    dataset = dataset.add_column(_NEW_COLUMN, values, feature=feature).remove_columns(column)
+    dataset = dataset.rename_column(_NEW_COLUMN, column).select_columns(order)
     return note_class_names(dataset, column, names) if is_noted else dataset
 
 

@@ -1,4 +1,4 @@
-"""A data set's texts for a teacher that does not read the student's token ids: which columns, and its own tokens."""
+"""Texts for a teacher that does not read the student's token ids: their columns, and the teacher's token ids."""
 
 from __future__ import annotations
 
@@ -26,83 +26,86 @@ def find_text_columns(
     is_token_level: bool,
     student_tokenizer: PreTrainedTokenizerBase | None,
 ) -> list[str]:
-    """Find the texts that the student's token ids were made of.
+    """Find the columns with the texts that the student's token ids were made from.
 
     Args:
         dataset: Rows with `input_ids` of the student.
-        chosen: `teacher_text_columns`; None for the string columns if there are one or two, or the one column of words
-            of a token classifier, and if they give the student's token ids.
+        chosen: `teacher_text_columns`. None for the one or two string columns, or for token classification the one
+            column of words, if the student's tokenizer makes the student's token ids from them.
         is_token_level: Whether rows are lists of words.
-        student_tokenizer: The student's.
+        student_tokenizer: The student's tokenizer.
 
     Returns:
-        One column, or the two of a pair.
+        One column, or the two columns of a pair.
 
     Raises:
-        ValueError: if they cannot be told, with the columns that there are.
+        ValueError: if the columns are not clear; the message lists all columns.
     """
     kinds: list[Any] = [Value("string"), Value("large_string")]
     kinds = [List(kind) for kind in kinds] if is_token_level else kinds
-    found = [name for name, feature in dataset.features.items() if feature in kinds]
+    text_columns = [name for name, feature in dataset.features.items() if feature in kinds]
     wanted = "a list of words" if is_token_level else "text"
     if chosen is not None:
-        if missing := [name for name in chosen if name not in found]:
+        if missing := [name for name in chosen if name not in text_columns]:
             raise ValueError(
-                f"`teacher_text_columns` names {missing}, and the columns of {wanted} are {found}. Keep the raw text "
-                "beside the token ids when you tokenise."
+                f"`teacher_text_columns` names {missing}, and the columns of {wanted} are {text_columns}. Keep the "
+                "raw text beside the token ids when you tokenize."
             )
         return list(chosen)
-    if not 1 <= len(found) <= (1 if is_token_level else 2):
+    if not 1 <= len(text_columns) <= (1 if is_token_level else 2):
         raise ValueError(
             "The teacher does not read the student's token ids, so it needs the raw text, and the columns of "
-            f"{wanted} are {found or 'none'} (of {dataset.column_names}). Keep the text beside the token ids when you "
-            "tokenise, and name its columns by `teacher_text_columns`."
+            f"{wanted} are {text_columns or 'none'} (of {dataset.column_names}). Keep the text beside the token ids "
+            "when you tokenize, and name its columns with `teacher_text_columns`."
         )
-    if student_tokenizer is not None and (row := _differing_row(dataset, found, is_token_level, student_tokenizer)):
+    if student_tokenizer is None:
+        return text_columns
+    if row := _differing_row(dataset, text_columns, is_token_level, student_tokenizer):
         raise ValueError(
-            f"The columns {found} are not what the student's token ids were made of, {row}. Name the columns that the "
-            "teacher is to read by `teacher_text_columns`."
+            f"The columns {text_columns} are not what the student's token ids were made of, {row}. Name the columns "
+            "that the teacher reads with `teacher_text_columns`."
         )
-    return found
+    return text_columns
 
 
 def _differing_row(
     dataset: Dataset, columns: list[str], is_token_level: bool, tokenizer: PreTrainedTokenizerBase
 ) -> str | None:
-    """Name one of the first rows that the tokenizer makes other ids of; those that were cut are left out."""
+    """Describe one of the first rows that the tokenizer encodes differently; rows that were cut do not count."""
     rows = dataset[:_CHECKED_ROWS]
     texts = [rows[name] for name in columns]
     encoded = tokenizer(*texts, is_split_into_words=is_token_level, verbose=False)["input_ids"]
-    # Without padding, on both sides: the last token of every text can be the padding token.
-    whole, given = (
+    # Without padding on both sides: the last token of every text can be the padding token.
+    expected, given = (
         [[token for token in ids if token != tokenizer.pad_token_id] for ids in column]
         for column in (encoded, rows["input_ids"])
     )
     longest = max(map(len, given))
-    for row, (ours, theirs) in enumerate(zip(given, whole, strict=True)):
-        is_cut = len(theirs) > len(ours) == longest
-        if ours != theirs and not is_cut:
+    for row, (given_ids, expected_ids) in enumerate(zip(given, expected, strict=True)):
+        is_cut = len(expected_ids) > len(given_ids) == longest
+        if given_ids != expected_ids and not is_cut:
             return f"for instance in row {row}: {[text[row] for text in texts]}"
     return None
 
 
 class Retokenizer:
-    """Adds a teacher's own token ids to a data set, in columns of its own.
+    """Adds columns with the token ids of a teacher that has another tokenizer than the student.
 
-    Rows are cut to the tokenizer's `model_max_length`. Of token classifiers, `<prefix>positions` says for the first
-    token of each word where the teacher has its first token of the same word, -1 elsewhere; a word that either side
-    has cut off, or has no token for, is no unit: its label becomes -100 and its `word_starts` 0.
+    Rows are cut to the tokenizer's `model_max_length`. For token classification, `<prefix>positions` contains for the
+    first token of each word the position of the teacher's first token of the same word, and -1 elsewhere. A word that
+    either tokenizer has cut off, or has no token for, does not count: its label becomes -100 and its `word_starts` 0.
 
     Args:
-        tokenizer: The teacher's.
-        student_tokenizer: The student's.
-        prefix: What the names of the new columns start with.
+        tokenizer: The teacher's tokenizer.
+        student_tokenizer: The student's tokenizer.
+        prefix: Prefix of the names of the new columns.
         has_segments: Whether the teacher reads segment ids.
         is_token_level: Whether rows are lists of words.
         text_columns: See [`find_text_columns`].
 
     Raises:
-        ValueError: for a tokenizer that does not say how long a text may be, or of words does not know its words.
+        ValueError: for a tokenizer without a maximum length, or for words a tokenizer that does not know the word of
+            each token.
     """
 
     def __init__(
@@ -140,18 +143,26 @@ class Retokenizer:
         with PartialState().local_main_process_first():
             return dataset.map(encode, batched=True, fn_kwargs=arguments, desc="Tokenizing for the teacher")
 
-    def alone(self, dataset: Dataset) -> Dataset:
-        """Return the teacher's columns under the names that it knows them by."""
-        names = [name for name in self._columns() if name in dataset.column_names]
+    def teacher_inputs(self, dataset: Dataset) -> Dataset:
+        """Return the columns that the teacher reads, with the names that it knows them by."""
+        names = self._input_columns(dataset)
         return dataset.select_columns(names).rename_columns({name: name.removeprefix(self.prefix) for name in names})
 
-    def without(self, dataset: Dataset) -> Dataset:
-        """Return the other columns."""
-        names = [*self._columns(), f"{self.prefix}positions"]
-        return dataset.remove_columns([name for name in names if name in dataset.column_names])
+    def added_to(self, dataset: Dataset) -> Dataset:
+        """Return the columns that [`Retokenizer.add_to`] has added, with their names there."""
+        return dataset.select_columns(self._added_columns(dataset))
 
-    def _columns(self) -> list[str]:
-        return [f"{self.prefix}{name}" for name in ("input_ids", "token_type_ids")]
+    def without(self, dataset: Dataset) -> Dataset:
+        """Return the columns that [`Retokenizer.add_to`] has not added."""
+        return dataset.remove_columns(self._added_columns(dataset))
+
+    def _added_columns(self, dataset: Dataset) -> list[str]:
+        positions = f"{self.prefix}positions"
+        return self._input_columns(dataset) + ([positions] if positions in dataset.column_names else [])
+
+    def _input_columns(self, dataset: Dataset) -> list[str]:
+        names = [f"{self.prefix}{name}" for name in ("input_ids", "token_type_ids")]
+        return [name for name in names if name in dataset.column_names]
 
 
 def _encode_texts(
@@ -161,7 +172,7 @@ def _encode_texts(
     prefix: str,
     has_segments: bool,
 ) -> dict[str, Any]:
-    # Segment ids are asked for, since not every tokenizer of a model that reads them returns them unasked.
+    # Not every tokenizer of a model that reads segment ids returns them unless it is asked for them.
     encoded = tokenizer(
         *(rows[name] for name in columns),
         truncation=True,
@@ -179,32 +190,36 @@ def _encode_words(
     prefix: str,
 ) -> dict[str, Any]:
     words = rows[columns[0]]
-    theirs = tokenizer(words, is_split_into_words=True, truncation=True, return_attention_mask=False)
-    ours = student_tokenizer(words, is_split_into_words=True, return_attention_mask=False, verbose=False)
+    teacher_tokens = tokenizer(words, is_split_into_words=True, truncation=True, return_attention_mask=False)
+    student_tokens = student_tokenizer(words, is_split_into_words=True, return_attention_mask=False, verbose=False)
     positions = []
     for i, ids in enumerate(rows["input_ids"]):
-        # The student's rows may have been cut, before what ends them.
-        num_last = next(n for n, word in enumerate(reversed(ours.word_ids(i))) if word is not None) if words[i] else 0
+        # The student's rows can be cut. A cut row still ends with the special tokens that end every row.
+        reversed_words = reversed(student_tokens.word_ids(i))
+        num_last = next(n for n, word in enumerate(reversed_words) if word is not None) if words[i] else 0
         end = len(ids) - num_last
-        if ids[:end] != ours["input_ids"][i][:end]:
+        if ids[:end] != student_tokens["input_ids"][i][:end]:
             raise ValueError(f"`{columns[0]}` is not what the student's token ids were made of: {words[i]}.")
-        first = [_first_tokens(encoded.word_ids(i)) for encoded in (ours, theirs)]
-        of_row = [-1] * len(ids)
-        for word, position in first[0].items():
+        student_places, teacher_places = (
+            _first_tokens(encoded.word_ids(i)) for encoded in (student_tokens, teacher_tokens)
+        )
+        row_positions = [-1] * len(ids)
+        for word, position in student_places.items():
             if position < end:
-                of_row[position] = first[1].get(word, -1)
-        positions.append(of_row)
-    found = {prefix + name: values for name, values in theirs.items()} | {f"{prefix}positions": positions}
+                row_positions[position] = teacher_places.get(word, -1)
+        positions.append(row_positions)
+    added = {prefix + name: values for name, values in teacher_tokens.items()} | {f"{prefix}positions": positions}
     for name, none in (("labels", IGNORE_INDEX), ("label", IGNORE_INDEX), (WORD_STARTS, 0)):
         if name in rows:
-            found[name] = [
+            added[name] = [
                 [value if position >= 0 else none for value, position in zip(*pair, strict=True)]
                 for pair in zip(rows[name], positions, strict=True)
             ]
-    return found
+    return added
 
 
 def _first_tokens(word_ids: Sequence[int | None]) -> dict[int, int]:
+    """Return the position of the first token of each word."""
     first: dict[int, int] = {}
     for position, word in enumerate(word_ids):
         if word is not None:
@@ -213,14 +228,14 @@ def _first_tokens(word_ids: Sequence[int | None]) -> dict[int, int]:
 
 
 def at_positions(logits: Dataset, positions: Dataset) -> Dataset:
-    """Put a teacher's logits of its own tokens at the student's; zeros where it has none.
+    """Move logits from a teacher's tokens to the student's tokens, with zeros where the teacher has no token.
 
     Args:
-        logits: One column, `teacher_logits`: `(teacher's length, num_labels)` a row.
-        positions: One column: for each token of the student its token, or -1.
+        logits: One column, `teacher_logits`: `(teacher's length, num_labels)` for each row.
+        positions: One column: for each token of the student the position of the teacher's token, or -1.
 
     Returns:
-        One column, `teacher_logits`: `(student's length, num_labels)` a row.
+        One column, `teacher_logits`: `(student's length, num_labels)` for each row.
     """
     (column,) = positions.column_names
     rows = concatenate_datasets([logits, positions], axis=1)
@@ -232,16 +247,16 @@ def at_positions(logits: Dataset, positions: Dataset) -> Dataset:
 def _pick(rows: Mapping[str, list[Any]], column: str) -> dict[str, Any]:
     picked = []
     for logits, positions in zip(rows[TEACHER_LOGITS], rows[column], strict=True):
-        of_row, at = np.asarray(logits, np.float32), np.asarray(positions)
-        picked.append(np.where(at[:, None] >= 0, of_row[at], 0.0).astype(np.float32))
+        row_logits, places = np.asarray(logits, np.float32), np.asarray(positions)
+        picked.append(np.where(places[:, None] >= 0, row_logits[places], 0.0).astype(np.float32))
     return {TEACHER_LOGITS: picked}
 
 
 class TeacherCollator:
-    """Pads each teacher's own token ids with its own tokenizer, and leaves the rest to another collator.
+    """Pads the token ids of each teacher with its tokenizer, and calls another collator for the other columns.
 
     Args:
-        collate: Of the student's columns.
+        collate: The collator of the student's columns.
         tokenizers: Prefix of a teacher's columns -> its tokenizer.
     """
 
@@ -253,18 +268,18 @@ class TeacherCollator:
         self.collate, self.tokenizers = collate, dict(tokenizers)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Collate rows of one data set."""
-        own = {
+        """Collate rows of one dataset."""
+        input_names = {
             prefix: [name for name in ("input_ids", "token_type_ids") if prefix + name in rows[0]]
             for prefix in self.tokenizers
         }
-        taken = {prefix + name for prefix, names in own.items() for name in names}
+        taken = {prefix + name for prefix, names in input_names.items() for name in names}
         batch = self.collate([{name: value for name, value in row.items() if name not in taken} for row in rows])
-        for prefix, names in own.items():
+        for prefix, names in input_names.items():
             if names:
-                theirs = [{name: row[prefix + name] for name in names} for row in rows]
+                inputs = [{name: row[prefix + name] for name in names} for row in rows]
                 tokenizer = self.tokenizers[prefix]
-                padded = tokenizer.pad(theirs, return_tensors="pt")
+                padded = tokenizer.pad(inputs, return_tensors="pt")
                 batch.update({prefix + name: values for name, values in padded.items()})
                 if tokenizer.padding_side == "left" and (positions := batch.get(f"{prefix}positions")) is not None:
                     length = padded["input_ids"].shape[1]

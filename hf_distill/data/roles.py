@@ -19,6 +19,7 @@ from hf_distill.data.columns import (
     split_names,
 )
 from hf_distill.data.table import Table
+from hf_distill.data.words_in_texts import refuse_words_in_texts
 
 LABEL_COLUMNS = ("label", "labels")
 TAG_COLUMNS = ("tags", "ner_tags", "labels", "label")
@@ -60,6 +61,7 @@ def choose_roles(
     words = _words_and_tags(table, text_names, label_name, problem_type)
     if words is not None:
         return words
+    refuse_words_in_texts(table, text_names, label_name)
     if label_name is not None:
         names = [find_column(table, name, "label") for name in split_names(label_name, table)]
         label = Choice(tuple(names), "by flag")

@@ -1,4 +1,4 @@
-"""Soft labels that a data set already carries, of people or of a language model, in place of a teacher."""
+"""Soft labels that a dataset has, from people or from a language model, in place of a teacher."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from datasets import Dataset, Features, List, Value
 
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.utils.dataset_types import check_is_dataset
 
 KINDS = ("probabilities", "logits")
-_TOLERANCE = 1e-2  # of a row's sum: people and language models round
+_TOLERANCE = 1e-2  # of the sum of a row: people and language models round
 
 
 def soft_labels(
@@ -27,28 +28,30 @@ def soft_labels(
 ) -> Dataset:
     r"""Turn a column of soft labels into `teacher_logits`, which a `DistillationTrainer` without a teacher trains on.
 
-    A row is a list with a number for each class, or a dict of class name -> number as a language model may answer.
-    Probabilities $p$ become the logits $\log \max(p, \mathrm{floor})$, of multi-label problems
-    $\log p - \log(1 - p)$ with $p$ kept between floor and 1 - floor: a probability of 0, which a rounded answer hardly
-    means, would ask for an infinite logit. A class that a dict leaves out has the probability 0.
+    A row is a list with a number for each class, or a dict from class names to numbers, as language models return.
+    Probabilities $p$ become the logits $\log \max(p, \mathrm{floor})$; in multi-label problems
+    $\log p - \log(1 - p)$, with $p$ clipped to floor and 1 - floor. Without the floor, a probability of 0, which is
+    often only a rounded answer, would ask for an infinite logit. A class that a dict leaves out has the probability 0.
 
     Args:
-        dataset: Rows; nothing else of them is looked at.
-        column: The soft labels.
+        dataset: Rows. Only `column` is read.
+        column: The column with the soft labels.
         label_names: Classes of the student, in its order.
         kind: "probabilities" or "logits".
-        source_names: Classes of the lists, in their order; None for `label_names`. Dicts have their own names, which
-            must match as these must, upper or lower case.
-        is_multi_label: Whether each class has a probability of its own, so that a row need not sum to 1.
-        floor: The least probability, > 0 and < 0.5.
+        source_names: Classes of the lists, in their order; None for `label_names`. Names are matched with
+            `label_names` and need not have the same case. Dicts have their own names.
+        is_multi_label: Whether each class has its own probability, so that a row need not sum to 1.
+        floor: The smallest probability, > 0 and < 0.5.
 
     Returns:
-        The data set with `teacher_logits`, `(len(label_names),)` in float32, in the place of `column`.
+        The dataset with `teacher_logits`, `(len(label_names),)` in float32, in place of `column`.
 
     Raises:
-        ValueError: for a row that is no distribution: a class that is not known or not there, a number that is out of
-            range, or a sum that is not 1 (to 0.01); the message has the row.
+        ValueError: for a row that is not a distribution: an unknown or missing class, a number out of range, or a sum
+            that is not 1 (to 0.01). The message contains the row.
+        TypeError: for a stream, a dict of datasets, or a list of rows.
     """
+    check_is_dataset(dataset, "soft_labels")
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}.")
     if not 0 < floor < 0.5:
@@ -78,7 +81,7 @@ def soft_labels(
 
 
 def _places(source: Sequence[str], target: Sequence[str]) -> list[int]:
-    """Return for each class of the source where it goes."""
+    """Return the index in `target` of each class of `source`."""
     places = {name.casefold(): i for i, name in enumerate(target)}
     if len(places) < len(target) or sorted(places) != sorted(name.casefold() for name in source):
         raise ValueError(f"The label names differ: {list(source)} against {list(target)}. Name each class once.")
@@ -103,7 +106,7 @@ def _row(
 
     values = np.zeros(len(places))
     if isinstance(soft, Mapping):
-        # Arrow gives every row the keys of all: one that a row did not have is None.
+        # Arrow gives every row the keys of all rows. A key that a row did not have is None.
         given = {name.casefold(): value for name, value in soft.items() if value is not None}
         if unknown := given.keys() - names.keys():
             raise refuse(f"has the classes {sorted(unknown)}, which are not among {list(names)}")
@@ -120,7 +123,7 @@ def _row(
             raise refuse("has NaN, +inf or no finite number")
         return values.astype(np.float32)
     if not ((values >= 0) & (values <= 1)).all():
-        raise refuse("has numbers that are no probabilities, from 0 to 1; for logits set `kind='logits'`")
+        raise refuse("has numbers that are not probabilities, from 0 to 1; for logits set `kind='logits'`")
     if is_multi_label:
         values = values.clip(floor, 1 - floor)
         return (np.log(values) - np.log1p(-values)).astype(np.float32)

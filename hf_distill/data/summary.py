@@ -60,6 +60,7 @@ class SplitSummary:
                 **({"encoding": source.encoding} if source.encoding else {}),
                 "rows": rows,
                 **({"notes": list(source.notes)} if source.notes else {}),
+                **({"warnings": list(source.warnings)} if source.warnings else {}),
             }
             for source, rows in self.sources
         ]
@@ -94,6 +95,7 @@ class SplitSummary:
             start = f"{role:<{role_width}}{source.name:<{name_width}}  {_format(source):<{format_width}}  "
             lines.append(start + (self._counts() if place == len(self.sources) - 1 else counted(rows, "row")))
             lines += [" " * role_width + note for note in source.notes]
+            lines += [f"{' ' * role_width}warning: {warning}" for warning in source.warnings]
         if earlier is None or self._columns() != earlier._columns():
             width = role_width - 12 + name_width + format_width + 2
             columns = f"{' and '.join(self.text_columns)} ({self.text_reason})"

@@ -29,6 +29,7 @@ class Source:
         quoting: How cells are quoted; None if no cell is quoted.
         encoding: Encoding of the text; None for binary formats.
         notes: What the reader changed or left out, one note each.
+        warnings: What the reader may have understood wrongly.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Source:
     quoting: str | None = None
     encoding: str | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def with_notes(self, *notes: str) -> Source:
         """Return this source with more notes."""

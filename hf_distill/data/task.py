@@ -194,20 +194,54 @@ class Task:
         )
 
     def check_model(self, model: PreTrainedModel) -> None:
-        """Refuse a model that is for another kind of problem.
+        """Check that a model is for the same kind of problem as the labels.
 
         Raises:
-            ValueError: that says what the data are, and what of the model says otherwise.
+            ValueError: if it is not. The message names the problem type of the labels and of the model.
         """
-        found = resolve_problem_type(model).name
-        if found != self.problem_type:
+        model_type = resolve_problem_type(model).name
+        config = model.config
+        self.check_problem_type(
+            model_type,
+            f"model {config.name_or_path!r}",
+            f", a {type(without_adapter(model)).__name__} with num_labels={config.num_labels} and "
+            f"problem_type={config.problem_type!r}",
+        )
+
+    def check_problem_type(self, model_type: str, model: str, details: str = "") -> None:
+        """Check that a problem type is the problem type of the labels.
+
+        Args:
+            model_type: Problem type of a model.
+            model: The model, for the error message.
+            details: What the model is, for the error message.
+
+        Raises:
+            ValueError: if the problem types differ.
+        """
+        if model_type != self.problem_type:
             raise ValueError(
-                f"By their labels the data are {self.problem_type}; the model {model.config.name_or_path!r} is for "
-                f"{found}: it is a {type(without_adapter(model)).__name__} with num_labels={model.config.num_labels} "
-                f"and problem_type={model.config.problem_type!r}. Take another model, fine-tune this one on the task "
-                "(--fine_tune_teacher gives it a new head), or say what both are by --problem_type (`problem_type` of "
-                "`load_text_dataset` and of the config)."
+                f"By their labels the rows of {self.name!r} are for {self.problem_type}, and the {model} is for "
+                f"{model_type}{details}. {_advice(self.problem_type, model_type)}"
             )
+
+
+def _advice(problem_type: str, model_type: str) -> str:
+    if "token_classification" in (problem_type, model_type):
+        return (
+            "A token classifier needs rows with a list of words and a list of tags, another classifier needs texts "
+            "with labels. Take other rows or another model."
+        )
+    advice = (
+        "Take another model, fine-tune this one on the task (--fine_tune_teacher gives it a new head), or say what "
+        "both are with --problem_type (`problem_type` of `load_text_dataset` and of the config)."
+    )
+    if model_type != "single_label_classification" or problem_type != "multi_label_classification":
+        return advice
+    return (
+        "If each row has exactly one class, pass --problem_type single_label_classification (`problem_type`). "
+        f"Otherwise: {advice[0].lower()}{advice[1:]}"
+    )
 
 
 def _encode(

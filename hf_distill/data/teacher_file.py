@@ -19,14 +19,30 @@ TEACHER_FILE, CLASS_NAMES = "teacher.json", "class_names"
 
 
 def read_teacher(dataset_name: str | os.PathLike, revision: str | None = None) -> dict[str, Any] | None:
-    """Return the content of `teacher.json` of a folder or a dataset on the Hub; None if there is no such file."""
+    """Return the content of `teacher.json` of a folder or a dataset on the Hub; None if there is no such file.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
     path = Path(dataset_name).expanduser() / TEACHER_FILE
     if not path.parent.is_dir():
         try:
             path = Path(hf_hub_download(str(dataset_name), TEACHER_FILE, repo_type="dataset", revision=revision))
         except EntryNotFoundError:
             return None
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names = content.get(CLASS_NAMES) or []
+        if all(isinstance(name, str) for name in names) and not isinstance(names, str):
+            return content
+    except (ValueError, AttributeError, TypeError):
+        pass
+    raise ValueError(
+        f"{path} is damaged. Write it again with `hf-distill cache`, or remove it and name the classes of the logits "
+        "with --class_names (`class_names`)."
+    )
 
 
 def name_stored_logits(

@@ -11,6 +11,7 @@ from datasets import Dataset, List, Value
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.columns import is_string, is_words
+from hf_distill.data.labels.lists import parse_list
 from hf_distill.data.table import Table, counted, take_rows
 
 _SEEN = r"[^\s\p{Z}\p{Cc}\p{Cf}]"  # a visible character: not a blank, a control character or an invisible mark
@@ -29,7 +30,7 @@ class Texts:
 
     Attributes:
         dataset: The rows with the columns of the task, and `teacher_logits` if the table has this column.
-        remarks: Notes on blank texts.
+        remarks: Notes on blank texts, and on texts that are lists.
 
     Raises:
         ValueError: if a column does not hold text.
@@ -46,7 +47,7 @@ class Texts:
         self.table, self.columns, self.names = table, list(columns), list(names)
         for column in columns:
             _check_type(table, column, are_words)
-        self.remarks: list[str] = []
+        self.remarks = [] if are_words else _about_lists(table, columns)
         kept = [TEACHER_LOGITS] if TEACHER_LOGITS in table.dataset.column_names else []
         if delimiter is not None:
             self.dataset = self._joined(delimiter, kept)
@@ -109,6 +110,18 @@ def without_rejected(table: Table) -> Table:
         return table
     note = f"left out: {counted(int((~is_accepted).sum()), 'row')} whose `answer` is not 'accept' (Prodigy)"
     return table.select(np.flatnonzero(is_accepted).tolist(), note)
+
+
+def _about_lists(table: Table, columns: Sequence[str]) -> list[str]:
+    """Return a remark for each column of texts that are lists of words, as pandas writes them to CSV."""
+    remarks = []
+    for name in columns:
+        texts = [text for text in table.column(name)[:100].to_pylist() if text]
+        if texts and all(text[0] == "[" and parse_list(text) is not None for text in texts):
+            remarks.append(
+                f"the texts in {name!r} are lists, such as {texts[0][:40]!r}; join their words if they have any"
+            )
+    return remarks
 
 
 def _is_blank(column: pa.ChunkedArray) -> np.ndarray:

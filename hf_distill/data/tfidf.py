@@ -97,18 +97,17 @@ def measure_tfidf(
 
     Returns:
         `metrics`, `rows` (the number of rows that it was fitted on), `num_parameters`, and `p50_ms`, the median
-        latency of one text in milliseconds. None if no row, or only one class, has a label.
+        latency of one text in milliseconds. None if no text, or only one class, has a label.
     """
     labelled = np.flatnonzero(_has_label(train_labels))
     if problem_type == "single_label_classification" and len(np.unique(train_labels[labelled])) < 2:
         return None
     if len(labelled) > _MOST_ROWS:
         labelled = np.sort(np.random.default_rng(0).permutation(labelled)[:_MOST_ROWS])
-    if not len(labelled):
+    labelled_texts = [train_texts[i] for i in labelled.tolist()]
+    if not any(text.strip() for text in labelled_texts):
         return None
-    model = TfidfModel(problem_type, num_labels).fit(
-        [train_texts[i] for i in labelled.tolist()], train_labels[labelled]
-    )
+    model = TfidfModel(problem_type, num_labels).fit(labelled_texts, train_labels[labelled])
     return {
         "metrics": compute_metrics(EvalPrediction(model.logits(texts), labels)),
         "rows": len(labelled),

@@ -8,9 +8,10 @@ from datasets import Dataset, List, Value, concatenate_datasets
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.assemble import joined_name, parts_of_name
-from hf_distill.data.columns import Choice, choose_text_columns, find_column, is_words, split_names
+from hf_distill.data.columns import Choice, as_list, choose_text_columns, find_column, is_words, split_names
 from hf_distill.data.describe import Origin, describe_text
 from hf_distill.data.reading import PathLike, ReadOptions, read_dataset, read_file
+from hf_distill.data.reading.options import read_options
 from hf_distill.data.roles import LABEL_COLUMNS, WORDS
 from hf_distill.data.summary import SplitSummary
 from hf_distill.data.table import Table
@@ -21,13 +22,13 @@ from hf_distill.data.texts import Texts
 def load_transfer_text(
     file: PathLike | Sequence[PathLike] | None = None,
     dataset_name: str | None = None,
-    text_column_names: Sequence[str] | None = ("text",),
+    text_column_names: str | Sequence[str] | None = ("text",),
     *,
     dataset_config_name: str | None = None,
     split: str = "train",
     are_words: bool = False,
     encoding: str | None = None,
-    column_names: Sequence[str] | None = None,
+    column_names: str | Sequence[str] | None = None,
     text_column_delimiter: str | None = None,
 ) -> Dataset:
     """Load texts that the teacher will label. A label column is ignored, and rows without text are left out.
@@ -42,7 +43,8 @@ def load_transfer_text(
         are_words: Whether the rows of the task are lists of words. If the file has no such column of this name or of
             the name `tokens`, its texts are split at white space.
         encoding: Encoding of text files that are not UTF-8 and have no byte-order mark.
-        column_names: Names of all columns of CSV, TSV and text files without a header, in order.
+        column_names: Names of all columns of CSV, TSV and text files without a header, in order, as a list or with
+            commas.
         text_column_delimiter: The text between joined text columns, as in [`load_text_dataset`].
 
     Returns:
@@ -53,9 +55,15 @@ def load_transfer_text(
         ValueError: if not exactly one of `file` and `dataset_name` is given, if the source cannot be read, or if
             several columns could be the text.
     """
-    options = ReadOptions(encoding, None if column_names is None else tuple(column_names))
     dataset, _ = read_transfer_text(
-        file, dataset_name, text_column_names, dataset_config_name, split, are_words, options, text_column_delimiter
+        file,
+        dataset_name,
+        as_list(text_column_names),
+        dataset_config_name,
+        split,
+        are_words,
+        read_options(encoding, column_names),
+        text_column_delimiter,
     )
     return dataset
 

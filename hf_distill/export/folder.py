@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-import tempfile
+import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.cache.fingerprint import hash_json, hashed_parts
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32
 from hf_distill.classifiers.problem_types import resolve_problem_type
-from hf_distill.export.graph import OPSET, graph_input_names, quantize_onnx, write_onnx
+from hf_distill.export.deferral import read_certified
+from hf_distill.export.graph import OPSET, graph_input_names, write_graph
 from hf_distill.export.inputs import Text, read_texts
+from hf_distill.export.layout import EXPORT_NAME, VARIANT_FILES, read_record
 from hf_distill.export.loading import load_classifier, load_export_tokenizer
 from hf_distill.export.metrics import scorer
 from hf_distill.export.parity import check_parity, measure_parity
-from hf_distill.export.predictor import EXPORT_NAME, Predictor
+from hf_distill.export.predictor import Predictor
 from hf_distill.record import describe_versions
 from hf_distill.utils.atomic import write_folder_atomically
 from hf_distill.utils.redaction import publishable
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 # Float32: maximum relative difference of the logits. Int8: maximum share of different decisions.
 DEFAULT_TOLERANCE = {None: 1e-3, "int8": 0.05}
+
+_FINGERPRINTS = {"model_fingerprint": "of another model", "tokenizer_fingerprint": "with another tokenizer"}
 
 
 def export_model(
@@ -46,20 +51,22 @@ def export_model(
     max_length: int | None = None,
     labels: Sequence[Any] | None = None,
     compute_metrics: ComputeMetrics | None = None,
+    report: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Export a classifier to ONNX with its tokenizer and labels, and compare the export with the model.
 
-    The folder contains `model.onnx`, `tokenizer.json`, `config.json`, and `export.json` with a description of the
-    export. It is written atomically and replaces an earlier export. [`Predictor`] runs it.
+    The folder has the layout of a repository on the Hub, see [`hf_distill.export.layout`]: the config, the tokenizer,
+    `export.json`, which describes the export, and the graph in `onnx/`. It is written atomically. A second export of
+    the same model into it adds a variant, or replaces the variant with the same name. [`Predictor`] runs it.
 
     Args:
         model: A sequence or token classifier, or its path or Hub id. To export a model that comes with its own code,
             load it with `trust_remote_code=True` and pass it with its tokenizer.
         folder: Destination folder.
         format: `"onnx"` is the only format.
-        quantize: `"int8"` reduces the weights to a quarter of their size and quantizes activations dynamically. This
-            is fast on CPUs with int8 instructions (VNNI, or ARM's dot product). Other CPUs can saturate, so run the
-            comparison on the machine that will run the model.
+        quantize: `"int8"` reduces the weights to a quarter of their size. Activations are quantized when the model
+            runs, each token by itself, so that an answer does not depend on the other texts of the batch. This is
+            fastest on CPUs with int8 instructions (VNNI, or ARM's dot product), and has the same result on others.
         processing_class: A fast tokenizer. Unset: the tokenizer in the model's folder or repository.
         texts: Texts, pairs or lists of words on which model and export are compared, in the formats that [`Predictor`]
             accepts. Unset: random token ids. Texts of the task are better for int8, because models are not trained on
@@ -71,6 +78,9 @@ def export_model(
             export are computed. See [`hf_distill.export.metrics.scorer`] for the formats.
         compute_metrics: Computes the metrics from logits and labels, as in `Trainer`. Unset: the metrics of the
             problem type.
+        report: Path of the `report.json` of `hf-distill compare`. The threshold that it certifies for this model goes
+            into `export.json`, for `Predictor(folder, defer_below="certified")`. An int8 export is another model, so
+            export it, compare it, and export it again with the report.
 
     Returns:
         The result of [`hf_distill.export.parity.measure_parity`], and the `tolerance`.
@@ -78,7 +88,8 @@ def export_model(
     Raises:
         ValueError: if the model or tokenizer cannot be exported, or for an invalid argument.
         ParityError: if model and export differ by more than the tolerance. The export is then deleted.
-        FileExistsError: if the folder contains files but no export.
+        FileExistsError: if the folder contains files but no export, or the export of another model, tokenizer or
+            `max_length`.
         ImportError: if onnx, onnxscript or onnxruntime is not installed.
 
     Example:
@@ -90,28 +101,40 @@ def export_model(
     _check_arguments(format, quantize, tolerance)
     _check_texts(texts, labels)
     _check_installed()
+    folder = Path(folder)
     tokenizer = load_export_tokenizer(model, processing_class)
     model = copy_to_cpu_in_float32(load_classifier(model))
     model.config.use_cache = False  # the key-value cache of a decoder would become an output of the graph
     tolerance = DEFAULT_TOLERANCE[quantize] if tolerance is None else tolerance
-    record = _describe(model, tokenizer, quantize, max_length)
+    record = _describe(model, tokenizer, max_length)
+    variants = _read_variants(folder, record)
     if texts is not None:
         texts = read_texts(texts, record["problem_type"] == "token_classification").rows
     names = list(record["id2label"].values())
     score = None if labels is None else scorer(labels, record["problem_type"], names, compute_metrics)
+    variant = quantize or "float32"
+    deferral = {} if report is None else {"deferral": read_certified(report, variant)}
+    about: dict[str, Any] = {
+        "file": VARIANT_FILES[variant],
+        "opset": OPSET,
+        "versions": _describe_versions(),
+        **deferral,
+    }
 
     def write(temporary: Path) -> None:
-        _write_graph(model, record, temporary)
+        if variants:
+            shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        write_graph(model, record["input_names"], variant, temporary / about["file"])
         tokenizer.save_pretrained(temporary)
         _write_config(model, record["problem_type"], temporary)
-        _write_record(record, temporary)
-        parity = measure_parity(model, Predictor(temporary), tokenizer, texts, score)
-        record["parity"] = parity | {"tolerance": tolerance}
-        check_parity(record["parity"], quantize, tolerance)
-        _write_record(record, temporary)
+        _write_record(record, {**variants, variant: about}, temporary)
+        parity = measure_parity(model, Predictor(temporary, variant), tokenizer, texts, score)
+        about["parity"] = parity | {"tolerance": tolerance}
+        check_parity(about["parity"], quantize, tolerance)
+        _write_record(record, {**variants, variant: about}, temporary)
 
-    write_folder_atomically(Path(folder), write, marker=EXPORT_NAME)
-    return record["parity"]
+    write_folder_atomically(folder, write, marker=EXPORT_NAME)
+    return about["parity"]
 
 
 def _check_arguments(format: str, quantize: str | None, tolerance: float | None) -> None:
@@ -140,33 +163,64 @@ def _check_installed() -> None:
         raise ImportError(f"Exporting needs {' and '.join(missing)}: pip install 'hf_distill[export]'.")
 
 
-def _describe(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, quantize: str | None, max_length: int | None
-) -> dict[str, Any]:
-    """Return the content of `export.json`, without the comparison."""
+def _describe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> dict[str, Any]:
+    """Return what `export.json` says about all variants."""
     problem_type = resolve_problem_type(model)
     if not problem_type.has_label_names:
         raise ValueError(f"{type(model).__name__} is not a classifier. Load the model with a classification head.")
     return {
         "format": "onnx",
-        "quantize": quantize,
+        "model_fingerprint": hash_json(hashed_parts(model)),
+        "tokenizer_fingerprint": hash_json(_describe_tokenizer(tokenizer)),
         "problem_type": problem_type.name,
         "id2label": {str(i): name for i, name in id2label_of(model.config).items()},
-        "max_length": _max_length(model, tokenizer, max_length),
+        "max_length": _choose_max_length(_find_limit(model, tokenizer), max_length),
+        "longest_input": _find_limit(model, tokenizer),
         "input_names": graph_input_names(model, tokenizer),
         # Without a padding token, any id can be used for padding, because the attention mask hides it.
         "pad_token_id": 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
         "pad_token_type_id": tokenizer.pad_token_type_id,
         "padding_side": tokenizer.padding_side,
         "truncation_side": tokenizer.truncation_side,
-        "opset": OPSET,
         "source": publishable(model.config.name_or_path or None),
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "versions": {**describe_versions(), **{name: version(name) for name in ("onnx", "onnxruntime")}},
     }
 
 
-def _max_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> int:
+def _describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Return the content of tokenizer.json without padding and truncation, which each call of a tokenizer sets."""
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {name: value for name, value in content.items() if name not in ("padding", "truncation")}
+
+
+def _describe_versions() -> dict[str, str]:
+    return {**describe_versions(), **{name: version(name) for name in ("onnx", "onnxruntime")}}
+
+
+def _read_variants(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the variants that the folder already has; {} for a new folder.
+
+    Raises:
+        FileExistsError: if they are variants of another model.
+    """
+    if not (folder / EXPORT_NAME).is_file():
+        return {}
+    existing = read_record(folder)
+    variants = existing.pop("variants")
+    if "model_fingerprint" not in existing:
+        raise FileExistsError(
+            f"{folder} is an export of an earlier version of hf_distill, which cannot get another variant. Choose "
+            "another folder, or delete this one."
+        )
+    for name in record:
+        if name != "source" and existing.get(name) != record[name]:
+            what = _FINGERPRINTS.get(name, f"with {name} {existing.get(name)}, not {record[name]}")
+            raise FileExistsError(f"{folder} has an export {what}. Choose another folder, or delete this one.")
+    return variants
+
+
+def _find_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the largest number of tokens that tokenizer and model take; None if it is not known."""
     # RoBERTa and similar models count positions from the id of the padding token + 1.
     offsets = [
         module.padding_idx + 1
@@ -177,21 +231,15 @@ def _max_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_
     limit = tokenizer.model_max_length
     if num_positions is not None:
         limit = min(limit, num_positions - max(offsets, default=0))
-    if max_length is None and limit > 10**9:  # transformers sets 10**30 if the length is not known
+    return limit if limit <= 10**9 else None  # transformers sets 10**30 if the length is not known
+
+
+def _choose_max_length(limit: int | None, chosen: int | None) -> int:
+    if chosen is None and limit is None:
         raise ValueError("Neither the tokenizer nor the config has a maximum length of texts: pass `max_length`.")
-    if max_length is not None and not 3 <= max_length <= limit:
-        raise ValueError(f"`max_length` must be from 3 to {limit}, the limit of the model, got {max_length}.")
-    return limit if max_length is None else max_length
-
-
-def _write_graph(model: PreTrainedModel, record: dict[str, Any], folder: Path) -> None:
-    if record["quantize"] is None:
-        write_onnx(model, record["input_names"], folder / "model.onnx")
-        return
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        float32_path = Path(temporary) / "model.onnx"
-        write_onnx(model, record["input_names"], float32_path)
-        quantize_onnx(float32_path, folder / "model.onnx")
+    if chosen is not None and (chosen < 3 or (limit is not None and chosen > limit)):
+        raise ValueError(f"`max_length` must be from 3 to {limit}, the limit of the model, got {chosen}.")
+    return cast(int, limit if chosen is None else chosen)
 
 
 def _write_config(model: PreTrainedModel, problem_type: str, folder: Path) -> None:
@@ -202,6 +250,7 @@ def _write_config(model: PreTrainedModel, problem_type: str, folder: Path) -> No
     config.save_pretrained(folder)
 
 
-def _write_record(record: dict[str, Any], folder: Path) -> None:
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def _write_record(record: dict[str, Any], variants: dict[str, Any], folder: Path) -> None:
+    content = {**record, "variants": variants}
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / EXPORT_NAME).write_text(text, encoding="utf-8")

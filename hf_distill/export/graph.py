@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 OPSET = 20  # the default of torch's exporter; it has Gelu as a single operator
+_LARGEST_FILE = 2**31 - 2**20  # a file of protobuf is smaller than 2 GiB; the graph without weights takes some
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -36,17 +37,37 @@ def graph_input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     return [name for name in _INPUTS if name in tokenizer.model_input_names and name in parameters]
 
 
-def write_onnx(model: PreTrainedModel, input_names: Sequence[str], path: Path) -> None:
-    """Write a model to an ONNX file with dynamic batch size and length. Its output is named `logits`.
+def write_graph(model: PreTrainedModel, input_names: Sequence[str], variant: str, path: Path) -> None:
+    """Write a variant of a model to an ONNX file with dynamic batch size and length. Its output is named `logits`.
 
     Args:
         model: A model in float32, on the CPU, in evaluation mode.
         input_names: Names of the inputs, see [`graph_input_names`].
-        path: Path of the file. Weights above 2 GB are written to a second file in the same folder.
+        variant: "float32" or "int8", see [`hf_distill.export.int8`].
+        path: Path of the file. Weights above 2 GB are written to a second file. Older files are replaced.
 
     Raises:
         ValueError: if torch cannot export the model.
     """
+    import onnx
+
+    from hf_distill.export.int8 import quantize_graph
+
+    path.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+        exported = Path(temporary) / "model.onnx"
+        _write_float32(model, input_names, exported)
+        graph = onnx.load(exported)
+    if variant == "int8":
+        quantize_graph(graph)
+    weights = path.with_name(f"{path.name}_data")  # the name that Transformers.js and Optimum look for
+    path.unlink(missing_ok=True)
+    weights.unlink(missing_ok=True)
+    num_bytes = sum(len(constant.raw_data) for constant in graph.graph.initializer)
+    onnx.save_model(graph, path, save_as_external_data=num_bytes > _LARGEST_FILE, location=weights.name)
+
+
+def _write_float32(model: PreTrainedModel, input_names: Sequence[str], path: Path) -> None:
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     # The exporter would treat sizes of 1 as constants.
@@ -74,35 +95,6 @@ def write_onnx(model: PreTrainedModel, input_names: Sequence[str], path: Path) -
         # The metadata of each node contains local paths of source files.
         ClearMetadataAndDocStringPass()(program.model)
         program.save(path)
-
-
-def quantize_onnx(source: Path, target: Path) -> None:
-    """Quantize the weights of an ONNX file to int8; activations are quantized dynamically.
-
-    Matrix products are computed in int8, with one scale for each output channel. Embeddings, which are most of the
-    file of a small model, are stored in int8 with a single scale. See
-    https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
-
-    Args:
-        source: Path of the float32 file.
-        target: Path of the int8 file.
-    """
-    from onnxruntime.quantization import quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    is_large = source.with_name(f"{source.name}.data").exists()
-    with _suppressed_logs(), tempfile.TemporaryDirectory() as temporary:
-        prepared = Path(temporary) / "model.onnx"
-        quant_pre_process(
-            source, prepared, skip_optimization=True, skip_symbolic_shape=True, save_as_external_data=is_large
-        )
-        quantize_dynamic(
-            prepared,
-            target,
-            op_types_to_quantize=["MatMul", "Gather"],
-            per_channel=True,
-            use_external_data_format=is_large,
-        )
 
 
 def _non_padding_id(model: PreTrainedModel) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,18 @@ import torch
 from tokenizers import Encoding
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.export.batching import (
+    TokenIds,
+    decide,
+    measure_batch_dependence,
+    run_batches,
+    sorted_batches,
+)
 from hf_distill.export.inputs import Row, Text
 from hf_distill.export.metrics import Score
 from hf_distill.export.predictor import Predictor
 from hf_distill.export.words import align_words
 
-_BATCH_SIZE = 32
 _SEED = 0
 _LONGEST_RANDOM_ROW = 512
 
@@ -48,6 +54,8 @@ def measure_parity(
         - `agreement`: share of equal decisions; None for a regression;
         - `decisions`, `different_decisions`: their numbers, not for a regression. A multi-label model decides about
           each label of each text;
+        - `batchings`, `batch_dependent_decisions`, `batch_difference`: see
+          [`hf_distill.export.batching.measure_batch_dependence`];
         - `max_abs_difference`: maximum absolute difference of the logits;
         - `max_abs_logit`: maximum absolute logit of the model;
         - `relative_difference`: `max_abs_difference` / max(1, `max_abs_logit`);
@@ -58,38 +66,47 @@ def measure_parity(
     """
     if texts is None:
         description = f"64 rows of random token ids, seed {_SEED}"
-        batches = _random_batches(model, predictor, tokenizer)
+        rows = _random_rows(model, predictor, tokenizer)
     else:
         text_rows = predictor.read_texts(texts).rows
-        description, batches = f"{len(texts):,} texts", _text_batches(text_rows, predictor, tokenizer)
-    rows: dict[str, list[np.ndarray]] = {"model": [], "export": []}  # (num_labels,) or (tokens, num_labels) per row
-    encodings: list[tuple[int, Encoding]] = []
-    for inputs, batch_encodings in batches:
+        encodings = [predictor.encode(row) for row in text_rows]
+        for index, (row, encoding) in enumerate(zip(text_rows, encodings, strict=True)):
+            _check_tokens(index, row, encoding, predictor, tokenizer)
+        description = f"{len(texts):,} texts"
+        rows = [TokenIds(encoding.ids, encoding.type_ids) for encoding in encodings]
+
+    def run_model(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         with torch.no_grad():
-            logits = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.numpy()
-        rows["model"] += _split_rows(logits, inputs["attention_mask"])
-        rows["export"] += _split_rows(predictor.run(inputs), inputs["attention_mask"])
-        encodings += batch_encodings
-    model_logits, export_logits = (np.concatenate([np.atleast_2d(row) for row in side]) for side in rows.values())
-    parity = {"on": description, **_differences(model_logits, export_logits, predictor.problem_type)}
+            return model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.numpy()
+
+    batches = sorted_batches(rows)
+    model_rows, export_rows = (run_batches(run, rows, batches, predictor) for run in (run_model, predictor.run))
+    parity = {
+        "on": description,
+        **_differences(_stack(model_rows), _stack(export_rows), predictor.problem_type),
+        # The longest of the random rows would make most of the work.
+        **measure_batch_dependence(predictor, rows if texts is not None else rows[:-1]),
+    }
     if texts is not None and score is not None:
-        parity["metrics"] = {name: score(_logits_by_text(text_rows, encodings, side)) for name, side in rows.items()}
+        parity["metrics"] = {
+            name: score(_logits_by_text(text_rows, encodings, logits))
+            for name, logits in (("model", model_rows), ("export", export_rows))
+        }
     return parity
 
 
-def _split_rows(logits: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
-    """Split the logits of a batch into rows, for a token classifier without padding."""
-    return [row if row.ndim == 1 else row[is_token == 1] for row, is_token in zip(logits, mask, strict=True)]
-
-
 def _logits_by_text(
-    texts: Sequence[Row], encodings: Sequence[tuple[int, Encoding]], rows: Sequence[np.ndarray]
+    texts: Sequence[Row], encodings: Sequence[Encoding], rows: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Return the logits of each text in the order of the texts; for a token classifier the logits of its words."""
-    ordered: list[Any] = [None] * len(texts)
-    for (index, encoding), row in zip(encodings, rows, strict=True):
-        ordered[index] = row if row.ndim == 1 else align_words(texts[index], encoding, row)[0]
-    return ordered
+    """Return the logits of each text; for a token classifier the logits of its words."""
+    return [
+        logits if logits.ndim == 1 else align_words(text, encoding, logits)[0]
+        for text, encoding, logits in zip(texts, encodings, rows, strict=True)
+    ]
+
+
+def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.atleast_2d(row) for row in rows])
 
 
 def check_parity(parity: dict[str, Any], quantize: str | None, tolerance: float) -> None:
@@ -133,10 +150,7 @@ def _differences(model_logits: np.ndarray, export_logits: np.ndarray, problem_ty
 def _compare_decisions(model_logits: np.ndarray, export_logits: np.ndarray, problem_type: str) -> dict[str, Any]:
     if problem_type == "regression":
         return {"agreement": None}
-    if problem_type == "multi_label_classification":
-        is_equal = (export_logits > 0) == (model_logits > 0)
-    else:
-        is_equal = export_logits.argmax(axis=-1) == model_logits.argmax(axis=-1)
+    is_equal = decide(model_logits, problem_type) == decide(export_logits, problem_type)
     different = int((~is_equal).sum())
     return {
         "agreement": 1 - different / is_equal.size,
@@ -145,21 +159,17 @@ def _compare_decisions(model_logits: np.ndarray, export_logits: np.ndarray, prob
     }
 
 
-def _text_batches(
-    texts: Sequence[Row], predictor: Predictor, tokenizer: PreTrainedTokenizerBase
-) -> Iterator[tuple[dict[str, np.ndarray], list[tuple[int, Encoding]]]]:
-    for indices, inputs, encodings in predictor.batches(texts, _BATCH_SIZE):
-        for index, encoding in zip(indices, encodings, strict=True):
-            expected = _tokenize(texts[index], tokenizer, predictor.max_length)
-            exported = {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
-            if differing := [name for name in inputs if name in exported and exported[name] != expected[name]]:
-                name = differing[0]
-                raise ParityError(
-                    f"The exported tokenizer.json and the tokenizer return different {name} for text {index}: "
-                    f"{exported[name][:20]} and {expected[name][:20]}. Export a tokenizer that its tokenizer.json "
-                    "describes completely."
-                )
-        yield inputs, list(zip(indices, encodings, strict=True))
+def _check_tokens(
+    index: int, row: Row, encoding: Encoding, predictor: Predictor, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    expected = _tokenize(row, tokenizer, predictor.max_length)
+    for name, exported in (("input_ids", encoding.ids), ("token_type_ids", encoding.type_ids)):
+        if name in predictor.input_names and exported != expected[name]:
+            raise ParityError(
+                f"The exported tokenizer.json and the tokenizer return different {name} for text {index}: "
+                f"{exported[:20]} and {expected[name][:20]}. Export a tokenizer that its tokenizer.json "
+                "describes completely."
+            )
 
 
 def _tokenize(row: Row, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, list[int]]:
@@ -170,17 +180,19 @@ def _tokenize(row: Row, tokenizer: PreTrainedTokenizerBase, max_length: int) -> 
     return {name: values[0] for name, values in encoded.items()}
 
 
-def _random_batches(
-    model: PreTrainedModel, predictor: Predictor, tokenizer: PreTrainedTokenizerBase
-) -> Iterator[tuple[dict[str, np.ndarray], list[tuple[int, Encoding]]]]:
+def _random_rows(model: PreTrainedModel, predictor: Predictor, tokenizer: PreTrainedTokenizerBase) -> list[TokenIds]:
+    """Return 64 rows of 1 to 512 random token ids, the longest last."""
     generator = np.random.default_rng(_SEED)
     vocab_size = min(model.config.vocab_size, len(tokenizer))
     ordinary_ids = np.setdiff1d(np.arange(vocab_size), tokenizer.all_special_ids)
     longest = min(predictor.max_length, _LONGEST_RANDOM_ROW)
     # If the model has segments, the second half of each row is the second text of a pair.
     second_segment = int(model.config.to_dict().get("type_vocab_size", 1) > 1)
-    for num_rows, width in ((1, 1), (31, 16), (31, 32), (1, longest)):
-        width = min(width, longest)
-        lengths = [width, *generator.integers(1, width + 1, num_rows - 1)]
-        ids = [generator.choice(ordinary_ids, length).tolist() for length in lengths]
-        yield predictor.pad(ids, [[0] * ((n + 1) // 2) + [second_segment] * (n // 2) for n in lengths]), []
+    lengths = [1, *generator.integers(1, min(16, longest) + 1, 31), *generator.integers(1, min(32, longest) + 1, 31)]
+    return [
+        TokenIds(
+            generator.choice(ordinary_ids, length).tolist(),
+            [0] * ((length + 1) // 2) + [second_segment] * (length // 2),
+        )
+        for length in (*lengths, longest)
+    ]

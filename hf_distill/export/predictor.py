@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from hf_distill.export.deferral import choose_deferral
 from hf_distill.export.inputs import Row, Text, Texts, read_texts
+from hf_distill.export.layout import open_export
 from hf_distill.export.words import Spans, align_words, describe_words
-
-EXPORT_NAME = "export.json"  # describes an export
 
 _TOKEN_CLASSIFICATION = "token_classification"
 
@@ -22,23 +22,30 @@ _TOKEN_CLASSIFICATION = "token_classification"
 class Predictor:
     """Predict with a folder that `export_model` wrote. The interface is that of the pipelines of transformers.
 
-    Texts are truncated to `max_length` tokens. The logits of an int8 model depend slightly on the other texts of the
-    batch, because activations are quantized over the range of the batch.
+    Texts are truncated to `max_length` tokens.
 
     Args:
-        folder: Folder with `model.onnx`, `tokenizer.json` and `export.json`.
+        folder: Folder of an export.
+        variant: Name of the variant in the folder, e.g. "int8". Unset: the only one.
         num_threads: Number of threads of a forward pass. Unset: one per core, the default of onnxruntime.
         max_length: Cut texts to this number of tokens. Unset: the limit of the export.
+        defer_below: Mark answers that a larger model should give instead: each result gets `"defer"`, which is True if
+            its top probability is below this number. "certified" takes the number from `export.json`, which has one if
+            the model was exported with a report. Logits are divided by the temperature in `export.json`, if there is
+            one. Only for classifiers with one label for each text.
 
     Attributes:
         id2label: Label names by class id.
+        input_names: Names of the inputs of the model.
         max_length: Maximum number of tokens of a text.
+        variant: Name of the variant.
         problem_type: A value of `config.problem_type` in transformers, or `token_classification`.
 
     Raises:
-        FileNotFoundError: if the folder is not an export.
+        FileNotFoundError: if the folder is not an export, or a file is missing.
         ImportError: if onnxruntime is not installed.
-        ValueError: if `num_threads` or `max_length` is out of range.
+        ValueError: if the folder has several variants and none is chosen, or if there is no such variant; if
+            `num_threads`, `max_length` or `defer_below` is out of range; if "certified" has no threshold.
 
     Example:
     ```python
@@ -50,23 +57,33 @@ class Predictor:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], num_threads: int | None = None, max_length: int | None = None
+        self,
+        folder: str | os.PathLike[str],
+        variant: str | None = None,
+        *,
+        num_threads: int | None = None,
+        max_length: int | None = None,
+        defer_below: float | Literal["certified"] | None = None,
     ) -> None:
-        self.folder, self.num_threads = Path(folder), num_threads
+        self.folder, self.num_threads, self.defer_below = Path(folder), num_threads, defer_below
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"`num_threads` must be at least 1, got {num_threads}. Leave it unset for one per core.")
-        self._record = _read_record(self.folder)
+        export = open_export(self.folder, variant)
+        self.variant, self._record = export.variant, export.record
+        self._deferral = choose_deferral(defer_below, export)
         self.id2label: dict[int, str] = {int(i): name for i, name in self._record["id2label"].items()}
         self.max_length = _choose_max_length(max_length, self._record["max_length"])
         self.problem_type: str = self._record["problem_type"]
+        self.input_names: list[str] = self._record["input_names"]
         self._tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_length, direction=self._record["truncation_side"])
-        self._session = _open_session(self.folder / "model.onnx", num_threads)
+        self._session = _open_session(export.path, num_threads)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments; the copy reads the folder again."""
-        return Predictor, (self.folder, self.num_threads, self.max_length)
+        settings = {"num_threads": self.num_threads, "max_length": self.max_length, "defer_below": self.defer_below}
+        return partial(Predictor, **settings), (self.folder, self.variant)  # type: ignore[arg-type]
 
     def __call__(
         self, texts: Text | Sequence[Text], top_k: int | None | Literal["best"] = "best", batch_size: int = 32
@@ -104,13 +121,20 @@ class Predictor:
             return tagged[0] if is_single else tagged
         if top_k not in ("best", None) and (not isinstance(top_k, int) or top_k < 1):
             raise ValueError(f"`top_k` must be a number of classes from 1, or None for all, got {top_k!r}.")
-        scores = self._scores(self._logits(rows, batch_size))
-        ranked = [
-            [{"label": self.id2label[int(i)], "score": float(row[i])} for i in _rank_classes(row)] for row in scores
-        ]
+        ranked = self._rank(self._logits(rows, batch_size))
         if top_k == "best":
             return ranked[0][0] if is_dict else [row[0] for row in ranked]
         return ranked[0][:top_k] if is_single else [row[:top_k] for row in ranked]
+
+    def _rank(self, logits: np.ndarray) -> list[list[dict[str, Any]]]:
+        """Return the classes of each text, the most likely first."""
+        marks: list[dict[str, Any]] = [{} for _ in logits]
+        if self._deferral is not None:
+            marks = [{"defer": bool(is_unsure)} for is_unsure in self._deferral.is_unsure(logits)]
+        return [
+            [{"label": self.id2label[int(i)], "score": float(row[i]), **mark} for i in _rank_classes(row)]
+            for row, mark in zip(self._scores(logits), marks, strict=True)
+        ]
 
     def logits(self, texts: Text | Sequence[Text], batch_size: int = 32) -> np.ndarray:
         """Return the logits of texts, `(len(texts), num_labels)` float32, in the order of the texts."""
@@ -159,7 +183,7 @@ class Predictor:
         """Return the inputs of the model by name, each `(len(ids), longest)` int64."""
         shape = (len(ids), max(map(len, ids)))
         fillers = {"input_ids": self._record["pad_token_id"], "token_type_ids": self._record["pad_token_type_id"]}
-        padded = {name: np.full(shape, fillers.get(name, 0), np.int64) for name in self._record["input_names"]}
+        padded = {name: np.full(shape, fillers.get(name, 0), np.int64) for name in self.input_names}
         for row in range(len(ids)):
             length = len(ids[row])
             tokens = slice(length) if self._record["padding_side"] == "right" else slice(shape[1] - length, None)
@@ -202,16 +226,6 @@ def _choose_max_length(chosen: int | None, limit: int) -> int:
     if chosen is not None and not 3 <= chosen <= limit:
         raise ValueError(f"`max_length` must be from 3 to {limit}, the limit of the export, got {chosen}.")
     return limit if chosen is None else chosen
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    missing = [name for name in (EXPORT_NAME, "model.onnx", "tokenizer.json") if not (folder / name).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{folder} is not an export: it has no {', '.join(missing)}. Create an export with `hf-distill "
-            "export` or `export_model`."
-        )
-    return json.loads((folder / EXPORT_NAME).read_text(encoding="utf-8"))
 
 
 def _open_session(path: Path, num_threads: int | None) -> Any:

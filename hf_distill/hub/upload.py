@@ -2,29 +2,32 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
+from hf_distill.export.layout import EXPORT_NAME
+from hf_distill.hub.card.files import CARD_NAME, SECOND_CARD_NAME, read_text
+from hf_distill.hub.repository import MANIFEST_NAME, Branch, make_manifest
+from hf_distill.hub.stale import stale_files
 from hf_distill.utils.redaction import has_token, without_secrets
 
 REPORT_FOLDER = "report"
-EXPORT_NAME = "export.json"  # every folder that `hf-distill export` wrote has this file
 
 # Only files of these types are published. None of them is a pickle, which could run code when it is loaded.
 _TEXTS = frozenset({".json", ".txt", ".md", ".jinja", ".html"})
-_SUFFIXES = _TEXTS | {".safetensors", ".model", ".onnx", ".data", ".png"}
+_SUFFIXES = _TEXTS | {".safetensors", ".model", ".onnx", ".data", ".onnx_data", ".png"}
 
 
 def files_to_push(folder: Path, whole: bool = True) -> dict[str, Path]:
-    """Choose the files to publish: the student's files, `report/`, and the folders of its exports.
+    """Choose the files to publish: the student's files and `report/`; see `place_exports` for its exports.
 
     Checkpoints, teacher, baseline, logs and hidden files are not published, nor are files of unknown types.
 
     Args:
         folder: Folder of the student.
-        whole: Whether to include report and exports. During training they are about an earlier student.
+        whole: Whether to include the report. During training it is about an earlier student.
 
     Returns:
         Path in the repository -> file.
@@ -32,24 +35,33 @@ def files_to_push(folder: Path, whole: bool = True) -> dict[str, Path]:
     Raises:
         ValueError: if a file is a link that leads out of the folder.
     """
-    root = folder.resolve()
-    others = [REPORT_FOLDER, *find_exports(folder)] if whole else []
-    paths = [*folder.glob("*"), *(path for name in others for path in (folder / name).rglob("*"))]
-    chosen = {}
-    for path in sorted(paths):
-        name, real = path.relative_to(folder).as_posix(), path.resolve()
-        if not real.is_file() or not {path.suffix, real.suffix} <= _SUFFIXES or _is_kept_back(name):
-            continue
-        if not real.is_relative_to(root):
-            raise ValueError(f"{path} is a link that leads out of {folder}. Replace it by a copy, or remove it.")
-        chosen[name] = path
-    return chosen
+    paths = sorted([*folder.glob("*"), *((folder / REPORT_FOLDER).rglob("*") if whole else [])])
+    return {path.relative_to(folder).as_posix(): path for path in paths if is_published(path, folder)}
+
+
+def is_published(path: Path, folder: Path) -> bool:
+    """Return whether a file in the folder of a student is of a kind that is published.
+
+    Raises:
+        ValueError: if the file is a link that leads out of the folder.
+    """
+    name, real = path.relative_to(folder).as_posix(), path.resolve()
+    is_generated = name in (MANIFEST_NAME, EXPORT_NAME)  # in a download of a repository
+    if not real.is_file() or not {path.suffix, real.suffix} <= _SUFFIXES or _is_kept_back(name) or is_generated:
+        return False
+    if not real.is_relative_to(folder.resolve()):
+        raise ValueError(f"{path} is a link that leads out of {folder}. Replace it by a copy, or remove it.")
+    return True
 
 
 def find_exports(folder: Path) -> list[str]:
-    """Return the names of the folders with finished exports of the student."""
+    """Return the names of the folders with finished exports of the student.
+
+    In a download of a repository, the folder itself has the exports; its name is ".".
+    """
     names = sorted(path.parent.name for path in folder.glob(f"*/{EXPORT_NAME}"))
-    return [name for name in names if not _is_kept_back(f"{name}/{EXPORT_NAME}")]
+    names = [name for name in names if not _is_kept_back(f"{name}/{EXPORT_NAME}")]
+    return [*(["."] if (folder / EXPORT_NAME).is_file() else []), *names]
 
 
 def _is_kept_back(name: str) -> bool:
@@ -78,38 +90,61 @@ def check_no_token(files: Mapping[str, Path], token: str | None) -> None:
                 )
 
 
+class Uploaded(NamedTuple):
+    """A commit and the files that it removed."""
+
+    commit: CommitInfo
+    removed: list[str]
+
+
 def upload(
+    api: HfApi,
     repo_id: str,
-    files: Mapping[str, Path],
-    commit_message: str | None,
-    token: str | None = None,
+    files: Mapping[str, Path | bytes],
+    branch: Branch,
+    *,
+    commit_message: str,
     revision: str | None = None,
-    in_background: bool = False,
-) -> Any:
-    """Upload files to an existing repository in one commit. Files that it already has are not uploaded again.
+    is_whole: bool = True,
+    create_pr: bool = False,
+) -> Uploaded:
+    """Upload files to an existing branch in one commit, which also removes files of an earlier student.
+
+    Files that the branch already has are not uploaded again. If the branch has changed since it was looked at, the Hub
+    refuses the commit.
 
     Args:
+        api: The client, which has the token.
         repo_id: `user/name` on the Hub.
-        files: Path in the repository -> file.
+        files: Path in the repository -> file or content.
+        branch: The branch, from [`~hf_distill.hub.repository.look`].
         commit_message: Message of the commit.
-        token: Hub token; None for the token that the user is logged in with.
         revision: Branch; None for the main branch.
-        in_background: Whether to return before the upload is finished.
-
-    Returns:
-        A `CommitInfo`, or a future of one if `in_background`.
+        is_whole: Whether the report and the exports are among the files.
+        create_pr: Whether to open a pull request with the commit.
     """
     # `upload_folder` with hf_xet makes several commits, and a failure would leave some of them.
-    operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
-    create_commit: Any = HfApi().create_commit  # its overloads need a literal for `run_as_future`
-    return create_commit(
+    added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
+    digests = {operation.path_in_repo: operation.upload_info.sha256.hex() for operation in added}
+    removed = stale_files(branch, digests, is_whole)
+    written = {*files, *branch.written_files().difference(removed)}
+    cards = {name: branch.texts[name] for name in (CARD_NAME, SECOND_CARD_NAME) if branch.is_card_as_pushed(name)}
+    for name in (CARD_NAME, SECOND_CARD_NAME):
+        if isinstance(path := files.get(name), Path):
+            cards[name] = read_text(path)
+    commit = api.create_commit(
         repo_id,
-        operations,
-        commit_message=commit_message or "Upload student",
-        token=token,
+        [
+            *added,
+            CommitOperationAdd(path_in_repo=MANIFEST_NAME, path_or_fileobj=make_manifest(written, cards)),
+            *(CommitOperationDelete(path_in_repo=name, is_folder=False) for name in removed),
+        ],
+        commit_message=commit_message,
         revision=revision,
-        run_as_future=in_background,
+        create_pr=create_pr,
+        parent_commit=branch.head,
     )
+    return Uploaded(commit, removed)
 
 
 def explain(error: Exception, token: str | None) -> str:
@@ -119,6 +154,11 @@ def explain(error: Exception, token: str | None) -> str:
     if status in (401, 403):
         return (
             f"the Hub does not accept this token for this repository. Check the token with `hf auth whoami` ({text})"
+        )
+    if status == 412:
+        return (
+            "somebody else changed the repository while this push was prepared, so the Hub refused the commit. Push "
+            f"again to start from the changed repository ({text})"
         )
     if status is not None and status >= 500:
         return f"the Hub has a server error, which often passes within minutes ({text})"

@@ -27,19 +27,32 @@ def evaluate(trainer: DistillationTrainer, inputs: DistillationInputs) -> dict[s
     return metrics
 
 
-def evaluate_test(trainer: DistillationTrainer, inputs: DistillationInputs) -> None:
-    """Evaluate student and teacher on the split `test`, and put the metrics into the record of the run as `test`.
+def evaluate_test(
+    trainer: DistillationTrainer, inputs: DistillationInputs, baseline: DistillationTrainer | None = None
+) -> None:
+    """Evaluate student, teacher and baseline on the split `test`, and put the metrics into the record as `test`.
 
     The test rows take no part in training: checkpoints are chosen on the first validation split.
+
+    Args:
+        trainer: The Trainer of the student.
+        inputs: What it was trained with.
+        baseline: The Trainer of the same student without the teacher, if there is one.
     """
-    metrics = trainer.evaluate(inputs.rows["test"], metric_key_prefix="test")
-    names = [name for name in metrics if not name.endswith(TIMING)]
-    values = {name.removeprefix("test_"): metrics[name] for name in names if name.startswith("test_")}
+    values = _test_metrics(trainer, inputs)
     trainer.record["test"] = {
         "rows": len(inputs.rows["test"]),
         "student": {name: value for name, value in values.items() if not name.startswith("teacher_")},
         "teacher": {name[8:]: value for name, value in values.items() if name.startswith("teacher_")},
     }
+    if baseline is not None:
+        trainer.record["test"]["baseline"] = _test_metrics(baseline, inputs)
+
+
+def _test_metrics(trainer: DistillationTrainer, inputs: DistillationInputs) -> dict[str, float]:
+    metrics = trainer.evaluate(inputs.rows["test"], metric_key_prefix="test")
+    names = [name for name in metrics if name.startswith("test_") and not name.endswith(TIMING)]
+    return {name.removeprefix("test_"): metrics[name] for name in names}
 
 
 def describe_latency(

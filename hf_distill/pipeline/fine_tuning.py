@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data import Task
+from hf_distill.data.seen_rows import hash_rows_of
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer, load_with_new_head
 from hf_distill.trainer import DistillationTrainer
@@ -82,6 +83,9 @@ def fine_tune(
         processing_class=tokenizer,
         compute_metrics=task.compute_metrics,
     )
+    _describe_data(trainer, task)
+    if trainer.is_world_process_zero():
+        trainer.recorder.row_hashes = hash_rows_of(task.datasets, task.text_columns)
     # The path of a checkpoint is one of the student's.
     resumes = (args.resume_from_checkpoint or "").lower() == "true"
     trainer.train(resume_from_checkpoint=resumes)
@@ -128,6 +132,13 @@ def _load_tokenizer_of(model: PreTrainedModel, task: Task) -> PreTrainedTokenize
     if not model.name_or_path:
         raise ValueError("The model was not loaded from a folder or the Hub, so pass its `tokenizer`.")
     return load_tokenizer(ModelReference(model.name_or_path), task.has_words)
+
+
+def _describe_data(trainer: DistillationTrainer, task: Task) -> None:
+    """Put the rows that the model is fine-tuned and evaluated on into its record."""
+    if trainer.eval_dataset is not None and task.validation_splits:
+        trainer.describe_data(task, {"train": trainer.train_dataset, task.validation_splits[0]: trainer.eval_dataset})
+    trainer.record["dataset"] = trainer.record.get("dataset", {"id": task.dataset_id}) | task.summary.to_dict()
 
 
 def _with_labels(train_dataset: Dataset, task: Task) -> Dataset:

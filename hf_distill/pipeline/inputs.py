@@ -9,10 +9,12 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data import Task
+from hf_distill.pipeline.augmentation import add_variants
 from hf_distill.pipeline.loading import ModelReference, load_teacher_for, load_tokenizers
 from hf_distill.pipeline.pairing import Pairing, compare_with_labels, logits_on, pair_classes
 from hf_distill.pipeline.transfer import TransferSet
-from hf_distill.training.sources import TeacherContext, make_source
+from hf_distill.training.source import TeacherContext
+from hf_distill.training.sources import make_source
 from hf_distill.training_args import DistillationTrainingArguments
 
 _NUM_CALIBRATION_ROWS = 256
@@ -69,6 +71,7 @@ def load_inputs(
     problem_type: str | None = None,
     class_names: Sequence[str] | None = None,
     loaded_teacher: PreTrainedModel | None = None,
+    num_variants: int = 0,
 ) -> DistillationInputs:
     """Load teacher and tokenizers, and tokenize the rows of a task.
 
@@ -85,6 +88,7 @@ def load_inputs(
         class_names: Names of the teacher's outputs in its order; None for the names in its config. A teacher that
             will be fine-tuned gets the task's names.
         loaded_teacher: The model that `teacher` names, if it is already loaded.
+        num_variants: Number of variants of each labelled text to train on as unlabelled text.
 
     Raises:
         OSError: if a model or a tokenizer cannot be loaded.
@@ -113,6 +117,9 @@ def load_inputs(
             lambda sample: task.tokenize_dataset(sample, reader, max_length),
             logits_on(str(args.device), teacher_model, reader, max_length),
         )
+    if num_variants and teacher_model is not None:
+        reader = teacher_tokenizer or tokenizer
+        transfer = add_variants(transfer, task, teacher_model, reader, tokenizer, num_variants)
     keep_text = teacher_tokenizer is not None
     with args.main_process_first(desc="tokenizing the data"):
         rows = task.tokenize(tokenizer, max_length, keep_text)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hf_distill.classifiers.auto import AutoConfig
+from hf_distill.classifiers.problem_types import problem_type_of_head
 from hf_distill.pipeline.loading import ModelReference
 
 
@@ -13,10 +14,22 @@ class TeacherHead:
     Args:
         num_labels: Number of outputs.
         problem_type: `problem_type` of the config; None if the config leaves it open.
+        class_name: Class of the saved model, such as `BertForTokenClassification`; None if the config does not say.
     """
 
     num_labels: int
     problem_type: str | None
+    class_name: str | None = None
+
+    @property
+    def resolved_problem_type(self) -> str | None:
+        """The problem type that the loaded teacher will have; None if the class has no head that is known."""
+        if self.class_name is None:
+            return self.problem_type
+        of_head = problem_type_of_head(self.class_name)
+        if of_head is not None or not self.class_name.endswith("ForSequenceClassification"):
+            return of_head
+        return self.problem_type or ("regression" if self.num_labels == 1 else "single_label_classification")
 
 
 def read_head(teacher: ModelReference) -> TeacherHead | None:
@@ -33,4 +46,4 @@ def read_head(teacher: ModelReference) -> TeacherHead | None:
         )
     except OSError:  # a teacher that does not exist is reported when it is loaded
         return None
-    return TeacherHead(config.num_labels, config.problem_type)
+    return TeacherHead(config.num_labels, config.problem_type, next(iter(config.architectures or []), None))

@@ -1,11 +1,15 @@
 """Train the student of a run."""
 
 import dataclasses
+from pathlib import Path
 
+import numpy as np
 from transformers import PreTrainedModel
 
+from hf_distill.data.seen_rows import RowHashes, hash_rows_of, read_row_hashes
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.student import StudentOptions, make_student
+from hf_distill.record import RECORD_NAME, read_record
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.training_args import DistillationTrainingArguments
 
@@ -28,8 +32,21 @@ def train(
         FloatingPointError: if the loss becomes NaN or infinite.
     """
     trainer = make_trainer(student, inputs, args)
+    if trainer.is_world_process_zero():
+        trainer.recorder.row_hashes = row_hashes_of(student, inputs)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     return trainer
+
+
+def row_hashes_of(student: PreTrainedModel, inputs: DistillationInputs) -> RowHashes:
+    """Return the hashes of the rows of this run and of the run that made the student's initial model."""
+    transfer = {} if inputs.transfer is None else {"transfer": inputs.transfer.text}
+    hashes = hash_rows_of({**inputs.task.datasets, **transfer}, inputs.task.text_columns)
+    origin, earlier = student.config.name_or_path, None
+    if origin and Path(origin, RECORD_NAME).is_file():
+        earlier = read_row_hashes(Path(origin), read_record(origin).get("row_hashes"))
+    trained = [values for split, values in (earlier or {}).items() if split.startswith(("train", "transfer"))]
+    return {**hashes, "train_before": np.unique(np.concatenate(trained))} if trained else hashes
 
 
 def check_training(options: StudentOptions, inputs: DistillationInputs, args: DistillationTrainingArguments) -> None:

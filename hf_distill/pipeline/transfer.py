@@ -65,6 +65,7 @@ class TransferSet:
             number of dropped texts for each reason; and `rows`, the number of texts that are left.
         data: What was read from each source.
         teacher_answers: What the teacher answered to each text, as labels; None before it labelled them.
+        source_rows: Index of the training row from which each of the last texts was varied; None without variants.
     """
 
     text: Dataset
@@ -73,6 +74,7 @@ class TransferSet:
     report: dict[str, Any]
     data: DataSummary = field(default_factory=DataSummary)
     teacher_answers: np.ndarray | None = None
+    source_rows: np.ndarray | None = None
 
     def select(self, rows: Dataset, reference: Dataset | None = None) -> Dataset:
         """Drop texts on which the teacher's confidence is too low, and add the out-of-domain share to the report.
@@ -97,11 +99,19 @@ class TransferSet:
             )
         if not self.problem_type.is_token_level:
             self.teacher_answers = _as_labels(logits_column(transfer), self.problem_type)
+            self._compare_variants(_as_labels(logits_column(labelled), self.problem_type))
         if self.min_confidence is None:
             return rows
         confident = select_by_teacher(transfer, self.problem_type, min_confidence=self.min_confidence)
         self.report |= {"below_min_confidence": len(transfer) - len(confident), "rows": len(confident)}
         return concatenate_datasets([labelled, confident])
+
+    def _compare_variants(self, answers: np.ndarray) -> None:
+        """Report how many variants the teacher answers as it answers the original."""
+        if self.source_rows is not None and self.teacher_answers is not None and self.problem_type.has_temperature:
+            is_same = self.teacher_answers[-len(self.source_rows) :] == answers[self.source_rows]
+            share = is_same.reshape(len(is_same), -1).all(axis=1).mean()
+            self.report["augmentation"]["same_answer"] = float(share)
 
     def hold_out(self) -> Dataset:
         """Take the texts out of the transfer set that models are compared on if no row has a label."""
@@ -110,22 +120,29 @@ class TransferSet:
         return held_out
 
     def summary(self) -> str:
-        """Return one to three lines: how many texts are used, how many were dropped and why."""
+        """Return a few lines: how many texts are used, how many were dropped and why."""
         report = self.report
-        sources = ", ".join(
-            f"{source['drawn']:,} of {source['rows']:,} from {source['name']}" for source in report["sources"]
-        )
+        sources = [f"{source['drawn']:,} of {source['rows']:,} from {source['name']}" for source in report["sources"]]
+        if "augmentation" in report:
+            sources.append(f"{report['augmentation']['variants']:,} variants of the labelled texts")
         dropped = [f"{n:,} near-duplicates of {name}" for name, n in report.get("near_duplicates_of", {}).items()]
+        augmented = report.get("augmentation", {}).get("near_duplicates_of", {})
+        dropped += [f"{n:,} variants that are near-duplicates of {name}" for name, n in augmented.items()]
         dropped += [f"{report['not_drawn']:,} not drawn"] if report["not_drawn"] else []
         if "below_min_confidence" in report:
             dropped += [f"{report['below_min_confidence']:,} with a confidence below {self.min_confidence}"]
-        text = f"Transfer set: {report['rows']:,} texts ({sources}). Dropped: {', '.join(dropped) or 'none'}."
+        text = (
+            f"Transfer set: {report['rows']:,} texts ({', '.join(sources)}). Dropped: {', '.join(dropped) or 'none'}."
+        )
         if "held_out" in report:
             text += (
                 f"\nNo row has a label. {report['held_out']:,} more texts are held out to measure how often the "
                 "student agrees with its teacher."
             )
         share = report.get("out_of_domain_share")
+        if "same_answer" in report.get("augmentation", {}):
+            same = report["augmentation"]["same_answer"]
+            text += f"\nThe teacher gives {same:.1%} of the variants the answer that it gives the original."
         if share is not None:
             text += f"\nOut of domain by the teacher's confidence: {share:.1%} (5 % of the evaluation texts would be)."
         if share is not None and share > LARGE_SHARE:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_distill.reporting.requirements import parse_requirement
+from hf_distill.reporting.requirements import Requirement, parse_requirement
 from hf_distill.reporting.tables import render_markdown
 from hf_distill.utils.atomic import write_file_atomically
 
@@ -35,14 +35,14 @@ class Report:
         """Return the text of `report.json`."""
         return json.dumps(self._content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def check(self, requirements: Sequence[str], model: str | None = None) -> list[dict[str, Any]]:
+    def check(self, requirements: Sequence[str | Requirement], model: str | None = None) -> list[dict[str, Any]]:
         """Check requirements such as `accuracy >= 0.98 * teacher`, and add the results to the report.
 
         The metrics are those of the run that the verdict is about; numbers of classes, agreement and calibration are
         means over the runs. Values are compared as they were measured; only the verdict considers their uncertainty.
 
         Args:
-            requirements: One line each, see [`~hf_distill.reporting.requirements.Requirement`].
+            requirements: Lines, or lines that were parsed: [`~hf_distill.reporting.requirements.Requirement`].
             model: Name of the model; None for the model of the verdict.
 
         Returns:
@@ -51,7 +51,7 @@ class Report:
         Raises:
             ValueError: for a line that cannot be read, or a class that does not exist.
         """
-        parsed = [parse_requirement(line) for line in requirements]
+        parsed = [parse_requirement(line) if isinstance(line, str) else line for line in requirements]
         name = self._content["verdict"]["model"] if model is None else model
         results = [_plain(requirement.check(self._content, name)) for requirement in parsed]
         self._content["requirements"] = {"model": name, "results": results}

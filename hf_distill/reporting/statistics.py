@@ -1,16 +1,18 @@
-"""Statistics of scores on a sample of rows: ratios, bootstrap intervals and paired tests."""
+"""Statistics of scores on a sample of rows: ratios, shares of rows with their intervals, and paired tests."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-# From how often each resample draws each row, `(num_resamples, num_rows)`, to scores by name, `(num_resamples,)` each.
-Scorer = Callable[[np.ndarray], dict[str, np.ndarray]]
-Samples = dict[str, dict[str, np.ndarray]]  # name of a model -> name of a score -> `(num_resamples,)`
-
 _POWER = 0.8
-_CHUNK = 500_000  # counts in memory at once, 4 MB
+
+
+def critical_value(level: float = 0.95, degrees_of_freedom: float = math.inf) -> float:
+    """Return the number of standard errors of a two-sided interval, by the t distribution; 1.96 by default."""
+    from scipy.stats import t  # slow to import
+
+    return float(t.ppf((1 + level) / 2, degrees_of_freedom))
 
 
 def standard_error(share: float, num_rows: int) -> float:
@@ -47,59 +49,6 @@ def gap_closed(teacher: float, student: float, baseline: float, num_rows: int | 
     return (student - baseline) / gap if gap > margin else None
 
 
-def on_all_rows(scorer: Scorer, num_rows: int) -> dict[str, float]:
-    """Return the scores of the rows themselves, each counted once."""
-    return {name: float(values[0]) for name, values in scorer(np.ones((1, num_rows))).items()}
-
-
-def mean_of(scorers: Sequence[Scorer]) -> Scorer:
-    """Return the scorer of several runs of one model: the mean of their scores."""
-
-    def score(draws: np.ndarray) -> dict[str, np.ndarray]:
-        runs = [scorer(draws) for scorer in scorers]
-        return {name: np.mean([scores[name] for scores in runs], axis=0) for name in runs[0]}
-
-    return score
-
-
-def bootstrap(scorers: Mapping[str, Scorer], num_rows: int, num_resamples: int = 2000, seed: int = 0) -> Samples:
-    """Score resamples of the rows, drawn with replacement: Efron (1979), https://doi.org/10.1214/aos/1176344552.
-
-    All scorers get the same resamples, and so does another call with the same number of rows and the same seed. So
-    the difference of two models is taken on one resample at a time, which removes the difficulty of its rows.
-
-    Args:
-        scorers: One for each model.
-        num_rows: Number of rows to draw from.
-        num_resamples: Number of resamples.
-        seed: Seed of the draws.
-
-    Returns:
-        Name of a model -> name of a score -> `(num_resamples,)`.
-    """
-    generator = np.random.default_rng(seed)
-    chunk_size = max(1, _CHUNK // num_rows)
-    chunks: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in scorers}
-    for start in range(0, num_resamples, chunk_size):
-        size = min(chunk_size, num_resamples - start)
-        rows = generator.integers(0, num_rows, (size, num_rows)) + num_rows * np.arange(size)[:, None]
-        draws = np.bincount(rows.ravel(), minlength=size * num_rows).reshape(size, num_rows).astype(np.float64)
-        for name, scorer in scorers.items():
-            chunks[name].append(scorer(draws))
-    return {
-        name: {score: np.concatenate([chunk[score] for chunk in model_chunks]) for score in model_chunks[0]}
-        for name, model_chunks in chunks.items()
-    }
-
-
-def interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentiles between which `level` of the resamples lie. NaN, an undefined score, is left out."""
-    if np.isnan(samples).all():
-        return math.nan, math.nan
-    low, high = np.nanpercentile(samples, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
-
-
 def detectable_difference(low: float, high: float, level: float = 0.95) -> float:
     r"""Return the margin that as many rows can show in 4 of 5 samples, if the two models are equally good.
 
@@ -111,10 +60,8 @@ def detectable_difference(low: float, high: float, level: float = 0.95) -> float
         high: Upper end.
         level: Level of the interval.
     """
-    from scipy.stats import norm  # slow to import
-
-    z = float(norm.ppf((1 + level) / 2))
-    return (high - low) / 2 / z * (z + float(norm.ppf(_POWER)))
+    z, one_sided = critical_value(level), critical_value(2 * _POWER - 1)
+    return (high - low) / 2 / z * (z + one_sided)
 
 
 def num_rows_needed(num_rows: int, detectable: float, margin: float) -> int:
@@ -128,7 +75,7 @@ def num_rows_needed(num_rows: int, detectable: float, margin: float) -> int:
     return math.ceil(num_rows * (detectable / margin) ** 2)
 
 
-def unseen_share(num_rows: int, level: float = 0.95) -> float:
+def unseen_share(num_rows: float, level: float = 0.95) -> float:
     r"""Return how frequent an event can be that none of `num_rows` rows shows, $-\ln(1 - \mathrm{level}) / n$.
 
     This is the rule of three, since $-\ln 0.05 \approx 3$: Hanley and Lippman-Hand (1983),
@@ -153,7 +100,47 @@ def mcnemar(num_only_first: int, num_only_second: int) -> float:
     return min(1.0, 2 * float(binom.cdf(min(num_only_first, num_only_second), num_rows, 0.5)))
 
 
-def paired_score(num_only_first: int, num_only_second: int, num_rows: int, difference: float) -> float:
+def sign_flip_test(differences: np.ndarray) -> float:
+    """Return the exact two-sided p-value of the hypothesis that swapping the models in any group changes nothing.
+
+    The randomization test of paired differences: Fisher (1935), The Design of Experiments, section 21. The sum of the
+    differences is compared with its distribution over all signs of the groups. With groups of one row it is
+    McNemar's exact test.
+
+    Args:
+        differences: For each group how many rows more the first model gets right, integers `(num_groups,)`.
+    """
+    sizes = np.abs(differences[differences != 0])
+    shares = np.ones(1)  # of the sums -total, -total + 1, ..., total of the groups so far
+    for size in sizes:
+        wider = np.zeros(len(shares) + 2 * size)
+        wider[: len(shares)] += shares / 2
+        wider[2 * size :] += shares / 2
+        shares = wider
+    is_as_far = np.abs(np.arange(len(shares)) - sizes.sum()) >= abs(differences.sum())
+    return min(1.0, float(shares[is_as_far].sum()))
+
+
+def design_effect(values: np.ndarray, groups: np.ndarray) -> float:
+    r"""Return how many times as large the variance of a mean is because rows come in groups, at least 1.
+
+    $\sum_g (\sum_{i \in g} (x_i - \bar x))^2 \cdot \frac{G}{G - 1}$ over $\sum_i (x_i - \bar x)^2$: Kish
+    (1965), Survey Sampling. The number of rows divided by it is the number of independent rows that tell as much. If
+    all values are equal, they do not show how alike the rows of a group are, and the result is the one for groups
+    whose rows are all alike.
+
+    Args:
+        values: `(num_rows,)`.
+        groups: The group of each row, `(num_rows,)`, numbered from 0.
+    """
+    sizes, distance = np.bincount(groups), values - values.mean()
+    if not distance.any():
+        return float(np.square(sizes).sum() / len(values))
+    between = np.square(np.bincount(groups, distance)).sum() * len(sizes) / (len(sizes) - 1)
+    return max(1.0, float(between / np.square(distance).sum()))
+
+
+def paired_score(num_only_first: float, num_only_second: float, num_rows: float, difference: float) -> float:
     r"""Return the score statistic of the hypothesis that the second model's share of right rows is higher by d.
 
     $$z = \frac{c - b - n d}{\sqrt{n (2 q + d (1 - d))}}$$
@@ -164,7 +151,7 @@ def paired_score(num_only_first: int, num_only_second: int, num_rows: int, diffe
     Args:
         num_only_first: Number b of rows that only the first model gets right.
         num_only_second: Number c of rows that only the second model gets right.
-        num_rows: Number n of rows.
+        num_rows: Number n of rows. For rows in groups, all three numbers are divided by the design effect.
         difference: The difference d of the hypothesis, between -1 and 1.
 
     Returns:
@@ -180,13 +167,16 @@ def paired_score(num_only_first: int, num_only_second: int, num_rows: int, diffe
 
 
 def paired_score_interval(
-    num_only_first: int, num_only_second: int, num_rows: int, level: float = 0.95
+    num_only_first: float,
+    num_only_second: float,
+    num_rows: float,
+    level: float = 0.95,
+    degrees_of_freedom: float = math.inf,
 ) -> tuple[float, float]:
     """Return the differences that [`paired_score`] does not reject: Tango's interval of a difference of two shares."""
     from scipy.optimize import brentq  # slow to import
-    from scipy.stats import norm
 
-    z = float(norm.ppf((1 + level) / 2))
+    z = critical_value(level, degrees_of_freedom)
     middle = (num_only_second - num_only_first) / num_rows
 
     def bound(end: float, wanted: float) -> float:
@@ -222,26 +212,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return result.tolist()
 
 
-def bootstrap_p_value(differences: np.ndarray) -> float:
-    """Return the two-sided p-value of no difference: twice the smaller share of resamples on one side of 0.
-
-    The sample itself counts as a resample, so the value is never 0: Davison and Hinkley (1997), Bootstrap Methods and
-    their Application, section 4.2.
-
-    Args:
-        differences: `(num_resamples,)`.
-    """
-    num_beyond = min((differences <= 0).sum(), (differences >= 0).sum())
-    return min(1.0, 2 * float(1 + num_beyond) / (1 + len(differences)))
-
-
-def wilson_interval(share: float, num_rows: int, z: float = 1.96) -> tuple[float, float]:
-    r"""Return the interval of a share of independent rows: Wilson (1927), 95 % for the default `z`.
+def wilson_interval(
+    share: float, num_rows: float, level: float = 0.95, degrees_of_freedom: float = math.inf
+) -> tuple[float, float]:
+    r"""Return the interval of a share of independent rows: Wilson (1927).
 
     Unlike the normal approximation it is valid for shares of 0 and 1 too.
 
     $$\frac{p + z^2/2n \pm z \sqrt{p(1-p)/n + z^2/4n^2}}{1 + z^2/n}$$
+
+    Args:
+        share: The share p.
+        num_rows: Number n of rows. For rows in groups, n is divided by the design effect and z comes from the t
+            distribution: Dean and Pagano (2015), https://doi.org/10.1093/jssam/smv024.
+        level: Level of the interval.
+        degrees_of_freedom: Of the t distribution, number of groups - 1.
     """
+    z = critical_value(level, degrees_of_freedom)
     middle = share + z**2 / (2 * num_rows)
     half_width = z * math.sqrt(share * (1 - share) / num_rows + z**2 / (4 * num_rows**2))
     scale = 1 + z**2 / num_rows

@@ -5,18 +5,21 @@ from functools import partial
 from typing import Any
 
 from hf_distill.data.metrics import find_metric
+from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.requirements import describe_result
 from hf_distill.reporting.statistics import gap_closed, retention
 from hf_distill.reporting.text import (
     NOT_AVAILABLE,
     PLAIN,
-    escape,
+    deferral_cells,
     finite,
+    is_error,
     non_inferiority,
     number,
     one_line,
     text_length,
 )
+from hf_distill.reporting.weak_spots import describe_weak_spots
 
 MODELS = {"teacher": "teacher", "student": "student", "baseline": "baseline (no teacher)"}
 
@@ -26,25 +29,13 @@ TEACHER_MEASURES = {"agreement": "agreement with the teacher", "loss_kl": "squar
 Models = Mapping[str, Mapping[str, Any]]
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align cells in columns, the first column to the left and the others to the right; cells are escaped."""
-    lines = [[escape(cell) for cell in line] for line in (header, *rows)]
-    widths = [max(4, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    text = []
-    for first, *others in (lines[0], rule, *lines[1:]):
-        cells = [first.ljust(widths[0]), *(c.rjust(width) for c, width in zip(others, widths[1:], strict=True))]
-        text.append(f"| {' | '.join(cells)} |")
-    return "\n".join(text)
-
-
 def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_rows: int | None = None) -> str:
     """Compare teacher, student and baseline.
 
     Args:
         rows: One for each model: `model` ("teacher", "student" or "baseline"), the score under `metric_name`, and if
             known `num_parameters` and `p50_ms`, the median latency of one text on the CPU.
-        metric_name: Name of the score; higher is better.
+        metric_name: Name of the score or error.
         num_eval_rows: Number of rows that the score was computed on, for the standard error of an accuracy.
 
     Returns:
@@ -58,7 +49,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_
         [
             MODELS.get(row["model"], row["model"]),
             number(scores[row["model"]], ".4f"),
-            _retention(scores[row["model"]], scores.get("teacher")),
+            _retention(scores[row["model"]], scores.get("teacher"), metric_name),
             number(row.get("num_parameters"), ",.1f", 1e-6),
             number(row.get("p50_ms"), ".2f"),
         ]
@@ -85,13 +76,14 @@ def _teacher_table(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
     )
 
 
-def _retention(score: float | None, teacher: float | None) -> str:
-    return PLAIN.share(None if score is None or teacher is None else retention(score, teacher))
+def _retention(score: float | None, teacher: float | None, metric: str) -> str:
+    return PLAIN.share(None if score is None or teacher is None or is_error(metric) else retention(score, teacher))
 
 
 def _describe_gap(scores: Mapping[str, float | None], metric_name: str, num_eval_rows: int | None) -> str:
     """Return one line: the share of the gap that the student closed, or why there is none."""
-    teacher, student, baseline = (scores.get(model) for model in MODELS)
+    sign = -1 if is_error(metric_name) else 1
+    teacher, student, baseline = (None if (x := scores.get(model)) is None else sign * x for model in MODELS)
     if teacher is None or student is None or baseline is None:
         missing = next(model for model in MODELS if scores.get(model) is None)
         return f"gap closed: {NOT_AVAILABLE} (the {missing} has no score)"
@@ -100,9 +92,9 @@ def _describe_gap(scores: Mapping[str, float | None], metric_name: str, num_eval
     gap = gap_closed(teacher, student, baseline, num_rows)
     notes = []
     if gap is None:
-        notes.append(f"the teacher is not {'clearly ' if num_rows else ''}above the baseline")
+        notes.append(f"the teacher is not {'clearly ' if num_rows else ''}better than the baseline")
     if student < baseline:
-        notes.append("distillation did not pay off: the student is below the baseline")
+        notes.append("distillation did not pay off: the student is worse than the baseline")
     if not num_rows:
         notes.append("no standard error was computed")
     value = NOT_AVAILABLE if gap is None else f"{round(100 * gap)} %"
@@ -127,10 +119,11 @@ def render_markdown(report: Mapping[str, Any]) -> str:
             parts.append(_metrics(models, task["metrics"]))
         parts.append(_lengths(models, task["metric_name"]))
     parts += ["## Fidelity and calibration", _fidelity(models)]
+    parts += describe_weak_spots(report)
     if any(model["shifted"] for model in models.values()):
         parts += ["## Scores on the shifted dataset", _shifted(models, task["metric_name"])]
     parts += ["## Cost", _cost(models)]
-    if thresholds := _thresholds(models, task["metric_name"]):
+    if thresholds := _thresholds(models):
         parts += ["## Handing uncertain texts to the teacher", thresholds]
     parts += ["## Notes", "\n".join(f"- {one_line(note)}" for note in report["notes"])]
     return "\n\n".join(parts)
@@ -165,7 +158,7 @@ def _quality(models: Models, metric: str) -> str:
                 f"{name} (mean of {model['num_runs']} runs)" if model["num_runs"] > 1 else name,
                 _score(model["metrics"][metric], metric),
                 PLAIN.estimate(model["retention"], PLAIN.share),
-                PLAIN.estimate(model["gap_closed"], PLAIN.share),
+                PLAIN.gap_closed(model["gap_closed"]),
                 _versus(versus, metric),
                 non_inferiority(versus),
                 _versus(model["versus_baseline"], metric),
@@ -213,17 +206,31 @@ def _fidelity(models: Models) -> str:
     rows = []
     for name, model in models.items():
         fidelity, calibration = model["fidelity"] or {}, model["calibration"] or {}
-        errors = [calibration.get(key) for key in ("ece", "ece_scaled", "brier", "brier_scaled")]
+        errors = [calibration.get(key) for key in ("ece_if_calibrated", "ece_scaled", "brier", "brier_scaled")]
+        ece = {"value": None, "low": None, "high": None}
+        if calibration:
+            ece = {key: calibration[name] for key, name in zip(ece, ("ece", "ece_low", "ece_high"), strict=True)}
         rows.append(
             [
                 name,
                 PLAIN.estimate(fidelity.get("agreement"), PLAIN.share),
                 number(fidelity.get("kl"), ".3f"),
+                PLAIN.estimate(ece, PLAIN.decimal),
                 *(number(error, ".3f") for error in errors),
                 number(calibration.get("temperature"), ".2f"),
             ]
         )
-    header = ["model", "agreement", "KL (nats)", "ECE", "scaled", "Brier", "scaled", "temperature"]
+    header = [
+        "model",
+        "agreement",
+        "KL (nats)",
+        "ECE",
+        "ECE if calibrated",
+        "ECE scaled",
+        "Brier",
+        "scaled",
+        "temperature",
+    ]
     return markdown_table(header, rows)
 
 
@@ -269,11 +276,11 @@ def _times(entry: Mapping[str, Any]) -> str:
     return " / ".join(number(entry[key], ".2f") for key in ("p50_ms", "p95_ms", "p99_ms"))
 
 
-def _thresholds(models: Models, metric: str) -> str:
+def _thresholds(models: Models) -> str:
     rows = [
-        [name, PLAIN.score(t["wanted"], metric), PLAIN.share(t["share"]), number(t["threshold"], ".4f")]
+        [name, PLAIN.margin(g["loss"], "accuracy"), PLAIN.share(g["confidence"]), *deferral_cells(g, PLAIN)]
         for name, model in models.items()
-        for t in (model["deferral"] or {"thresholds": []})["thresholds"]
+        for g in (model["deferral"] or {"guarantees": []})["guarantees"]
     ]
-    header = ["model", f"{metric} wanted", "texts handed over", "if confidence is below"]
+    header = ["model", "loses at most", "confidence", "if the model is less sure than", "texts handed over"]
     return markdown_table(header, rows) if rows else ""

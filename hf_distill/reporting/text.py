@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_distill.data.metrics import find_metric
+from hf_distill.data.table import counted
 
 NOT_AVAILABLE = "n/a"
+UNCLEAR_GAP = "unclear"  # how much of the gap is closed, if the gap is small
 
 BUSY = "The machine was busy with other work, so the times are unreliable. Measure them again on an idle machine."
 
@@ -41,6 +43,31 @@ def ends(text: object, length: int) -> str:
     """
     line = one_line(str(text))
     return line if len(line) <= length else f"{line[: length // 2].rstrip()}…{line[-((length - 1) // 2) :].lstrip()}"
+
+
+def typeset(text: str) -> str:
+    """Return a sentence in the typography of HTML: a unit stays on the line of its number, minus signs are long."""
+    line = re.sub(
+        r"(?<=\d) (?=%|points?\b|rows?\b|tokens?\b|ms\b|GiB\b)|(?<=batch) (?=\d)", HTML.space, one_line(text)
+    )
+    line = re.sub(r"(?<![\w.])-(?=[\d.]*\d)", HTML.minus, line)
+    return re.sub(r"(?<=\w)'(?=s\b)", "\u2019", line)
+
+
+def is_clear_gap(gap_closed: Mapping[str, Any] | None) -> bool:
+    """Return whether it is known how much of the gap is closed: the interval is not wider than the gap itself."""
+    return gap_closed is not None and gap_closed["high"] - gap_closed["low"] <= 1
+
+
+def describe_machine(machine: Mapping[str, Any] | None) -> str:
+    """Return the machine of a measurement; empty if it was not recorded."""
+    if not machine:
+        return ""
+    cores = "an unknown number of cores" if machine.get("cores") is None else counted(machine["cores"], "core")
+    parts = [f"{cores} of {machine.get('cpu') or 'an unknown CPU'}"]
+    parts += [counted(machine["threads"], "thread")] if machine.get("threads") else []
+    parts += [f"{machine['memory_gb']} GiB of memory"] if machine.get("memory_gb") is not None else []
+    return ", ".join([*parts, f"GPU {machine['gpu']}" if machine.get("gpu") else "no GPU"])
 
 
 def finite(value: Any) -> float | None:
@@ -87,6 +114,12 @@ def is_share(metric: str) -> bool:
     return known is not None and known.is_share
 
 
+def is_error(metric: str) -> bool:
+    """Return whether lower values of a metric are better."""
+    known = find_metric(metric)
+    return known is not None and not known.higher_is_better
+
+
 def non_inferiority(versus: Mapping[str, Any] | None) -> str:
     """Return whether a model is at most the margin worse than another: yes, no or not shown; n/a without a margin."""
     if versus is None or versus.get("non_inferior") is None:
@@ -94,6 +127,11 @@ def non_inferiority(versus: Mapping[str, Any] | None) -> str:
     if versus["non_inferior"]:
         return "yes"
     return "no" if versus["high"] < -versus["margin"] else "not shown"
+
+
+def is_clearly_worse(entry: Mapping[str, Any], level: float) -> bool:
+    """Return whether a model is significantly worse than the teacher on a slice."""
+    return entry["p_value"] is not None and entry["difference"] < 0 and entry["p_value"] < 1 - level
 
 
 @dataclass(frozen=True)
@@ -130,6 +168,12 @@ class NumberStyle:
             return self.decimal(value)
         points = f"{100 * value:.1f}".removesuffix(".0")
         return f"{points}{self.space}{'point' if points == '1' else 'points'}"
+
+    def gap_closed(self, estimate: Mapping[str, Any] | None) -> str:
+        """Format the share of the gap that is closed: 69.4 % (39.4 to 96.4), or that it is unclear."""
+        if estimate is not None and not is_clear_gap(estimate):
+            return f"{UNCLEAR_GAP} (small gap)"
+        return self.estimate(estimate, self.share)
 
     def times(self, value: Any) -> str:
         """Format a ratio: 4.2×."""
@@ -171,3 +215,11 @@ class NumberStyle:
 
 PLAIN = NumberStyle(space=" ", minus="-")
 HTML = NumberStyle(space="\u00a0", minus="\u2212")  # no-break space and the minus sign of typography
+
+
+def deferral_cells(guarantee: Mapping[str, Any], style: NumberStyle) -> list[str]:
+    """Return the threshold of a cascade and the share of texts that the teacher answers, or why there is none."""
+    if guarantee["share"] is None:
+        return ["too few rows", NOT_AVAILABLE]
+    threshold = "always" if guarantee["threshold"] is None else style.decimal(guarantee["threshold"], 4)
+    return [threshold, style.share(guarantee["share"])]

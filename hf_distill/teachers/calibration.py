@@ -25,7 +25,7 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float =
 
 
 def calibrate_temperature(logits: Tensor, labels: Tensor) -> float:
-    r"""Find the temperature that minimises the negative log-likelihood of labels: temperature scaling.
+    r"""Find the temperature that minimizes the negative log-likelihood of labels: temperature scaling.
 
     $$\tau^* = \arg\min_\tau \; -\frac{1}{N} \sum_i \log \mathrm{softmax}(z_i / \tau)_{y_i}$$
 

@@ -2,21 +2,26 @@
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, TrainerCallback, TrainerState
 
+from hf_distill.classifiers.label_maps import are_placeholders, class_names_of, name_classes
 from hf_distill.objectives import DistillationLoss
+from hf_distill.training.run_fingerprint import student_config
 from hf_distill.training_args import DistillationTrainingArguments
 
 
 def check_baseline_student(student: PreTrainedModel, distilled: PreTrainedModel) -> None:
     """Check that a baseline starts from a copy of the student, not from the distilled student or another model.
 
+    A baseline without class names gets those that the distilled student has.
+
     Raises:
-        ValueError: for a model that shares weights with the distilled student, or has other weights by name or shape.
+        ValueError: for a model that shares weights with the distilled student, or has other weights by name or shape,
+            another config or other classes.
     """
     if {id(weight) for weight in student.parameters()} & {id(weight) for weight in distilled.parameters()}:
         raise ValueError(
@@ -31,6 +36,37 @@ def check_baseline_student(student: PreTrainedModel, distilled: PreTrainedModel)
         raise ValueError(
             f"The baseline is another model than the student: `{name}` has the shape {shapes.get(name)} in one and "
             f"{distilled_shapes.get(name)} in the other. Pass `copy.deepcopy(student)`, made before `train`."
+        )
+    trained, distilled_trained = (
+        {name for name, weight in model.named_parameters() if weight.requires_grad} for model in (student, distilled)
+    )
+    if trained != distilled_trained:
+        raise ValueError(
+            f"`{min(trained ^ distilled_trained)}` is trained in one of student and baseline and frozen in the other, "
+            "so they do not compare. Freeze the same weights, or pass `copy.deepcopy(student)`, made before `train`."
+        )
+    config, distilled_config = student_config(student), student_config(distilled)
+    if names := [name for name in config.keys() | distilled_config.keys() if _differs(name, config, distilled_config)]:
+        name = min(names)
+        raise ValueError(
+            f"`{name}` in the config of the baseline is {config.get(name)!r}, and {distilled_config.get(name)!r} in "
+            "the config of the student, so they do not compare. Pass `copy.deepcopy(student)`, made before `train`."
+        )
+    _check_classes(student, class_names_of(distilled.config))
+
+
+def _differs(name: str, config: Mapping[str, Any], other_config: Mapping[str, Any]) -> bool:
+    return config.get(name) != other_config.get(name)
+
+
+def _check_classes(student: PreTrainedModel, names: list[str]) -> None:
+    baseline_names = class_names_of(student.config)
+    if are_placeholders(dict(enumerate(baseline_names))):
+        name_classes(student.config, names)
+    elif baseline_names != names:
+        raise ValueError(
+            f"The classes of the baseline are {baseline_names}, the classes of the student {names}. The labels are in "
+            "the student's order: set `id2label` and `label2id` of the baseline's config to the student's."
         )
 
 

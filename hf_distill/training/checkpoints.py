@@ -90,7 +90,7 @@ class RunCheckpoints:
             return None
 
     def _newest(self, folder: Path) -> Path | None:
-        own: list[tuple[float, Path]] = []
+        this_run: list[tuple[float, Path]] = []
         others, damaged = list[str](), list[str]()
         for path in _checkpoints(folder):
             if not is_finished(path):
@@ -104,8 +104,8 @@ class RunCheckpoints:
             if reason := self._foreign(info):
                 others.append(f"{path} {reason}")
             elif info is not None:
-                own.append((info.saved_at, path))
-        for _, path in sorted(own, reverse=True):
+                this_run.append((info.saved_at, path))
+        for _, path in sorted(this_run, reverse=True):
             if (file := damaged_file(path)) is None:
                 if damaged:
                     logger.warning(f"Skipped damaged checkpoints: {', '.join(damaged)}. Resumes from {path.name}.")

@@ -127,7 +127,13 @@ def check_dataset(
 
     Raises:
         ValueError: for anything that cannot be trained on.
+        TypeError: for a dict of datasets.
     """
+    if isinstance(dataset, dict):
+        raise TypeError(
+            f"The {role} dataset is a {type(dataset).__name__} with the splits {', '.join(map(str, dataset))}. Pass "
+            f"one of them, `dataset[{next(iter(dataset), 'train')!r}]` for instance."
+        )
     if hasattr(dataset, "__len__") and len(dataset) == 0:
         raise ValueError(f"The {role} dataset is empty. Pass at least one row.")
     if missing := [column for column in teacher_columns if column not in columns_of(dataset)]:

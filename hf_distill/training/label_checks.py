@@ -66,6 +66,24 @@ def _check_label_names(dataset: Described, role: str, student_names: list[str]) 
     )
 
 
+def match_first_student(config: PreTrainedConfig, first_names: list[str]) -> None:
+    """Check that another student of `model_init` has the classes of the first one; name them if they have no names.
+
+    The labels and stored logits of the datasets are in the order of the first student.
+
+    Raises:
+        ValueError: if the names or their order differ.
+    """
+    names = class_names_of(config)
+    if are_placeholders(dict(enumerate(names))) and len(names) == len(first_names):
+        name_classes(config, first_names)
+    elif names != first_names:
+        raise ValueError(
+            f"`model_init` has returned a student with the classes {names}. The classes of the first student, in "
+            f"whose order the datasets are, were {first_names}. Return models with the same `id2label` on every call."
+        )
+
+
 def name_by_dataset(config: PreTrainedConfig, dataset: Any) -> None:
     """Give a student without class names the names that a dataset has, in the dataset's order."""
     parts = described_parts(dataset)

@@ -12,7 +12,7 @@ from hf_distill.classifiers.label_maps import align_labels, are_placeholders, cl
 from hf_distill.classifiers.label_order import name_teacher_logits, teacher_label_names
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.training.dataset_kinds import Described, columns_of, is_transformed, parts_of
-from hf_distill.training.sources import with_column
+from hf_distill.training.source import with_column
 
 logger = logging.get_logger(__name__)
 

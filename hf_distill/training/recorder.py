@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import datasets
-from huggingface_hub import ModelCardData, get_token
+from huggingface_hub import CommitInfo, HfApi, get_token
 from transformers import PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.utils import logging
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, ProblemType
 from hf_distill.data import Task
-from hf_distill.hub.card.files import save_card
-from hf_distill.hub.card.model_card import model_card
+from hf_distill.data.seen_rows import RowHashes, checksum_of, write_row_hashes
+from hf_distill.hub.card.files import CARD_NAME, SECOND_CARD_NAME, write_card
+from hf_distill.hub.publish import update_cards
+from hf_distill.hub.repository import Branch, look
 from hf_distill.hub.upload import check_no_token, files_to_push, upload
 from hf_distill.objectives import DistillationLoss
 from hf_distill.record import describe_model, describe_training, new_record, write_record
@@ -24,6 +27,8 @@ from hf_distill.training.loss import OBJECTIVES_NAME
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.atomic import describe_write_failure, replace_files_atomically
 from hf_distill.utils.redaction import publishable
+
+logger = logging.get_logger(__name__)
 
 TIMING = ("runtime", "per_second", "preparation_time")
 
@@ -53,10 +58,15 @@ class RunRecorder:
 
     Args:
         args: The Trainer's.
+
+    Attributes:
+        row_hashes: Hashes of the rows that the student sees, by split, for `hf-distill compare`; empty if they are
+            unknown.
     """
 
     def __init__(self, args: DistillationTrainingArguments) -> None:
         self.args = args
+        self.row_hashes: RowHashes = {}
 
     @property
     def folder(self) -> Path:
@@ -147,6 +157,9 @@ class RunRecorder:
                 yield str(temporary)
                 # Trainer's copy of its arguments is a pickle that nothing reads; the record has them.
                 (temporary / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+                if self.row_hashes:
+                    write_row_hashes(temporary, self.row_hashes)
+                    record = {**record, "row_hashes": checksum_of(self.row_hashes)}
                 write_record(dict(record), temporary)
         except Exception as error:
             if (why := describe_write_failure(error, folder)) is None:
@@ -164,21 +177,40 @@ class RunRecorder:
         tags: str | list[str] | None = None,
         model_name: str | None = None,
     ) -> None:
-        """Write `README.md`, the model card, into the output folder."""
+        """Write the model card into the output folder. Text and metadata of the user in `README.md` stay."""
         if model_name and model_name != record["student"]["name"].split("/")[-1]:
             record = {**record, "student": {**record["student"], "name": model_name}}
-        card = model_card(record)
-        data = cast(ModelCardData, card.data)
-        data.language, data.license = language, license
-        data.tags = [*(data.tags or []), *([tags] if isinstance(tags, str) else tags or [])]
-        save_card(card, str(self.folder))
+        tags = [tags] if isinstance(tags, str) else tags
+        given = {"language": language, "license": license, "tags": tags}
+        for note in write_card(self.folder, record, None, None, {key: value for key, value in given.items() if value}):
+            logger.warning_once(note)
 
     # ---- The Hub ----
 
+    def look(self, repo_id: str, token: str | None, revision: str | None) -> Branch:
+        """Return what the branch has on the Hub, and copy edits of the card from there into the output folder."""
+        branch = look(HfApi(token=token), repo_id, revision or self.args.hub_revision)
+        update_cards(self.folder, branch)
+        return branch
+
     def upload(
-        self, repo_id: str, message: str | None, in_background: bool, token: str | None, revision: str | None = None
+        self,
+        repo_id: str,
+        message: str | None,
+        in_background: bool,
+        token: str | None,
+        revision: str | None = None,
+        branch: Branch | None = None,
     ) -> Any:
         """Push the student's files in one commit, without exports and reports, which belong to an earlier student.
+
+        Args:
+            repo_id: `user/name` on the Hub.
+            message: Message of the commit.
+            in_background: Whether to return before the push is finished.
+            token: Token of the Hub; None for the token of the current login.
+            revision: Branch; None for `args.hub_revision`, else the main branch.
+            branch: What the branch has, from [`look`]. Without it, the cards are not pushed.
 
         Returns:
             A `CommitInfo`, in the background a future of one.
@@ -187,12 +219,26 @@ class RunRecorder:
             ValueError: for a file with a token in it, or a link that leads out of the folder.
         """
         files = files_to_push(self.folder, whole=False)
+        if branch is None:
+            files = {name: path for name, path in files.items() if name not in (CARD_NAME, SECOND_CARD_NAME)}
         check_no_token(files, token or get_token())
-        return upload(repo_id, files, message, token, revision or self.args.hub_revision, in_background)
+        revision, api = revision or self.args.hub_revision, HfApi(token=token)
+
+        def push() -> CommitInfo:
+            current = branch or look(api, repo_id, revision)
+            commit, removed = upload(
+                api, repo_id, files, current, commit_message=message or "Upload student", revision=revision,
+                is_whole=False,
+            )  # fmt: skip
+            if removed:
+                logger.warning(f"The push removed files of an earlier student from {repo_id}: {', '.join(removed)}.")
+            return commit
+
+        return api.run_as_future(push) if in_background else push()
 
     def copy_checkpoint(self, checkpoint: str) -> None:
         """Copy the model of a checkpoint into the output folder, without what only a resumed run needs."""
         for path in Path(checkpoint).iterdir():
             is_for_resuming = path.name in (TRAINER_STATE_NAME, OBJECTIVES_NAME, RUN_NAME)
-            if path.suffix in (".safetensors", ".json", ".txt", ".model") and not is_for_resuming:
+            if path.suffix in (".safetensors", ".json", ".txt", ".model", ".npz") and not is_for_resuming:
                 shutil.copy(path, self.folder)

@@ -2,106 +2,40 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import datasets
 from accelerate import PartialState
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
-from hf_distill.cache import FunctionCache, OutputCache, TeacherCache
+from hf_distill.cache import OutputCache, TeacherCache
 from hf_distill.cache.fingerprint import forward_config, hash_json, hashed_parts
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS
-from hf_distill.classifiers.padding import align_pad_token, left_padding_changes_answers
+from hf_distill.classifiers.padding import align_pad_token, check_row_padding, warn_about_left_padding
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.classifiers.sharding import check_equal_on_all_processes
 from hf_distill.classifiers.signature import tokenizer_names
 from hf_distill.classifiers.token_ids import TokenLimits
-from hf_distill.data.retokenize import Retokenizer, at_positions, find_text_columns
+from hf_distill.data.retokenize import Retokenizer, at_positions
 from hf_distill.record import describe_model
-from hf_distill.teachers import BaseTeacher, CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
+from hf_distill.teachers import CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
 from hf_distill.teachers.pipelines import model_and_tokenizer
-from hf_distill.training_args import DistillationTrainingArguments
-
-logger = logging.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class TeacherContext:
-    """What all teachers of a Trainer share.
-
-    Attributes:
-        args: The Trainer's.
-        student_tokenizer: The tokenizer of the student's token ids, `processing_class`.
-        text_columns: The Trainer's `teacher_text_columns`.
-        reads: Names of the fields of [`ClassifierOutputs`] that the objectives read of a teacher.
-    """
-
-    args: DistillationTrainingArguments
-    student_tokenizer: PreTrainedTokenizerBase | None
-    text_columns: list[str] | None = None
-    reads: frozenset[str] = frozenset({"logits"})
-
-
-class Source:
-    """One teacher of a Trainer, and what a dataset needs before the teacher can be run on it.
-
-    Attributes:
-        teacher: From a batch to outputs.
-        id2label: Names of the teacher's classes; None for the student's.
-        problem_type: The teacher's problem type; None for the student's.
-        config: The config of a model; None for a function.
-        description: The teacher's entry in the record.
-        identity: What tells this teacher from others when a run is resumed, the same for a live and a stored teacher;
-            None if only its outputs can tell.
-        caches: The stores of its outputs, one for each kind; empty for a teacher that runs in every step.
-        reads_texts: Whether it reads texts, not the student's token ids.
-        tokenizers: Prefix of columns -> the tokenizer whose token ids they hold; empty if no such columns are left.
-    """
-
-    teacher: BaseTeacher
-    id2label: Mapping[int, str] | None = None
-    problem_type: ProblemType | None = None
-    config: PreTrainedConfig | None = None
-    description: dict[str, Any]
-    identity: str | None = None
-    reads_texts: bool = False
-    caches: Sequence[OutputCache] = ()
-    tokenizers: Mapping[str, PreTrainedTokenizerBase] = {}
-
-    @property
-    def added_columns(self) -> frozenset[str]:
-        """The columns that [`Source.prepare`] adds; empty if the teacher reads the student's columns."""
-        return frozenset()
-
-    def bind(self, problem_type: ProblemType, num_labels: int) -> None:
-        """Note the student's problem type and number of outputs."""
-
-    def prepare(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Add the columns that the teacher reads to a dataset."""
-        return dataset
-
-    def check_rows(self, dataset: datasets.Dataset) -> None:
-        """Refuse a prepared dataset with rows that the teacher cannot read.
-
-        Raises:
-            ValueError: that names the first such row.
-        """
+from hf_distill.training.function_source import FunctionSource
+from hf_distill.training.row_hashes import hash_columns
+from hf_distill.training.source import Source, TeacherContext, with_column
 
 
 class ModelSource(Source):
-    """A model that runs in every step or through a cache, on the student's token ids or on those of its tokenizer.
+    """A model that runs in every step or through a cache, on the student's token ids or those of its own tokenizer.
 
     Args:
         given: The model, or its path or Hub id.
         tokenizer: The teacher's tokenizer; None if the teacher reads the student's token ids.
-        prefix: What the names of its columns start with.
+        prefix: Prefix of the names of its columns.
         context: What all teachers share.
 
     Raises:
@@ -116,13 +50,15 @@ class ModelSource(Source):
         context: TeacherContext,
     ) -> None:
         self.prefix = prefix
+        self._identity: str | None = None
+        self._padding_tokenizer: PreTrainedTokenizerBase | None = None
         self.problem_type: ProblemType
         self.config: PreTrainedConfig
         if context.args.cache_teacher_outputs:
             self._read_through_caches(given, tokenizer or context.student_tokenizer, context)
         else:
             self._run_in_every_step(given, tokenizer, context)
-        self.id2label = id2label_of(self.config)
+        self.id2label = dict(id2label_of(self.config))
         if not self.problem_type.has_label_names and (tokenizer or self.caches):
             raise ValueError(
                 "A language model's words are masked anew in every batch, so there is nothing to store, and its "
@@ -139,9 +75,6 @@ class ModelSource(Source):
         )
         self.tokenizers = {prefix: tokenizer} if tokenizer and not self.caches else {}
         self.reads_texts = tokenizer is not None
-        if tokenizer is not None and self.identity is not None:
-            tokens = {"vocabulary": tokenizer.get_vocab(), "longest": tokenizer.model_max_length}
-            self.identity = hash_json({"model": self.identity, "tokenizer": tokens})
 
     def _read_through_caches(
         self,
@@ -160,7 +93,7 @@ class ModelSource(Source):
         ]
         self.caches, self.teacher = caches, CachedTeacher(self.prefix)
         self.config, self.problem_type = caches[0].config, caches[0].problem_type
-        self.description, self.identity = caches[0].description, caches[0].identity
+        self.description = caches[0].description
 
     def _run_in_every_step(
         self,
@@ -173,27 +106,32 @@ class ModelSource(Source):
         if padding_tokenizer is not None:
             align_pad_token(model, padding_tokenizer, "teacher")
         check_equal_on_all_processes(model)
-        if PartialState().is_main_process:  # which alone reads and writes checkpoints
-            self.identity = _identify(model)  # before the weights are moved, cast or shared out
+        is_sharded = args.shard_teacher and args.world_size > 1
+        # Weights that are shared out or cast here cannot be hashed later. Only the user can change other weights.
+        is_hashed_now = is_sharded or not isinstance(given, nn.Module)
+        if is_hashed_now and PartialState().is_main_process:  # which alone reads and writes checkpoints
+            self._identity = _identify(model)
         self.teacher = teacher = Teacher(
             model,
             args.device,
             args.resolved_teacher_dtype(),
             prefix=self.prefix if tokenizer is not None else "",
-            is_sharded=args.shard_teacher and args.world_size > 1,
+            is_sharded=is_sharded,
             tokenizer_names=tokenizer_names(padding_tokenizer),
         )
         self.config, self.problem_type = model.config, resolve_problem_type(model)
         self.description = describe_model(model)
-        if padding_tokenizer is not None and padding_tokenizer.padding_side == "left" and not args.shard_teacher:
-            if left_padding_changes_answers(model, padding_tokenizer):
-                logger.warning_once(
-                    "The tokenizer pads on the left, which changes the teacher's answers: the teacher numbers "
-                    "positions from the first column, or reads its answer there, so the answer to a text depends on "
-                    "the longest text of its batch. Set `tokenizer.padding_side = 'right'`."
-                )
+        self._padding_tokenizer = None if args.shard_teacher else padding_tokenizer
+        if self._padding_tokenizer is not None:
+            warn_about_left_padding(model, self._padding_tokenizer, "teacher")
         if not isinstance(given, nn.Module):
             teacher.cast_weights()
+
+    def identify(self) -> str | None:
+        """Return a hash of the model's weights, config and adapters."""
+        if isinstance(self.teacher, Teacher):
+            return self._identity or _identify(self.teacher.model)
+        return cast(TeacherCache, self.caches[0]).identity
 
     @property
     def added_columns(self) -> frozenset[str]:
@@ -204,75 +142,28 @@ class ModelSource(Source):
         """Tokenize for the teacher if it has its own tokenizer, and label the rows if there is a cache."""
         if self.retokenizer:
             dataset = self.retokenizer.add_to(dataset)
+            self.texts_hash = hash_json(hash_columns(self.retokenizer.added_to(dataset)))
         for cache in self.caches:
             dataset = with_column(dataset, self._label(cache, dataset), f"{self.prefix}{cache.cached_output.name}")
         return self.retokenizer.without(dataset) if self.retokenizer and self.caches else dataset
 
     def check_rows(self, dataset: datasets.Dataset) -> None:
-        """Refuse a dataset with token ids or lengths that are out of the teacher's range."""
-        if isinstance(self.teacher, Teacher):  # a cache checks its rows itself
-            column = f"{self.prefix}input_ids" if self.retokenizer else "input_ids"
-            TokenLimits.of(self.teacher.model, "teacher").check(dataset, column)
+        """Refuse token ids and lengths out of the teacher's range, and padding that changes the teacher's answers."""
+        if not isinstance(self.teacher, Teacher):  # a cache checks its rows itself
+            return
+        column = f"{self.prefix}input_ids" if self.retokenizer else "input_ids"
+        TokenLimits.of(self.teacher.model, "teacher").check(dataset, column)
+        tokenizer = None if self.retokenizer else self._padding_tokenizer
+        if tokenizer is not None:
+            check_row_padding(dataset, self.teacher.model, tokenizer, "teacher")
 
     def _label(self, cache: OutputCache, dataset: datasets.Dataset) -> datasets.Dataset:
         """Return only the column of a cache, with its tokens at the places of the student's tokens."""
-        rows = self.retokenizer.alone(dataset) if self.retokenizer else dataset
+        rows = self.retokenizer.teacher_inputs(dataset) if self.retokenizer else dataset
         outputs = cache.label(rows).select_columns([cache.cached_output.column])
         if self.retokenizer and self.retokenizer.is_token_level:
             return at_positions(outputs, dataset.select_columns([f"{self.prefix}positions"]))
         return outputs
-
-
-class FunctionSource(Source):
-    """A function of texts, called once per distinct text before training.
-
-    Args:
-        given: The function.
-        prefix: What the name of its column starts with.
-        context: What all teachers share.
-
-    Raises:
-        ValueError: for `cache_teacher_outputs` and no name to store the outputs under.
-    """
-
-    def __init__(self, given: FunctionTeacher, prefix: str, context: TeacherContext) -> None:
-        if context.args.cache_teacher_outputs and given.name is None:
-            raise ValueError(
-                "`cache_teacher_outputs` needs a name to find a function's outputs by: pass "
-                "`FunctionTeacher(function, name=...)`."
-            )
-        self.given, self.context, self.column = given, context, f"{prefix}logits"
-        self.teacher = CachedTeacher(prefix)
-        self.description, self.reads_texts = {"name_or_path": given.name, "model_type": "function"}, True
-        if given.name is not None:
-            self.identity = hash_json({"function": given.name, "labels": given.labels})
-        self.cache: FunctionCache | None = None
-        if given.labels is not None:
-            self.id2label = dict(enumerate(given.labels))
-
-    @property
-    def added_columns(self) -> frozenset[str]:
-        """The columns that [`FunctionSource.prepare`] adds."""
-        return self.teacher.required_columns
-
-    def bind(self, problem_type: ProblemType, num_labels: int) -> None:
-        """Note the student's problem type and number of outputs."""
-        if problem_type.is_token_level:
-            raise ValueError("A function cannot teach words. Add its logits as a column `teacher_logits`.")
-        self.problem_type, self.num_labels = problem_type, num_labels
-
-    def prepare(self, dataset: datasets.Dataset) -> datasets.Dataset:
-        """Call the function on the texts that are not stored yet."""
-        assert self.problem_type is not None
-        context = self.context
-        columns = find_text_columns(dataset, context.text_columns, False, context.student_tokenizer)
-        if self.cache is None or self.cache.text_columns != columns:
-            self.cache = FunctionCache(
-                context.args.teacher_cache_dir, self.given, self.num_labels, self.problem_type, columns
-            )
-            self.caches = [self.cache]
-        outputs = self.cache.label(dataset).select_columns([TEACHER_LOGITS])
-        return with_column(dataset, outputs, self.column)
 
 
 def _identify(model: PreTrainedModel) -> str:
@@ -288,21 +179,13 @@ def _has_segments(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) 
     return num_segments > 1 if num_segments is not None else "token_type_ids" in tokenizer.model_input_names
 
 
-def with_column(dataset: datasets.Dataset, column: datasets.Dataset, name: str) -> datasets.Dataset:
-    """Add a column under a name; an existing column of that name is replaced."""
-    if column.column_names != [name]:
-        column = column.rename_column(column.column_names[0], name)
-    others = dataset.remove_columns([name] if name in dataset.column_names else [])
-    return datasets.concatenate_datasets([others, column], axis=1)
-
-
 def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: str, context: TeacherContext) -> Source:
     """Make the source of one teacher.
 
     Args:
         given: A model, a path or Hub id, a pipeline, or a function.
         tokenizer: The teacher's tokenizer; None, or the student's, if it reads the student's token ids.
-        prefix: What the names of its columns start with.
+        prefix: Prefix of the names of its columns.
         context: What all teachers share.
 
     Raises:
@@ -311,8 +194,8 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     given = compiled_in_place(given)
     is_model = isinstance(given, nn.Module)
     if callable(given) and not is_model and (unpacked := model_and_tokenizer(given)) is not None:
-        model, own_tokenizer = unpacked
-        return make_source(model, tokenizer or own_tokenizer, prefix, context)
+        model, pipeline_tokenizer = unpacked
+        return make_source(model, tokenizer or pipeline_tokenizer, prefix, context)
     if isinstance(given, str | os.PathLike) or (
         is_model and isinstance(getattr(given, "config", None), PreTrainedConfig)
     ):
@@ -343,6 +226,6 @@ def make_sources(
     tokenizers = ensemble.processing_classes or [tokenizer] * len(ensemble.teachers)
     members = enumerate(zip(ensemble.teachers, tokenizers, strict=True))
     sources = [
-        make_source(teacher, own_tokenizer, f"teacher_{i}_", context) for i, (teacher, own_tokenizer) in members
+        make_source(teacher, member_tokenizer, f"teacher_{i}_", context) for i, (teacher, member_tokenizer) in members
     ]
     return sources, ensemble

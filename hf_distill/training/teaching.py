@@ -1,30 +1,26 @@
 """The teacher of a run: one or several, live or stored, matched with the student by problem type and label names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, cast
 
 import datasets
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.cache import OutputCache
-from hf_distill.classifiers.outputs import IS_UNIT, STORABLE_OUTPUTS, TEACHER_CLS_STATES, TEACHER_LOGITS
+from hf_distill.classifiers.label_maps import class_names_of
+from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_CLS_STATES, TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.data.retokenize import TeacherCollator
 from hf_distill.teachers import BaseTeacher, CachedTeacher, EnsembleTeacher, TeacherEnsemble
-from hf_distill.teachers.calibration import (
-    MAX_TEMPERATURE,
-    MIN_TEMPERATURE,
-    calibrate_temperature,
-    negative_log_likelihood,
-)
+from hf_distill.training.calibration import calibrate_members
 from hf_distill.training.dataset_kinds import described_parts
 from hf_distill.training.logit_order import align_with_student, put_logits_in_student_order
-from hf_distill.training.sources import Source, TeacherContext, make_sources
+from hf_distill.training.source import Source, TeacherContext, add_columns
+from hf_distill.training.sources import make_sources
 from hf_distill.training.units import Units
 from hf_distill.utils.redaction import publishable
 
@@ -43,6 +39,8 @@ class Teaching:
         teacher: From a batch to the teacher's outputs; None if no objective needs one and none was given.
         sources: What was given as a teacher, one or several; empty if the datasets carry the teacher's outputs.
         description: The teacher's entry in the record.
+        training_texts: For each source the hash of the training texts as the teacher reads them; None for a teacher
+            that does not read texts.
     """
 
     def __init__(self, teacher_model: Any, tokenizer: PreTrainedTokenizerBase | None, context: TeacherContext) -> None:
@@ -50,6 +48,7 @@ class Teaching:
         self.teacher: BaseTeacher | None = CachedTeacher() if context.reads else None
         self.sources: list[Source] = []
         self.description: dict[str, Any] | None = None
+        self.training_texts: list[str | None] = []
         self._has_given_temperatures = False
         self._prepared: set[str] = set()  # fingerprints of datasets
         if teacher_model is None:
@@ -92,7 +91,7 @@ class Teaching:
         combined = ("mean_of", "weights", "temperatures")
         return {
             "name": publishable(" and ".join(names)),
-            "teachers": [[source.identity, source.id2label] for source in self.sources],
+            "teachers": [[source.identify(), source.id2label] for source in self.sources],
             "combined by": {part: self.description[part] for part in combined if part in self.description},
             "calibrated": self.context.args.calibrate_teacher,
         }
@@ -104,13 +103,23 @@ class Teaching:
 
     @property
     def temperatures(self) -> list[float]:
-        """The temperatures that the teachers' logits are divided by, to two digits after the point."""
-        return [round(source.teacher.temperature, 2) for source in self.sources]
+        """The temperatures that the teachers' logits are divided by."""
+        return [source.teacher.temperature for source in self.sources]
+
+    @property
+    def padding_sides(self) -> list[str] | None:
+        """The sides on which the teachers' own tokenizers pad batches; None if stored outputs are used.
+
+        Stored outputs do not depend on padding.
+        """
+        if any(source.caches for source in self.sources):
+            return None
+        return [tokenizer.padding_side for source in self.sources for tokenizer in source.tokenizers.values()]
 
     @property
     def unidentified_columns(self) -> frozenset[str]:
         """The columns with outputs of teachers that only their outputs can tell from others."""
-        unknown = (source.added_columns for source in self.sources if source.identity is None)
+        unknown = (source.added_columns for source in self.sources if not source.is_identified)
         return frozenset[str]().union(*unknown)
 
     @property
@@ -189,7 +198,9 @@ class Teaching:
                 raise TypeError(f"{why} needs a `datasets.Dataset`, got {type(dataset).__name__}.")
             return dataset
         if sources:
-            dataset = _in_given_format(dataset, sources)
+            dataset = add_columns(dataset, sources)
+        if role == "training":
+            self.training_texts = [source.texts_hash for source in self.sources]
         for source in self.sources:
             source.check_rows(dataset)
         self._prepared.add(dataset._fingerprint)
@@ -248,6 +259,29 @@ class Teaching:
                 source.teacher.label_order = align_with_student(source.id2label, student.config)
         return problem_type
 
+    def check_unchanged(self, config: PreTrainedConfig, class_names: list[str]) -> None:
+        """Refuse class names that were changed after the Trainer was made, which would have no effect.
+
+        Args:
+            config: The student's config.
+            class_names: Names of the student's classes when the Trainer was made.
+
+        Raises:
+            ValueError: if the student or a teacher that is a model has other names now.
+        """
+        if not self._has_label_names:
+            return
+        given = [("student", config, class_names)]
+        for source in self.sources:
+            if source.config is not None and source.id2label is not None:
+                given.append(("teacher", source.config, [source.id2label[i] for i in range(len(source.id2label))]))
+        for role, changed_config, names in given:
+            if (now := class_names_of(changed_config)) != names:
+                raise ValueError(
+                    f"The classes of the {role} were {names} when the Trainer was made and are {now} now. Classes are "
+                    "matched by name when the Trainer is made: set `id2label` before, and make it again."
+                )
+
     # ---- Calibration ----
 
     def check_calibratable(self, problem_type: ProblemType) -> None:
@@ -280,64 +314,4 @@ class Teaching:
             ValueError: if no unit has a label.
         """
         members = self.teacher.members if isinstance(self.teacher, EnsembleTeacher) else [cast(Any, self.teacher)]
-        logits, labels = _labelled_logits(members, batches, units)
-        results: list[dict[str, Any]] = []
-        for member, member_logits in zip(members, logits, strict=True):
-            member.temperature = calibrate_temperature(member_logits, labels)
-            if not 1.01 * MIN_TEMPERATURE < member.temperature < 0.99 * MAX_TEMPERATURE:
-                logger.warning(
-                    f"The teacher's temperature is {member.temperature:.3g}, an end of the searched range: on the "
-                    "evaluation set the teacher is always right, or its logits say nothing about the labels. "
-                    "Calibrate it on more rows, or not at all."
-                )
-            results.append(
-                {
-                    "temperature": member.temperature,
-                    "nll_before": negative_log_likelihood(member_logits, labels),
-                    "nll_after": negative_log_likelihood(member_logits, labels, member.temperature),
-                    "num_units": len(labels),
-                }
-            )
-        return results
-
-
-@torch.no_grad()
-def _labelled_logits(
-    members: list[BaseTeacher], batches: Iterable[dict[str, Tensor]], units: Units
-) -> tuple[list[Tensor], Tensor]:
-    """Return each teacher's logits on the labelled units of all processes, and the labels."""
-    logits: list[list[Tensor]] = [[] for _ in members]
-    labels: list[Tensor] = []
-    for batch in batches:
-        if "labels" not in batch:
-            break
-        for i, member in enumerate(members):
-            outputs, _, selected = units.select(member(batch), None, batch)
-            keep = selected[IS_UNIT] & units.problem_type.is_labelled(selected["labels"])
-            logits[i].append(outputs.logits[keep].cpu())
-        labels.append(selected["labels"][keep].cpu())
-    all_labels = gather_object(labels)
-    if not sum(map(len, all_labels)):
-        raise ValueError("`calibrate_teacher` needs labelled rows that no model was trained on: pass `eval_dataset`.")
-    return [torch.cat(gather_object(member_logits)) for member_logits in logits], torch.cat(all_labels)
-
-
-def _in_given_format(dataset: datasets.Dataset, sources: Sequence[Source]) -> datasets.Dataset:
-    """Return the dataset with the columns of the teachers, in the format that it had.
-
-    Raises:
-        ValueError: for a dataset with `set_transform`, which makes its columns when rows are read.
-    """
-    given = dataset.format
-    if given["type"] == "custom":
-        raise ValueError(
-            "The rows are made by `set_transform` when they are read, and this teacher reads rows before training. "
-            "Use `map` instead, or a live teacher on the student's token ids without `cache_teacher_outputs`."
-        )
-    columns = dataset.column_names
-    dataset = dataset.with_format(None)
-    for source in sources:
-        dataset = source.prepare(dataset)
-    added = [name for name in dataset.column_names if name not in columns]
-    columns, keeps_others = [*given["columns"], *added], given["output_all_columns"]
-    return dataset.with_format(given["type"], columns, keeps_others, **given["format_kwargs"])
+        return calibrate_members(members, batches, units)

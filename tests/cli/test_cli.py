@@ -13,6 +13,8 @@ from tiny import LABEL_NAMES, tiny_model, tiny_rows, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from hf_distill.cli import main
+from hf_distill.data.seen_rows import hash_texts, read_row_hashes
+from hf_distill.hub.upload import files_to_push
 
 
 def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path, capsys):
@@ -32,6 +34,9 @@ def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path
         "transfer": "transfer.txt",
     }
     assert len({split["sha256"] for split in read.values()}) == 3
+    seen = read_row_hashes(out, record["row_hashes"])
+    assert {split: len(hashes) for split, hashes in seen.items()} == {"train": 24, "validation": 24, "transfer": 10}
+    assert set(hash_texts([row["text"] for row in tiny_rows(24, 0)])) <= {*seen["train"], *seen["validation"]}
     assert record["dataset"] == {
         "id": "train.csv", "config": None, "train_rows": 24, "unlabelled_rows": 10, "eval_rows": 24,
         "eval_split": "validation",
@@ -41,6 +46,8 @@ def test_train_leaves_a_student_a_baseline_a_record_and_a_table(folder, tmp_path
     assert record["training"]["max_steps"] == 5  # 34 rows, 8 a step
     baseline = json.loads((out / "baseline" / "distillation.json").read_text())
     assert baseline["training"]["max_steps"] == 5
+    assert read_row_hashes(out / "baseline", baseline["row_hashes"]).keys() == {"train", "validation"}
+    assert not any(name.endswith(".npz") for name in files_to_push(out))
     assert baseline["objectives"].keys() == {"ce"}
 
 
@@ -60,18 +67,25 @@ def test_test_rows_are_evaluated_at_the_end(folder, tmp_path, capsys):
     out, test = tmp_path / "out", tmp_path / "test.csv"
     rows = tiny_rows(20, seed=5)
     test.write_text("text,label\n" + "".join(f"{row['text']},{LABEL_NAMES[row['label']]}\n" for row in rows))
-    main(["train", *flags(folder, out, test_file=test, max_steps=1)])
+    main(["train", *flags(folder, out, test_file=test, max_steps=1, baseline=True, learning_rate=0.1)])
     record = json.loads((out / "distillation.json").read_text())
-    student = AutoModelForSequenceClassification.from_pretrained(out)
     batch = tiny_tokenizer()([row["text"] for row in rows], padding=True, return_tensors="pt")
-    correct = student(**batch).logits.argmax(-1) == torch.tensor([row["label"] for row in rows])
+    labels = torch.tensor([row["label"] for row in rows])
+    scores = {}
+    for name, path in {"teacher": folder / "teacher", "student": out, "baseline": out / "baseline"}.items():
+        logits = AutoModelForSequenceClassification.from_pretrained(path)(**batch).logits
+        scores[name] = (logits.argmax(-1) == labels).float().mean().item()
+        assert record["test"][name]["accuracy"] == pytest.approx(scores[name])
+        if name != "teacher":
+            loss = torch.nn.functional.cross_entropy(logits, labels).item()
+            assert record["test"][name]["loss_ce"] == pytest.approx(loss, rel=1e-4)
     assert record["test"]["rows"] == 20
-    assert record["test"]["student"]["accuracy"] == pytest.approx(correct.float().mean().item())
-    assert 0 <= record["test"]["teacher"]["accuracy"] <= 1
-    assert "accuracy on the 20 test rows: teacher" in capsys.readouterr().out
+    printed = ", ".join(f"{name} {100 * score:.1f} %" for name, score in scores.items())
+    assert f"accuracy on the 20 test rows: {printed}" in capsys.readouterr().out
     card = (out / "README.md").read_text()
     assert "Evaluated on validation.csv, 24 rows." in card
-    assert f"(test.csv, 20 rows), accuracy: teacher {record['test']['teacher']['accuracy']:.4f}" in card
+    assert f"(test.csv, 20 rows), accuracy: teacher {scores['teacher']:.4f}" in card
+    assert f", baseline (no teacher) {scores['baseline']:.4f}." in card
 
 
 def test_test_rows_without_labels_are_refused(folder, tmp_path, capsys):
@@ -93,6 +107,25 @@ def test_flags_win_over_the_recipe(folder, tmp_path, capsys):
     assert record["training"]["learning_rate"] == 0.002
     assert record["objectives"]["kl"] == {"temperature": 3.0, "weight": 0.8}
     assert record["student"]["num_hidden_layers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ce: {weight: 0.2, class_weights: {negative: 2, positive: 0.5}}", [2.0, 1.0, 0.5]),
+        ("ce:\n    class_weights: balanced", None),
+    ],
+)
+def test_a_recipe_weights_classes_by_name(folder, tmp_path, line, expected):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"objectives:\n  {line}\n  kl: 1.0\n")
+    main(["train", "--config", str(recipe), *flags(folder, tmp_path / "out", max_steps=1)])
+    record = json.loads((tmp_path / "out" / "distillation.json").read_text())
+    if expected is None:  # 24 rows, 3 classes: 24 / (3 * rows of the class)
+        rows = [row["label"] for row in tiny_rows(24, 0)]
+        expected = [24 / (3 * rows.count(label)) for label in range(3)]
+    weights = record["objectives"]["ce"]["class_weights"]
+    assert [weights.get(name, 1.0) for name in LABEL_NAMES] == pytest.approx(expected)
 
 
 def test_tokens_and_local_folders_are_not_written_to_record_or_card(folder, tmp_path, capsys):
@@ -122,6 +155,11 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
     main(["train", *flags(folder, out, **changes), "--fine_tune_teacher"])
     teacher = json.loads((out / "teacher" / "distillation.json").read_text())
     assert teacher["training"]["max_steps"] == 6
+    dataset = teacher["dataset"]
+    assert (dataset["train_rows"], dataset["eval_rows"], dataset["eval_split"]) == (24, 24, "validation")
+    splits = json.loads((out / "distillation.json").read_text())["dataset"]["splits"]
+    assert dataset["splits"] == splits
+    assert splits["train"]["files"][0]["name"] == "train.csv"
     config = AutoModelForSequenceClassification.from_pretrained(out / "teacher").config
     assert sorted(config.label2id) == sorted({LABEL_NAMES[row["label"]] for row in tiny_rows(24, 0)})
 
@@ -149,6 +187,7 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
             {"student_model_name_or_path": "student"},
             "--student_num_hidden_layers and --student_model_name_or_path name different students",
         ),
+        ({"augment": 0}, "--augment takes a number from 1 on"),
         ({"student_static_dim": 8}, "--student_num_hidden_layers and --student_static_dim name different students"),
         ({"student_revision": "main"}, "need --student_model_name_or_path"),
         ({"teacher_model_name_or_path": None}, "there are no layers to copy"),
@@ -244,3 +283,25 @@ def test_neurons_are_chosen_on_the_same_rows_in_every_run(folder, tmp_path):
         main(["train", *flags(folder, tmp_path / name, student_intermediate_size=8, max_steps=1)])
         weights.append(AutoModelForSequenceClassification.from_pretrained(tmp_path / name).state_dict())
     assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+
+
+def test_variants_of_the_labelled_texts_are_more_rows_to_train_on(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    main(["train", *flags(folder, out, augment=2, cache_teacher_outputs=True)])
+    record = json.loads((out / "distillation.json").read_text())
+    report = record["dataset"]["transfer"]
+    augmentation = report["augmentation"]
+    assert 24 < augmentation["variants"] <= augmentation["made"] <= 48
+    assert report["rows"] == record["dataset"]["unlabelled_rows"] == augmentation["variants"]
+    assert record["training"]["max_steps"] == -(-(24 + augmentation["variants"]) // 8)
+    assert 0 < augmentation["same_answer"] <= 1
+    printed = capsys.readouterr().out
+    assert f"{augmentation['variants']:,} variants of the labelled texts" in printed
+    assert f"The teacher gives {augmentation['same_answer']:.1%} of the variants" in printed
+
+
+def test_variants_join_other_unlabelled_text(folder, tmp_path):
+    out = tmp_path / "out"
+    main(["train", *flags(folder, out, augment=1, transfer_file=folder / "transfer.txt", max_steps=1)])
+    report = json.loads((out / "distillation.json").read_text())["dataset"]["transfer"]
+    assert report["rows"] == 10 + report["augmentation"]["variants"]

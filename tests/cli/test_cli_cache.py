@@ -118,6 +118,11 @@ def test_logits_without_a_known_order_need_their_class_names(folder, capsys):
     with pytest.raises(SystemExit):
         train(folder, class_names="positive,negative,neutral")
     assert "teacher.json says that the numbers in `teacher_logits` are in the order neg" in capsys.readouterr().err
+    for damage in ('{"class_names": ', '{"class_names": "abc"}', "[]"):
+        (folder / "labelled" / "teacher.json").write_text(damage)
+        with pytest.raises(SystemExit):
+            train(folder)
+        assert "teacher.json is damaged. Write it again with `hf-distill cache`" in capsys.readouterr().err
     (folder / "labelled" / "teacher.json").unlink()
     with pytest.raises(SystemExit):
         train(folder)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 from tiny import LABEL_NAMES, tiny_model, tiny_rows
@@ -80,6 +81,72 @@ def test_several_students_are_sorted_by_their_scores(folder, capsys):
     assert [line.split("|")[1].strip() for line in board] == [entry["model"] for entry in report["leaderboard"]]
 
 
+def test_slices_and_groups_come_from_columns_of_the_file(folder, tmp_path, capsys):
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "label", "Channel", "case"])
+        rows.writerows(
+            (row["text"], LABEL_NAMES[row["label"]], i % 2, i // 2) for i, row in enumerate(tiny_rows(40, 1))
+        )
+    changes = {"validation_file": tmp_path / "rows.csv", "output_dir": tmp_path / "report", "latency_rounds": 0}
+    main(flags(folder, slice_column="channel", group_column="case", **changes))
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [(part["column"], part["value"], part["rows"]) for part in report["slices"]] == [
+        ("channel", "0", 20), ("channel", "1", 20),
+    ]  # fmt: skip
+    assert report["task"]["text_columns"] == ["text"]
+    assert report["task"]["groups"] == {"column": "case", "number": 20, "largest": 2}
+    assert any("The 40 rows come in 20 groups (column 'case')" in note for note in report["notes"])
+    assert "accuracy on slices of the rows" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    for name, message in (("chanel", "has no value in any row"), ("text", "already a column of texts or labels")):
+        with pytest.raises(SystemExit):
+            main(flags(folder, slice_column=name, **changes))
+        assert message in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            main(flags(folder, group_column=name, **changes))
+        assert message in capsys.readouterr().err
+
+
+METRIC = """
+import datasets
+import evaluate
+
+
+class Metric(evaluate.Metric):
+    def _info(self):
+        features = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
+        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=features)
+
+    def _compute(self, predictions, references):
+        return {"near_misses": -sum(abs(p - r) for p, r in zip(predictions, references)) / len(references)}
+"""
+
+
+def test_a_module_of_evaluate_is_a_metric_that_can_decide(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    (tmp_path / "near_misses").mkdir()
+    (tmp_path / "near_misses" / "near_misses.py").write_text(METRIC)
+    changes = {"metric_module": tmp_path / "near_misses", "output_dir": tmp_path / "report", "latency_rounds": 0}
+    main(flags(folder, metric_name="near_misses", student_model_name_or_path=folder / "a", **changes))
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["task"]["metrics"] == ["near_misses", "accuracy", "f1", "matthews_correlation"]
+    matrix = report["models"]["student"]["confusions"]["matrix"]
+    distance = sum(abs(i - j) * count for i, row in enumerate(matrix) for j, count in enumerate(row))
+    assert report["models"]["student"]["metrics"]["near_misses"]["value"] == pytest.approx(-distance / 40)
+
+
+def test_a_metric_module_that_is_absent_or_in_a_recipe_is_refused(folder, tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("metric_module: somewhere")
+    for changes, message in (
+        ({"metric_module": tmp_path}, "There is no module of `evaluate`"),
+        ({"config": tmp_path / "recipe.yaml"}, "Pass --metric_module FOLDER on the command line"),
+    ):
+        with pytest.raises(SystemExit):
+            main(flags(folder, **changes))
+        assert message in capsys.readouterr().err
+
+
 def test_models_are_never_compared_on_the_training_split(folder, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(flags(folder, validation_file=None, train_file=folder / "train.csv"))
@@ -95,9 +162,14 @@ def test_models_are_never_compared_on_the_training_split(folder, capsys):
         ({"validation_file": "absent.csv"}, "absent.csv"),
         ({"student_model_name_or_path": "absent"}, "absent"),
         ({"student_model_name_or_path": "teacher=x"}, "names a student 'teacher'"),
+        (
+            {"student_model_name_or_path": ["a", "--student_model_name_or_path", "b"]},
+            "--student_model_name_or_path is given twice, and only the last would count",
+        ),
         ({"export_folder": "onnx"}, "name=folder"),
         ({"export_folder": "student=onnx"}, "a new name"),
         ({"margin": 2}, "`margin`"),
+        ({"tune_thresholds": True}, "compares on test rows. Pass --validation_file and --test_file"),
         ({"metric_name": "rouge"}, "rouge"),
     ],
 )
@@ -109,3 +181,26 @@ def test_an_error_of_the_user_is_one_message_and_status_2(folder, tmp_path, caps
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "flags_of_rows", "message"),
+    [
+        (
+            "text,a,b,c\ngood,1,0,0\nbad,1,1,0\n",
+            ["--label_column_name", "a,b,c"],
+            "for multi_label_classification, and the teacher .* is for single_label_classification. If each row has",
+        ),
+        ('{"tokens": ["good", "film"], "tags": ["O", "B-x"]}\n', [], "for token_classification.* needs texts with"),
+    ],
+)
+def test_rows_for_another_kind_of_classifier_are_refused_by_their_labels(
+    folder, tmp_path, capsys, content, flags_of_rows, message
+):
+    rows = tmp_path / ("rows.csv" if content.startswith("text") else "rows.jsonl")
+    rows.write_text(content)
+    models = ["--teacher_model_name_or_path", f"{folder}/teacher", "--student_model_name_or_path", f"{folder}/teacher"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", *models, "--validation_file", str(rows), *flags_of_rows, "--output_dir", f"{tmp_path}/out"])
+    assert stopped.value.code == 2
+    assert re.search(message, capsys.readouterr().err)

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import re
 import runpy
 import subprocess
 import sys
@@ -186,15 +185,6 @@ def test_distill_an_ensemble_compares_it_with_one_teacher(tmp_path, tokenizer):
     )  # fmt: skip
     assert "student without a teacher" in output
     assert "Student of the ensemble against student of one teacher: " in output
-
-
-def test_the_python_example_of_the_readme_runs(tmp_path, tokenizer):
-    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    write_teacher(tmp_path / "demo_output/student/teacher", tokenizer, 3, LABEL_NAMES)
-    write_custom_files(tmp_path / "demo_output/data", ("labelled.csv", "test.csv", "unlabelled.txt"))
-    run_in_folder(tmp_path, lambda: exec(program, {"__name__": "__main__"}))
-    assert (tmp_path / "my_student" / "model.safetensors").exists()
 
 
 @pytest.mark.slow

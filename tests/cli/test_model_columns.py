@@ -40,6 +40,14 @@ def test_a_word_without_a_name_or_a_path_is_refused(word):
         read_students([word])
 
 
+def test_a_baseline_whose_path_has_a_comma_is_one_run(tmp_path):
+    (tmp_path / "a,b").mkdir()
+    assert read_models("t", ["s"], None, f"{tmp_path}/a,b")["baseline"] == [f"{tmp_path}/a,b"]
+    assert read_models("t", ["s"], None, "a,b")["baseline"] == ["a", "b"]
+    with pytest.raises(ValueError, match="--baseline_model_name_or_path takes a path"):
+        read_models("t", ["s"], None, "a,")
+
+
 @pytest.mark.parametrize("name", ["teacher", "baseline"])
 def test_the_names_of_other_columns_are_refused(name):
     with pytest.raises(ValueError, match=f"names a student '{name}'"):

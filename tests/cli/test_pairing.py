@@ -8,6 +8,7 @@ import pytest
 import torch
 from command_line import flags
 from datasets import Dataset
+from launching import fork
 from tiny import named_model, tiny_rows
 from transformers import AutoConfig, pipeline
 
@@ -87,6 +88,29 @@ def test_agreed_names_are_in_the_student_the_record_and_the_pipeline(tmp_path, t
     assert pairing["classes"] == dict(zip(OUTPUTS, NAMES, strict=True))
     assert (pairing["chosen"], pairing["agreement"]) == ("by order", 1.0)
     assert record["metrics"]["teacher"]["accuracy"] == 1.0
+
+
+@pytest.mark.distributed
+def test_two_processes_pair_the_classes_as_one_does(tmp_path, tokenizer, capsys):
+    folder = write_folder(tmp_path, tokenizer, class_of_output=NAMES, num_rows=40)
+    run("train", folder)
+    (folder / "train").rename(folder / "one")
+    fork(2, lambda: run("train", folder, per_device_train_batch_size=4), folder)
+    line = "(by order): LABEL_0 = anger, LABEL_1 = joy, LABEL_2 = sadness."
+    assert line in capsys.readouterr().out
+    printed = [(folder / f"log-{rank}" / "stdout").read_text() for rank in (0, 1)]
+    assert [line in text for text in printed] == [True, False]
+    assert AutoConfig.from_pretrained(folder / "train").id2label == dict(enumerate(NAMES))
+    one, two = (json.loads((folder / name / "distillation.json").read_text()) for name in ("one", "train"))
+    assert one["dataset"]["pairing"] == two["dataset"]["pairing"]
+    assert two["dataset"]["pairing"]["agreement"] == two["metrics"]["teacher"]["accuracy"] == 1.0
+
+
+@pytest.mark.distributed
+def test_two_processes_refuse_an_exchanged_order(tmp_path, tokenizer):
+    folder = write_folder(tmp_path, tokenizer)
+    with pytest.raises(AssertionError, match="labelled rows contradict this.*--class_names joy,sadness,anger"):
+        fork(2, lambda: run("train", folder, per_device_train_batch_size=4), folder)
 
 
 def test_the_folder_of_cache_has_the_agreed_names(tmp_path, tokenizer, capsys):

@@ -44,6 +44,11 @@ def test_commas_in_texts_do_not_decide_against_semicolons(tmp_path):
         ('text,label\n"C:\\new\\",pos\n"slow, dull",neg\n', "C:\\new\\"),
         ('text, label\n"a, b", pos\n"c", neg\n', "a, b"),
         ('"text","label"\n"a","pos"\n"b","neg"\n', "a"),
+        ('text,label\n"a", "pos"\n b, "neg"\n', "a"),
+        ('label,text\npos, "a good film"\nneg,plain\n', "a good film"),
+        ('text,label\n "a good film",pos\n  "b",neg\n', "a good film"),
+        ('label,text\npos,"a, ""b"" c"\nneg,plain\n', 'a, "b" c'),
+        ('label,text\npos, "a" she said\nneg,plain\n', ' "a" she said'),
     ],
 )
 def test_quotes_of_csv_files_are_those_of_the_file(tmp_path, content, expected):
@@ -87,7 +92,7 @@ def test_quotes_of_tsv_files_are_plain_unless_quoting_explains_all_of_them(tmp_p
         ),
         ("text,label\na,x\nb\nc\n", r"line 3: 1 columns, where the header has 2.*and 1 more line like it"),
         ('text,label\na,x\n"b,y\nc,z\n', "line 3: a quoted cell is never closed"),
-        ('text,label\n"a" b,x\nc,y\n', "line 2: text follows the closing quote of a cell"),
+        ('text,label\n"a" b,x\nc,y\n', "line 2: text or a blank follows the closing quote of a cell"),
         ('text,label\n"a,x\nb,y\nc",x\nd,y\n', "line 2: a quoted cell goes on over several lines"),
         ('text,label\n"a\nb",x\nc,"y\n', "line 4: a quoted cell is never closed"),
         ("text,label,label\na,x,y\n", "line 1: two columns of the same name 'label'.*--column_names"),

@@ -117,3 +117,30 @@ def test_marks_inside_a_joined_file_are_left_out(tmp_path):
     assert load_transfer_text(write(tmp_path / "rows.txt", part * 2))["text"][:] == ["eins", "zwei", "eins", "zwei"]
     inside = write(tmp_path / "inside.txt", "a\ufeffb\n")
     assert load_transfer_text(inside)["text"][:] == ["a\ufeffb"]
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "reason"),
+    [
+        (
+            "text,label\ncafé,a\nnaïve,b\n".encode("cp1252"),
+            "utf-16",
+            "no zero byte.*It may be cp1252: pass --encoding",
+        ),
+        ("text,label\ncafé,a\nnaïve,b\n".encode("cp1252"), "utf-32-le", "no zero byte.*It may be cp1252"),
+        (b"text,label\nfine,a\nslow,b\n", "utf-16-be", "no zero byte.*It may be utf-8: pass --encoding utf-8"),
+        (b"text,label\nfine,a\nslow,b\n", "cp037", "control character.*It may be utf-8"),
+        ("text,label\n“café”,a\nslow – fine,b\n".encode("cp1252"), "latin-1", "control character.*It may be cp1252"),
+    ],
+)
+def test_an_encoding_that_gives_wrong_letters_without_an_error_is_refused(tmp_path, content, encoding, reason):
+    path = write(tmp_path / "rows.csv", content)
+    with pytest.raises(ValueError, match=rf"rows.csv is not in the encoding {encoding}: .*{reason}"):
+        load(path, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "latin-1", "cp037", "shift_jis", "utf-7"])
+def test_an_encoding_that_is_right_is_never_refused(tmp_path, encoding):
+    letters = "映画" if encoding in ("utf-16-le", "shift_jis") else "café"
+    path = write(tmp_path / "rows.csv", f"text,label\n{letters},a\nslow,b\n".encode(encoding))
+    assert texts(load(path, encoding=encoding)) == [letters, "slow"]

@@ -48,7 +48,7 @@ def test_multi_label_probabilities_become_log_odds_and_need_no_sum():
     ("row", "settings", "message"),
     [
         ([0.5, 0.6], {}, r"row 1 sums to 1.1, not to 1: \[0.5, 0.6\]"),
-        ([-0.1, 1.1], {}, "row 1 has numbers that are no probabilities"),
+        ([-0.1, 1.1], {}, "row 1 has numbers that are not probabilities"),
         ([1.0], {}, "row 1 does not have 2 numbers"),
         ([float("nan"), 1.0], {"kind": "logits"}, "row 1 has NaN"),
     ],

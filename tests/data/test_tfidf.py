@@ -73,3 +73,8 @@ def test_the_texts_of_a_pair_are_joined_and_null_is_no_text():
     )
     scores = measure(pairs, pairs, "single_label_classification", "accuracy", 2, ["a", "b"])
     assert scores["metrics"]["accuracy"] == 1.0
+
+
+def test_blank_texts_give_no_scores():
+    blank = Dataset.from_dict({"text": ["", " ", None], "labels": [0, 1, 2]})
+    assert measure(blank, rows(int), "single_label_classification", "accuracy") is None

@@ -1,5 +1,7 @@
 """A report compares an export with the other models on the same tokens."""
 
+import json
+import shutil
 import warnings
 
 import numpy as np
@@ -17,9 +19,13 @@ def test_models_and_exports_are_cut_at_the_same_length(folder, model, tokenizer)
     np.testing.assert_allclose(export.logits(LONG_TEXTS), student.logits(LONG_TEXTS), atol=1e-5)
 
 
-def test_an_export_with_a_lower_limit_keeps_it_and_a_warning_says_so(folder):
-    with pytest.warns(UserWarning, match="'onnx' cuts texts to 64 tokens, .* the other models cut texts to 128"):
-        assert Contender("onnx", str(folder), None, 128, "cpu").first.max_length == 64
+def test_an_export_with_a_lower_limit_than_its_model_keeps_it_and_a_warning_says_so(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "short")
+    record = json.loads((folder / "export.json").read_text())
+    (tmp_path / "short" / "export.json").write_text(json.dumps({**record, "max_length": 32}))
+    with pytest.warns(UserWarning, match="'short' cuts texts to 32 tokens, .* the other models cut texts to 128"):
+        assert Contender("short", str(tmp_path / "short"), None, 128, "cpu").first.max_length == 32
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert Contender("onnx", str(folder), None, 64, "cpu").first.max_length == 64
+        assert Contender("short", str(tmp_path / "short"), None, 32, "cpu").first.max_length == 32
+        assert Contender("onnx", str(folder), None, 128, "cpu").first.max_length == 64, "the model has 64 positions"

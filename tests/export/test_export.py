@@ -102,18 +102,17 @@ def test_a_predictor_does_not_need_torch_or_transformers(folder, predictor):
 
 def test_the_folder_describes_the_export_and_contains_no_local_paths(model, tokenizer, folder):
     record = json.loads((folder / "export.json").read_text())
-    assert (record["format"], record["quantize"], record["problem_type"]) == (
-        "onnx",
-        None,
-        "single_label_classification",
-    )
+    assert (record["format"], record["problem_type"]) == ("onnx", "single_label_classification")
     assert record["id2label"] == dict(zip("012", LABEL_NAMES, strict=True))
     assert record["num_parameters"] == model.num_parameters()
-    assert record["parity"]["on"] == "64 rows of random token ids, seed 0"
-    assert (record["parity"]["agreement"], record["parity"]["units"], record["parity"]["tolerance"]) == (1, 64, 1e-3)
+    assert list(record["variants"]) == ["float32"]
+    assert record["variants"]["float32"]["file"] == "onnx/model.onnx"
+    parity = record["variants"]["float32"]["parity"]
+    assert parity["on"] == "64 rows of random token ids, seed 0"
+    assert (parity["agreement"], parity["units"], parity["tolerance"]) == (1, 64, 1e-3)
     assert json.loads((folder / "config.json").read_text())["problem_type"] == "single_label_classification"
     package = str(Path(hf_distill.__file__).parent).encode()
-    for file in folder.iterdir():
+    for file in filter(Path.is_file, folder.rglob("*")):
         content = file.read_bytes()
         assert not [path for path in (package, b"site-packages", str(folder.parent).encode()) if path in content], file
 
@@ -169,7 +168,7 @@ def test_a_word_of_several_tokens_has_the_label_of_its_first_token(tagger):
 
 
 def export(folder, **changes):
-    values = {"model_name_or_path": folder / "model", "output_dir": folder / "onnx", **changes}
+    values = {"model_name_or_path": folder / "model", "output_dir": folder / "export", **changes}
     main(["export", *(word for name, value in values.items() for word in (f"--{name}", str(value)))])
 
 
@@ -183,20 +182,23 @@ def saved(tmp_path_factory, model, tokenizer):
 
 
 def test_the_command_writes_int8_and_prints_the_difference(saved, capsys, predictor):
-    export(saved, quantize="int8", text_file=saved / "texts.txt", max_seq_length=32, tolerance=0.2)
+    folder = saved / "int8"
+    export(saved, output_dir=folder, quantize="int8", text_file=saved / "texts.txt", max_seq_length=32, tolerance=0.2)
     output = capsys.readouterr().out
     assert "Compared with the model on 24 texts: max |Δlogit| 0." in output
     assert "of the decisions equal. Tolerance: 0.2." in output
-    int8_predictor = Predictor(saved / "onnx")
+    int8_predictor = Predictor(folder)
     assert int8_predictor.max_length == 32
     difference = np.abs(int8_predictor.logits(TEXTS) - predictor.logits(TEXTS)).max()
     assert 1e-4 < difference < 1
     # The embeddings and the weights of eight matrix products are int8: six in the layer, the pooler and the head.
-    graph = onnx.load(saved / "onnx" / "model.onnx").graph
+    # The int8 input of query, key and value is computed once.
+    graph = onnx.load(folder / "onnx" / "model_quantized.onnx").graph
     int8_types = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
     int8_shapes = [tuple(weight.dims) for weight in graph.initializer if weight.data_type in int8_types]
     assert (TINY["vocab_size"], TINY["hidden_size"]) in int8_shapes
     assert sum(node.op_type == "MatMulInteger" for node in graph.node) == 8
+    assert sum(node.op_type == "QuantizeLinear" for node in graph.node) == 6
 
 
 def test_labels_in_the_file_give_the_metrics_of_model_and_export(saved, model, tokenizer, capsys):
@@ -208,7 +210,7 @@ def test_labels_in_the_file_give_the_metrics_of_model_and_export(saved, model, t
     assert 0.2 < np.mean(is_correct) < 0.8
     accuracy = f"accuracy {100 * np.mean(is_correct):.1f} %"
     assert f"Model: {accuracy} (export: {accuracy.removeprefix('accuracy ')}); f1" in capsys.readouterr().out
-    metrics = json.loads((saved / "onnx" / "export.json").read_text())["parity"]["metrics"]
+    metrics = json.loads((saved / "export" / "export.json").read_text())["variants"]["float32"]["parity"]["metrics"]
     assert metrics["model"] == metrics["export"]
     assert metrics["model"]["accuracy"] == pytest.approx(np.mean(is_correct))
 
@@ -223,7 +225,8 @@ def test_label_names_are_mapped_to_the_class_ids_of_the_model(saved, model, toke
     predictions = [order[i] for i in logits_of(model, tokenizer, TEXTS).argmax(axis=1)]
     rows = [json.dumps({"text": text, "label": name}) for text, name in zip(TEXTS, predictions, strict=True)]
     (tmp_path / "right.jsonl").write_text("\n".join(rows))
-    export(saved, model_name_or_path=tmp_path, text_file=tmp_path / "right.jsonl", max_eval_samples=9)
+    texts = tmp_path / "right.jsonl"
+    export(saved, model_name_or_path=tmp_path, output_dir=tmp_path / "export", text_file=texts, max_eval_samples=9)
     output = capsys.readouterr().out
     assert "on 9 texts" in output
     assert "accuracy 100.0 % (export: 100.0 %)" in output

@@ -124,7 +124,11 @@ def test_max_length_cuts_texts_like_the_tokenizer(folder, model, tokenizer):
         (lambda p: p("good", top_k="all"), ValueError, "`top_k` must be a number of classes from 1"),
         (lambda p: Predictor(p.folder, num_threads=0), ValueError, "`num_threads` must be at least 1"),
         (lambda p: Predictor(p.folder, max_length=65), ValueError, "`max_length` must be from 3 to 64"),
-        (lambda p: Predictor(os.devnull), FileNotFoundError, "is not an export: it has no export.json, model.onnx"),
+        (
+            lambda p: Predictor(os.devnull),
+            FileNotFoundError,
+            "is not an export: it has no export.json, tokenizer.json",
+        ),
     ],
 )
 def test_invalid_settings_of_a_predictor_are_rejected(predictor, call, error, message):

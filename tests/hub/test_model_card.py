@@ -4,6 +4,8 @@ import pytest
 from hub_server import HubServer, run_against
 from huggingface_hub import ModelCard
 from records import HOSTILE, RECORD, TOKEN, changed, hostile, minimal, read_back
+from tiny import tiny_model
+from transformers import BertForMaskedLM, BertForSequenceClassification, BertForTokenClassification
 
 from hf_distill.hub.card.model_card import model_card
 
@@ -72,7 +74,7 @@ def test_the_results_include_the_teacher_and_the_baseline():
 
 def test_a_gap_that_few_rows_cannot_show_is_not_given():
     card = model_card(changed(dataset={"eval_rows": 50}))
-    assert lines_with(card, "gap closed") == ["gap closed: n/a (the teacher is not clearly above the baseline)"]
+    assert lines_with(card, "gap closed") == ["gap closed: n/a (the teacher is not clearly better than the baseline)"]
 
 
 def test_the_card_says_when_distillation_did_not_pay_off():
@@ -338,3 +340,35 @@ def test_the_card_lists_every_file_with_the_hash_of_its_rows():
     assert table_row(card, "transfer files") == ["more.txt; SHA-256 of the rows: hash of transfer"]
     hostile_card = model_card(hostile(changed(dataset={"splits": splits})))
     assert "<script>" not in prose(hostile_card)
+
+
+def test_the_card_names_the_sources_of_unlabelled_text():
+    sources = [
+        {"name": "reviews.txt", "rows": 5000, "drawn": 1200},
+        {"name": "user/films", "rows": 30, "drawn": 30},
+        {"name": HOSTILE, "rows": 1, "drawn": 1},
+    ]
+    card = model_card(changed(dataset={"transfer": {"sources": sources, "rows": 1231}}))
+    (sources_cell,) = table_row(card, "unlabelled text from")
+    assert sources_cell.startswith("reviews.txt (1,200 of 5,000 texts); user/films (30 of 30 texts); ")
+    assert "<script>" not in sources_cell
+
+
+@pytest.mark.parametrize("kind", ["pair", "token_classification", "masked_lm", "regression"])
+def test_the_example_of_the_card_runs(kind, tmp_path, monkeypatch, tokenizer):
+    model_class = {"token_classification": BertForTokenClassification, "masked_lm": BertForMaskedLM}
+    config = tiny_model(1).config
+    config.num_labels = 1 if kind == "regression" else 3
+    model_class.get(kind, BertForSequenceClassification)(config).save_pretrained(tmp_path / "student")
+    tokenizer.save_pretrained(tmp_path / "student")
+    monkeypatch.chdir(tmp_path)
+    columns = ["premise", "hypothesis"] if kind == "pair" else ["sentence"]
+    splits = {"train": {"files": [], "sha256": "x", "text_columns": columns}}
+    record = changed(student={"name": "student"}, dataset={"splits": splits})
+    card = model_card({**record, **({} if kind == "pair" else {"problem_type": kind})})
+    code = card.text.split("```python\n")[1].split("```")[0]
+    *statements, call = code.strip().splitlines()
+    scope: dict = {}
+    exec("\n".join(statements), scope)
+    assert ("text_pair" in call) == (kind == "pair")
+    assert eval(call, scope)

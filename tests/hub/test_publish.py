@@ -3,97 +3,34 @@
 import hashlib
 import json
 import os
-import pickle
-import shutil
 from pathlib import Path
 
 import pytest
 from hub_server import TOKEN as HUB_TOKEN
-from hub_server import HubServer, Repo, run_against
+from hub_server import Repo, run_against
 from huggingface_hub import constants
-from records import EXPORTS, RECORD, REPORT, TOKEN
-from tiny import tiny_model, tiny_tokenizer
+from pushing import REPO, failed_push, push
+from records import TOKEN
 
 from hf_distill.cli import main
 from hf_distill.hub.upload import files_to_push
 
-REPO = "tester/student"
 STUDENT = {
     "README.md",
     "config.json",
     "distillation.json",
+    "hf_distill_files.json",
     "model.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
 }
 OTHERS = {
-    "onnx-int8/export.json",
-    "onnx-int8/model.onnx",
+    "export.json",
+    "onnx/model_quantized.onnx",
     "report/plots/a.png",
     "report/report.html",
     "report/report.json",
 }
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """The files of training, comparing and exporting, and files that must not be published."""
-    folder = tmp_path_factory.mktemp("made") / "out"
-    tiny_model(seed=2).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    record = {**RECORD, "student": {**RECORD["student"], "origin": None}}
-    (folder / "distillation.json").write_text(json.dumps(record))
-    report = json.loads(json.dumps(REPORT))
-    report["models"]["student"]["cost"]["num_parameters"] = RECORD["student"]["num_parameters"]
-    for name, content in {
-        "onnx-int8/export.json": json.dumps(EXPORTS["onnx-int8"]),
-        "onnx-int8/model.onnx": "graph",
-        "report/report.json": json.dumps(report),
-        "report/report.html": "<html>",
-        "report/plots/a.png": "png",
-        "teacher/model.safetensors": "teacher",
-        "baseline/model.safetensors": "baseline",
-        "checkpoint-5/model.safetensors": "old",
-        "runs/events.out.tfevents": "log",
-        "training_args.bin": "pickle",
-        ".env": "secret",
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content)
-    (folder / "weights.pkl").write_bytes(pickle.dumps([1]))
-    return folder
-
-
-@pytest.fixture
-def out(made, tmp_path):
-    return shutil.copytree(made, tmp_path / "out")
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """A local Hub that this process talks to."""
-    with HubServer() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", HUB_TOKEN)
-        yield server
-
-
-def push(out, *flags):
-    main(["push", "--folder", str(out), "--hub_model_id", REPO, *flags])
-
-
-def failed_push(out, capsys, *flags):
-    """Push, and return the message of the error."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stopped:
-        push(out, *flags)
-    assert stopped.value.code == 2
-    printed = capsys.readouterr()
-    assert HUB_TOKEN not in printed.out + printed.err
-    assert "Traceback" not in printed.err
-    return printed.err
 
 
 def test_student_exports_report_record_and_card_go_in_one_private_commit(out, server, capsys):
@@ -105,7 +42,7 @@ def test_student_exports_report_record_and_card_go_in_one_private_commit(out, se
     card = repo.files["README.md"].decode()
     assert f'model="{REPO}"' in card
     assert "means of 3 runs" in card
-    assert "| onnx-int8/ |" in card
+    assert "| onnx/model_quantized.onnx |" in card
     printed = capsys.readouterr().out
     assert f"Pushed 11 files to {server.url}/{REPO} (private)." in printed
     assert "Not pushed: .env, baseline, checkpoint-5, runs, teacher, training_args.bin, weights.pkl." in printed
@@ -155,7 +92,7 @@ def test_a_push_continues_where_the_server_died_after_the_large_files(out, serve
     server.dies_at = "commit"
     message = failed_push(out, capsys, "--public")
     assert "The repository tester/student exists" in message
-    assert "All files are published in one commit, or none; the local files are unchanged." in message
+    assert "All files are published in one commit, or none." in message
     assert f"To continue, run: hf-distill push --folder {out} --hub_model_id tester/student --public" in message
     assert server.repos[REPO].files == {}
     sent = [call for call in server.calls if call.startswith("PUT")]
@@ -298,15 +235,6 @@ def test_a_report_or_export_older_than_the_student_is_refused(out, server, capsy
     message = failed_push(out, capsys)
     assert f"{out / name} is older than the student's weights" in message
     assert server.calls == []
-
-
-def test_a_card_that_was_edited_by_hand_is_published_unchanged(out, server, capsys):
-    push(out)
-    path = out / "README.md"
-    path.write_text(path.read_text().replace("## Limits", "## Limits\n\n- Mine."))
-    push(out)
-    assert b"- Mine." in server.repos[REPO].files["README.md"]
-    assert "README.md was edited by hand" in capsys.readouterr().out
 
 
 def test_the_teachers_license_comes_from_the_hub(out, server):

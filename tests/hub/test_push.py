@@ -3,7 +3,7 @@
 import textwrap
 
 import pytest
-from hub_server import TOKEN, HubServer, run_against
+from hub_server import TOKEN, HubServer, Repo, run_against
 
 TRAIN = """
 import sys
@@ -85,3 +85,23 @@ def test_a_hub_that_is_down_is_an_error_before_training(server, tmp_path):
     done = run_against(server, TRAIN, tmp_path)
     assert done.returncode != 0
     assert "train_runtime" not in done.stdout
+
+
+def test_a_run_over_an_older_repository_keeps_the_edits_of_its_card_and_no_old_weights(server, tmp_path):
+    server.repos["tester/student"] = Repo(
+        {
+            "README.md": b"# By hand\n",
+            "model-00001-of-00001.safetensors": b"old",
+            "model.safetensors.index.json": b"{}",
+            "onnx/model.onnx": b"old",
+        }
+    )
+    script = TRAIN.replace('hub_strategy="end"', 'save_strategy="steps", save_steps=1')
+    pushed = run_against(server, script + "trainer.push_to_hub()", tmp_path)
+    assert pushed.returncode == 0, pushed.stderr
+    files = server.repos["tester/student"].files
+    assert files["README.md"] == b"# By hand\n"
+    assert b"## Limits" in files["MODEL_CARD.md"]
+    assert not files.keys() & {"model-00001-of-00001.safetensors", "model.safetensors.index.json", "onnx/model.onnx"}
+    assert "The push removed files of an earlier student from tester/student: model-00001-of-00001" in pushed.stderr
+    assert "The model card is in MODEL_CARD.md." in pushed.stderr

@@ -145,6 +145,6 @@ def test_a_function_of_the_user_is_reported_as_a_plain_number():
 
 
 def test_a_metric_of_the_user_is_named_with_the_way_to_add_it(models, texts, tokenizer):
-    with pytest.raises(ValueError, match="got 'score'. To use another metric, add a `Metric` to") as error:
+    with pytest.raises(ValueError, match="got 'score'. To use another metric, pass it in `metric_functions`") as error:
         compare_models(models, texts, tokenizer, metric_name="score")
     assert "accuracy, f1, matthews_correlation" in str(error.value)

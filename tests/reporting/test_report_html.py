@@ -2,6 +2,7 @@ import configparser
 import json
 import re
 from functools import cache
+from html import unescape
 from pathlib import Path
 
 import matplotlib as mpl
@@ -16,7 +17,7 @@ from hf_distill.reporting.page.html import render_html
 from hf_distill.reporting.page.palette import COLORS, model_colors
 from hf_distill.reporting.page.plots import PLOTS, inline_svgs, save_plots
 from hf_distill.reporting.page.sections import SECTIONS
-from hf_distill.reporting.text import HTML, PLAIN, bucket, ends, non_inferiority, p_value, short
+from hf_distill.reporting.text import HTML, PLAIN, bucket, describe_machine, ends, non_inferiority, p_value, short
 
 SECTION_IDS = ["models", "quality", "fidelity", "calibration", "robustness", "cost", "deferral", "method"]
 URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>)]*", re.IGNORECASE)
@@ -77,7 +78,7 @@ def test_parts_that_do_not_apply_to_a_regression_are_left_out():
     html = rendered("regression")
     assert section_ids(html) == ["models", "quality", "fidelity", "robustness", "cost", "method"]
     assert "RMSE" in html
-    assert "KL divergence</th>" not in html
+    assert "KL divergence (nats)</th>" not in html
 
 
 def test_sections_without_numbers_are_left_out(html):
@@ -87,30 +88,154 @@ def test_sections_without_numbers_are_left_out(html):
 
 
 def test_a_page_for_rows_without_labels_has_no_scores():
-    report = without(*PARTS[1:], "retention", "gap_closed", "versus_teacher", "versus_baseline", "metrics")
+    scores = ("retention", "gap_closed", "versus_teacher", "versus_baseline", "metrics", "confusions")
+    report = without(*PARTS[1:], *scores) | {"leaderboard": [], "slices": [], "changes": None}
     report["task"]["metrics"], report["verdict"] = (
         [],
         {"sentence": "Nothing is known.", "replace": None, "model": None},
     )
+    report["leaderboard"] = []
     html = render_html(report)
     assert section_ids(html) == ["models", "fidelity", "method"]
-    assert rows_of_first_table(html)[1] == ["student", *["n/a"] * 8]
+    assert rows_of_first_table(html) == [[name] for name in report["models"]]  # no column of n/a
     assert "Not shown" in html
 
 
 def test_the_first_table_has_the_numbers_that_decide(html):
     teacher, student, export, baseline = rows_of_first_table(html)
-    assert teacher == ["teacher", "91.2 %", "n/a", "n/a", "n/a", "22.7 M", "91.0 MB", "21.4 ms", "1.0×"]
+    assert teacher == ["teacher", "91.2 %", "–", "–", "–", "22.7 M", "91.0 MB", "21.4 ms", "1.0×"]
     # 0.9025 / 0.912 = 0.98958; (0.9025 - 0.881) / 0.031 = 0.6935
     assert student == ["student", "90.2 %", "99.0 %", "69.4 %", "yes", "17.4 M", "69.5 MB", "10.7 ms", "2.0×"]
     assert export[-3:] == ["17.8 MB", "4.12 ms", "5.2×"]
-    assert baseline[3:5] == ["n/a", "no"]
+    assert baseline[3:5] == ["–", "–"]
 
 
 def test_a_text_of_disagreement_is_shown_with_both_answers(html):
     entry = html[html.index("Hardly a disaster.") :].split("</ul>")[0]
     assert re.findall("<bdi>(.*?)</bdi>", entry) == ["negative", "negative", "positive"]  # label, teacher, student
     assert "teacher, confidence 95.1\u00a0%" in entry
+
+
+# ---- The words of the page ----
+
+
+def words(html):
+    """The text of the page without its data, with plain spaces."""
+    text = re.sub(r"<script.*?</script>|<style.*?</style>|<svg.*?</svg>", "", html, flags=re.DOTALL)
+    return " ".join(unescape(re.sub("<[^>]+>", " ", text)).split())
+
+
+def changed(change):
+    """The page of the sample report after a change."""
+    report = sample_report()
+    change(report)
+    return render_html(report)
+
+
+def widen_gap(report):
+    report["models"]["student"]["gap_closed"] = {"value": 1.266, "low": 0.738, "high": 3.956}
+
+
+def test_a_number_and_its_unit_stay_on_one_line(html):
+    text = re.sub(
+        r"<svg.*?</svg>|<[^>]+>", "", unescape(html[html.index("<h2") : html.index("<script")]), flags=re.DOTALL
+    )
+    assert "its accuracy is 90.2\u00a0%" in text
+    assert not re.search(r"\d (%|points?\b|ms\b|rows?\b)", text)
+
+
+def test_minus_signs_and_apostrophes_of_sentences_are_those_of_the_tables():
+    sentence = "The student's loss: -1.3 to +2.2, in sst-2, 3-4."
+    html = changed(lambda report: report["verdict"].update(sentence=sentence))
+    assert "The student’s loss: −1.3 to +2.2, in sst-2, 3-4." in unescape(html)
+
+
+def test_a_deviation_of_a_share_is_in_points(html):
+    assert "±0.4\u00a0points\u00a0(seeds)" in html
+    assert "±0.4\u00a0%" not in html
+
+
+def test_a_gap_that_is_too_small_is_no_headline():
+    html = changed(widen_gap)
+    assert "126.6" not in words(html)
+    assert "3.1 points" in words(html)  # 0.912 - 0.881
+    assert "between teacher and baseline 3.1 points too little to say how much of it is closed" in words(html)
+    _, student, export, _ = rows_of_first_table(html)
+    assert (student[3], export[3]) == ("unclear", "62.9 %")
+    assert PLAIN.gap_closed({"value": 1.266, "low": 0.738, "high": 3.956}) == "unclear (small gap)"
+    assert PLAIN.gap_closed({"value": 1.12, "low": 0.9, "high": 1.3}) == "112.0 % (90.0 to 130.0)"
+
+
+def test_the_answers_are_yes_no_and_not_shown_and_only_yes_and_no_have_a_color():
+    def answer(report):
+        for entry, text in zip(report["leaderboard"], (None, "no", "not shown", None), strict=True):
+            entry["answer"] = text
+
+    html = changed(answer)
+    first = html[html.index("<tbody>") : html.index("</tbody>")]
+    assert '<td class="bad"><bdi>no</bdi>' in first
+    assert "<td><bdi>not shown</bdi>" in first
+    assert "<td><bdi>–</bdi>" in first
+    assert 'class="bad"' not in html[html.index("Paired tests") :].split("</table>")[0]
+
+
+def test_models_are_sorted_by_score_and_there_is_no_second_table_of_the_same_numbers():
+    html = changed(lambda report: report["leaderboard"].reverse())
+    assert [row[0] for row in rows_of_first_table(html)] == ["baseline", "student int8", "student", "teacher"]
+    assert "Leaderboard" not in html
+
+
+def test_no_table_has_a_column_without_a_value():
+    def remove(report):
+        for model in report["models"].values():
+            model["cost"].update(peak_memory_bytes=None, flops_per_example=None, bytes_on_disk=None)
+
+    html = changed(remove)
+    assert not {"on disk", "peak memory", "computation for one text"} & set(re.findall("<th[^>]*>(.*?)</th>", html))
+
+
+def test_rows_without_a_name_are_named_by_their_number():
+    for num_rows, title in ((872, "Comparison on 872 rows"), (1, "Comparison on 1 row")):
+        html = changed(lambda report, num_rows=num_rows: report["task"].update(name="data", rows=num_rows))
+        assert f"<title>Distillation report: {title}</title>" in html
+
+
+def test_the_machine_is_described_in_the_singular_and_in_the_words_of_the_card():
+    machine = {"cores": 1, "threads": 1, "cpu": "AMD EPYC", "memory_gb": 23.5, "gpu": None, "is_busy": False}
+    assert describe_machine(machine) == "1 core of AMD EPYC, 1 thread, 23.5 GiB of memory, no GPU"
+    assert describe_machine(machine) in words(changed(lambda report: report.update(machine=machine)))
+
+
+def test_times_of_a_busy_machine_are_no_headline(html):
+    assert "as fast on one text" in html
+    assert "as fast on one text" not in changed(lambda report: report["machine"].update(is_busy=True))
+
+
+def test_the_first_texts_of_disagreement_are_shown_and_the_others_folded():
+    html = changed(lambda report: report.update(disagreements=5 * report["disagreements"]))
+    shown, folded = html.split("<summary>15 more</summary>")
+    assert shown.count("Hardly a disaster.") == 1
+    assert folded.split("<script")[0].count("Hardly a disaster.") == 4
+
+
+def test_a_lost_class_has_a_table():
+    entry = {"label": "fraud", "rows": 36, "teacher": 0.861, "model": 0.0, "p_value": 0.0001}
+    lost = {"lost": [entry], "vanished": [], "num_classes": 2, "num_too_small": 0}
+    html = changed(lambda report: report["models"]["student"].update(lost_classes=lost))
+    header = "Lost classes model class rows teacher finds model finds p-value"
+    assert f"{header} student fraud lost 36 86.1 % 0.0 % < 0.001" in words(html)
+
+
+def test_requirements_have_a_table():
+    results = [
+        {"text": "accuracy >= 0.9", "is_met": True, "value": 0.9025, "bound": 0.9, "reason": None},
+        {"text": "ece <= 0.01", "is_met": False, "value": 0.067, "bound": 0.01, "reason": None},
+    ]
+    html = changed(lambda report: report.update(requirements={"model": "student", "results": results}))
+    assert "Requirements on the student requirement answer measured bound accuracy >= 0.9 met 0.9025 0.9" in words(
+        html
+    )
+    assert "ece <= 0.01 not met 0.067 0.01" in words(html)
 
 
 @pytest.mark.parametrize("is_hostile", [False, True])
@@ -195,7 +320,8 @@ def test_the_plot_shows_the_worst_classes_and_the_table_all():
     svg = inline_svgs(report)["f1_by_class"]
     assert re.findall(r"class\d\d", svg) == labels[:15]
     html = render_html(report)
-    assert all(html.count(f"<bdi>{label}</bdi>") >= 7 for label in labels)  # three tables of agreement, four of F1
+    assert all(html.count(f"<bdi>{label}</bdi>") >= 2 for label in labels)  # one table of agreement, one of F1
+    assert html.count("By class: 77 classes, the worst first</summary>") == 2
 
 
 def test_pngs_do_not_name_the_software_that_wrote_them(tmp_path):

@@ -9,19 +9,19 @@ from scipy.stats import binomtest
 
 from hf_distill.data import as_compute_metrics
 from hf_distill.data.metrics import METRICS, Metric, find_metric
-from hf_distill.reporting.comparison.deferral import describe_deferral
+from hf_distill.reporting.bootstrap import bootstrap, interval, on_all_rows
+from hf_distill.reporting.comparison.calibration_error import describe_error
 from hf_distill.reporting.comparison.fidelity import describe_fidelity, list_disagreements
 from hf_distill.reporting.comparison.quality import Quality, Resampling, describe_quality
 from hf_distill.reporting.comparison.reliability import (
     brier_scores,
     describe_calibration,
-    expected_calibration_error,
     reliability_bins,
 )
 from hf_distill.reporting.comparison.robustness import length_buckets, score_by_class, score_by_length
 from hf_distill.reporting.comparison.scores import Answers, make_row_by_row_scorer, make_scorer
 from hf_distill.reporting.comparison.units import Units
-from hf_distill.reporting.statistics import bootstrap, bootstrap_p_value, interval, mcnemar, on_all_rows
+from hf_distill.reporting.statistics import mcnemar
 
 NAMES = ["a", "b", "c"]
 TAGS = ["O", "B-x", "I-x"]
@@ -182,11 +182,6 @@ def test_mcnemar_is_the_exact_binomial_test_of_the_rows_that_differ():
     assert mcnemar(0, 0) == mcnemar(4, 4) == 1.0
 
 
-def test_the_p_value_of_the_bootstrap_counts_the_sample_itself():
-    assert bootstrap_p_value(np.array([1.0] * 97 + [-1.0] * 2)) == pytest.approx(2 * 3 / 100)
-    assert bootstrap_p_value(np.zeros(10)) == 1.0
-
-
 def test_intervals_contain_the_truth_about_as_often_as_their_level_says():
     draw, covered = np.random.default_rng(0), 0
     for trial in range(200):
@@ -209,7 +204,8 @@ def test_an_interval_of_rows_that_are_all_right_includes_errors_that_were_not_se
     quality = quality_of(np.ones(50, dtype=int), teacher=[1] * 50)
     accuracy = quality.estimates("teacher")["accuracy"]
     assert (accuracy["value"], accuracy["high"]) == (1.0, 1.0)
-    assert accuracy["low"] == pytest.approx(1 + math.log(0.05) / 50)
+    z_squared = 1.959964**2  # Wilson's interval of a share of 1
+    assert accuracy["low"] == pytest.approx(50 / (50 + z_squared))
 
 
 def wrong_at(num_rows, *places):
@@ -261,7 +257,7 @@ def test_there_is_no_gap_where_the_teacher_is_not_clearly_above_the_baseline():
     quality = quality_of(np.ones(100, dtype=int), **predictions)
     description = describe_quality(quality, quality, "student", "accuracy", 0.01)
     assert description["gap_closed"] is None
-    assert description["gap_closed_note"] == "the teacher is not clearly above the baseline"
+    assert description["gap_closed_note"] == "the teacher is not clearly better than the baseline"
 
 
 def test_runs_are_averaged_and_their_deviation_is_given():
@@ -279,7 +275,9 @@ def test_calibration_error_and_brier_score_match_the_values_computed_by_hand():
     assert [b["rows"] for b in bins] == [0] * 6 + [2, 0, 0, 2]
     assert bins[0] == {"low": 0.0, "high": 0.1, "rows": 0, "confidence": None, "accuracy": None}
     assert (bins[6]["confidence"], bins[6]["accuracy"]) == (pytest.approx(0.63), 0.5)
-    assert expected_calibration_error(bins) == pytest.approx(0.5 * 0.13 + 0.5 * 0.025)
+    confidence, is_right = np.array([[0.65], [0.61], [0.95], [1.0]]), np.array([[1], [0], [1], [1]])
+    error = describe_error(units_of([0, 0, 0, 0]), confidence, is_right, Resampling(100))
+    assert error["ece"] == pytest.approx(0.5 * 0.13 + 0.5 * 0.025)
     probabilities = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0]])
     assert brier_scores(probabilities, np.array([0, 2])) == pytest.approx([0.09 + 0.04 + 0.01, 0 + 1 + 1])
 
@@ -289,7 +287,7 @@ def test_temperature_scaling_corrects_logits_that_were_multiplied():
     logits = 2 * draw.normal(size=(3000, 3))
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = np.array([draw.choice(3, p=p) for p in shares])
-    calibration = describe_calibration(units_of(labels, NAMES), 3 * logits)
+    calibration = describe_calibration(units_of(labels, NAMES), 3 * logits, Resampling(200))
     assert calibration["temperature"] == pytest.approx(3, rel=0.1)
     assert calibration["ece_scaled"] < 0.03 < 0.1 < calibration["ece"]
     assert calibration["brier_scaled"] < calibration["brier"]
@@ -301,39 +299,34 @@ def test_no_row_is_scaled_by_a_temperature_that_was_fitted_to_it():
     draw = np.random.default_rng(0)
     for seed in range(20):
         labels, logits = draw.integers(0, 2, 6), draw.normal(size=(6, 2))
-        calibration = describe_calibration(units_of(labels), logits, seed)
+        calibration = describe_calibration(units_of(labels), logits, Resampling(100, seed=seed))
         if calibration["nll_scaled"] > calibration["nll"]:
             return
     pytest.fail("the scaled likelihood was never worse: it is not cross-fitted")
 
 
+def test_the_interval_of_a_calibration_error_contains_the_true_error_and_a_calibrated_model_has_an_error_too():
+    draw, how, covered, if_calibrated, errors = np.random.default_rng(0), Resampling(200), [], [], []
+    for excess, true_error in ((0.0, 0.0), (0.1, 0.1)):
+        for _ in range(100):
+            confidence = draw.uniform(0.6, 0.9, (300, 1))
+            is_right = (draw.random((300, 1)) < confidence - excess).astype(float)
+            error = describe_error(units_of(np.zeros(300, dtype=int)), confidence, is_right, how)
+            covered.append(error["ece_low"] <= true_error <= error["ece_high"])
+            if excess == 0:
+                if_calibrated.append(error["ece_if_calibrated"])
+                errors.append(error["ece"])
+    assert np.mean(covered) > 0.93
+    assert np.mean(if_calibrated) == pytest.approx(np.mean(errors), rel=0.08)
+    assert np.mean(errors) > 0.03  # although the true error is 0
+
+
 def test_labels_of_a_multi_label_problem_are_calibrated_one_by_one():
     units, logits = case(MULTI, 400)
-    calibration = describe_calibration(units, logits)
+    calibration = describe_calibration(units, logits, Resampling(200))
     probabilities = 1 / (1 + np.exp(-logits))
     assert calibration["brier"] == pytest.approx(((probabilities - units.labels) ** 2).mean())
     assert sum(b["rows"] for b in calibration["bins"]) == 1200
-
-
-def test_a_cascade_hands_over_the_texts_with_the_lowest_confidence_of_the_student():
-    # The student is wrong on its two least confident texts. The teacher is right on one of them.
-    units = units_of([1, 1, 1, 1])
-    student = logits_for([0, 0, 1, 1], [0.6, 0.7, 0.8, 0.9])
-    teacher = logits_for([1, 0, 1, 0], 0.99)
-    deferral = describe_deferral(units, student, teacher, ACCURACY, wanted=[0.5, 0.75, 0.9])
-    assert [(point["share"], point["value"]) for point in deferral["points"]] == [
-        (0.0, 0.5), (0.25, 0.75), (0.5, 0.75), (0.75, 0.75), (1.0, 0.5)
-    ]  # fmt: skip
-    assert [threshold["share"] for threshold in deferral["thresholds"]] == [0.0, 0.25, None]
-    assert deferral["thresholds"][1]["threshold"] == pytest.approx(0.7)
-    assert deferral["thresholds"][2]["threshold"] is None
-
-
-def test_texts_of_equal_confidence_are_handed_over_together():
-    units = units_of([1, 1, 1])
-    deferral = describe_deferral(units, logits_for([0, 0, 1], 0.8), logits_for([1, 1, 1]), ACCURACY, wanted=[1.0])
-    assert [point["share"] for point in deferral["points"]] == [0.0, 1.0]
-    assert deferral["thresholds"] == [{"wanted": 1.0, "share": 1.0, "threshold": None}]
 
 
 def test_fidelity_matches_the_values_computed_by_hand():

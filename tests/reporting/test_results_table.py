@@ -58,12 +58,12 @@ def test_the_table_shows_the_numbers_of_each_model():
     ("scores", "num_rows", "line"),
     [
         ({}, 10_000, "gap closed: 60 %"),
-        ({}, 100, "gap closed: n/a (the teacher is not clearly above the baseline)"),
+        ({}, 100, "gap closed: n/a (the teacher is not clearly better than the baseline)"),
         ({}, None, "gap closed: 60 % (no standard error was computed)"),
         (
             {"student": 0.80},
             10_000,
-            "gap closed: -100 % (distillation did not pay off: the student is below the baseline)",
+            "gap closed: -100 % (distillation did not pay off: the student is worse than the baseline)",
         ),
         ({"baseline": None}, 10_000, "gap closed: n/a (the baseline has no score)"),
         ({"student": float("nan")}, 10_000, "gap closed: n/a (the student has no score)"),

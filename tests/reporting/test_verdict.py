@@ -3,17 +3,15 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest, norm, t
+from verdicts import ACCURACY, MULTI, TOKENS, compare, judge, logits_for, make_units
 
-from hf_distill.data.metrics import METRICS, Metric, find_metric
+from hf_distill.data.metrics import Metric, find_metric
+from hf_distill.reporting.bootstrap import bootstrapped
 from hf_distill.reporting.comparison.candidates import correct_for_candidates
-from hf_distill.reporting.comparison.describe import Comparison
 from hf_distill.reporting.comparison.lost_classes import describe_lost_classes
-from hf_distill.reporting.comparison.notes import make_notes
 from hf_distill.reporting.comparison.quality import Quality, Resampling
 from hf_distill.reporting.comparison.trivial import describe_trivial
-from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.comparison.unseen import unseen_loss
-from hf_distill.reporting.comparison.verdict import make_verdict
 from hf_distill.reporting.statistics import (
     detectable_difference,
     holm,
@@ -22,61 +20,6 @@ from hf_distill.reporting.statistics import (
     paired_score_interval,
     sign_test,
 )
-
-ACCURACY = find_metric("accuracy")
-SINGLE, MULTI, TOKENS = "single_label_classification", "multi_label_classification", "token_classification"
-
-
-def make_units(labels, names, problem_type=SINGLE, rows=None):
-    labels = np.asarray(labels)
-    rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
-    num_rows = int(rows.max()) + 1
-    return Units(problem_type, list(names), labels, rows, ["text"] * num_rows, np.ones(num_rows))
-
-
-def logits_for(predicted, num_labels):
-    return 4.0 * np.eye(num_labels)[np.asarray(predicted)]
-
-
-def compare(units, metric_name=None, shipped=None, costs=None, **logits):
-    """Return the verdict, the notes and the models of a report without models that run.
-
-    Args:
-        units: The labelled rows.
-        metric_name: The metric that decides; by default the first one.
-        shipped: Name -> the run that is used.
-        costs: Name -> milliseconds for one text.
-        logits: Name -> logits, or a list of logits of several runs.
-    """
-    metrics = sorted(METRICS[units.problem_type], key=lambda metric: metric.name != metric_name)
-    if metric_name is None and units.problem_type == TOKENS:
-        metrics = [find_metric("token_accuracy")]
-    runs = {name: values if isinstance(values, list) else [values] for name, values in logits.items()}
-    shipped = dict.fromkeys(runs, 0) | (shipped or {})
-    comparison = Comparison(units, runs, metrics, 0.01, Resampling(1000), shipped)
-    models = {}
-    for name, of_model in runs.items():
-        role = name if name in ("teacher", "baseline") else "student"
-        latency = [{"p50_ms": costs[name]}] if costs else []
-        models[name] = {
-            "role": role, "pairing": None,
-            "num_runs": len(of_model), "shipped_run": shipped[name], "shipped_reason": "a reason",
-            "cost": {"speedup": None, "bytes_on_disk": 10, "num_parameters": 5, "latency": latency},
-            **comparison.describe(name),
-        }  # fmt: skip
-    correct_for_candidates(models, 0.95)
-    task = {
-        "repeated_rows": 0,
-        "metric_name": metrics[0].name, "rows": comparison.num_rows, "confidence_level": 0.95, "num_resamples": 1000,
-        "num_resamples_by_metric": {}, "problem_type": units.problem_type, "trivial": comparison.describe_trivial(),
-    }  # fmt: skip
-    verdict = make_verdict(models, task, is_busy=False)
-    return verdict, make_notes(models, verdict["model"], task, False, comparison.num_unlabelled), models
-
-
-def judge(units, teacher, student, metric_name=None):
-    """Return the verdict and the notes on one student."""
-    return compare(units, metric_name, teacher=teacher, student=student)[:2]
 
 
 def rare_class(num_rare=21, num_rows=4000, rare_found=20):
@@ -410,9 +353,10 @@ def test_differences_of_other_metrics_are_widened_by_half_of_the_unseen_errors()
     units, f1 = make_units(labels, "ab"), find_metric("f1")
     quality = Quality(units, runs, [f1], Resampling(1000))
     versus = quality.versus("s", "teacher", "f1")
-    samples = quality.samples["s"]["f1"] - quality.samples["teacher"]["f1"]
+    sample = bootstrapped(
+        versus["difference"], *(of["s"]["f1"] - of["teacher"]["f1"] for of in (quality.samples, quality.left_out))
+    )
+    low, high = sample.interval(0.95)
     half = unseen_loss(units, f1) / 2
-    assert versus["low"] == pytest.approx(np.percentile(samples, 2.5) - half)
-    assert versus["high"] == pytest.approx(np.percentile(samples, 97.5) + half)
-    at_low = quality.p_inferior("s", "f1", -versus["low"])
-    assert at_low == pytest.approx(0.025, abs=0.003)
+    assert (versus["low"], versus["high"]) == pytest.approx((low - half, high + half))
+    assert quality.p_inferior("s", "f1", -versus["low"]) == pytest.approx(0.025, abs=0.002)

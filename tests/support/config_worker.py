@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
     if trainer.is_world_process_zero():
         (folder / "found.json").write_text(json.dumps(found))
     trainer.accelerator.wait_for_everyone()
-    os._exit(0)  # as in process_counts.py
+    os._exit(0)  # as in launching.py
 
 
 if __name__ == "__main__":

@@ -172,4 +172,3 @@ def run_all(folder: Path) -> None:
     if PartialState().is_main_process:
         torch.save(results, folder / "results.pt")
     PartialState().wait_for_everyone()
-    os._exit(0)  # as in process_counts.py

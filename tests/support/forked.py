@@ -34,7 +34,7 @@ def run_forked(action: Callable[[], Any], *, new_session: bool = False) -> Compl
     """Call a function in a copy of this process, and return its exit status and what it printed."""
     with tempfile.TemporaryDirectory() as folder:
         process = start_forked(action, Path(folder), new_session=new_session)
-        process.join(120)
+        process.join(240)
         if process.is_alive():
             process.kill()
             process.join()
@@ -54,8 +54,9 @@ def _run(action: Callable[[], Any], output: Path, new_session: bool) -> None:
 
 
 def _log_to(stream: Any) -> None:
-    """Let loggers write to a stream, not to the file in which pytest collects what this process writes."""
-    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
-    for handler in {handler for logger in loggers for handler in logger.handlers}:
-        if type(handler) is logging.StreamHandler:
-            handler.setStream(stream)
+    """Let loggers write to a stream, not to where pytest collects what this process writes."""
+    logging.root.handlers.clear()
+    for logger in map(logging.getLogger, logging.root.manager.loggerDict):
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.setStream(stream)

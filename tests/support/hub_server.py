@@ -1,24 +1,30 @@
 """A stand-in for the Hub on the loopback interface, with enough of its HTTP API to push and load models and datasets.
 
-huggingface_hub reads `HF_ENDPOINT` when it is imported, so clients run in separate processes, see `run_against`.
+The client libraries read their environment when they are imported, so clients run in separate processes, which change
+what was read; see `run_against`.
 """
 
 import base64
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import CompletedProcess
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+from forked import run_forked
+from huggingface_hub import constants, hf_api
 
 USER = "tester"
 TOKEN = "hf_test_token_of_nobody"
+# Packages that keep settings of the environment in constants.
+_CLIENTS = ("huggingface_hub", "datasets", "evaluate", "transformers", "accelerate")
 LFS_SUFFIXES = (".safetensors", ".bin", ".parquet", ".onnx")
 
 
@@ -28,15 +34,17 @@ class Repo:
     commits: list[str] = field(default_factory=list)  # their messages
     sha: str = "0" * 40
     is_private: bool = False
+    is_gated: bool = False  # its files need a permission that nobody has
     branches: dict[str, "Repo"] = field(default_factory=dict)
 
     def at(self, revision: str) -> "Repo":
-        """The files and commits of a branch."""
+        """The files and commits of a branch, by its name or its newest commit."""
         if revision in ("main", self.sha):
             return self
-        if revision not in self.branches:
-            raise Refused(404, "RevisionNotFound")
-        return self.branches[revision]
+        for name, branch in self.branches.items():
+            if revision in (name, branch.sha):
+                return branch
+        raise Refused(404, "RevisionNotFound")
 
 
 class Refused(Exception):
@@ -52,6 +60,7 @@ class HubServer:
 
     `server.fail_with = {"commit": 503}` refuses commits from then on, `{"upload": 403}` the content of large files:
     any part of a path will do. To a 5xx for an upload the client gives in only after six tries and half a minute.
+    `server.before_commit = function` is called once when a commit arrives: somebody else was faster.
     `server.dies_at = "commit"` makes it hang up there without an answer, and on all that comes after. Whoever sends a
     wrong token is refused, as is who sends none and wants to change something or to see what is private. `fail_saying`
     is what a refusal says.
@@ -65,6 +74,7 @@ class HubServer:
         self.tokens = {TOKEN}
         self.fail_saying: dict[str, str] = {}
         self.dies_at: str | None = None
+        self.before_commit: Callable[[], object] | None = None
         self.is_dead = False
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self._http.server_port}"
@@ -82,7 +92,7 @@ class HubServer:
             raise Refused(404, "RepoNotFound")
         return self.repos[repo_id]
 
-    def answer(self, path: str, body: bytes):
+    def answer(self, path: str, body: bytes, query: str = ""):
         """Return JSON for a path of the API, or raise `Refused`."""
         match path.split("/"):
             case ["api", "whoami-v2"]:
@@ -92,7 +102,7 @@ class HubServer:
             case ["api", "repos", "create"]:
                 return self._create(json.loads(body))
             case ["api", "models", user, name, *rest]:
-                return self._answer_repo(f"{user}/{name}", rest, body)
+                return self._answer_repo(f"{user}/{name}", rest, body, query)
             case ["api", "datasets", user, name, *rest]:
                 return self._answer_repo(f"datasets/{user}/{name}", rest, body)
             case [*_, "info", "lfs", "objects", "batch"]:
@@ -110,8 +120,9 @@ class HubServer:
         return {**wanted, "actions": {"upload": {"href": f"{self.url}/upload/{wanted['oid']}"}}}
 
     def _validate_card(self, content: str):
+        head, *rest = content.replace("\r\n", "\n").split("---\n")
         try:
-            for model in yaml.safe_load(content.split("---\n")[1]).get("model-index", []):
+            for model in yaml.safe_load(rest[0]).get("model-index", []) if not head and rest else []:
                 _ = [(r["task"]["type"], r["dataset"]["type"], r["metrics"][0]["value"]) for r in model["results"]]
         except (IndexError, KeyError, AttributeError, yaml.YAMLError) as error:
             raise Refused(400, "BadCard") from error
@@ -125,7 +136,7 @@ class HubServer:
         self.repos[repo_id] = Repo(is_private=wanted.get("visibility") == "private")
         return {"url": f"{self.url}/{repo_id}"}
 
-    def _answer_repo(self, repo_id: str, rest: list[str], body: bytes):
+    def _answer_repo(self, repo_id: str, rest: list[str], body: bytes, query: str = ""):
         repo = self.repo(repo_id)
         match rest:
             case []:
@@ -141,7 +152,10 @@ class HubServer:
                 files = repo.at(revision).files
                 return {"files": [_upload_mode(file["path"], files) for file in json.loads(body)["files"]]}
             case ["commit", revision]:
-                return self._commit(repo_id, repo.at(revision), body)
+                if self.before_commit is not None:
+                    action, self.before_commit = self.before_commit, None
+                    action()
+                return self._commit(repo_id, repo, revision, body, "create_pr=1" in query)
             case ["tree", revision, *folder]:
                 prefix, files = "/".join([*folder, ""]), repo.at(revision).files
                 return [_describe(path, content) for path, content in files.items() if path.startswith(prefix)]
@@ -150,24 +164,38 @@ class HubServer:
                 return [_describe(path, files[path]) for path in paths if path in files]
         raise Refused(404, "EntryNotFound")
 
-    def _commit(self, repo_id: str, repo: Repo, body: bytes):
-        for operation in map(json.loads, body.splitlines()):
+    def _commit(self, repo_id: str, parent: Repo, revision: str, body: bytes, is_pull_request: bool):
+        branch, answer = parent.at(revision), {}
+        operations = [json.loads(line) for line in body.splitlines()]
+        if operations[0]["value"].get("parentCommit", branch.sha) != branch.sha:
+            raise Refused(412, error="A commit has happened since. Please refresh and try again.")
+        if is_pull_request:
+            number = 1 + sum(name.startswith("refs/pr/") for name in parent.branches)
+            branch = parent.branches[f"refs/pr/{number}"] = Repo(dict(branch.files), list(branch.commits), branch.sha)
+            answer = {"pullRequestUrl": f"{self.url}/{repo_id}/discussions/{number}"}
+        for operation in operations:
             value = operation["value"]
             match operation["key"]:
                 case "header":
-                    repo.commits.append(value["summary"])
+                    branch.commits.append(value["summary"])
                 case "file":
-                    repo.files[value["path"]] = base64.b64decode(value["content"])
+                    branch.files[value["path"]] = base64.b64decode(value["content"])
                 case "lfsFile":
-                    repo.files[value["path"]] = self.blobs[value["oid"]]
-        repo.sha = hashlib.sha1(repo.sha.encode() + body).hexdigest()
-        return {"commitOid": repo.sha, "commitUrl": f"{self.url}/{repo_id}/commit/{repo.sha}"}
+                    branch.files[value["path"]] = self.blobs[value["oid"]]
+                case "deletedFile":
+                    del branch.files[value["path"]]
+        branch.sha = hashlib.sha1(branch.sha.encode() + body).hexdigest()
+        return {"commitOid": branch.sha, "commitUrl": f"{self.url}/{repo_id}/commit/{branch.sha}", **answer}
 
 
 def _describe_repo(repo_id: str, repo: Repo) -> dict:
     described = {"id": repo_id, "sha": repo.sha, "private": repo.is_private}
-    if "README.md" in repo.files:
-        described["cardData"] = yaml.safe_load(repo.files["README.md"].decode().split("---\n")[1])
+    head, *rest = repo.files.get("README.md", b"").decode().replace("\r\n", "\n").split("---\n")
+    if not head and rest:
+        try:
+            described["cardData"] = yaml.safe_load(rest[0])
+        except yaml.YAMLError:
+            described["cardData"] = None
     return {**described, "siblings": [{"rfilename": path} for path in repo.files]}
 
 
@@ -194,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_request(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        path = unquote(urlsplit(self.path).path).strip("/")
+        path, query = unquote(urlsplit(self.path).path).strip("/"), urlsplit(self.path).query
         self.hub.calls.append(f"{self.command} /{path}")
         self.hub.is_dead |= self.hub.dies_at in path.split("/")
         if self.hub.is_dead:
@@ -205,12 +233,13 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Refused(self.hub.fail_with[part], **self.hub.fail_saying)
             self._check_token(path)
             match path.split("/"):
-                case [user, name, "resolve", _, *parts]:
-                    self._send_file(self.hub.repo(f"{user}/{name}"), "/".join(parts))
-                case ["datasets", user, name, "resolve", _, *parts]:
-                    self._send_file(self.hub.repo(f"datasets/{user}/{name}"), "/".join(parts))
+                case [user, name, "resolve", revision, *parts]:
+                    self._send_file(self.hub.repo(f"{user}/{name}").at(revision), "/".join(parts))
+                case ["datasets", user, name, "resolve", revision, *parts]:
+                    self._send_file(self.hub.repo(f"datasets/{user}/{name}").at(revision), "/".join(parts))
                 case _:
-                    self._reply(200, json.dumps(self.hub.answer(path.replace(".git/", "/"), body)).encode(), {})
+                    answer = self.hub.answer(path.replace(".git/", "/"), body, query)
+                    self._reply(200, json.dumps(answer).encode(), {})
         except Refused as refused:
             self._reply(refused.status, json.dumps(refused.answer).encode(), {"X-Error-Code": refused.code})
 
@@ -229,6 +258,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Print nothing."""
 
     def _send_file(self, repo: Repo, path: str) -> None:
+        if repo.is_gated:
+            raise Refused(403, "GatedRepo")
         if path not in repo.files:
             raise Refused(404, "EntryNotFound")
         etag = hashlib.sha256(repo.files[path]).hexdigest()
@@ -243,20 +274,32 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def run_against(
-    server: HubServer, script: str, tmp_path: Path, token: str | None = TOKEN
-) -> subprocess.CompletedProcess:
+def run_against(server: HubServer, script: str, tmp_path: Path, token: str | None = TOKEN) -> CompletedProcess:
     """Run Python code in `tmp_path` with this server for its Hub, a token and an empty cache; it can import `tiny`."""
+
+    def run() -> None:
+        _use_hub(server.url, tmp_path / "hf_home", token)
+        os.chdir(tmp_path)
+        exec(compile(script, "<script>", "exec"), {"__name__": "__main__"})
+
+    return run_forked(run)
+
+
+def _use_hub(url: str, home: Path, token: str | None) -> None:
+    """Let this process use another Hub, as if the variables had been set before the imports."""
     # Offline switches of the test session must not reach the client, and a proxy cannot reach the loopback interface.
     unwanted = ("HF_", "HUGGING", "TRANSFORMERS_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(unwanted)}
-    ours = {
-        "HF_ENDPOINT": server.url,
-        **({"HF_TOKEN": token} if token else {}),
-        "HF_HOME": str(tmp_path / "hf_home"),
-        "HF_HUB_DISABLE_XET": "1",  # otherwise large files go through Xet instead of LFS
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
-    }
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=kept | ours, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    for name in [name for name in os.environ if name.upper().startswith(unwanted)]:
+        del os.environ[name]
+    os.environ |= {"HF_ENDPOINT": url, "HF_HOME": str(home), **({"HF_TOKEN": token} if token else {})}
+    changed = {constants.ENDPOINT: url, constants.HF_HOME: str(home)}
+    for module in [module for name, module in sys.modules.items() if name.partition(".")[0] in _CLIENTS]:
+        for name, value in list(vars(module).items()):
+            for before, after in changed.items():
+                if isinstance(value, str | Path) and str(value).startswith(before):
+                    setattr(module, name, type(value)(str(value).replace(before, after, 1)))
+            if name.endswith("_OFFLINE") and value is True:
+                setattr(module, name, False)
+    constants.HF_HUB_DISABLE_XET = True  # otherwise large files go through Xet instead of LFS
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    hf_api.api.endpoint = url

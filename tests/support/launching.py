@@ -53,6 +53,9 @@ def _run(action: Callable[[], Any], rank: int, num_processes: int, port: int) ->
     }  # fmt: skip
     AcceleratorState._reset_state(reset_partial_state=True)  # the tests before were one process
     action()
+    sys.stdout.flush()
+    # Ending the process group while trainers still hold DistributedDataParallel models can hang in their destructors.
+    os._exit(0)
 
 
 def start(num_processes: int, script: str, folder: Path, *arguments: str) -> subprocess.Popen:

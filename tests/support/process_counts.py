@@ -153,8 +153,7 @@ def run_and_save(folder: Path, what: str = "written") -> None:
     if os.environ["RANK"] == "0":
         torch.save(runs, folder / "counts.pt")
     PartialState().wait_for_everyone()
-    # Ending the process group while trainers still hold DistributedDataParallel models can hang in their destructors.
-    os._exit(0)
+    os._exit(0)  # as in launching.py
 
 
 if __name__ == "__main__":

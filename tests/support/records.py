@@ -151,14 +151,14 @@ REPORT = {
     "disagreements": [],
     "notes": ["The shifted dataset has only 100 rows."],
 }  # fmt: skip
-EXPORTS = {
-    "onnx-int8": {
-        "format": "onnx",
-        "quantize": "int8",
-        "parity": {
-            "max_abs_difference": 0.0123456,
-            "agreement": 0.99,
-            "metrics": {"model": {"accuracy": 0.91}, "export": {"accuracy": 0.9}},
-        },
-    }
+PARITY = {
+    "max_abs_difference": 0.0123456,
+    "agreement": 0.99,
+    "metrics": {"model": {"accuracy": 0.91}, "export": {"accuracy": 0.9}},
 }
+EXPORT = {
+    "format": "onnx",
+    "max_length": 128,
+    "variants": {"int8": {"file": "onnx/model_quantized.onnx", "opset": 18, "parity": PARITY}},
+}
+FLAT_EXPORT = {"format": "onnx", "quantize": "int8", "parity": PARITY, "max_length": 128}  # of an earlier version

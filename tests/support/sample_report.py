@@ -42,7 +42,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
         "format": 1,
         "created": "2026-11-24",
         "versions": {"hf_distill": "0.1.0", "transformers": "5.23.0", "torch": "2.13.0", "onnxruntime": "1.32.0"},
-        "machine": {"cores": 2, "threads": 2, "cpu": "AMD EPYC", "memory_gb": 24.0, "gpu": None},
+        "machine": {"cores": 2, "threads": 2, "cpu": "AMD EPYC", "memory_gb": 24.0, "gpu": None, "is_busy": False},
         "task": {
             "name": "movie reviews",
             "problem_type": problem_type,
@@ -50,6 +50,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
             "metrics": metrics,
             "rows": 872,
             "repeated_rows": 0,
+            "groups": None,
             "text_columns": ["sentence"],
             "labels": labels,
             "confidence_level": 0.95,
@@ -64,6 +65,8 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
         },
         "leaderboard": leaderboard(columns, metrics[0]),
         "models": columns,
+        "slices": slices(columns, metrics[0]),
+        "changes": changes(labels) if problem_type == "single_label_classification" else None,
         "disagreements": disagreements(student, labels, problem_type),
         "notes": [
             "With 872 rows the difference to the teacher is known to within 1.5 points.",
@@ -80,6 +83,7 @@ def model_column(name, line, problem_type, metrics, labels):
     return {
         "role": role,
         "pairing": None,
+        "confusions": confusions(labels) if has_classes else None,
         "num_runs": num_runs,
         "shipped_run": 0,
         "shipped_reason": "the only run" if num_runs == 1 else "the first one passed",
@@ -97,6 +101,7 @@ def model_column(name, line, problem_type, metrics, labels):
         "calibration": calibration(score) if has_classes else None,
         "by_length": by_length(score),
         "by_class": by_class(score, labels) if has_classes else None,
+        "lost_classes": None,
         "shifted": shifted(score, metrics, is_teacher),
         "cost": cost(speed, num_bytes, num_parameters),
         "deferral": None if is_teacher or problem_type != "single_label_classification" else deferral(score),
@@ -115,6 +120,40 @@ def leaderboard(columns, metric):
         }
         for name, column in columns.items()
     ]
+
+
+def slices(columns, metric):
+    return [
+        {
+            "column": "language",
+            "value": value,
+            "rows": rows,
+            "num_values": 1,
+            "models": {
+                name: {
+                    **{key: column["metrics"][metric][key] for key in ("value", "low", "high")},
+                    **(
+                        {}
+                        if name == "teacher"
+                        else {"difference": -0.02, "difference_low": -0.03, "difference_high": -0.01, "p_value": 0.004}
+                    ),
+                }
+                for name, column in columns.items()
+            },
+        }
+        for value, rows in (("en", 700), ("other values", 172))
+    ]
+
+
+def changes(labels):
+    answers = {"label": labels[0], "teacher": labels[-1], "model": labels[0]}
+    example = {"row": 17, "text": TEXTS[0], **answers}
+    return {"fixed": {"rows": 1, "examples": [example]}, "broken": {"rows": 0, "examples": []}}
+
+
+def confusions(labels):
+    largest = [{"label": labels[0], "prediction": labels[-1], "model": 9, "teacher": 4}]
+    return {"matrix": [[400] * len(labels)] * len(labels) if len(labels) <= 20 else None, "largest": largest}
 
 
 def versus(difference, **others):
@@ -148,8 +187,14 @@ def calibration(score):
         over = {"low": low, "high": high, "rows": rows, "confidence": confidence}
         bins.append({**over, "accuracy": None if not rows else 0.45 + (confidence - 0.5) * (score - 0.45) / 0.45})
         scaled.append({**over, "accuracy": None if not rows else confidence + 0.02 * (-1) ** round(10 * low)})
-    before = {"ece": 0.067, "brier": 0.171, "nll": 0.352}
-    after = {"temperature": 1.61, "ece_scaled": 0.018, "brier_scaled": 0.152, "nll_scaled": 0.263}
+    error = {"ece": 0.067, "ece_low": 0.041, "ece_high": 0.084, "ece_if_calibrated": 0.019}
+    before = {**error, "brier": 0.171, "nll": 0.352}
+    after = {
+        "temperature": 1.61,
+        **{f"{key}_scaled": 0.3 * value for key, value in error.items()},
+        "brier_scaled": 0.152,
+        "nll_scaled": 0.263,
+    }
     return {**before, **after, "note": "fitted by 2-fold cross-fitting", "bins": bins, "bins_scaled": scaled}
 
 
@@ -227,8 +272,12 @@ def cost(speed, num_bytes, num_parameters):
 def deferral(score):
     shares = [i / 20 for i in range(21)]
     points = [{"share": x, "value": score + (0.918 - score) * (1 - (1 - x) ** 4) - 0.006 * x**3} for x in shares]
-    wanted = [{"wanted": 0.905, "share": 0.05, "threshold": 0.62}, {"wanted": 0.91, "share": 0.21, "threshold": 0.83}]
-    return {"points": points, "thresholds": [*wanted, {"wanted": 0.95, "share": None, "threshold": None}]}
+    thresholds = [(0.005, 0.93, 0.18), (0.01, 0.83, 0.09), (0.02, 0.62, 0.03)]
+    guarantees = [
+        {"threshold": threshold, "share": share, "loss": loss, "confidence": 0.95}
+        for loss, threshold, share in thresholds
+    ]
+    return {"points": points, **guarantees[1], "temperature": 1.0, "smallest_loss": 0.0034, "guarantees": guarantees}
 
 
 def disagreements(student, labels, problem_type):
@@ -258,6 +307,9 @@ def hostile_report():
     report["machine"]["cpu"] = report["machine"]["gpu"] = HOSTILE
     report["versions"] = {HOSTILE: HOSTILE}
     report["notes"] = [HOSTILE]
+    report["slices"][0].update(column=HOSTILE, value=HOSTILE)
+    if report["changes"]:
+        report["changes"]["fixed"]["examples"][0]["text"] = HOSTILE
     report["disagreements"][0]["text"] = HOSTILE
     for model in report["models"].values():
         model["origin"] = model["format"] = model["gap_closed_note"] = HOSTILE

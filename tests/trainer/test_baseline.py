@@ -5,9 +5,11 @@ import copy
 import pytest
 import torch
 from invariance import make_args
+from tiny import LABEL_NAMES, tiny_model
 from transformers import TrainerCallback
 
 from hf_distill import DistillationTrainer
+from hf_distill.classifiers.label_maps import name_classes
 
 UNSET = {"temperature": None, "soft_label_weight": None, "hard_label_weight": None}
 
@@ -104,3 +106,39 @@ def test_objectives_and_smoothing_are_not_given_twice(models, rows, tokenizer, t
                 models[0], models[1], make_args(tmp_path, **UNSET, **changes), train_dataset=rows,
                 processing_class=tokenizer, objectives={"ce": 1.0},
             )  # fmt: skip
+
+
+OTHER_STUDENTS = {
+    "dropout": (lambda student: tiny_model(2, seed=2, hidden_dropout_prob=0.3), "`hidden_dropout_prob` in the config"),
+    "frozen": (
+        lambda student: student.get_input_embeddings().requires_grad_(False),
+        "`bert.embeddings.word_embeddings.weight` is trained in one of student and baseline",
+    ),
+    "classes": (
+        lambda student: name_classes(student.config, LABEL_NAMES[::-1]), "The classes of the baseline are .'positive'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OTHER_STUDENTS)
+def test_a_baseline_that_would_train_otherwise_is_refused(models, rows, tokenizer, tmp_path, what):
+    change, message = OTHER_STUDENTS[what]
+    student = copy.deepcopy(models[0])
+    changed = change(student)
+    with pytest.raises(ValueError, match=message):
+        trained(models, rows, tokenizer, tmp_path).train_baseline(changed if what == "dropout" else student)
+
+
+def test_a_baseline_without_class_names_gets_those_of_the_student(models, rows, tokenizer, tmp_path):
+    student = copy.deepcopy(models[0])
+    name_classes(student.config, ["LABEL_0", "LABEL_1", "LABEL_2"])
+    baseline = trained(models, rows, tokenizer, tmp_path).train_baseline(student)
+    assert list(baseline.model.config.id2label.values()) == LABEL_NAMES
+
+
+def test_special_tokens_that_trainer_sets_do_not_make_another_student(models, rows, tokenizer, tmp_path):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.bos_token = "[CLS]"
+    trainer = trained(models, rows, tokenizer, tmp_path)
+    assert trainer.model.config.bos_token_id != models[0].config.bos_token_id
+    trainer.train_baseline(copy.deepcopy(models[0]))

@@ -3,15 +3,15 @@
 import copy
 
 import pytest
-from datasets import ClassLabel, DatasetDict, concatenate_datasets, interleave_datasets
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, concatenate_datasets, interleave_datasets
 from invariance import make_args
 from tiny import LABEL_NAMES, named_model, tiny_dataset, tiny_model, visible_to_caplog
 from torch.utils.data import ConcatDataset, Subset
 from torch.utils.data import Dataset as TorchDataset
 
 from hf_distill import DistillationTrainer, TeacherCache
-from hf_distill.classifiers.label_order import teacher_label_names
-from hf_distill.data import name_teacher_logits, reorder_labels
+from hf_distill.classifiers.label_order import dataset_label_names, teacher_label_names
+from hf_distill.data import name_teacher_logits, reorder_labels, soft_labels
 
 PERMUTED = ["positive", "negative", "neutral"]
 
@@ -102,6 +102,22 @@ def test_the_labels_of_a_stream_are_put_into_the_students_order(
         for given in (stream, rows)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "feature", "expected"),
+    [
+        ([0, 1, 2, -100], ClassLabel(names=LABEL_NAMES), [1, 2, 0, -100]),
+        ([0, None, 2], ClassLabel(names=LABEL_NAMES), [1, None, 0]),
+        ([[0, -100], [2, 1]], List(ClassLabel(names=LABEL_NAMES)), [[1, -100], [0, 2]]),
+    ],
+)
+def test_labels_alone_are_put_into_order_with_what_is_not_labelled(permuted_student, labels, feature, expected):
+    rows = Dataset.from_dict({"labels": labels}).cast(Features({"labels": feature}))
+    for given in (rows, rows.to_iterable_dataset()):
+        reordered = reorder_labels(given, permuted_student)
+        assert [row["labels"] for row in reordered] == expected
+        assert dataset_label_names(reordered) == PERMUTED
 
 
 def test_a_stream_without_known_columns_is_said_to_be_in_the_students_order(
@@ -211,3 +227,60 @@ def test_one_score_has_no_order(tokenizer, tmp_path, labelled):
     student = tiny_model(1, num_labels=1)
     changes = {"temperature": None}
     assert trainer_of(student, rows, tokenizer, tmp_path, **changes).evaluate()["eval_loss_kl"] > 0
+
+
+# ---- What is not one dataset ----
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda rows: DatasetDict(a=rows), "got a DatasetDict. Call it for each split"),
+        (lambda rows: rows.to_list(), r"got a list. Make one with `datasets.Dataset.from_list\(rows\)`"),
+    ],
+)
+def test_functions_on_datasets_refuse_other_things_and_say_why(stored, models, tokenizer, tmp_path, make, message):
+    given = make(stored)
+    for function in (
+        lambda rows: name_teacher_logits(rows, LABEL_NAMES),
+        lambda rows: reorder_labels(rows, models[0]),
+        lambda rows: soft_labels(rows, "teacher_logits", LABEL_NAMES),
+        TeacherCache(tmp_path, models[1], tokenizer).label,
+    ):
+        with pytest.raises(TypeError, match=f"needs a `datasets.Dataset`, {message}"):
+            function(given)
+
+
+def test_a_stream_cannot_be_labelled(stored, models, tokenizer, tmp_path):
+    with pytest.raises(TypeError, match="`TeacherCache.label` needs .* got a IterableDataset. Load the data without"):
+        TeacherCache(tmp_path, models[1], tokenizer).label(stored.to_iterable_dataset())
+
+
+def test_all_splits_at_once_are_not_training_rows(labelled, models, tokenizer, tmp_path):
+    with pytest.raises(TypeError, match=r"training dataset is a DatasetDict with the splits a, b. .*`dataset\['a'\]`"):
+        trainer_of(models[0], DatasetDict(a=labelled, b=labelled), tokenizer, tmp_path, models[1])
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        (["a", "b"], ValueError, "has 3 numbers a row, and there are 2 names"),
+        (["a", "a", "b"], ValueError, "must be different names"),
+        ("abc", TypeError, "must be a list of class names in the order of the numbers, got .abc"),
+        ({0: "a", 1: "b", 2: "c"}, TypeError, "must be a list of class names"),
+        ([0, 1, 2], TypeError, "must be a list of class names"),
+    ],
+)
+def test_names_that_cannot_be_the_classes_of_the_column_are_refused(stored, names, error, message):
+    for rows in (stored, Dataset.from_list(stored.to_list())):  # with and without the width in its features
+        with pytest.raises(error, match=message):
+            name_teacher_logits(rows, names)
+
+
+def test_rows_in_a_list_are_predicted_without_the_stored_teacher(labelled, models, tokenizer, tmp_path):
+    settings = {"cache_teacher_outputs": True, "teacher_cache_dir": str(tmp_path)}
+    trainer = trainer_of(models[0], labelled, tokenizer, tmp_path, models[1], **settings)
+    expected = trainer.predict(labelled).predictions
+    assert (trainer.predict(labelled.to_list()).predictions == expected).all()
+    with pytest.raises(TypeError, match="needs a `datasets.Dataset`, got list"):
+        trainer.evaluate(labelled.to_list())

@@ -128,6 +128,18 @@ def test_other_classes_are_refused(models, cached, tokenizer, tmp_path):
         trainer_of(named(models[0], ["bad", "so so", "good"]), None, cached, tokenizer, tmp_path)
 
 
+def test_rows_that_were_named_separately_in_one_order_belong_together(cached):
+    parts = [name_teacher_logits(cached.select(rows), LABEL_NAMES) for rows in (range(8), range(8, 16))]
+    assert teacher_label_names(concatenate_datasets(parts).shuffle(seed=0)) == LABEL_NAMES
+    with pytest.raises(ValueError, match="rows were added to it"):
+        teacher_label_names(concatenate_datasets([*parts, permute(in_memory(cached.select([2])))]))
+
+
+def in_memory(rows):
+    """Return the same rows without their note."""
+    return Dataset.from_list(rows.to_list(), features=rows.features)
+
+
 def test_rows_of_two_orders_are_refused(cached):
     mixed = concatenate_datasets([cached, name_teacher_logits(cached, PERMUTED)])
     with pytest.raises(ValueError, match="different orders of the classes"):

@@ -6,9 +6,10 @@ import pytest
 import torch
 from datasets import ClassLabel
 from invariance import make_args
-from tiny import LABEL_NAMES, tiny_dataset, tiny_model
+from tiny import LABEL_NAMES, tiny_dataset, tiny_model, visible_to_caplog
 
-from hf_distill import DistillationTrainer
+from hf_distill import DistillationTrainer, TeacherCache
+from hf_distill.classifiers.label_maps import name_classes
 from hf_distill.training_args import is_lower_better
 
 
@@ -86,6 +87,57 @@ def test_a_baseline_is_a_copy_of_the_student_before_training(student, teacher, d
         trainer.train_baseline(tiny_model(1, seed=9))
     assert all(torch.equal(value, trainer.model.state_dict()[name]) for name, value in before.items())
     trainer.train_baseline(copy.deepcopy(student))
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_class_names_that_are_changed_later_are_refused(student, teacher, dataset, tokenizer, tmp_path, role):
+    trainer = make(student, teacher, dataset, tokenizer, tmp_path)
+    config = trainer.model.config if role == "student" else teacher.config
+    config.id2label[0], config.id2label[2] = config.id2label[2], config.id2label[0]
+    with pytest.raises(ValueError, match=f"The classes of the {role} were .'negative'.*and are .'positive'"):
+        trainer.train()
+
+
+def test_a_teacher_that_changes_after_rows_were_labelled_is_said(
+    student, teacher, dataset, tokenizer, tmp_path, caplog
+):
+    settings = {"cache_teacher_outputs": True, "teacher_cache_dir": str(tmp_path / "cache")}
+    trainer = make(student, teacher, dataset, tokenizer, tmp_path, **settings)
+    before = trainer.evaluate()["eval_loss_kl"]
+    with torch.no_grad():
+        teacher.classifier.bias[0] += 3
+    with visible_to_caplog("hf_distill.cache.teacher_cache"):
+        after = trainer.evaluate(dataset.select(range(31, -1, -1)))["eval_loss_kl"]
+    assert abs(after - before) > 0.1
+    assert trainer.evaluate()["eval_loss_kl"] == before
+    assert "The teacher has changed. Its outputs are now stored in" in caplog.text
+
+
+def of_model_init(students, teacher, rows, tokenizer, folder):
+    """Return a Trainer whose `model_init` returns one student after the other."""
+    calls = iter(students)
+    return DistillationTrainer(
+        model_init=lambda: copy.deepcopy(next(calls)), teacher_model=teacher, args=make_args(folder, max_steps=1),
+        train_dataset=rows, eval_dataset=rows, processing_class=tokenizer,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_students_of_model_init_have_the_classes_of_the_first(
+    student, teacher, dataset, tokenizer, tmp_path, is_stored
+):
+    rows = TeacherCache(tmp_path / "cache", teacher, tokenizer).label(dataset.remove_columns("labels"))
+    teacher = None if is_stored else teacher
+    other, without_names = copy.deepcopy(student), copy.deepcopy(student)
+    name_classes(other.config, LABEL_NAMES[::-1])
+    name_classes(without_names.config, ["LABEL_0", "LABEL_1", "LABEL_2"])
+    trainer = of_model_init([student, other], teacher, rows, tokenizer, tmp_path)
+    with pytest.raises(ValueError, match="has returned a student with the classes .'positive'.*on every call"):
+        trainer.train()
+    trainer = of_model_init([without_names, without_names], teacher, rows, tokenizer, tmp_path)
+    assert trainer.class_names == LABEL_NAMES
+    trainer.train()
+    assert list(trainer.model.config.id2label.values()) == LABEL_NAMES
 
 
 @pytest.mark.parametrize("has_column", [True, False])

@@ -305,12 +305,28 @@ TAUGHT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("make_teacher", [live, cached, function])
-@pytest.mark.parametrize("case", TAUGHT, indirect=True, scope="module")
+TEACHERS = [live, cached, function]
+FOR_CLASSES_OF_TEXTS = [name for name in TAUGHT if "problem" not in CASES[name]]  # `function` teaches nothing else
+PAIRS = [
+    (name, teacher)
+    for name in TAUGHT
+    for teacher in TEACHERS
+    if teacher is not function or name in FOR_CLASSES_OF_TEXTS
+]
+# Every case, every teacher, and the plain run with all teachers.
+QUICK = {("plain", teacher) for teacher in TEACHERS} | {
+    (name, TEACHERS[i % 3 if name in FOR_CLASSES_OF_TEXTS else i % 2]) for i, name in enumerate(TAUGHT)
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "make_teacher"),
+    [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS],
+    indirect=["case"],
+    scope="module",
+)
 def test_a_teacher_adds_terms_and_changes_nothing_else(case, stock, make_teacher, tokenizer, tmp_path):
     problem = make_problem(case.get("problem", "single_label_classification"), 2)
-    if make_teacher is function and problem.student.config.problem_type is None and "problem" in case:
-        pytest.skip("a function teaches classes of texts here")
     teacher = make_teacher(problem, tmp_path / "teachers")
     weights = {"soft_label_weight": 0.0, "hard_label_weight": 1.0}  # the teacher is asked in evaluations alone
     ours = run(

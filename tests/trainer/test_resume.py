@@ -92,7 +92,9 @@ OTHER_RUNS = {
         },
         "kl.temperature: 3.0 there, {'schedule'",
     ),
-    "layers of the student": ({"student": tiny_model(num_hidden_layers=1, seed=2)}, "the student (hash"),
+    "layers of the student": (
+        {"student": tiny_model(num_hidden_layers=1, seed=2)}, "the student (config.num_hidden_layers: 2 there",
+    ),
     "optimizer": ({"optim": "sgd"}, "the optimizer (adamw_torch there, sgd now)"),
     "schedule that follows evaluations": ({"lr_scheduler_type": "reduce_lr_on_plateau"}, "the checkpoint restores"),
 }  # fmt: skip

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from datasets import concatenate_datasets
 from invariance import make_trainer
 from tiny import TINY, tiny_dataset, tiny_gpt2, tiny_model, tiny_tokenizer, visible_to_caplog
 from transformers import (
@@ -142,20 +143,66 @@ def test_the_padding_token_of_an_encoder_does_not_matter(tmp_path, teacher, toke
 @pytest.mark.parametrize("is_cached", [False, True])
 @pytest.mark.parametrize("make", [lambda: tiny_model(2, seed=1), tiny_gpt2])
 def test_padding_on_the_left_is_warned_about_once(tmp_path, decoder_rows, caplog, make, is_cached):
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.sources"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.classifiers.padding"):
         with visible_to_caplog("hf_distill.cache.teacher_cache"):
             for _ in range(2):
                 trainer_of(
                     make(), decoder_rows, decoder_tokenizer("left"), tmp_path, cache_teacher_outputs=is_cached,
                     teacher_cache_dir=str(tmp_path / "cache"),
                 )  # fmt: skip
-    assert caplog.text.count("numbers positions from the first column") == 1
+    assert caplog.text.count("changes the teacher's answers") == 1
+    assert caplog.text.count("changes the student's answers") == 1
+
+
+def padded_rows(side):
+    """Return rows that are padded on a side, and a tokenizer that pads batches on the right."""
+    tokenizer = decoder_tokenizer(side)
+    rows = tiny_dataset(tokenizer, 12, seed=4).map(
+        lambda row: tokenizer(row["text"], padding="max_length", max_length=20), batched=True
+    )
+    tokenizer.padding_side = "right"
+    return rows, tokenizer
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_rows_that_are_padded_on_the_left_are_refused_where_it_changes_answers(tmp_path, is_cached):
+    left, tokenizer = padded_rows("left")
+    right, _ = padded_rows("right")
+    student, teacher = tiny_model(1, seed=2), tiny_model(2, seed=1)
+    settings = {"cache_teacher_outputs": is_cached, "teacher_cache_dir": str(tmp_path / "cache")}
+    assert left[0]["attention_mask"][0] == 0 != right[0]["attention_mask"][0]
+    with pytest.raises(ValueError, match=r"Row 0 begins with padding.*the student's answers.*without `padding`"):
+        make_trainer(student, teacher, left, tokenizer, tmp_path, **settings)
+    trainer = make_trainer(student, teacher, right, tokenizer, tmp_path, **settings)
+    some = concatenate_datasets([right.select([0]), left])
+    with pytest.raises(ValueError, match="Row 1 begins with padding"):
+        trainer.evaluate(some)
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_a_student_that_left_padding_does_not_change_needs_such_a_live_teacher(tmp_path, is_cached):
+    left, tokenizer = padded_rows("left")
+    right, _ = padded_rows("right")
+    student, unchanged, changed = tiny_gpt2(seed=5), tiny_gpt2(seed=6), tiny_gpt2(seed=6)
+    for model in (student, unchanged):
+        model.transformer.wpe.weight.data.zero_()  # no positions, and the head reads the last token
+    settings = {"cache_teacher_outputs": is_cached, "teacher_cache_dir": str(tmp_path / "cache")}
+    if not is_cached:
+        with pytest.raises(ValueError, match=r"Row 0 begins with padding.*the teacher's answers"):
+            make_trainer(student, changed, left, tokenizer, tmp_path, **settings)
+    # Stored answers are those of texts without padding.
+    for teacher in (unchanged, changed) if is_cached else (unchanged,):
+        losses = [
+            make_trainer(student, teacher, rows, tokenizer, tmp_path, **settings).evaluate()["eval_loss_kl"]
+            for rows in (left, right)
+        ]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_a_teacher_without_positions_is_not_warned_about(tmp_path, decoder_rows, caplog):
     teacher = tiny_gpt2(seed=1)
     teacher.transformer.wpe.weight.data.zero_()
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.sources"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.classifiers.padding"):
         trainer_of(teacher, decoder_rows, decoder_tokenizer("left"), tmp_path)
     assert "changes the teacher's answers" not in caplog.text
 
@@ -209,6 +256,8 @@ def test_without_a_tokenizer_the_usual_inputs_are_read(teacher):
 def test_compiled_teachers_and_students_train_like_the_models_inside(
     tmp_path, student, teacher, dataset, tokenizer, is_cached
 ):
+    dataset = dataset.select(range(16))  # one batch: models are compiled again for batches of another length
+
     def losses(student, teacher):
         trainer = DistillationTrainer(
             student, teacher,

@@ -1,6 +1,7 @@
 """No loss waits for the device, and a whole step waits no more often than one of transformers' Trainer."""
 
 import copy
+import functools
 import os
 import subprocess
 import sys
@@ -43,9 +44,12 @@ def check_no_wait(trainer):
     assert waits.found == []
 
 
+problem_of = functools.cache(lambda name: make_problem(name, 12))
+
+
 @pytest.mark.parametrize(("problem", "name"), CASES)
 def test_no_loss_waits_for_the_device(problem, name, tmp_path):
-    check_no_wait(make(make_problem(problem, 12), name, tmp_path))
+    check_no_wait(make(problem_of(problem), name, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ def test_no_loss_waits_for_the_device(problem, name, tmp_path):
 )
 def test_no_loss_with_stored_outputs_waits_for_the_device(problem, name, tmp_path):
     check_no_wait(
-        make(make_problem(problem, 12), name, tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path))
+        make(problem_of(problem), name, tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path))
     )
 
 

@@ -223,5 +223,5 @@ def test_data_of_words_refuse_a_classifier_of_texts(folder, tmp_path, tokenizer,
     with pytest.raises(SystemExit):
         main(flags(folder, tmp_path / "out", *more))
     error = capsys.readouterr().err
-    assert "By their labels the data are token_classification; the model" in error
-    assert "for single_label_classification: it is a BertForSequenceClassification with num_labels=3" in error
+    assert "are for token_classification, and the model" in error
+    assert "for single_label_classification, a BertForSequenceClassification with num_labels=3" in error

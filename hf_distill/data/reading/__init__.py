@@ -58,7 +58,12 @@ def read_file(file: PathLike, options: ReadOptions | None = None) -> Table:
             f"{content.path} ends in {content.suffix!r}. Expected one of {SUFFIXES}, or one of them compressed as "
             f"{', '.join(COMPRESSED)}. {hint}"
         )
-    return reader(content, options)
+    table = reader(content, options)
+    if options.column_names is not None and reader not in (read_delimited, read_plain_text):
+        table.source = table.source.with_notes(
+            f"--column_names is not used: {table.source.format} has names of columns"
+        )
+    return table
 
 
 def read_dataset(

@@ -12,6 +12,7 @@ from hf_distill.data.reading.conll import looks_like_conll, read_conll
 from hf_distill.data.reading.content import Content
 from hf_distill.data.reading.dialects import DELIMITERS, PLAIN, Rows, detect_delimiter, parse
 from hf_distill.data.reading.encodings import decode
+from hf_distill.data.reading.headers import is_certainly_header, may_be_header
 from hf_distill.data.reading.options import ReadOptions
 from hf_distill.data.reading.text_lines import MARK, clean_name, split_lines, without_inner_marks
 from hf_distill.data.table import Source, Table, counted
@@ -52,6 +53,7 @@ def read_delimited(content: Content, options: ReadOptions) -> Table:
         None if quoting == PLAIN else quoting,
         encoding,
         tuple(notes),
+        _doubt_about_row(rows, has_header),
     )
     return Table(
         source,
@@ -124,6 +126,12 @@ def _header(rows: Rows, path: str, column_names: tuple[str, ...] | None, notes: 
             )
         if is_header:
             notes.append(f"left out: line {rows.lines[0]}, which has the names of --column_names")
+        elif first and is_certainly_header(rows.cells):
+            raise ValueError(
+                f"{path}, line {rows.lines[0]} is a header with the columns {', '.join(names)}, and --column_names "
+                f"(`column_names`) says {', '.join(column_names)}. --column_names is for files without a header. "
+                f"Leave it out{_hint(names, column_names)}, or remove the line."
+            )
         return list(column_names), is_header
     if column_names is not None:
         notes.append(f"line {rows.lines[0]} is read as the header: it has {len(first)} cells, not {len(column_names)}")
@@ -137,6 +145,24 @@ def _header(rows: Rows, path: str, column_names: tuple[str, ...] | None, notes: 
             "Rename one. If the line is a row and not a header, pass --column_names text,label (`column_names`)."
         )
     return [name or f"(column {i} without a name)" for i, name in enumerate(names, start=1)], bool(first)
+
+
+def _hint(names: Sequence[str], column_names: Sequence[str]) -> str:
+    """Return the flags that choose the columns which the user named, by their names in the header."""
+    named = dict(zip(map(str.casefold, column_names), names, strict=True))
+    text = ["--text_column_names", named["text"]] if "text" in named else []
+    label = ["--label_column_name", named["label"]] if "label" in named else []
+    return f" and pass {' '.join([*text, *label])}" if text or label else ""
+
+
+def _doubt_about_row(rows: Rows, has_header: bool) -> tuple[str, ...]:
+    """Return a warning if the first row may be a header although the user named the columns."""
+    if has_header or not rows.cells or not may_be_header(rows.cells):
+        return ()
+    return (
+        f"line {rows.lines[0]} is read as a row, but {_short(rows.cells[0])} looks like a header. If it is one, leave "
+        "out --column_names (`column_names`)",
+    )
 
 
 def _without_repetitions(rows: Rows, has_header: bool, notes: list[str]) -> Rows:

@@ -30,7 +30,7 @@ PLAIN = "quotes are plain characters"
 _REASONS = {
     "unexpected end of data": "a quoted cell is never closed",
     "new-line character seen": "a cell without quotes contains a carriage return",
-    "'": "text follows the closing quote of a cell",
+    "'": "text or a blank follows the closing quote of a cell",
 }
 
 
@@ -120,6 +120,8 @@ def parse(text: str, delimiter: str, is_tsv: bool) -> tuple[Rows, str]:
     whole = {quoting: rows for quoting, rows in parsed.items() if rows.is_whole}
     # The wrong way of quoting reads a closing quote as text, and then the following rows as part of the cell.
     best = max(whole, key=lambda quoting: len(whole[quoting].cells)) if whole else next(iter(parsed))
+    if best == _DOUBLED and _BLANKS in whole and _has_quotes_after_blanks(whole[_DOUBLED]):
+        best = _BLANKS
     rows = parsed[best]
     if is_tsv and plain.is_whole and len(plain.cells[0]) > 1 and not (rows.is_whole and _explains(plain, rows)):
         return plain, PLAIN
@@ -164,7 +166,13 @@ def _escapes_quotes(text: str, delimiter: str, num_rows: int) -> bool:
 
 def _candidates(text: str, delimiter: str) -> list[str]:
     backslash = [_BACKSLASH] if '\\"' in text else []
-    return [_DOUBLED, *backslash, *([_BLANKS] if f'{delimiter} "' in text else [])]
+    has_blanks = re.search(rf'(?:^|{re.escape(delimiter)}) +"', text, re.MULTILINE) is not None
+    return [_DOUBLED, *backslash, *([_BLANKS] if has_blanks else [])]
+
+
+def _has_quotes_after_blanks(rows: Rows) -> bool:
+    """Whether a blank comes before the opening quote of a cell, so that the quotes would be part of the cell."""
+    return any(cell[:1] == " " and cell.lstrip()[:1] == '"' for cells in rows.cells for cell in cells)
 
 
 def _are_around_cells(plain: Rows) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 
 from hf_distill.data.reading.content import Content
@@ -16,6 +17,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
 )
+# Control characters that no text has. In Latin-1 they are the bytes that cp1252 uses for quotes and dashes.
+_CONTROL = re.compile("[\x80-\x9f]")
 _WINDOWS = "cp1252"  # the encoding of Excel in Western Europe and America; a superset of the letters of latin-1
 
 
@@ -47,8 +50,13 @@ def decode(content: Content, encoding: str | None = None) -> tuple[str, str]:
                 f"`encoding` is {encoding!r}, which Python does not know. Pass a name such as cp1252."
             ) from None
         if not _is_utf8_beyond_ascii(data):
-            return _decode_strictly(data, encoding, path, encoding), encoding
-        is_utf8 = codecs.lookup(encoding).name == "utf-8"
+            if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")) and data and 0 not in data:
+                raise _implausible(data, encoding, path, "it has no zero byte, which ends of lines have")
+            text = _decode_strictly(data, encoding, path, encoding)
+            if control := _CONTROL.search(text):
+                raise _implausible(data, encoding, path, f"it would have the control character {control[0]!r}")
+            return text, encoding
+        is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
         return data.decode("utf-8"), "UTF-8" if is_utf8 else f"UTF-8 (its bytes are valid UTF-8, not {encoding})"
     try:
         text = data.decode("utf-8")
@@ -61,6 +69,26 @@ def decode(content: Content, encoding: str | None = None) -> tuple[str, str]:
             f"byte-order mark. Pass --encoding {guess} (`encoding`), or save the file as UTF-8."
         )
     return text, "UTF-8"
+
+
+def _implausible(data: bytes, encoding: str, path: str, reason: str) -> ValueError:
+    """Return the error for an encoding that decodes a file and gives wrong letters.
+
+    UTF-16 turns the bytes of other encodings into Chinese characters, EBCDIC into control characters; so does Latin-1
+    with the quotes and dashes of cp1252.
+    """
+    guess = "utf-8" if _is_utf8(data) else guess_encoding(data)
+    is_new = guess is not None and codecs.lookup(guess).name != codecs.lookup(encoding).name
+    advice = f"It may be {guess}: pass --encoding {guess} (`encoding`)." if is_new else "Save the file as UTF-8."
+    return ValueError(f"{path} is not in the encoding {encoding}: {reason}. {advice}")
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_utf8_beyond_ascii(data: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -24,3 +25,9 @@ class ReadOptions:
         names = self.column_names
         if names is not None and (len(set(names)) < len(names) or "" in names or not names):
             raise ValueError(f"`column_names` must name each column, each name once, got {list(names)}.")
+
+
+def read_options(encoding: str | None, column_names: str | Sequence[str] | None) -> ReadOptions:
+    """Return options; several column names can be one text with commas."""
+    names = column_names.split(",") if isinstance(column_names, str) else column_names
+    return ReadOptions(encoding, None if names is None else tuple(name.strip() for name in names))

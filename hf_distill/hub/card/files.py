@@ -1,57 +1,107 @@
-"""Model cards on disk. A card is written again from its sources, unless somebody has edited its text."""
+"""Model cards on disk. What hf_distill writes is updated, what the user wrote stays."""
 
-import hashlib
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import HfApi
 
-from hf_distill.hub.card.model_card import model_card
-from hf_distill.hub.card.words import model_id
+from hf_distill.hub.card.merge import MergedCard, has_user_text, is_ours, merge_card, set_metadata
+from hf_distill.hub.card.metadata import card_metadata, student_of
+from hf_distill.hub.card.model_card import card_sections
+from hf_distill.hub.card.words import model_id, printable
 from hf_distill.record import read_json
+from hf_distill.utils.atomic import write_file_atomically
 
+CARD_NAME = "README.md"
+SECOND_CARD_NAME = "MODEL_CARD.md"  # holds the card where README.md was written by hand
 _FORMAT = 1
-_DIGEST = re.compile(r"\n+<!-- hf_distill ([0-9a-f]{16}): .*-->\s*\Z")
-
-
-def save_card(card: ModelCard, folder: str | os.PathLike) -> None:
-    """Write `README.md` with a digest of its text, which reveals later edits."""
-    mark = f"<!-- hf_distill {_digest(card.text)}: if this text is edited, hf_distill does not replace it. -->"
-    card.text = f"{card.text.rstrip()}\n\n{mark}\n"
-    card.save(Path(folder, "README.md"))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.strip().encode()).hexdigest()[:16]
 
 
 def write_card(
     folder: Path,
     record: Mapping[str, Any],
     report: Mapping[str, Any] | None,
-    exports: Mapping[str, Mapping[str, Any]],
-) -> bool:
-    """Write the card into a student's folder, unless it has a card whose text was edited.
+    export: Mapping[str, Any] | None,
+    given: Mapping[str, Any],
+) -> list[str]:
+    """Write the card into a student's folder: into `README.md`, or into `MODEL_CARD.md` if `README.md` is not ours.
 
-    Metadata that somebody added to an older card, such as license and language, are kept.
+    Args:
+        folder: Folder of the student.
+        record: The content of `distillation.json`.
+        report: The content of `report.json`, if there is a report.
+        export: The content of `export.json` at the root of the repository, if there are exports.
+        given: Metadata that the user asked for: `license`, `language`, `tags`.
 
     Returns:
-        Whether the card was written.
+        Sentences about what was kept as the user wrote it.
     """
-    card, path = model_card(record, report, exports), folder / "README.md"
-    if path.exists():
-        old_card = ModelCard.load(path, ignore_metadata_errors=True)
-        mark = _DIGEST.search(old_card.text)
-        if mark is None or mark[1] != _digest(old_card.text[: mark.start()]):
-            return False
-        metadata, old_metadata = card.data.to_dict(), old_card.data.to_dict()
-        tags = dict.fromkeys([*metadata["tags"], *old_metadata.get("tags", [])])
-        card.data = type(card.data)(**{**old_metadata, **metadata, "tags": list(tags)})
-    save_card(card, folder)
-    return True
+    sections = card_sections(record, report, export)
+    metadata = card_metadata(printable(record), None if report is None else printable(report)).to_dict()
+    card, reason = _merge(folder / CARD_NAME, sections, metadata, given)
+    second = folder / SECOND_CARD_NAME
+    if card is not None:
+        save_text(folder, CARD_NAME, card.content)
+        if second.is_file() and is_ours(text := read_text(second)) and not has_user_text(text):
+            second.unlink()  # from a time when README.md was not ours
+        return _describe_kept(CARD_NAME, card)
+    notes = _set_given(folder, given)
+    card, second_reason = _merge(second, sections, metadata, {})
+    if card is None:
+        return [*notes, f"{CARD_NAME} and {second.name} stay as they are, and no model card was written: {CARD_NAME} "
+                f"{reason}, and {second.name} {second_reason}."]  # fmt: skip
+    save_text(folder, second.name, card.content)
+    note = f"{CARD_NAME} stays as it is, because it {reason}. The model card is in {second.name}."
+    return [note, *notes, *_describe_kept(second.name, card)]
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a card with its line ends. Bytes that are not UTF-8 survive [`save_text`]."""
+    return path.read_bytes().decode("utf-8", errors="surrogateescape")
+
+
+def save_text(folder: Path, name: str, content: str) -> None:
+    """Write a card atomically."""
+    write_file_atomically(
+        folder, name, lambda path: path.write_bytes(content.encode("utf-8", errors="surrogateescape"))
+    )
+
+
+def _merge(
+    path: Path, sections: Mapping[str, str], metadata: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[MergedCard | None, str]:
+    """Return the updated card, or None and the reason why the file cannot hold it."""
+    content = read_text(path) if path.is_file() else ""
+    if not is_ours(content):
+        return None, "was not written by hf_distill"
+    try:
+        return merge_card(content, sections, metadata, given), ""
+    except ValueError as error:
+        return None, f"cannot be updated ({error})"
+
+
+def _set_given(folder: Path, given: Mapping[str, Any]) -> list[str]:
+    """Set metadata in a `README.md` that otherwise stays."""
+    if not given:
+        return []
+    try:
+        save_text(folder, CARD_NAME, set_metadata(read_text(folder / CARD_NAME), given))
+    except ValueError as error:
+        return [f"{', '.join(given)} could not be set in {CARD_NAME}: {error}."]
+    return []
+
+
+def _describe_kept(name: str, card: MergedCard) -> list[str]:
+    notes = []
+    if card.edited_sections:
+        notes.append(
+            f"{name} keeps the edited sections: {', '.join(card.edited_sections)}. To have a section written again, "
+            "delete it together with its two comments."
+        )
+    if card.kept_metadata:
+        notes.append(f"{name} keeps the edited metadata: {', '.join(card.kept_metadata)}.")
+    return notes
 
 
 def read_report(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -65,9 +115,9 @@ def read_report(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
     report = read_json(path)
     if report.get("format") != _FORMAT:
         raise ValueError(f"{path} is not a report of format {_FORMAT}. Run `hf-distill compare` again.")
-    student = next((model for model in report["models"].values() if model["role"] == "student"), None)
-    size = ((student or {}).get("cost") or {}).get("num_parameters")
-    if size is not None and size != record["student"].get("num_parameters"):
+    students = [model for model in report["models"].values() if model["role"] == "student"]
+    if students and student_of(report, record) is None:
+        size = students[0]["cost"]["num_parameters"]
         raise ValueError(
             f"{path} is about a student with {size:,} parameters, but this student has "
             f"{record['student'].get('num_parameters')}. Run `hf-distill compare` again, or remove the report."
@@ -75,16 +125,29 @@ def read_report(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
     return report
 
 
+def find_licenses(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the licenses that the Hub has for the teacher and for the student's initial weights, if it has them."""
+    student, teacher = dict(record["student"]), record.get("teacher")
+    if not student.get("origin_license") and (name := _license_on_hub(model_id(student, "origin"), student)):
+        student["origin_license"] = name
+    return {**record, "student": student, **({"teacher": find_license(teacher)} if teacher else {})}
+
+
 def find_license(teacher: Mapping[str, Any]) -> dict[str, Any]:
     """Add the license that the Hub has for a teacher, or for each member of an ensemble, if it has one."""
     if members := teacher.get("teachers"):
         return {**teacher, "teachers": [find_license(member) for member in members]}
-    name = model_id(teacher)
-    if name is None or teacher.get("license"):
+    if teacher.get("license") or (name := _license_on_hub(model_id(teacher), teacher)) is None:
         return dict(teacher)
+    return {**teacher, "license": name}
+
+
+def _license_on_hub(name: str | None, model: Mapping[str, Any]) -> str | None:
+    if name is None:
+        return None
     try:
-        card = HfApi().model_info(name, revision=teacher.get("revision"), timeout=10).card_data
+        card = HfApi().model_info(name, revision=model.get("revision"), timeout=10).card_data
     except Exception:  # offline, deleted or private: the card then says that the license is unknown
-        return dict(teacher)
+        return None
     license_name = None if card is None else card.license
-    return {**teacher, **({"license": license_name} if isinstance(license_name, str) else {})}
+    return license_name if isinstance(license_name, str) else None

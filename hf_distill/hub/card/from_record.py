@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_distill.data.metrics import find_metric
-from hf_distill.hub.card.words import as_text, describe_evaluation, describe_machine
+from hf_distill.hub.card.words import as_text, describe_evaluation
 from hf_distill.reporting.statistics import wilson_interval
 from hf_distill.reporting.tables import MODELS, TEACHER_MEASURES, markdown_table, results_table
-from hf_distill.reporting.text import BUSY, escape, finite, number
+from hf_distill.reporting.text import BUSY, describe_machine, escape, finite, number
 
 _ABOUT_COLUMNS = (
     "Retention is the model's score divided by the teacher's. Gap closed is (student − baseline) / (teacher − "
@@ -77,7 +77,7 @@ def _explanation(record: Mapping[str, Any], metric_name: str) -> str:
         text = _ABOUT_COLUMNS
     if not record.get("latency"):
         return text
-    machine = describe_machine(record.get("machine"))
+    machine = escape(describe_machine(record.get("machine")))
     latency = f"Latency is the time for one text in float32{f', on {machine}' if machine else ''}."
     busy = f" {BUSY}" if (record.get("machine") or {}).get("is_busy") else ""
     return f"{text} {latency}{busy}".strip()

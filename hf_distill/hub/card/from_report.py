@@ -4,11 +4,22 @@ A null in the report does not apply to the task. It is shown as n/a, or its tabl
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from hf_distill.hub.card.words import as_text, describe_machine
+from hf_distill.hub.card.words import as_text
 from hf_distill.reporting.tables import markdown_table
-from hf_distill.reporting.text import BUSY, NOT_AVAILABLE, escape, finite, non_inferiority, number, text_length
+from hf_distill.reporting.text import (
+    BUSY,
+    NOT_AVAILABLE,
+    PLAIN,
+    describe_machine,
+    escape,
+    finite,
+    non_inferiority,
+    number,
+    text_length,
+)
 
 _Models = Mapping[str, Mapping[str, Any]]
 
@@ -25,7 +36,7 @@ def report_section(report: Mapping[str, Any]) -> str:
         _scores(task, models),
         "Retention is the model's score divided by the teacher's. Gap closed is (student − baseline) / (teacher − "
         "baseline); the baseline is the same student trained without the teacher.",
-        "\n".join(f"- {line}" for line in (*_tests(models), *_gaps(models), *_seeds(models))),
+        "\n".join(f"- {line}" for line in (*_tests(models, task["metric_name"]), *_gaps(models), *_seeds(models))),
         _calibration(models),
         _cost(models, report.get("machine")),
         "\n".join(f"- {escape(note)}" for note in report.get("notes") or []),
@@ -33,38 +44,36 @@ def report_section(report: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _estimate(value: Mapping[str, Any] | None) -> str:
-    if not value or finite(value.get("value")) is None:
-        return NOT_AVAILABLE
-    has_interval = finite(value.get("low")) is not None and finite(value.get("high")) is not None
-    interval = f" ({value['low']:.4f} to {value['high']:.4f})" if has_interval else ""
-    return number(value["value"], ".4f") + interval
+def _score(estimate: Mapping[str, Any] | None, metric: str) -> str:
+    return PLAIN.estimate(estimate, partial(PLAIN.score, metric=metric))
 
 
 def _scores(task: Mapping[str, Any], models: _Models) -> str:
     names = task["metrics"]
-    rows = [[name, *(_estimate((m.get("metrics") or {}).get(name)) for m in models.values())] for name in names]
-    rows += [["retention", *(_estimate(m.get("retention")) for m in models.values())]]
-    rows += [["gap closed", *(_estimate(m.get("gap_closed")) for m in models.values())]]
-    rows += [["agreement", *(_estimate((m.get("fidelity") or {}).get("agreement")) for m in models.values())]]
+    rows = [[name, *(_score((m.get("metrics") or {}).get(name), name) for m in models.values())] for name in names]
+    rows += [["retention", *(PLAIN.estimate(m.get("retention"), PLAIN.share) for m in models.values())]]
+    rows += [["gap closed", *(PLAIN.gap_closed(m.get("gap_closed")) for m in models.values())]]
+    agreements = [(m.get("fidelity") or {}).get("agreement") for m in models.values()]
+    rows += [["agreement", *(PLAIN.estimate(agreement, PLAIN.share) for agreement in agreements)]]
     shifted = [(m.get("shifted") or {}).get("metrics") or {} for m in models.values()]
-    rows += [[f"{name}, shifted data", *(_estimate(metrics.get(name)) for metrics in shifted)] for name in names]
+    rows += [[f"{name}, shifted data", *(_score(metrics.get(name), name) for metrics in shifted)] for name in names]
     rows = [row for row in rows if set(row[1:]) != {NOT_AVAILABLE}]
     return markdown_table(["metric", *models], rows)
 
 
-def _tests(models: _Models) -> list[str]:
-    lines = []
+def _tests(models: _Models, metric: str) -> list[str]:
+    show, lines = partial(PLAIN.difference, metric=metric), []
     for name, model in models.items():
         for other in ("teacher", "baseline"):
             test = model.get(f"versus_{other}")
             if not test or finite(test.get("difference")) is None:
                 continue
-            line = f"{escape(name)} minus the {other}: {escape(_estimate({**test, 'value': test['difference']}))}"
+            difference = escape(PLAIN.estimate({**test, "value": test["difference"]}, show))
+            line = f"{escape(name)} minus the {other}: {difference}"
             if finite(test.get("p_value")) is not None:
                 line += f", p = {test['p_value']:.3g} ({escape(as_text(test.get('test')))})"
             if (answer := non_inferiority(test)) != NOT_AVAILABLE:
-                line += f"; at most {test['margin']:g} worse: {answer}"
+                line += f"; at most {PLAIN.margin(test['margin'], metric)} worse: {answer}"
             lines.append(line + ".")
     return lines
 
@@ -82,7 +91,10 @@ def _seeds(models: _Models) -> list[str]:
     for name, model in models.items():
         if (runs := model.get("num_runs") or 1) > 1:
             deviations = {metric: values.get("std") for metric, values in (model.get("metrics") or {}).items()}
-            numbers = ", ".join(f"{escape(metric)} {number(std, '.4f')}" for metric, std in deviations.items())
+            numbers = ", ".join(
+                f"{escape(metric)} {NOT_AVAILABLE if finite(std) is None else PLAIN.margin(std, metric)}"
+                for metric, std in deviations.items()
+            )
             lines.append(f"{escape(name)}: means of {runs} runs; standard deviations: {numbers}.")
     return lines
 
@@ -114,7 +126,7 @@ def _cost(models: _Models, machine: Mapping[str, Any] | None) -> str:
         *_timings(costs, "throughput", "batch {batch_size}, texts per second", ("examples_per_second",)),
         ["speedup over the teacher", *(number(c.get("speedup"), ",.2f") for c in costs.values())],
     ]
-    machine_name = describe_machine(machine)
+    machine_name = escape(describe_machine(machine))
     measured_on = f"Measured on {machine_name}." if machine_name else ""
     if (machine or {}).get("is_busy"):
         measured_on += f" {BUSY}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
+from hf_distill.hub.card.exports import exports_section
 from hf_distill.hub.card.from_record import evaluation_data, results_section, test_data
 from hf_distill.hub.card.from_report import report_section
 from hf_distill.hub.card.loss import loss_section
@@ -22,8 +23,10 @@ from hf_distill.hub.card.words import (
     describe_files,
     describe_model,
     describe_teacher,
+    describe_transfer,
     label,
     printable,
+    reads_pairs,
 )
 from hf_distill.reporting.tables import TEACHER_MEASURES, markdown_table
 from hf_distill.reporting.text import NOT_AVAILABLE, escape
@@ -34,35 +37,43 @@ _UNKNOWN = "unknown"
 def model_card(
     record: Mapping[str, Any],
     report: Mapping[str, Any] | None = None,
-    exports: Mapping[str, Mapping[str, Any]] | None = None,
+    export: Mapping[str, Any] | None = None,
 ) -> ModelCard:
     """Write the card of a student.
 
     Args:
         record: The content of `distillation.json`, from `read_record` or `DistillationTrainer.distillation_record`.
         report: The content of `report.json`, from `read_report`. Its scores with intervals replace the record's.
-        exports: Name of a folder -> the content of its `export.json`.
+        export: The content of `export.json` at the root of the repository, if there are exports.
 
     Returns:
         The card. `card.data` can still be changed; `card.save(path)` writes it.
     """
-    record, exports = printable(record), printable(exports or {})
-    metadata = card_metadata(record)
-    sections = [
-        _introduction(record),
-        _usage(record),
-        _intended_use(record),
-        results_section(record) if report is None else report_section(printable(report)),
-        *([_exports(exports)] if exports else []),
-        loss_section(record),
-        _training(record),
-        _data(record),
-        _origins(record),
-        _making(record),
-        _limits(record, report is not None),
-    ]
-    body = "\n\n".join(sections)
+    metadata = card_metadata(printable(record), None if report is None else printable(report))
+    body = "\n\n".join(card_sections(record, report, export).values())
     return ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{body}\n")
+
+
+def card_sections(
+    record: Mapping[str, Any],
+    report: Mapping[str, Any] | None = None,
+    export: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """Return the sections of the card: name -> text. The arguments are those of [`model_card`]."""
+    record = printable(record)
+    return {
+        "introduction": _introduction(record),
+        "usage": _usage(record),
+        "intended_use": _intended_use(record),
+        "results": results_section(record) if report is None else report_section(printable(report)),
+        **({"exports": exports_section(record, printable(export))} if export else {}),
+        "loss": loss_section(record),
+        "training": _training(record),
+        "data": _data(record),
+        "origins": _origins(record),
+        "making": _making(record),
+        "limits": _limits(record, report is not None),
+    }
 
 
 def _introduction(record: Mapping[str, Any]) -> str:
@@ -84,10 +95,11 @@ def _introduction(record: Mapping[str, Any]) -> str:
 def _usage(record: Mapping[str, Any]) -> str:
     kind = KINDS[record["problem_type"]]
     name = json.dumps(record["student"]["name"])
+    text = '{"text": "The first text.", "text_pair": "The second text."}' if reads_pairs(record) else kind.example
     return (
         "## How to use\n\n```python\nfrom transformers import pipeline\n\n"
         f'classifier = pipeline("{kind.task}", model={name}{kind.pipeline_arguments})\n'
-        'classifier("A text like the training data.")\n```'
+        f"classifier({text})\n```"
     )
 
 
@@ -99,33 +111,6 @@ def _intended_use(record: Mapping[str, Any]) -> str:
         f"## Intended use\n\nUse this model as a {KINDS[record['problem_type']].noun}{instead}, for texts similar to "
         f"{texts}. It has not been tested on other texts. Do not base a decision about a person on its output alone."
     )
-
-
-def _exports(exports: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = []
-    for name, export in exports.items():
-        parity = export.get("parity") or {}
-        numbers = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in parity.items() if _is_scalar(value)]
-        metrics = parity.get("metrics") or {"model": {}, "export": {}}
-        numbers += [
-            f"{metric} {_short(metrics['export'][metric])} (model: {_short(value)})"
-            for metric, value in metrics["model"].items()
-        ]
-        precision = as_text(export.get("quantize") or "float32")
-        rows.append([f"{name}/", as_text(export.get("format")), precision, ", ".join(numbers) or NOT_AVAILABLE])
-    return (
-        "## Exports\n\nThese folders contain the same student for other runtimes. Parity compares their answers with "
-        "the weights above. An ONNX folder runs without torch: `hf_distill.Predictor(folder)(texts)`.\n\n"
-        + markdown_table(["folder", "format", "precision", "parity"], rows)
-    )
-
-
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, str | int | float)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else as_text(value)
 
 
 def _training(record: Mapping[str, Any]) -> str:
@@ -142,7 +127,7 @@ def _data(record: Mapping[str, Any]) -> str:
         return "## Data\n\nThe dataset was not recorded."
     names = ("config", "revision", "train_rows", "unlabelled_rows", "eval_split", "eval_rows")
     details = {name.replace("_", " "): as_text(dataset[name]) for name in names if dataset.get(name) is not None}
-    details |= describe_files(dataset)
+    details |= describe_transfer(dataset) | describe_files(dataset)
     name = label(dataset.get("id")) or NOT_AVAILABLE
     return "## Data\n\n" + markdown_table(["dataset", name], list(details.items()))
 

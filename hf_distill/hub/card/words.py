@@ -13,12 +13,21 @@ from hf_distill.utils.redaction import has_token
 
 
 class Kind(NamedTuple):
-    """How the card speaks of a problem type: the Hub's task, a noun, further arguments of `pipeline`, and the unit."""
+    """How the card speaks of a problem type.
+
+    Attributes:
+        task: The task on the Hub.
+        noun: What the model is.
+        pipeline_arguments: Further arguments of `pipeline`.
+        units: What the loss is a mean over.
+        example: An input of the pipeline, as Python code.
+    """
 
     task: str
     noun: str
     pipeline_arguments: str
     units: str
+    example: str = '"A text like the training data."'
 
 
 KINDS = {
@@ -31,7 +40,13 @@ KINDS = {
     "token_classification": Kind(
         "token-classification", "token classifier", ', aggregation_strategy="simple"', "words"
     ),
-    "masked_lm": Kind("fill-mask", "masked language model", "", "masked tokens"),
+    "masked_lm": Kind(
+        "fill-mask",
+        "masked language model",
+        "",
+        "masked tokens",
+        'f"A text with one {classifier.tokenizer.mask_token} word."',
+    ),
 }
 
 # The Hub still accepts these names without a namespace. Any other name without one is taken for a local folder.
@@ -129,6 +144,19 @@ def describe_files(dataset: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def reads_pairs(record: Mapping[str, Any]) -> bool:
+    """Return whether the model reads two texts together."""
+    splits = (record.get("dataset") or {}).get("splits") or {}
+    return any(len(split.get("text_columns") or ()) == 2 for split in splits.values())
+
+
+def describe_transfer(dataset: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the unlabelled text came from, and how many texts of each source were used."""
+    sources = (dataset.get("transfer") or {}).get("sources") or []
+    described = [f"{label(s['name'])} ({as_text(s.get('drawn'))} of {as_text(s['rows'])} texts)" for s in sources]
+    return {"unlabelled text from": "; ".join(described)} if described else {}
+
+
 def _file_names(dataset: Mapping[str, Any], split: str | None) -> list[str]:
     files = ((dataset.get("splits") or {}).get(split) or {}).get("files") or []
     return [file["name"] for file in files if file["format"] not in _NOT_FILES]
@@ -138,13 +166,3 @@ def _is_file(dataset: Mapping[str, Any]) -> bool:
     """Whether files were named one by one. Then the name of the dataset is the name of the first file."""
     names = [name for split in dataset["splits"] for name in _file_names(dataset, split)]
     return any(name.partition("/")[0] == dataset.get("id") for name in names)  # `rows.zip/rows.csv` is in `rows.zip`
-
-
-def describe_machine(machine: Mapping[str, Any] | None) -> str:
-    """Return the machine of a measurement, escaped; empty if it is not recorded."""
-    if not machine:
-        return ""
-    parts = [f"{as_text(machine.get('cores'))} cores of {machine.get('cpu') or 'an unknown CPU'}"]
-    parts += [f"{machine['memory_gb']} GiB of memory"] if machine.get("memory_gb") is not None else []
-    parts += [f"GPU {machine['gpu']}"] if machine.get("gpu") else []
-    return escape(", ".join(parts))

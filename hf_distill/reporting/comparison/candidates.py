@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hf_distill.reporting.comparison.quality import BASELINE, TEACHER
+from hf_distill.reporting.comparison.groups import FEWEST_GROUPS
+from hf_distill.reporting.comparison.quality import BASELINE, BOOTSTRAP, FEWEST_RESAMPLED, TEACHER
 from hf_distill.reporting.statistics import holm
 from hf_distill.reporting.text import non_inferiority
 
@@ -36,8 +37,8 @@ def judge(models: Models, name: str, task: Mapping[str, Any]) -> tuple[str, str]
     """Return whether a model can replace the teacher (yes, no or not shown), and what decides it.
 
     Returns:
-        The answer and one of "score", "lost class", "vanished class", "trivial teacher", "undefined score" and "no
-        labels".
+        The answer and one of "score", "lost class", "vanished class", "few rows", "few groups", "trivial teacher",
+        "undefined score" and "no labels".
     """
     model = models[name]
     if not model["metrics"]:
@@ -51,6 +52,11 @@ def judge(models: Models, name: str, task: Mapping[str, Any]) -> tuple[str, str]
         return NO, "lost class"
     if classes and classes["vanished"] and answer != NO:
         return NOT_SHOWN, "vanished class"
+    num_groups = task["groups"]["number"] if task["groups"] else task["rows"]
+    if answer == YES and model["versus_teacher"]["test"] == BOOTSTRAP and num_groups < FEWEST_RESAMPLED:
+        return NOT_SHOWN, "few rows"
+    if answer == YES and task["groups"] and num_groups < FEWEST_GROUPS:
+        return NOT_SHOWN, "few groups"
     return answer, "score"
 
 

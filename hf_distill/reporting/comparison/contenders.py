@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +16,11 @@ from hf_distill.classifiers.auto import AutoTokenizer
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.padding import align_pad_token
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32, has_fixed_placement
-from hf_distill.export.predictor import EXPORT_NAME
+from hf_distill.export.layout import EXPORT_NAME, Export, find_export
 from hf_distill.record import RECORD_NAME, read_record
 from hf_distill.reporting.comparison.predict import Predicts, TorchPredictor, load_model
 from hf_distill.reporting.comparison.same_recipe import check_runs
-from hf_distill.reporting.text import finite
+from hf_distill.reporting.text import finite, is_error
 
 
 class Contender:
@@ -69,16 +68,15 @@ class Contender:
         return "export" if self.export is not None else "student"
 
     @cached_property
-    def export(self) -> dict[str, Any] | None:
-        """The content of `export.json`; None if this is not an export."""
-        path = Path(self.values[0], EXPORT_NAME) if isinstance(self.values[0], str | os.PathLike) else None
-        return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.is_file() else None
+    def export(self) -> Export | None:
+        """The export; None if this is not an export."""
+        return find_export(self.values[0]) if isinstance(self.values[0], str | os.PathLike) else None
 
     @property
     def format(self) -> str:
         """The format of the model: pytorch, onnx, onnx-int8 or custom."""
         if self.export is not None:
-            return "onnx-int8" if self.export["quantize"] == "int8" else "onnx"
+            return "onnx" if self.export.variant == "float32" else f"onnx-{self.export.variant}"
         return "custom" if isinstance(self.values[0], Predicts) else "pytorch"
 
     def shipped_run(self, metric: str) -> tuple[int, str]:
@@ -95,7 +93,7 @@ class Contender:
         known = [score for score in scores if score is not None]
         if len(known) < len(scores):
             return 0, f"the first one passed, because not all runs have a record with their {metric}"
-        best = max(known)
+        best = min(known) if is_error(metric) else max(known)
         return scores.index(best), f"the one with the best validation {metric} in its record, {best:.4f}"
 
     @property
@@ -106,7 +104,8 @@ class Contender:
             value = cast(PreTrainedModel, value).config.name_or_path
         if not isinstance(value, str | os.PathLike) or not str(value):
             return None
-        return Path(value).absolute().name if Path(value).exists() else str(value)
+        path = Path(value) if self.export is None else self.export.folder
+        return path.absolute().name if path.exists() else str(value)
 
     @property
     def folder(self) -> Path | None:
@@ -129,11 +128,12 @@ class Contender:
         """Load a run. A model object is copied and not changed."""
         value = self.values[run]
         if isinstance(value, str | os.PathLike):
-            if Path(value, EXPORT_NAME).is_file():
+            if (export := find_export(value)) is not None:
                 from hf_distill.export import Predictor  # needs onnxruntime, an optional package
 
                 # The threads and the length of the other models.
-                return Predictor(value, torch.get_num_threads(), self._max_length_of_export())
+                settings = {"num_threads": torch.get_num_threads(), "max_length": self._max_length_of(export)}
+                return Predictor(export.folder, export.variant, **settings)
             model = load_model(str(value))
         elif isinstance(value, torch.nn.Module):
             model = cast(PreTrainedModel, compiled_in_place(value))
@@ -144,10 +144,9 @@ class Contender:
         align_pad_token(model, tokenizer, f"model {self.name!r}")
         return TorchPredictor(model, tokenizer, self.max_length, self.device)
 
-    def _max_length_of_export(self) -> int:
-        assert self.export is not None
-        limit = self.export["max_length"]
-        if limit < self.max_length:
+    def _max_length_of(self, export: Export) -> int:
+        limit = export.record["max_length"]
+        if limit < min(self.max_length, export.record.get("longest_input") or self.max_length):
             warnings.warn(
                 f"The export {self.name!r} cuts texts to {limit} tokens, the limit in its {EXPORT_NAME}; "
                 f"the other models cut texts to {self.max_length}.",

@@ -23,7 +23,7 @@ from hf_distill.reporting.comparison.predict import Predicts, TagsWords, TorchPr
 SHORT, LONG, BATCH_SIZE = 16, 128, 32  # tokens, tokens, texts
 CALLS_ON_ROWS = 5  # for each timed call with one made-up text
 _FEWEST_FOR_P99 = 100  # calls
-_WARMUP, _WEIGHTS = 3, ("*.safetensors", "pytorch_model*.bin", "*.onnx", "*.onnx.data", "*.onnx_data")
+_WARMUP, _WEIGHTS = 3, ("*.safetensors", "pytorch_model*.bin")
 
 
 def describe_costs(contenders: Sequence[Contender], texts: Sequence[Any], rounds: int) -> dict[str, dict[str, Any]]:
@@ -185,9 +185,11 @@ def _size(contender: Contender) -> dict[str, int | None]:
     if isinstance(contender.first, TorchPredictor):
         num_parameters, without_embeddings = count_parameters(contender.first.model)
     elif contender.export is not None:
-        num_parameters = contender.export.get("num_parameters")
-        without_embeddings = contender.export.get("num_parameters_without_embeddings")
+        num_parameters = contender.export.record.get("num_parameters")
+        without_embeddings = contender.export.record.get("num_parameters_without_embeddings")
     on_disk = [path for name in _WEIGHTS for path in (contender.folder.glob(name) if contender.folder else ())]
+    if contender.export is not None:
+        on_disk = contender.export.files
     num_bytes = sum(path.stat().st_size for path in on_disk) or None
     if num_bytes is None and isinstance(contender.first, TorchPredictor):
         num_bytes = sum(value.numel() * value.element_size() for value in contender.first.model.parameters())

@@ -10,10 +10,11 @@ import torch
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data.metrics import ratio
+from hf_distill.reporting.bootstrap import Scorer, bootstrap, bootstrapped, jackknife, mean_of, on_all_rows
 from hf_distill.reporting.comparison.quality import Resampling
 from hf_distill.reporting.comparison.scores import class_counts
 from hf_distill.reporting.comparison.units import Units
-from hf_distill.reporting.statistics import Scorer, bootstrap, interval, mean_of, on_all_rows, unseen_share
+from hf_distill.reporting.statistics import design_effect, unseen_share, wilson_interval
 
 MOST_DISAGREEMENTS = 20
 _MOST_CHARACTERS = 1000
@@ -57,11 +58,20 @@ def _pearson(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _agreement(units: Units, agreements: Sequence[np.ndarray], how: Resampling) -> dict[str, float]:
+    """Return the share of equal decisions, with Wilson's interval if one run agrees or not on each row, else BCa."""
     scorer = mean_of([_share_scorer(units, agreement) for agreement in agreements])
     value = on_all_rows(scorer, units.num_rows)["agreement"]
-    samples = bootstrap({"model": scorer}, units.num_rows, how.num_resamples, how.seed)["model"]["agreement"]
-    low, high = interval(samples, how.level)
-    unseen = unseen_share(units.num_rows, how.level)
+    if len(agreements) == 1 and units.problem_type == "single_label_classification":
+        effect = 1.0 if units.groups is None else design_effect(agreements[0].astype(float), units.groups)
+        low, high = wilson_interval(value, units.num_rows / effect, how.level, units.degrees_of_freedom)
+        return {"value": value, "low": low, "high": high}
+    scorers = {"model": scorer}
+    samples = bootstrap(scorers, units.num_rows, how.num_resamples, how.seed, units.groups)["model"]["agreement"]
+    left_out = jackknife(scorers, units.num_rows, how.seed, units.groups)["model"]["agreement"]
+    sample = bootstrapped(value, samples, left_out)
+    assert sample is not None  # a share is always defined
+    low, high = map(float, sample.interval(how.level))
+    unseen = unseen_share(units.fewest_independent_rows, how.level)
     return {"value": value, "low": max(0.0, min(low, value - unseen)), "high": min(1.0, max(high, value + unseen))}
 
 
@@ -128,7 +138,7 @@ def list_disagreements(units: Units, teacher: np.ndarray, name: str, model: np.n
     is_labelled = units.is_labelled
     return [
         {
-            "text": _shorten(units.texts[row]),
+            "text": shorten(units.texts[row]),
             "label": _names(units, _labels(units, row)) if is_labelled[row] else None,
             "teacher": _names(units, teacher_chosen[row]),
             "teacher_confidence": float(teacher_confidence[row]),
@@ -160,6 +170,17 @@ def _names(units: Units, is_chosen: np.ndarray) -> str:
     return ", ".join(units.names[i] for i in np.flatnonzero(is_chosen)) or "none"
 
 
-def _shorten(text: Any) -> str:
+def name_labels(units: Units) -> list[str]:
+    """Return the names of the classes of each row."""
+    return [_names(units, _labels(units, row)) for row in range(len(units))]
+
+
+def name_predictions(units: Units, logits: np.ndarray) -> list[str]:
+    """Return the names of the classes that are chosen for each row."""
+    return [_names(units, chosen) for chosen in _decisions(units, logits)[0]]
+
+
+def shorten(text: Any) -> str:
+    """Return the beginning of a text; the texts of a pair are joined."""
     text = text if isinstance(text, str) else " | ".join(text)
     return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"

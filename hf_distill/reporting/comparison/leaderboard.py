@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_distill.reporting.comparison.candidates import Models, candidates, judge
-from hf_distill.reporting.text import finite
+from hf_distill.reporting.text import finite, is_error
 
 
 def make_leaderboard(models: Models, task: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -33,9 +33,10 @@ def make_leaderboard(models: Models, task: Mapping[str, Any]) -> list[dict[str, 
         for name, model in models.items()
         if model["metrics"]
     ]
-    return sorted(entries, key=_place)
+    sign = 1.0 if is_error(task["metric_name"]) else -1.0
+    return sorted(entries, key=lambda entry: _place(entry, sign))
 
 
-def _place(entry: Mapping[str, Any]) -> tuple[bool, float, float]:
+def _place(entry: Mapping[str, Any], sign: float) -> tuple[bool, float, float]:
     value = finite(float(entry["value"]))
-    return value is None, -(value or 0.0), entry["bytes_on_disk"] or float("inf")
+    return value is None, sign * (value or 0.0), entry["bytes_on_disk"] or float("inf")

@@ -25,7 +25,7 @@ def describe_lost_classes(
     A class is lost if its recall falls by more than 10 points, and the exact one-sided McNemar test is significant
     after Holm's correction for the number of classes. A word of a sentence is not independent of the others, so for
     token classification the test compares sentences: in how many of them the teacher finds more words of the class,
-    and in how many the model does.
+    and in how many the model does. Rows in groups are compared by groups in the same way.
 
     Args:
         units: All of them labelled.
@@ -44,7 +44,7 @@ def describe_lost_classes(
     has_class, teacher_finds, model_finds = _found(units, teacher, model)
     sizes, of_teacher, of_model = (table.sum(axis=0) for table in (has_class, teacher_finds, model_finds))
     present = np.flatnonzero(sizes)
-    difference = _by_row(units, teacher_finds) - _by_row(units, model_finds)
+    difference = _by_group(units, teacher_finds) - _by_group(units, model_finds)
     p_values = holm([sign_test(*_num_signs(difference[:, i])) for i in present])
     tested = [
         {
@@ -56,6 +56,7 @@ def describe_lost_classes(
         }
         for i, p_value in zip(present, p_values, strict=True)
     ]
+    num_groups = (_by_group(units, has_class) > 0).sum(axis=0)
     is_lost = [of_teacher[i] - of_model[i] > LARGEST_LOSS * sizes[i] for i in present]
     is_significant = [p_value < 1 - level for p_value in p_values]
     is_gone = [of_teacher[i] >= FEWEST_FOUND and of_model[i] == 0 for i in present]
@@ -65,7 +66,7 @@ def describe_lost_classes(
             entry for entry, gone, known in zip(tested, is_gone, is_significant, strict=True) if gone and not known
         ],
         "num_classes": len(present),
-        "num_too_small": int(sum(_is_too_small(sizes[i], len(present), level) for i in present)),
+        "num_too_small": sum(_is_too_small(sizes[i], num_groups[i], len(present), level) for i in present),
     }
 
 
@@ -80,11 +81,9 @@ def _found(units: Units, *logits: np.ndarray) -> list[np.ndarray]:
     return [has_class, *(has_class & is_chosen for is_chosen in chosen)]
 
 
-def _by_row(units: Units, table: np.ndarray) -> np.ndarray:
-    if not units.is_token_level:
-        return table.astype(np.int64)
-    sums = np.zeros((units.num_rows, table.shape[1]), dtype=np.int64)
-    np.add.at(sums, units.rows, table)
+def _by_group(units: Units, table: np.ndarray) -> np.ndarray:
+    sums = np.zeros((units.num_groups, table.shape[1]), dtype=np.int64)
+    np.add.at(sums, units.row_groups[units.rows], table)
     return sums
 
 
@@ -92,7 +91,7 @@ def _num_signs(difference: np.ndarray) -> tuple[int, int]:
     return int((difference > 0).sum()), int((difference < 0).sum())
 
 
-def _is_too_small(size: int, num_classes: int, level: float) -> bool:
+def _is_too_small(size: int, num_groups: int, num_classes: int, level: float) -> bool:
     """Return whether the smallest loss above 10 points is not significant, although nothing was gained elsewhere."""
-    num_lost = int(LARGEST_LOSS * size + 1e-9) + 1
+    num_lost = min(int(LARGEST_LOSS * size + 1e-9) + 1, num_groups)
     return sign_test(num_lost, 0) * num_classes >= 1 - level

@@ -7,7 +7,7 @@ from typing import Any
 from hf_distill.reporting.comparison.candidates import Models
 from hf_distill.reporting.comparison.lost_classes import LARGEST_LOSS
 from hf_distill.reporting.comparison.quality import BASELINE, FEWEST_SEEDS
-from hf_distill.reporting.text import BUSY, PLAIN
+from hf_distill.reporting.text import BUSY, PLAIN, is_error
 
 _NOT_APPLICABLE = {
     "multi_label_classification": "Deferral does not apply to multi-label classification, because a prediction has no "
@@ -33,9 +33,11 @@ def make_notes(models: Models, name: str, task: Mapping[str, Any], is_busy: bool
         *_about_rows(models[name], task, num_unlabelled),
         _about_baseline(models, name, task),
         _about_runs(name, models[name], task),
+        _about_deferral(name, models[name]["deferral"]),
         _about_resamples(task),
         *(" ".join(model["pairing"]["note"]) for model in models.values() if model["pairing"]),
         _NOT_APPLICABLE.get(task["problem_type"]),
+        _about_errors(task),
     ]
     if is_busy and models[name]["cost"]["latency"]:
         notes.append(BUSY)
@@ -61,6 +63,37 @@ def _about_runs(name: str, model: Mapping[str, Any], task: Mapping[str, Any]) ->
     )
 
 
+def _about_deferral(name: str, deferral: Mapping[str, Any] | None) -> str | None:
+    """Return what is guaranteed if the teacher answers the texts on which the model is unsure."""
+    if deferral is None:
+        return None
+    if deferral["confidence"] is None:
+        return "There is no guaranteed threshold for deferral, because the rows of a group are not independent."
+    loss, smallest = (PLAIN.margin(deferral[key], "accuracy") for key in ("loss", "smallest_loss"))
+    if deferral["share"] is None:
+        return (
+            f"Deferral: these rows are too few to guarantee a loss of {loss}; they can guarantee {smallest} at best."
+        )
+    confidence = f"with {100 * deferral['confidence']:g} % confidence"
+    if deferral["threshold"] is None:
+        return f"Deferral: the teacher must answer all texts for a loss of at most {loss} {confidence}."
+    return (
+        f"Deferral: at a threshold of {deferral['threshold']:.4f}, {PLAIN.share(deferral['share'])} of the texts go "
+        f"to the teacher, and {confidence} the {name} and the teacher together lose at most {loss} against the "
+        "teacher. "
+        f"These rows can guarantee a loss of {smallest} at best."
+    )
+
+
+def _about_errors(task: Mapping[str, Any]) -> str | None:
+    if not is_error(task["metric_name"]):
+        return None
+    return (
+        f"The {task['metric_name']} is an error, so lower is better. Differences are gains: a positive one means that "
+        "the model's error is lower."
+    )
+
+
 def _about_resamples(task: Mapping[str, Any]) -> str | None:
     """Name the metrics whose intervals come from fewer resamples than asked for."""
     fewer = {name: num for name, num in task["num_resamples_by_metric"].items() if num < task["num_resamples"]}
@@ -80,13 +113,15 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
         notes.append(f"{num_unlabelled:,} more rows have no label. They count only for the agreement.")
     if repeated := task["repeated_rows"]:
         notes.append(
-            f"{repeated:,} rows repeat the text of an earlier row. Intervals and tests count all rows as independent, "
-            "so they promise too much; remove the repetitions for a verdict that holds."
+            f"{repeated:,} rows repeat the text of an earlier row. Intervals and tests count them as independent, so "
+            "they promise too much; remove the repetitions for a verdict that holds."
         )
+    if task["groups"] and subject["versus_teacher"]:
+        notes.append(_about_groups(task, subject["versus_teacher"]["design_effect"]))
     if subject["versus_teacher"]:
         notes.append(_about_size(subject["versus_teacher"], task))
     classes = subject["lost_classes"]
-    if classes and classes["num_too_small"]:
+    if classes and classes["num_too_small"] and not classes["lost"]:  # a lost class has decided the verdict
         notes.append(
             f"{classes['num_too_small']:,} of {classes['num_classes']:,} classes have too few rows to see that a "
             f"model finds {PLAIN.margin(LARGEST_LOSS, 'accuracy')} fewer of them than the teacher."
@@ -94,11 +129,19 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
     return notes
 
 
+def _about_groups(task: Mapping[str, Any], design_effect: float) -> str:
+    groups, rows = task["groups"], task["rows"]
+    return (
+        f"The {rows:,} rows come in {groups['number']:,} groups (column {groups['column']!r}), and intervals and "
+        f"tests count whole groups. The design effect is {design_effect:.1f}: for the difference to the teacher the "
+        f"rows tell as much as {rows / design_effect:,.0f} independent rows."
+    )
+
+
 def _about_size(versus: Mapping[str, Any], task: Mapping[str, Any]) -> str:
     """Return how large a loss these rows can rule out, and how many rows the margin needs."""
-    metric, needed = task["metric_name"], versus["rows_needed"]
-    sizes = (PLAIN.margin(versus[name], metric) for name in ("detectable", "margin"))
-    detectable, margin = sizes
+    metric, needed = task["metric_name"], versus["rows_needed"] or 0
+    detectable, margin = (PLAIN.margin(versus[name], metric) for name in ("detectable", "margin"))
     text = (
         f"For two models that are equally good, {task['rows']:,} rows are enough to rule out a loss of {detectable} "
         "(in 4 of 5 samples)."
@@ -118,9 +161,11 @@ def _about_baseline(models: Models, name: str, task: Mapping[str, Any]) -> str |
     show = partial(PLAIN.difference, metric=task["metric_name"])
     interval = PLAIN.interval(versus, show)
     difference = f"{show(versus['difference'])}, {100 * task['confidence_level']:g} % interval {interval}"
-    is_clear = versus["p_value"] < 1 - task["confidence_level"]  # an exact test and a bootstrap interval can differ
-    if versus["low"] > 0 and is_clear:
-        return f"Distillation paid off: the {name} is clearly above the baseline ({difference})."
-    if versus["high"] < 0 and is_clear:
-        return f"Distillation did harm: the {name} is clearly below the baseline ({difference})."
-    return f"It is unclear whether distillation paid off: the {name} is not clearly above the baseline ({difference})."
+    if versus["low"] > 0:
+        return f"Distillation paid off: the {name} is clearly better than the baseline ({difference})."
+    if versus["high"] < 0:
+        return f"Distillation did harm: the {name} is clearly worse than the baseline ({difference})."
+    return (
+        f"It is unclear whether distillation paid off: the {name} is not clearly better than the baseline "
+        f"({difference})."
+    )

@@ -7,28 +7,30 @@ from typing import Any
 import numpy as np
 import torch
 
+from hf_distill.reporting.comparison.calibration_error import NUM_BINS, bins_of, describe_error
+from hf_distill.reporting.comparison.quality import Resampling
 from hf_distill.reporting.comparison.units import Units
 from hf_distill.teachers.calibration import calibrate_temperature, negative_log_likelihood
 
-NUM_BINS = 10
 NOTE = (
     "The temperature is fitted on all rows. The scaled numbers are cross-fitted: each half of the rows is scaled by "
     "the temperature of the other half, so no row is scaled by a temperature that was fitted to it."
 )
 
 
-def describe_calibration(units: Units, logits: np.ndarray, seed: int = 0) -> dict[str, Any] | None:
+def describe_calibration(units: Units, logits: np.ndarray, how: Resampling) -> dict[str, Any] | None:
     """Describe the calibration of logits on labelled units.
 
     Returns:
-        Expected calibration error, Brier score and negative log-likelihood before and after scaling, the temperature,
-        and the bins of both reliability diagrams. None for regression, and if there is only one row.
+        Expected calibration error with its interval and its value for a calibrated model, see [`describe_error`];
+        Brier score and negative log-likelihood; all of them before and after scaling, the temperature, and the bins of
+        both reliability diagrams. None for regression, and if there is only one row.
     """
     if units.problem_type == "regression" or units.num_rows < 2:
         return None
     labels = torch.from_numpy(units.labels)
-    temperatures = _cross_fitted(units, logits, labels, seed)
-    before, after = (_describe(units, logits / t) for t in (np.ones_like(temperatures), temperatures))
+    temperatures = _cross_fitted(units, logits, labels, how.seed)
+    before, after = (_describe(units, logits / t, how) for t in (np.ones_like(temperatures), temperatures))
     scaled = {f"{name}_scaled": value for name, value in after.items()}
     temperature = calibrate_temperature(torch.from_numpy(logits), labels)
     return {**before, "temperature": temperature, **scaled, "note": NOTE}
@@ -44,18 +46,21 @@ def _cross_fitted(units: Units, logits: np.ndarray, labels: torch.Tensor, seed: 
     return np.array(temperatures)[half, None]
 
 
-def _describe(units: Units, logits: np.ndarray) -> dict[str, Any]:
+def _describe(units: Units, logits: np.ndarray, how: Resampling) -> dict[str, Any]:
     values, labels = torch.from_numpy(logits).double(), torch.from_numpy(units.labels)
     if units.problem_type == "multi_label_classification":
         probabilities = values.sigmoid().numpy()
-        confidence, is_right, brier = probabilities.ravel(), units.labels.ravel(), (probabilities - units.labels) ** 2
+        confidence, is_right, brier = probabilities, units.labels, (probabilities - units.labels) ** 2
     else:
         probabilities = values.softmax(dim=1).numpy()
-        confidence, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == units.labels
+        confidence, is_right = (
+            probabilities.max(axis=1)[:, None],
+            (probabilities.argmax(axis=1) == units.labels)[:, None],
+        )
         brier = brier_scores(probabilities, units.labels)
-    bins = reliability_bins(confidence, is_right)
+    bins = reliability_bins(confidence.ravel(), is_right.ravel())
     return {
-        "ece": expected_calibration_error(bins),
+        **describe_error(units, confidence, is_right, how),
         "brier": float(brier.mean()),
         "nll": negative_log_likelihood(values, labels),
         "bins": bins,
@@ -85,7 +90,7 @@ def reliability_bins(confidence: np.ndarray, is_right: np.ndarray) -> list[dict[
         confidence: `(num_predictions,)`, from 0 to 1.
         is_right: `(num_predictions,)`, 0 or 1.
     """
-    bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
+    bins = bins_of(confidence)
     values = (None, confidence, is_right.astype(np.float64))
     rows, confidence_sums, num_right = (np.bincount(bins, weights, NUM_BINS) for weights in values)
     return [
@@ -98,12 +103,3 @@ def reliability_bins(confidence: np.ndarray, is_right: np.ndarray) -> list[dict[
         }
         for i in range(NUM_BINS)
     ]
-
-
-def expected_calibration_error(bins: list[dict[str, Any]]) -> float:
-    r"""Return $\sum_b \frac{n_b}{n} |\mathrm{acc}_b - \mathrm{conf}_b|$.
-
-    Naeini et al. (2015), as in Guo et al. (2017), section 2, https://huggingface.co/papers/1706.04599.
-    """
-    gaps = [b["rows"] * abs(b["accuracy"] - b["confidence"]) for b in bins if b["rows"]]
-    return sum(gaps) / sum(b["rows"] for b in bins)

@@ -58,6 +58,4 @@ def _shapes(predictor: TorchPredictor) -> list[tuple[str, torch.Size]]:
 
 def _graphs(contender: Contender) -> list[Path]:
     """Return the files with the weights of an export; none for another model."""
-    if contender.export is None or contender.folder is None:
-        return []
-    return sorted(path for path in contender.folder.rglob("*.onnx*") if path.is_file())
+    return [] if contender.export is None else [path for path in contender.export.files if ".onnx" in path.name]

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from hf_distill.cache.fingerprint import hash_weights
 from hf_distill.cache.store import checksum
+from hf_distill.export.layout import find_export
 from hf_distill.record import RECORD_NAME, read_record
 
 logger = logging.getLogger(__name__)
@@ -70,9 +71,13 @@ def _digest(run: Any) -> str | None:
     """Return a hash of the weights; None for a model that is neither in a local folder nor in memory."""
     if isinstance(run, torch.nn.Module):
         return hash_weights(cast(PreTrainedModel, run))
-    if not isinstance(run, str | os.PathLike) or not Path(run).is_dir():
+    if not isinstance(run, str | os.PathLike):
         return None
-    files = sorted(path for pattern in ("*.safetensors", "*.bin", "*.onnx*") for path in Path(run).glob(pattern))
+    if (export := find_export(run)) is not None:
+        return " ".join(checksum(path) for path in export.files)
+    if not Path(run).is_dir():
+        return None
+    files = sorted(path for pattern in ("*.safetensors", "*.bin") for path in Path(run).glob(pattern))
     return " ".join(f"{path.name} {checksum(path)}" for path in files) or None
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hf_distill.data.metrics import Counts, Metric, Moments, RegressionMoments, entities
+from hf_distill.reporting.bootstrap import Scorer
 from hf_distill.reporting.comparison.units import Units
-from hf_distill.reporting.statistics import Scorer
 
 
 class Answers:
@@ -173,7 +173,8 @@ class _Sums:
 def _regression_counter(answers: Answers) -> Callable[[np.ndarray], RegressionMoments]:
     prediction_ranks, reference_ranks = _Ranks(answers.predictions), _Ranks(answers.references)
     x, y = _standardize(answers.predictions), _standardize(answers.references)
-    powers = np.stack([x, y, x**2, y**2, x * y], axis=1)
+    errors, scale = answers.predictions - answers.references, answers.references.var()
+    powers = np.stack([x, y, x**2, y**2, x * y, np.abs(errors), errors**2], axis=1)
 
     def count(draws: np.ndarray) -> RegressionMoments:
         total = draws.sum(axis=1)
@@ -181,7 +182,11 @@ def _regression_counter(answers: Answers) -> Callable[[np.ndarray], RegressionMo
         x, y = (ranks(draws) / total[:, None] - 0.5 for ranks in (prediction_ranks, reference_ranks))
         sums = [np.einsum("rn,rn->r", draws, ranks) for ranks in (x, y)]
         sums += [np.einsum("rn,rn,rn->r", draws, *pair) for pair in ((x, x), (y, y), (x, y))]
-        return RegressionMoments(Moments(*(draws @ powers).T / total), Moments(*np.stack(sums) / total))
+        *means, absolute_error, squared_error = (draws @ powers).T / total
+        values = Moments(*means)
+        standardized = values.yy - values.y**2
+        variance = scale * np.where(standardized > 1e-9, standardized, 0.0)
+        return RegressionMoments(values, Moments(*np.stack(sums) / total), absolute_error, squared_error, variance)
 
     return count
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hf_distill.classifiers.problem_types import resolve_problem_type
-from hf_distill.data.metrics import METRICS, Metric, default_metrics
+from hf_distill.data.metrics import ERROR, METRICS, Metric, default_metrics
 from hf_distill.reporting.comparison.contenders import Contender
 from hf_distill.reporting.comparison.predict import TorchPredictor
 
@@ -30,7 +30,7 @@ def problem_type_of(contenders: Sequence[Contender]) -> str:
         if isinstance(contender.first, TorchPredictor):
             by_model[contender.name] = resolve_problem_type(contender.first.model).name
         elif contender.export is not None:
-            by_model[contender.name] = contender.export["problem_type"]
+            by_model[contender.name] = contender.export.record["problem_type"]
     num_labels = len(contenders[0].first.id2label)
     problem_types = set(by_model.values()) or {"regression" if num_labels == 1 else "single_label_classification"}
     if len(problem_types) > 1:
@@ -43,14 +43,18 @@ def problem_type_of(contenders: Sequence[Contender]) -> str:
     return problem_type
 
 
-def choose_metrics(chosen: str | None, problem_type: str, label_names: Sequence[str]) -> list[Metric]:
-    """Return the default metrics for these classes and the chosen one, which comes first."""
-    known = [metric.name for metric in METRICS[problem_type]]
+def choose_metrics(
+    chosen: str | None, problem_type: str, label_names: Sequence[str], own: Sequence[Metric] = ()
+) -> list[Metric]:
+    """Return the default metrics, the user's own, and first the chosen one; for a regression it is `ERROR`."""
+    known = [metric.name for metric in (*METRICS[problem_type], *own)]
     if chosen is not None and chosen not in known:
         raise ValueError(
             f"`metric_name` must be one of {', '.join(known)} for {problem_type}, got {chosen!r}. To use another "
-            f"metric, add a `Metric` to `hf_distill.data.metrics.METRICS[{problem_type!r}]`."
+            "metric, pass it in `metric_functions` (--metric_module)."
         )
+    if chosen is None and problem_type == "regression":
+        chosen = ERROR
     names = {chosen, *default_metrics(problem_type, label_names)}
-    metrics = [metric for metric in METRICS[problem_type] if metric.name in names]
+    metrics = [*(metric for metric in METRICS[problem_type] if metric.name in names), *own]
     return sorted(metrics, key=lambda metric: metric.name != chosen)

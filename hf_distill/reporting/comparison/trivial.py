@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from hf_distill.data.metrics import Metric
+from hf_distill.reporting.bootstrap import bootstrap, interval
 from hf_distill.reporting.comparison.quality import Resampling
 from hf_distill.reporting.comparison.scores import Answers, make_row_by_row_scorer, make_scorer
 from hf_distill.reporting.comparison.units import Units
-from hf_distill.reporting.statistics import bootstrap, interval
 
 NUM_SHUFFLES = 199
 _ALL = "all labels"
@@ -30,20 +30,20 @@ def describe_trivial(units: Units, teacher: np.ndarray, metric: Metric, how: Res
         how: How the interval is made.
 
     Returns:
-        `answer`, the constant answer with the best score, and its `score`; `difference`, the teacher's score minus
-        that score, with `low` and `high`; `shuffled_p_value`, the share of random orders of the teacher's answers
+        `answer`, the constant answer with the best score, and its `score`; `difference`, how much better the teacher
+        is, with `low` and `high`; `shuffled_p_value`, the share of random orders of the teacher's answers
         that score at least as high as the answers themselves (None for token classification, where a constant tag is
         the harder opponent); and `reason`, why the comparison has no answer, or None.
     """
     answers = Answers(units, teacher)
-    name, constant = max(_constants(units), key=lambda option: _score(option[1], metric))
-    score, own_score = _score(constant, metric), _score(answers, metric)
+    name, constant = _best_constant(units, metric)
+    score, teacher_score = _score(constant, metric), _score(answers, metric)
     low, high = _difference(answers, constant, metric, how)
     p_value = None if units.is_token_level else _shuffled_p_value(answers, metric, how.seed)
     return {
         "answer": name,
         "score": score,
-        "difference": own_score - score,
+        "difference": metric.sign * (teacher_score - score),
         "low": low,
         "high": high,
         "shuffled_p_value": p_value,
@@ -51,17 +51,37 @@ def describe_trivial(units: Units, teacher: np.ndarray, metric: Metric, how: Res
     }
 
 
+def absolute_margin(units: Units, metric: Metric, margin: float) -> float:
+    """Return how much worse a score can be and still count as non-inferior.
+
+    An error has the unit of the labels, so its margin is a share of the error of the best constant answer. For the
+    root mean squared error this is the standard deviation of the labels; for the mean absolute error it is their mean
+    distance from the median. As for an accuracy, 0.01 is one hundredth of the way from a perfect to a constant answer.
+
+    Args:
+        units: All of them labelled.
+        metric: The metric that decides.
+        margin: The margin of a score from 0 to 1, or the share of an error.
+    """
+    return margin if metric.higher_is_better else margin * _score(_best_constant(units, metric)[1], metric)
+
+
+def _best_constant(units: Units, metric: Metric) -> tuple[str, Answers]:
+    return max(_constants(units), key=lambda option: metric.sign * _score(option[1], metric))
+
+
 def _score(answers: Answers, metric: Metric) -> float:
-    """Return the score; an undefined one is the lowest."""
+    """Return the score; an undefined one is the worst."""
     score = answers.score(metric)
-    return metric.lowest if np.isnan(score) else score
+    return metric.worst if np.isnan(score) else score
 
 
 def _constants(units: Units) -> list[tuple[str, Answers]]:
     """Return every constant answer by name; for multi-label classification no label, all, and the commonest set."""
     num_labels = len(units.names)
     if units.problem_type == "regression":
-        return [("the mean", Answers(units, np.full((len(units), 1), units.labels.mean())))]
+        values = {"the median": np.median(units.labels), "the mean": units.labels.mean()}
+        return [(name, Answers(units, np.full((len(units), 1), value))) for name, value in values.items()]
     if units.problem_type == "multi_label_classification":
         sets, counts = np.unique(units.labels > 0.5, axis=0, return_counts=True)
         commonest = sets[counts.argmax()]
@@ -79,27 +99,33 @@ def _repeat(units: Units, logits: np.ndarray) -> Answers:
 def _difference(answers: Answers, constant: Answers, metric: Metric, how: Resampling) -> tuple[float, float]:
     make = make_row_by_row_scorer if metric.from_counts is None else make_scorer
     scorers = {"teacher": make(answers, [metric]), "constant": make(constant, [metric])}
-    samples = bootstrap(scorers, answers.units.num_rows, how.num_for(metric), how.seed)
-    scores = {name: np.nan_to_num(values[metric.name], nan=metric.lowest) for name, values in samples.items()}
-    return interval(scores["teacher"] - scores["constant"], how.level)
+    units = answers.units
+    samples = bootstrap(scorers, units.num_rows, how.num_for(metric), how.seed, units.groups)
+    scores = {
+        name: np.where(np.isnan(values[metric.name]), metric.worst, values[metric.name])
+        for name, values in samples.items()
+    }
+    return interval(metric.sign * (scores["teacher"] - scores["constant"]), how.level)
 
 
 def _shuffled_p_value(answers: Answers, metric: Metric, seed: int) -> float:
-    """Return the p-value of the permutation test that answers and labels are independent: Fisher (1935)."""
-    generator, num_rows = np.random.default_rng(seed), len(answers.predictions)
-    value, num_as_high = answers.score(metric), 0
+    """Return the p-value of the permutation test that answers and labels are independent: Fisher (1935).
+
+    Rows in groups stay together: the answers of each group are shuffled, and follow the groups in a random order.
+    """
+    generator, groups = np.random.default_rng(seed), answers.units.row_groups
+    value, num_as_good = metric.sign * answers.score(metric), 0
     for _ in range(NUM_SHUFFLES):
-        order = generator.permutation(num_rows)
+        order = generator.permutation(len(groups))
+        order = order[np.argsort(generator.permutation(groups.max() + 1)[groups[order]], kind="stable")]
         shuffled = float(metric.score(answers.predictions[order], answers.references, answers.num_labels))
-        num_as_high += not shuffled < value - 1e-12
-    return (1 + num_as_high) / (1 + NUM_SHUFFLES)
+        num_as_good += not metric.sign * shuffled < value - 1e-12
+    return (1 + num_as_good) / (1 + NUM_SHUFFLES)
 
 
 def _reason(units: Units, answers: Answers, name: str, low: float, p_value: float | None, level: float) -> str | None:
-    if units.problem_type != "regression":
-        num_present = np.unique(units.labels, axis=0).shape[0]
-        if num_present == 1:
-            return "all labelled rows have the same label, so any constant answer is right"
+    if len(np.unique(units.labels, axis=0)) == 1:
+        return "all labelled rows have the same label, so one constant answer is right"
     if units.problem_type == "multi_label_classification" and not answers.predictions.any():
         return "the teacher predicts no label for any row"
     if not low > 0:

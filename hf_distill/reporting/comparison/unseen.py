@@ -32,7 +32,7 @@ def unseen_loss(units: Units, metric: Metric, level: float = 0.95) -> float:
     """
     if units.problem_type == "regression":
         return 0.0
-    share = unseen_share(units.num_rows, level)
+    share = unseen_share(units.fewest_independent_rows, level)
     if units.is_token_level or metric.is_row_accuracy:
         return share
     errors_per_mistake = share * units.num_rows / _NUM_ERRORS

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_distill.reporting.comparison.candidates import NO, NOT_SHOWN, YES, Models, candidates, choose_subject, judge
-from hf_distill.reporting.comparison.quality import TEACHER
+from hf_distill.reporting.comparison.groups import FEWEST_GROUPS
+from hf_distill.reporting.comparison.quality import FEWEST_RESAMPLED, TEACHER
 from hf_distill.reporting.text import PLAIN, p_value
 
 _REPLACE = {YES: True, NO: False, NOT_SHOWN: None}
@@ -49,6 +50,18 @@ def _sentence(models: Models, name: str, task: Mapping[str, Any], answer: str, r
         return _by_score(name, answer, comparison, model["versus_teacher"], task)
     if reason == "trivial teacher":
         return f"{_not_shown(name)}: {task['trivial']['reason']}. {_capitalize(comparison)}."
+    if reason == "few rows":
+        kind = "groups" if task["groups"] else "rows"
+        return (
+            f"{_not_shown(name)}: a verdict on {task['metric_name']} needs at least {FEWEST_RESAMPLED} {kind}. "
+            f"{_capitalize(comparison)}."
+        )
+    if reason == "few groups":
+        number = task["groups"]["number"]
+        return (
+            f"{_not_shown(name)}: there are {number:,} groups of rows, and at least {FEWEST_GROUPS} are needed to "
+            f"know how much groups differ. {_capitalize(comparison)}."
+        )
     if reason == "lost class":
         return f"{_no(name)}: {_lost(model['lost_classes']['lost'])}. {_capitalize(comparison)}."
     return f"{_not_shown(name)}: {_vanished(model['lost_classes']['vanished'])}. {_capitalize(comparison)}."

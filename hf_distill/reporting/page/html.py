@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_distill.data.table import counted
 from hf_distill.reporting.page.cost_plots import single_text_latencies
 from hf_distill.reporting.page.palette import css_variables, model_colors
 from hf_distill.reporting.page.plots import PLOTS, inline_svgs
 from hf_distill.reporting.page.sections import sections
 from hf_distill.reporting.page.tables import Cell
-from hf_distill.reporting.text import HTML, one_line, short, whole
+from hf_distill.reporting.text import HTML, describe_machine, is_clear_gap, short, typeset, whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 Report = Mapping[str, Any]
 
 _LONGEST_TEXT = 600  # characters of a text that are shown; the data at the end of the page have the whole text
+_NUM_TEXTS = 5  # texts of disagreement that are shown at first; the others are folded
+_UNNAMED = "data"  # the name that `compare_models` gives to rows without a name
 _VERDICTS = {True: ("good", "✓ Yes"), False: ("bad", "✕ No"), None: ("open", "? Not shown")}
 
 
@@ -39,6 +42,7 @@ def render_html(report: Report) -> str:
     template = _environment().get_template("report.html.jinja")
     return template.render(
         report=report,
+        title=_title(report["task"]),
         plots=PLOTS,
         svgs=svgs,
         variables=css_variables(),
@@ -46,7 +50,8 @@ def render_html(report: Report) -> str:
         verdict=_VERDICTS[report["verdict"]["replace"]],
         headline=_headline(report),
         sections=sections(report, svgs),
-        texts=_disagreements(report),
+        texts=_disagreements(report)[:_NUM_TEXTS],
+        more_texts=_disagreements(report)[_NUM_TEXTS:],
         facts=_facts(report),
     )
 
@@ -63,8 +68,13 @@ def _environment() -> "Environment":
     )
     # `tojson` also escapes <, >, & and ', and every character that is not ASCII.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
-    environment.filters.update(line=lambda text: one_line(str(text)), short=short)
+    environment.filters.update(short=short, typeset=typeset)
     return environment
+
+
+def _title(task: Mapping[str, Any]) -> str:
+    """Return the name of the rows, or their number if they have no name."""
+    return f"Comparison on {counted(task['rows'], 'row')}" if task["name"] == _UNNAMED else short(task["name"], 80)
 
 
 def _headline(report: Report) -> list[tuple[str, str, str]]:
@@ -79,15 +89,24 @@ def _headline(report: Report) -> list[tuple[str, str, str]]:
     latency = (single_text_latencies(model) or [{}])[0].get("p50_ms")
     estimates = [
         (model["retention"], f"of the teacher’s {short(metric, 30)} kept"),
-        (model["gap_closed"], "of the gap to the teacher closed"),
+        (model["gap_closed"] if is_clear_gap(model["gap_closed"]) else None, "of the gap to the teacher closed"),
         (fidelity.get("agreement"), "of its answers equal the teacher’s"),
     ]
     tiles = [(HTML.share(e["value"]), what, HTML.interval(e, HTML.share)) for e, what in estimates if e is not None]
-    if cost.get("speedup") is not None:
+    if model["gap_closed"] is not None and not is_clear_gap(model["gap_closed"]):
+        tiles.insert(1, _small_gap(report, metric))
+    if cost.get("speedup") is not None and not report["machine"]["is_busy"]:
         tiles.append((HTML.times(cost["speedup"]), "as fast on one text", HTML.milliseconds(latency)))
     if teacher_size and size:
         tiles.append((HTML.times(teacher_size / size), "smaller on disk", HTML.quantity(size, "B")))
     return tiles
+
+
+def _small_gap(report: Report, metric: str) -> tuple[str, str, str]:
+    """Return the tile about a gap that is too small to say how much of it is closed."""
+    scores = {model["role"]: model["metrics"][metric]["value"] for model in report["models"].values()}
+    gap = HTML.margin(scores["teacher"] - scores["baseline"], metric)
+    return gap, "between teacher and baseline", "too little to say how much of it is closed"
 
 
 def _disagreements(report: Report) -> list[tuple[str, list[Cell]]]:
@@ -115,30 +134,22 @@ def _with_confidence(name: str, confidence: float | None) -> str:
 
 def _facts(report: Report) -> list[tuple[str, str]]:
     """Return how the report was measured, as pairs of a name and a text."""
-    task, machine = report["task"], report["machine"]
-    memory = machine["memory_gb"]
-    hardware = [
-        f"{machine['cores']} cores" if machine["cores"] else "",
-        f"{machine['threads']} threads" if machine.get("threads") else "",
-        machine["cpu"] or "",
-        "" if memory is None else f"{memory:.0f} GiB of memory",
-        machine["gpu"] or "no GPU",
-    ]
+    task = report["task"]
     facts = {
         "Task": task["name"],
         "Problem type": task["problem_type"].replace("_", " "),
         "Rows": whole(task["rows"]),
         "Text": ", ".join(task["text_columns"]),
         "Intervals": _resampling(task),
-        "Seeds": "; ".join(f"{name}: {model['num_runs']}" for name, model in report["models"].items()),
+        "Runs": "; ".join(f"{name}: {model['num_runs']}" for name, model in report["models"].items()),
         "Models": "; ".join(
             f"{name}: {model['origin']}" for name, model in report["models"].items() if model["origin"]
         ),
-        "Machine": ", ".join(part for part in hardware if part),
+        "Machine": describe_machine(report["machine"]),
         "Versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
         "Date": report["created"],
     }
-    return [(name, one_line(str(value))) for name, value in facts.items() if value]
+    return [(name, typeset(str(value))) for name, value in facts.items() if value]
 
 
 def _resampling(task: Mapping[str, Any]) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hf_distill.reporting.page import tables
-from hf_distill.reporting.page.leaderboard import leaderboard_table
+from hf_distill.reporting.page import class_tables, cost_tables, tables
 from hf_distill.reporting.page.tables import Table
+from hf_distill.reporting.page.weak_spots import changes_table, confusion_tables, slice_table
 
 Report = Mapping[str, Any]
 
@@ -39,32 +39,29 @@ def _tables(*make: Callable[[Report], Table | None]) -> Callable[[Report], Itera
     return lambda report: (table for table in (make_one(report) for make_one in make) if table is not None)
 
 
-def _fidelity(report: Report) -> Iterator[Table]:
-    yield from _tables(tables.fidelity_table)(report)
-    yield from tables.agreement_tables(report)
-
-
 def _robustness(report: Report) -> Iterator[Table]:
-    yield from _tables(tables.length_table, tables.shifted_table)(report)
-    yield from tables.f1_tables(report)
+    lost = class_tables.lost_classes_table
+    yield from _tables(lost, slice_table, tables.length_table, tables.shifted_table, changes_table)(report)
+    yield from confusion_tables(report)
+    yield from _tables(class_tables.f1_table)(report)
 
 
 _TABLES: dict[str, Callable[[Report], Iterator[Table]]] = {
-    "models": _tables(tables.models_table, leaderboard_table),
+    "models": _tables(tables.models_table, tables.requirements_table),
     "quality": _tables(tables.tests_table, tables.metrics_table),
-    "fidelity": _fidelity,
+    "fidelity": _tables(tables.fidelity_table, class_tables.agreement_table),
     "calibration": _tables(tables.calibration_table),
     "robustness": _robustness,
-    "cost": _tables(tables.speed_table, tables.cost_table),
+    "cost": _tables(cost_tables.speed_table, cost_tables.cost_table),
     "deferral": _tables(tables.thresholds_table),
 }
 SECTIONS = [
     Section(
         "models",
         "Models",
-        "The smaller line below a number is its interval. Retention is the model's score divided by the teacher's. "
+        "The smaller line below a number is its interval. Retention is the model’s score divided by the teacher’s. "
         "Gap closed is (student − baseline) / (teacher − baseline). The baseline is the same student trained without "
-        "the teacher.",
+        "the teacher. The verdict says whether the model can replace the teacher.",
         ["scores", "score_and_latency"],
     ),
     Section(
@@ -87,7 +84,7 @@ SECTIONS = [
         "Does the confidence match the accuracy?",
         "The expected calibration error (ECE) is the mean difference between confidence and accuracy. The Brier score "
         "and the negative log-likelihood (NLL) measure confidence and accuracy together. Lower is better for all. "
-        "Temperature scaling, which divides the logits by one number, corrects most of the error.",
+        "Temperature scaling divides the logits by one number.",
         ["reliability"],
         is_beside=True,
     ),

@@ -1,0 +1,77 @@
+"""The section of the model card on the exports of a student, with code to run them without torch."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hf_distill.hub.card.words import KINDS, as_text, reads_pairs
+from hf_distill.reporting.tables import markdown_table
+from hf_distill.reporting.text import NOT_AVAILABLE
+
+_DTYPES = {"float32": "fp32", "int8": "q8"}  # names of the variants in Transformers.js
+
+
+def exports_section(record: Mapping[str, Any], export: Mapping[str, Any]) -> str:
+    """Return the variants with their parity, and code for Python and JavaScript.
+
+    Args:
+        record: The record of the student.
+        export: The content of `export.json` at the root of the repository.
+    """
+    variants = export["variants"]
+    rows = [[as_text(about["file"]), name, _parity(about.get("parity") or {})] for name, about in variants.items()]
+    variant = "int8" if "int8" in variants else next(iter(variants))
+    parts = [
+        "## Exports",
+        "`onnx/` has the same student for other runtimes. Parity compares its answers with the weights above.",
+        markdown_table(["file", "precision", "parity"], rows),
+        "In Python without torch:",
+        _python(record, variant),
+        *(["In JavaScript, in a browser or in Node:", _javascript(record, variant)] if variant in _DTYPES else []),
+    ]
+    return "\n\n".join(parts)
+
+
+def _parity(parity: Mapping[str, Any]) -> str:
+    numbers = [f"{key.replace('_', ' ')} {_short(value)}" for key, value in parity.items() if _is_scalar(value)]
+    metrics = parity.get("metrics") or {"model": {}, "export": {}}
+    numbers += [
+        f"{metric} {_short(metrics['export'][metric])} (model: {_short(value)})"
+        for metric, value in metrics["model"].items()
+    ]
+    return ", ".join(numbers) or NOT_AVAILABLE
+
+
+def _python(record: Mapping[str, Any], variant: str) -> str:
+    name = json.dumps(record["student"]["name"])
+    text = '("The first text.", "The second text.")' if reads_pairs(record) else '"A text like the training data."'
+    return (
+        "```python\nfrom huggingface_hub import snapshot_download\nfrom hf_distill import Predictor\n\n"
+        f'folder = snapshot_download({name}, allow_patterns=["*.json", "onnx/*"])\n'
+        f"predictor = Predictor(folder, {json.dumps(variant)})\npredictor([{text}])\n```"
+    )
+
+
+def _javascript(record: Mapping[str, Any], variant: str) -> str:
+    name, task = json.dumps(record["student"]["name"]), KINDS[record["problem_type"]].task
+    options = f'{{ dtype: "{_DTYPES[variant]}" }}'
+    if not reads_pairs(record):
+        return (
+            '```js\nimport { pipeline } from "@huggingface/transformers";\n\n'
+            f'const classifier = await pipeline("{task}", {name}, {options});\n'
+            'await classifier("A text like the training data.");\n```'
+        )
+    return (
+        '```js\nimport { AutoModelForSequenceClassification, AutoTokenizer } from "@huggingface/transformers";\n\n'
+        f"const tokenizer = await AutoTokenizer.from_pretrained({name});\n"
+        f"const model = await AutoModelForSequenceClassification.from_pretrained({name}, {options});\n"
+        'const { logits } = await model(tokenizer("The first text.", { text_pair: "The second text." }));\n```'
+    )
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else as_text(value)

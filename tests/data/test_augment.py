@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from tiny import TINY, WORDS, tiny_tokenizer
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from hf_distill.data import augment_texts
+from hf_distill.data.neighbors import WordNeighbors
+
+TEXTS = ["The film is very good.", "a boring plot", "the actor was great fun", "a slow scene"]
+
+
+@pytest.fixture(scope="module")
+def embeddings():
+    return torch.randn(TINY["vocab_size"], 8, generator=torch.Generator().manual_seed(0)).numpy()
+
+
+def augment(embeddings, dataset=None, **settings):
+    dataset = Dataset.from_dict({"text": TEXTS}) if dataset is None else dataset
+    settings = {"text_columns": ["text"], "tokenizer": tiny_tokenizer(), "embeddings": embeddings, **settings}
+    return augment_texts(dataset, **settings)
+
+
+def test_a_neighbor_is_the_nearest_word_of_like_frequency():
+    names = ["the", "of", "good", "fine", "nice", "great"] + [f"rare{chr(97 + i)}" for i in range(20)]
+    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(["[UNK]", *names])}, unk_token="[UNK]"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+    vectors = np.zeros((27, 3), np.float32)
+    vectors[:, 2] = 1.0
+    # good (id 3): fine (id 4) is nearer than great (id 6); rarea (id 7) is equal, and rarez further down is too rare.
+    vectors[3], vectors[4], vectors[6], vectors[26] = [1, 0, 0], [0.9, 0.1, 0], [0.5, 0.5, 0], [1, 0, 0]
+    nearest = WordNeighbors(tokenizer, vectors).nearest("good")
+    assert nearest[:2] == ["fine", "great"]
+    assert "good" not in nearest
+    assert names[-1] not in nearest  # rank 27 against rank 4 is more than four times as rare
+    assert WordNeighbors(tokenizer, vectors).nearest("unknown") == []
+
+
+def test_neighbors_replace_words_and_keep_punctuation_and_capitals(embeddings):
+    variants = augment(embeddings, methods={"neighbors": 1.0}, copies=5)
+    for variant, source in zip(variants["text"], variants["source_row"], strict=True):
+        words, original = variant.split(), TEXTS[source].split()
+        assert len(words) == len(original)
+        changed = [(new, old) for new, old in zip(words, original, strict=True) if new != old]
+        assert changed
+        assert all(new.strip(".").lower() in WORDS for new, _ in changed)
+        assert all(
+            new[0].isupper() == old[0].isupper() and new.endswith(".") == old.endswith(".") for new, old in changed
+        )
+
+
+def test_masks_replace_at_least_one_word(embeddings):
+    variants = augment(embeddings, methods={"mask": 1.0}, copies=3)["text"]
+    assert all("[MASK]" in variant for variant in variants)
+
+
+def test_ngrams_are_successive_words(embeddings):
+    variants = augment(embeddings, methods={"ngram": 1.0}, copies=5)
+    assert all(text in TEXTS[source] for text, source in zip(variants["text"], variants["source_row"], strict=True))
+    assert max(len(text.split()) for text in variants["text"]) <= 5
+
+
+def test_two_halves_are_joined(embeddings):
+    starts = ["The film is", "a boring", "the actor was", "a slow"]
+    ends = ["very good.", "plot", "great fun", "scene"]
+    variants = augment(embeddings, methods={"join": 1.0}, copies=5)
+    for text, source in zip(variants["text"], variants["source_row"], strict=True):
+        assert text.startswith(starts[source])
+        assert text.removeprefix(starts[source]).strip() in ends
+
+
+def test_a_larger_draw_and_more_rows_contain_the_smaller_one(embeddings):
+    methods = {"neighbors": 1.0, "mask": 1.0, "ngram": 1.0}
+    few = set(augment(embeddings, methods=methods, copies=2)["text"])
+    assert few < set(augment(embeddings, methods=methods, copies=6)["text"])
+    more_rows = Dataset.from_dict({"text": ["a new cold film", *TEXTS]})
+    assert few <= set(augment(embeddings, more_rows, methods=methods, copies=2)["text"])
+
+
+def test_another_seed_gives_other_variants(embeddings):
+    assert augment(embeddings, seed=1)["text"][:] != augment(embeddings, seed=2)["text"][:]
+    assert augment(embeddings, seed=1)["text"][:] == augment(embeddings, seed=1)["text"][:]
+
+
+def test_no_variant_equals_an_original_or_another_variant(embeddings):
+    texts = [text.casefold() for text in augment(embeddings, copies=50)["text"]]
+    assert len(set(texts)) == len(texts)
+    assert set(texts).isdisjoint(text.casefold() for text in TEXTS)
+
+
+def test_one_side_of_a_pair_varies_and_pairs_are_recombined(embeddings):
+    pairs = Dataset.from_dict({"a": TEXTS, "b": TEXTS[::-1]})
+    variants = augment(embeddings, pairs, text_columns=["a", "b"], methods={"neighbors": 1.0}, copies=4)
+    for a, b, source in zip(variants["a"], variants["b"], variants["source_row"], strict=True):
+        assert (a == TEXTS[source]) != (b == TEXTS[::-1][source])
+    joined = augment(embeddings, pairs, text_columns=["a", "b"], methods={"join": 1.0}, copies=4)
+    assert all(a == TEXTS[source] for a, source in zip(joined["a"], joined["source_row"], strict=True))
+    assert set(joined["b"]) <= set(TEXTS)
+
+
+def test_lists_of_words_stay_lists_of_words(embeddings):
+    words = Dataset.from_dict({"words": [text.split() for text in TEXTS]})
+    variants = augment(embeddings, words, text_columns=["words"])
+    assert all(isinstance(row, list) for row in variants["words"])
+    assert set(augment(embeddings)["text"]) == {" ".join(row) for row in variants["words"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"copies": 0}, "at least 1, got 0"),
+        ({"methods": {"synonyms": 1.0}}, "no method 'synonyms'; the methods are neighbors, mask, ngram, join"),
+        ({"methods": {"mask": 0.0}}, "shares > 0"),
+        ({"methods": {}}, "shares > 0"),
+    ],
+)
+def test_bad_settings_are_refused(embeddings, settings, message):
+    with pytest.raises(ValueError, match=message):
+        augment(embeddings, **settings)
+
+
+def test_a_tokenizer_without_a_mask_token_cannot_mask(embeddings):
+    tokenizer = tiny_tokenizer()
+    tokenizer.mask_token = None
+    with pytest.raises(ValueError, match="has no mask token. Leave the method `mask` out"):
+        augment(embeddings, tokenizer=tokenizer)
+
+
+def test_texts_that_cannot_be_varied_are_refused(embeddings):
+    dataset = Dataset.from_dict({"text": ["\u6620\u753b", None, "", "..."]})
+    with pytest.raises(ValueError, match="None of the 4 texts could be varied"):
+        augment(embeddings, dataset, methods={"neighbors": 1.0, "ngram": 1.0})
