@@ -72,18 +72,17 @@ def list_architectures(space: Space) -> list[Architecture]:
     return architectures
 
 
-def measure_export(folder: Path, texts: Sequence[Any], num_threads: int | None = None) -> dict[str, float]:
+def measure_export(folder: Path, texts: Sequence[Any]) -> dict[str, float]:
     """Measure an export: the size of its graph, and the time from one text to its logits.
 
     Args:
         folder: Folder of the export.
         texts: Texts or pairs of texts, from which 100 are drawn, the same in every run.
-        num_threads: Number of threads; None for as many as torch uses.
 
     Returns:
         `size_mb` (10^6 bytes), and `latency_p50_ms`, `latency_p95_ms`, `latency_p99_ms`, which include the tokenizer.
     """
-    predictor = Predictor(folder, num_threads or torch.get_num_threads())
+    predictor = Predictor(folder, num_threads=torch.get_num_threads())
     num_bytes = sum(path.stat().st_size for path in folder.rglob("*.onnx*"))
     return {"size_mb": num_bytes / 1e6, **_measure_latency(lambda text: predictor.logits([text]), texts)}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hf_distill.search.halving import ARCHITECTURE
-from hf_distill.search.need import Numbers, bound_of, key_of, score
+from hf_distill.search.need import Numbers, bound_of, key_of, score, sign_of
 from hf_distill.search.quality import ValidationRows
 from hf_distill.search.storage import search_id
 from hf_distill.search.trainings import Candidate
@@ -46,7 +46,7 @@ class Finalist:
 
     def best_run(self, metric: str) -> int:
         """Return the index of the run with the best value of a metric; it is the one that is shipped."""
-        return int(np.argmax([values[metric] for values in self.values]))
+        return int(np.argmax([sign_of(metric) * values[metric] for values in self.values]))
 
 
 def train_finalists(trials: Trials, folder: Path) -> list[Finalist]:

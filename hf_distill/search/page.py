@@ -124,6 +124,6 @@ def _facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _show(value: Any) -> str:
-    if value is None:
-        return "–"
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else str(value)

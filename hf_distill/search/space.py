@@ -49,6 +49,7 @@ KEYS = {
     "hard_label_weight": _WEIGHT,
     "learning_rate": _RATE,
     "static_learning_rate": _RATE,
+    "augment": _Key(int, "numbers of variants of each labelled text, from 0", 0),
     "num_train_epochs": _Key(float, "numbers of epochs > 0", 1e-12, has_range=True),
 }
 # The flag of `hf-distill train` that a key sets; a user who passes the flag fixes the setting.
@@ -58,6 +59,7 @@ FLAGS = {
     "hard_label_weight": "hard_label_weight",
     "learning_rate": "learning_rate",
     "static_learning_rate": "learning_rate",
+    "augment": "augment",
     "num_train_epochs": "num_train_epochs",
 }
 

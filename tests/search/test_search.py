@@ -131,7 +131,7 @@ def test_the_page_shows_the_trials_and_loads_nothing(searched):
     page = (searched / "search.html").read_text()
     assert "Metric against latency" in page
     assert "winner, mean of its seeds" in page
-    assert "floor: TF-IDF" in page
+    assert "floor (TF-IDF)" in page
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org/", "")
     assert (searched / "plots" / "metric_and_size.png").stat().st_size > 5000

@@ -303,3 +303,4 @@ def test_the_values_of_a_class_and_the_agreement(validation_rows):
 
 def test_the_front_has_the_points_to_which_no_cheaper_one_is_better():
     assert front([(1, 0.5), (2, 0.4), (2, 0.7), (3, 0.7), (4, 0.9)]) == [(1, 0.5), (2, 0.7), (4, 0.9)]
+    assert front([(1, 0.5), (2, 0.4), (3, 0.6)], sign=-1.0) == [(1, 0.5), (2, 0.4)]
