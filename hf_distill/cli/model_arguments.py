@@ -92,6 +92,13 @@ class ModelArguments(TeacherArguments):
             + ". Unset: the teacher's architecture."
         },
     )
+    student_trim_vocabulary: bool = field(
+        default=False,
+        metadata={
+            "help": "Keep only the word pieces of the training texts in a student made from the teacher. Embeddings "
+            "are most of a small student."
+        },
+    )
     freeze_student_embeddings: bool = field(
         default=False, metadata={"help": "Do not train the student's word embeddings, which makes a step faster."}
     )
@@ -148,6 +155,11 @@ class ModelArguments(TeacherArguments):
             )
         if self.augment is not None and (self.augment < 1 or self.teacher_model_name_or_path is None):
             raise ValueError(f"--augment takes a number from 1 on, and needs a teacher, got {self.augment}.")
+        if self.student_trim_vocabulary and (self.fine_tune_teacher or self.student_model_name_or_path is not None):
+            raise ValueError(
+                "--student_trim_vocabulary is for a student made from a teacher that is already fine-tuned. Fine-tune "
+                "the teacher first, and leave out --student_model_name_or_path."
+            )
         _ = self.layers  # report a typo before anything is loaded
 
     @property
