@@ -113,7 +113,10 @@ def _loader(
     args: DistillationTrainingArguments,
 ) -> Any:
     def load(
-        student: ModelReference | None, loaded_teacher: PreTrainedModel | None, num_variants: int
+        student: ModelReference | None,
+        loaded_teacher: PreTrainedModel | None,
+        num_variants: int,
+        trims_vocabulary: bool,
     ) -> DistillationInputs:
         return load_inputs(
             task,
@@ -127,6 +130,7 @@ def _loader(
             class_names=data.names_of_outputs,
             loaded_teacher=loaded_teacher,
             num_variants=num_variants,
+            trims_vocabulary=trims_vocabulary,
         )
 
     return load

@@ -112,6 +112,7 @@ def _describe_finalist(finalist: Finalist, trials: Trials) -> dict[str, Any]:
         "flags": finalist.candidate.flags,
         "seeds": list(finalist.seeds),
         "values": [{name: values[name] for name in dict.fromkeys(names)} for values in finalist.values],
+        "margin": finalist.margin,
         "margin_bound": finalist.margin_bound,
     }
 

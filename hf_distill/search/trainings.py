@@ -31,7 +31,7 @@ from hf_distill.training_args import DistillationTrainingArguments
 
 Flags = Mapping[str, Any]
 Configure = Callable[[Flags], tuple[StudentOptions, DistillationTrainingArguments]]
-LoadInputs = Callable[[ModelReference | None, PreTrainedModel | None, int], DistillationInputs]
+LoadInputs = Callable[[ModelReference | None, PreTrainedModel | None, int, bool], DistillationInputs]
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,16 @@ class Trainings:
 
     Args:
         load_inputs: Loads them for a pretrained student, or for students from the teacher (None). The other arguments
-            are the teacher, if it is already loaded, and the number of variants of each labelled text.
+            are the teacher, if it is already loaded; the number of variants of each labelled text; and whether the
+            vocabulary is trimmed.
         configure: From flags to the student's options and the training arguments.
     """
 
     def __init__(self, load_inputs: LoadInputs, configure: Configure) -> None:
         self._load_inputs, self.configure = load_inputs, configure
-        self.inputs = load_inputs(None, None, 0)
-        self._loaded: dict[tuple[str | None, int], DistillationInputs] = {(None, 0): self.inputs}
-        self._static: dict[tuple[StudentOptions, int], PreTrainedModel] = {}
+        self.inputs = load_inputs(None, None, 0, False)
+        self._loaded: dict[tuple[str | None, int, bool], DistillationInputs] = {(None, 0, False): self.inputs}
+        self._static: dict[tuple[StudentOptions, bool, int], PreTrainedModel] = {}
         self._is_labelled = False  # whether the teacher's confidence in the unlabelled text is known
         self.floor: dict[str, Any] | None = None  # of a run's record; the same for all runs
 
@@ -81,14 +82,15 @@ class Trainings:
 
     def inputs_for(self, candidate: Candidate) -> DistillationInputs:
         """Return the rows as token ids of a student; loaded once for each tokenizer and number of variants."""
-        name, num_variants = candidate.architecture.student, int(candidate.settings.get("augment", 0))
-        if (name, num_variants) not in self._loaded:
-            student = None if name is None else ModelReference(name)
-            inputs = self._load_inputs(student, self.teacher, num_variants)
+        architecture = candidate.architecture
+        key = (architecture.student, int(candidate.settings.get("augment", 0)), architecture.is_trimmed)
+        if key not in self._loaded:
+            student = None if architecture.student is None else ModelReference(architecture.student)
+            inputs = self._load_inputs(student, self.teacher, *key[1:])
             if self._is_labelled:
                 inputs = select_transfer_rows(inputs, self._args())
-            self._loaded[name, num_variants] = inputs
-        return self._loaded[name, num_variants]
+            self._loaded[key] = inputs
+        return self._loaded[key]
 
     def _args(self) -> DistillationTrainingArguments:
         """Return the training arguments that do not depend on the candidate."""
@@ -115,14 +117,15 @@ class Trainings:
         if options.static_dim is None:
             return self._make_anew(options, inputs, seed)
         # A static student needs a pass of the teacher over its vocabulary, which every trial would repeat.
-        if (options, seed) not in self._static:
-            self._static[options, seed] = self._make_anew(options, inputs, seed)
-        return copy.deepcopy(self._static[options, seed])
+        key = (options, inputs.trimmed_teacher is not None, seed)
+        if key not in self._static:
+            self._static[key] = self._make_anew(options, inputs, seed)
+        return copy.deepcopy(self._static[key])
 
     def _make_anew(self, options: StudentOptions, inputs: DistillationInputs, seed: int) -> PreTrainedModel:
         set_seed(seed)
         batches = inputs.calibration_batches()
-        return make_student(options, self.teacher, inputs.task, batches, inputs.tokenizer)
+        return make_student(options, inputs.student_source, inputs.task, batches, inputs.tokenizer)
 
     def train(
         self, candidate: Candidate, seed: int, output_dir: Path, callbacks: Sequence[TrainerCallback] = ()
@@ -165,7 +168,7 @@ class Trainings:
         source.prepare(inputs.train_dataset)
         labelled = source.prepare(inputs.eval_dataset)
         self.inputs = select_transfer_rows(inputs, args)
-        self._loaded, self._is_labelled = {(None, 0): self.inputs}, True
+        self._loaded, self._is_labelled = {(None, 0, False): self.inputs}, True
         split = inputs.task.validation_splits[0]
         rows = ValidationRows(
             inputs.task,
