@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.student import StudentOptions
-from hf_distill.students import CONVERSIONS, LAYER_CHOICES
+from hf_distill.students import LAYER_CHOICES
 
 
 @dataclass
@@ -87,9 +87,8 @@ class ModelArguments(TeacherArguments):
     student_architecture: str | None = field(
         default=None,
         metadata={
-            "help": "Convert the copied layers to this architecture: "
-            + ", ".join(f"{target} (from a {source} teacher)" for source, target in CONVERSIONS)
-            + ". Unset: the teacher's architecture."
+            "help": "Convert the copied layers to this architecture: distilbert (from a bert teacher). Unset: the "
+            "teacher's architecture."
         },
     )
     student_trim_vocabulary: bool = field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,9 +98,9 @@ def _words_and_tags(
 def _no_label(table: Table) -> str:
     zeros_and_ones = [name for name in table.names if _is_zero_or_one(table, name)]
     several = f" or {','.join(zeros_and_ones)}" if len(zeros_and_ones) > 1 else ""
-    example = next(
-        (name for name in table.names if name.casefold() in NOT_TEXTS), table.names[-1] if table.names else ""
-    )
+    known = next((name for name in table.names if name.casefold() in NOT_TEXTS), None)
+    example = min(reversed(table.names), key=lambda name: _num_values(table, name), default="")
+    example = example if known is None else known
     if table.has_only_texts:
         hint = (
             " A .txt file holds only texts. Write texts and labels to a .csv or .tsv file, or lines `__label__x text`."
@@ -119,3 +120,11 @@ def _is_zero_or_one(table: Table, name: str) -> bool:
         return False
     values = set(table.column(name)[:1000].to_pylist())
     return bool(values) and all(str(value) in ("0", "1", "True", "False", "0.0", "1.0") for value in values)
+
+
+def _num_values(table: Table, name: str) -> float:
+    """Return the number of different values of a column that has at least two; infinity for other columns."""
+    if name not in table.dataset.column_names or pa.types.is_nested(table.column(name).type):
+        return math.inf
+    number = len(set(table.column(name)[:1000].to_pylist()))
+    return number if number > 1 else math.inf

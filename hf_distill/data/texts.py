@@ -33,7 +33,7 @@ class Texts:
         remarks: Notes on blank texts, and on texts that are lists.
 
     Raises:
-        ValueError: if a column does not hold text.
+        ValueError: if a column does not hold text, or if a word is null.
     """
 
     def __init__(
@@ -47,6 +47,8 @@ class Texts:
         self.table, self.columns, self.names = table, list(columns), list(names)
         for column in columns:
             _check_type(table, column, are_words)
+            if are_words:
+                _refuse_null_words(table, column)
         self.remarks = [] if are_words else _about_lists(table, columns)
         kept = [TEACHER_LOGITS] if TEACHER_LOGITS in table.dataset.column_names else []
         if delimiter is not None:
@@ -147,3 +149,15 @@ def _check_type(table: Table, name: str, are_words: bool) -> None:
         f"{table.source.path}: column {name!r} does not hold {'words' if are_words else 'text'} but {kind}. The "
         f"columns are {table.describe_columns()}. Name the text with --text_column_names (`text_column_names`)."
     )
+
+
+def _refuse_null_words(table: Table, name: str) -> None:
+    column = table.column(name)
+    if not any(chunk.flatten().null_count for chunk in column.chunks):
+        return
+    for row, words in enumerate(column.to_pylist()):
+        if words is not None and None in words:
+            raise ValueError(
+                f"{table.place(row, name)}: word {words.index(None) + 1} of {len(words)} is null. Remove the word and "
+                "its tag, or fill it in."
+            )

@@ -111,6 +111,18 @@ def test_spellings_that_differ_by_case_are_refused_with_counts_and_a_map_to_past
     assert kept.label_names == ["Positive", "bad", "positive"]
 
 
+@pytest.mark.parametrize(("one", "other"), [("07", "7"), ("+1", "1"), ("-02", "-2")])
+def test_numbers_that_differ_by_zeros_or_a_sign_in_front_are_refused_with_a_map_to_paste(tmp_path, one, other):
+    for files in ([one, "12", other, one], ["12"]), ([one, "12", one], [other, "12"]):
+        train, dev = two_files(tmp_path, *files)
+        with pytest.raises(ValueError, match=r"differ only by the zeros or the sign in front of a number") as error:
+            load(train, validation_file=dev)
+        pasted = str(error.value).partition("--label_map '")[2].partition("'")[0]
+        assert set(load(train, validation_file=dev, label_map=pasted).label_names) == {one, "12"}
+    one_file, _ = two_files(tmp_path, [one, "12", other], [])
+    assert set(load(one_file, label_map={one: one, other: other}).label_names) == {one, other, "12"}
+
+
 @pytest.mark.parametrize(
     ("train", "validation", "lists"),
     [

@@ -226,3 +226,13 @@ def test_the_summary_of_python_calls_says_which_other_columns_hold_text(tmp_path
     load(csv_of(tmp_path, "text,reason,label", "a,b,x", "b,c,y"), text_column_names=["text"])
     load_text_dataset(train_file=csv_of(tmp_path, "text,n,label", "a,1,x", "b,2,y"), needs_validation=False)
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("header", "proposed"), [("v1,v2,", "v1"), ("spam,message,", "spam"), ("kind,v2,sentiment", "sentiment")]
+)
+def test_the_label_column_that_a_refusal_proposes_is_not_the_text(tmp_path, header, proposed):
+    rows = [f"{kind},text {i},{kind if 'sentiment' in header else ''}" for i, kind in enumerate(["ham", "spam"] * 3)]
+    path = write(tmp_path / "rows.csv", "\n".join([header, *rows]) + "\n")
+    with pytest.raises(ValueError, match=rf"Name it with --label_column_name '{proposed}'"):
+        load(path)

@@ -41,6 +41,8 @@ def test_commas_in_texts_do_not_decide_against_semicolons(tmp_path):
         ('text,label\n"he said \\"warm, fine\\" twice",pos\n"a ""b""",neg\n', None),
         ('text,label\n"he said \\"warm, fine\\" twice",pos\n"slow, dull",neg\n', 'he said "warm, fine" twice'),
         ('text,label\n"it ends in \\"quotes\\"",pos\n"slow, dull",neg\n', 'it ends in "quotes"'),
+        ('text,label\n"\\"C:\\new\\", he said",pos\n"slow",neg\n', '"C:\\new", he said'),
+        ('text,label\n"\\"C:\\\\new\\" and \\d+",pos\n"slow",neg\n', '"C:\\new" and \\d+'),
         ('text,label\n"C:\\new\\",pos\n"slow, dull",neg\n', "C:\\new\\"),
         ('text, label\n"a, b", pos\n"c", neg\n', "a, b"),
         ('"text","label"\n"a","pos"\n"b","neg"\n', "a"),

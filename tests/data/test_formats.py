@@ -1,6 +1,8 @@
 """JSON, CoNLL and fastText files: their rows, and the line in which something is wrong."""
 
 import json
+import tarfile
+import zipfile
 
 import pytest
 from rows import labels, load, texts, write, write_json_lines
@@ -48,6 +50,10 @@ def test_objects_in_lines_or_in_a_list_are_rows(tmp_path, content, suffix):
         (
             '{\n "version": 1,\n "data": [{"text": "a"}]\n}',
             "one object .*a list of objects: save only the list 'data'",
+        ),
+        (
+            '{"features": [{"name": "text"}], "rows": [{"row": {"text": "a", "label": "x"}}]}',
+            "save only one of the lists 'features', 'rows'",
         ),
         (
             '{"text": {"0": "a"}, "label": {"0": "x"}}',
@@ -176,6 +182,41 @@ def test_words_and_tags_of_different_number_are_refused_by_their_row(tmp_path):
     rows = [{"tokens": ["a"], "tags": ["O"]}, {"tokens": ["b", "c"], "tags": ["B-x"]}]
     with pytest.raises(ValueError, match=r"line 2 \(row 2\): 2 words but 1 tag"):
         load(write_json_lines(tmp_path / "rows.jsonl", *rows))
+
+
+def test_a_word_that_is_null_is_refused_by_its_row(tmp_path):
+    rows = [{"tokens": ["a", "b"], "tags": ["O", "B-x"]}, {"tokens": ["c", None], "tags": ["O", "O"]}]
+    with pytest.raises(ValueError, match=r"line 2 \(row 2\), column 'tokens': word 2 of 2 is null"):
+        load(write_json_lines(tmp_path / "rows.jsonl", *rows))
+
+
+@pytest.mark.parametrize("name", ["rows.txt", "rows.csv", "rows.tsv"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_under_another_suffix_is_not_read_as_texts_or_cells(tmp_path, name, indent):
+    lines = "".join(json.dumps({"text": row["text"]}) + "\n" for row in ROWS)
+    path = write(tmp_path / name, lines if indent is None else json.dumps(ROWS, indent=indent))
+    with pytest.raises(ValueError, match=rf"{name} holds JSON\. Rename it to \.jsonl"):
+        load_transfer_text(path)
+
+
+def test_texts_that_start_with_a_brace_are_texts(tmp_path):
+    lines = ['{"quoted" or not}, it is no object', "[1] a footnote"]
+    assert load_transfer_text(write(tmp_path / "rows.txt", "\n".join(lines)))["text"][:] == lines
+
+
+@pytest.mark.parametrize(("name", "mode"), [("rows.tar", "w"), ("rows.tar.gz", "w:gz"), ("rows.tgz", "w:gz")])
+def test_a_tar_archive_is_named_as_one(tmp_path, name, mode):
+    inner = write(tmp_path / "rows.csv", "text,label\na film,good\nslow,bad\n")
+    with tarfile.open(tmp_path / name, mode) as archive:
+        archive.add(inner, "rows.csv")
+    with pytest.raises(ValueError, match=rf"{name} is a tar archive. Unpack it"):
+        load(tmp_path / name)
+
+
+def test_a_zip_archive_without_files_is_refused(tmp_path):
+    zipfile.ZipFile(tmp_path / "rows.zip", "w").close()
+    with pytest.raises(ValueError, match=r"rows.zip holds 0 files"):
+        load(tmp_path / "rows.zip")
 
 
 def test_sentences_without_words_are_refused(tmp_path):

@@ -27,22 +27,44 @@ def test_that_nan_was_taken_for_no_label_is_said(tmp_path, caplog):
     assert "'NaN' (2 rows): read as no label" in caplog.text
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), ""])
-def test_null_nan_and_the_empty_text_of_json_are_no_labels(tmp_path, missing):
-    values = ["x", missing, "y"] if missing != missing or missing != "" else ["x", "", "y"]
-    if missing is not None and missing != missing:
-        values = [1, missing, 0]
+@pytest.mark.parametrize(
+    ("missing", "present"),
+    [
+        ("", ["x", "y"]),
+        *[
+            (missing, present)
+            for missing in (None, float("nan"))
+            for present in (["x", "y"], [1, 0], [True, False], [["x", "y"], ["y"]])
+        ],
+    ],
+)
+def test_null_nan_and_the_empty_text_of_json_are_no_labels(tmp_path, missing, present):
+    values = [present[0], missing, present[1]]
     rows = [{"text": "ab"[i % 2] + str(i), "label": value} for i, value in enumerate(values)]
     assert labels(load(write_json_lines(tmp_path / "rows.jsonl", *rows)))[1] is None
 
 
-@pytest.mark.parametrize("word", ["nan", "NULL", "N/A", "NA", "#N/A", "<NA>", "n/a", "NaT"])
+@pytest.mark.parametrize("word", ["nan", "NULL", "N/A", "NA", "#N/A", "<NA>", "n/a", "NaT", "#VALUE!", "#REF!"])
 def test_words_for_missing_values_beside_names_are_refused_until_they_are_explained(tmp_path, word):
     path = labelled_csv(tmp_path / "rows.csv", ["good", word, "bad", word])
     with pytest.raises(ValueError, match=rf"'{word}' \(2 rows\).*--label_map '\{{\"{word}\": null\}}'"):
         load(path)
     assert labels(load(path, label_map={word: None})) == ["good", None, "bad", None]
     assert labels(load(path, label_map={word: word})) == ["good", word, "bad", word]
+
+
+@pytest.mark.parametrize("ids", [[0, 1], [-1, 0, 1]])
+def test_the_id_that_pytorch_ignores_is_refused_among_ids_until_it_is_explained(tmp_path, ids):
+    path = labelled_csv(tmp_path / "rows.csv", [*ids, -100, -100])
+    with pytest.raises(ValueError, match=r"'-100' \(2 rows\).*--label_map '\{\"-100\": null\}'"):
+        load(path)
+    assert labels(load(path, label_map={-100: None}))[-2:] == [None, None]
+    assert labels(load(path, label_map={-100: "-100"}))[-1] == "-100"
+    assert labels(load(path, problem_type="regression"))[-1] == -100
+
+
+def test_minus_one_hundred_among_other_negative_numbers_is_a_class(tmp_path):
+    assert "-100" in load(labelled_csv(tmp_path / "rows.csv", [-100, -50, 0, 50])).label_names
 
 
 @pytest.mark.parametrize("word", ["N/A", "null", "None"])

@@ -26,7 +26,9 @@ def test_a_cell_that_spells_out_a_list_is_one(tmp_path, cells):
     assert labels(task) == [["joy", "love"], ["anger"], []]
 
 
-@pytest.mark.parametrize("cells", [["1 0 1", "0 1 0"], ["[1 0 1]", "[0 1 0]"], ['"[1, 0, 1]"', '"[0, 1, 0]"']])
+@pytest.mark.parametrize(
+    "cells", [["1 0 1", "0 1 0"], ["[1 0 1]", "[0 1 0]"], ["[1. 0. 1.]", "[0. 1. 0.]"], ['"[1, 0, 1]"', '"[0, 1, 0]"']]
+)
 def test_cells_of_zeros_and_ones_say_yes_or_no_to_each_class(tmp_path, cells):
     path = labelled_csv(tmp_path / "rows.csv", cells)
     task = load(path)
@@ -142,6 +144,24 @@ def test_columns_of_other_numbers_are_scores(tmp_path):
         ValueError, match=r"line 2 .*\[0.5, 2.0, -1.0\]; multi_label_classification expects numbers from 0 to 1"
     ):
         load(wide(tmp_path, "1,a,0.5,2,-1", "2,b,1,0,3"), label_column_name="toxic,threat,insult", problem_type=MULTI)
+
+
+@pytest.mark.parametrize("row", ["2,b,1,-1,0", "2,b,0.5,0,0\n3,c,-1,-1,-1"])
+def test_minus_one_beside_numbers_from_zero_to_one_is_a_score_only_where_that_is_asked_for(tmp_path, row):
+    path = wide(tmp_path, "1,a,1,0,0", row)
+    line = row.count("\n") + 3
+    with pytest.raises(ValueError, match=rf"line {line} .*-1 in a label column.*--problem_type regression.*missing"):
+        load(path, label_column_name="toxic,threat,insult")
+    scores = load(path, label_column_name="toxic,threat,insult", problem_type=REGRESSION)
+    assert scores.datasets["train"]["label"][-1][1] == -1
+    mapped = load(path, label_column_name="toxic,threat,insult", label_map={"-1": "0"})
+    assert mapped.datasets["train"]["label"][-1][1] == 0
+
+
+def test_minus_one_in_all_columns_is_a_score_among_scores(tmp_path):
+    path = wide(tmp_path, "1,a,0.5,0.2,-0.3", "2,b,-1,-1,-1")
+    task = load(path, label_column_name="toxic,threat,insult")
+    assert (task.problem_type, labels(task)[1]) == (REGRESSION, [-1.0, -1.0, -1.0])
 
 
 @pytest.mark.parametrize(

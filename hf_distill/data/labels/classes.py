@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
@@ -28,8 +29,8 @@ class Classes:
         warnings: Contradictions between the splits.
 
     Raises:
-        ValueError: if labels differ only by case, if a label is not among the declared or named classes, if two splits
-            have different classes, or if there are fewer than `least` classes.
+        ValueError: if labels differ only by case or by leading zeros, if a label is not among the declared or named
+            classes, if two splits have different classes, or if there are fewer than `least` classes.
     """
 
     def __init__(self, columns: Sequence[Cells], settings: LabelSettings, least: int = 2) -> None:
@@ -43,7 +44,8 @@ class Classes:
             self.names = settings.names
             self._renames = {id(column): self._names_of(column, settings.names) for column in columns}
         else:
-            _refuse_cases(labels, self._unify)
+            _refuse_alike(labels, self._unify, str.casefold, "case")
+            _refuse_alike(labels, self._unify, _value_of, "the zeros or the sign in front of a number")
             self._check_declared(declared)
             self.names = declared or sort_names({self._unify(label) for label in labels.counts})
             self._renames = {id(column): self._unify for column in columns}
@@ -178,18 +180,23 @@ def _joined_names(names: Sequence[str]) -> list[str]:
     return []
 
 
-def _refuse_cases(labels: LabelCounts, unify: Rename) -> None:
-    """Refuse labels that differ only by case."""
+def _value_of(label: str) -> str:
+    """Return `1` for 01 and for +1; other texts unchanged."""
+    return str(int(label)) if re.fullmatch(r"[-+]?\d{1,99}", label, re.ASCII) else label
+
+
+def _refuse_alike(labels: LabelCounts, unify: Rename, key: Rename, difference: str) -> None:
+    """Refuse labels with the same key, such as the same letters in lower case."""
     if labels.is_declared:
         return
     groups = defaultdict[str, Counter[str]](Counter)
     for label, count in labels.counts.items():
-        groups[unify(label).casefold()][unify(label)] += count
+        groups[key(unify(label))][unify(label)] += count
     for group in groups.values():
         if len(group) > 1 and not set(group) <= labels.agreed:
             most_frequent = group.most_common(1)[0][0]
             others = {label: most_frequent for label in group if label != most_frequent}
             raise ValueError(
-                f"{labels.where} has labels that differ only by case: {listed(group)}. If they are one class, pass "
-                f"{map_to_paste(others)}. If not, map each of them to itself."
+                f"{labels.where} has labels that differ only by {difference}: {listed(group)}. If they are one class, "
+                f"pass {map_to_paste(others)}. If not, map each of them to itself."
             )

@@ -39,7 +39,7 @@ def parse_list(text: str) -> list[Any] | None:
     if _OF_NUMPY.fullmatch(text):  # without commas, so Python would read it as one long string
         return [one or other for one, other in re.findall(r"'([^']*)'|\"([^\"]*)\"", text)]
     if _NUMBERS_OF_NUMPY.fullmatch(text):
-        return text[1:-1].split()
+        return [f"{number}0" if number.endswith(".") else number for number in text[1:-1].split()]  # `1.` is 1.0
     for parse in (json.loads, ast.literal_eval):
         try:
             value = parse(text)

@@ -77,7 +77,7 @@ def problem_of_scalars(columns: Sequence[Scalars], settings: LabelSettings) -> s
         ValueError: if the labels can be read in two ways, or contain words that could mean missing values.
     """
     labels = LabelCounts(columns, settings.agreed)
-    _refuse_missing_words(labels)
+    _refuse_missing_words(labels, _ignored_ids(labels) if settings.problem_type != REGRESSION else Counter())
     if settings.problem_type is not None:
         return _check_asked(labels, settings.problem_type)
     _refuse_strange_numbers(labels)
@@ -109,7 +109,7 @@ def problem_of_lists(columns: Sequence[Lists], settings: LabelSettings) -> tuple
             do not fit the problem type that the user names.
     """
     labels, asked = LabelCounts(columns, settings.agreed), settings.problem_type
-    _refuse_missing_words(labels)
+    _refuse_missing_words(labels, Counter())
     lengths = {len(row) for column in columns for row in column.rows if row is not None}
     longest = max(lengths, default=0)
     is_hot = len(lengths) == 1 and longest > 1 and labels.counts.keys() <= _ZERO_OR_ONE
@@ -139,12 +139,25 @@ def problem_of_lists(columns: Sequence[Lists], settings: LabelSettings) -> tuple
     )
 
 
-def _refuse_missing_words(labels: LabelCounts) -> None:
-    """Refuse words for missing values, which can also be class names. NaN among numbers is a missing value."""
+def _ignored_ids(labels: LabelCounts) -> Counter[str]:
+    """Return the count of -100 beside ids: PyTorch's cross-entropy ignores such rows by default."""
+    others = labels.counts.keys() - {"-100"}
+    are_ids = bool(others) and all(form(label) == "integer" and int(label) >= -1 for label in others)
+    is_ignored = are_ids and labels.counts["-100"] > 0 and "-100" not in labels.agreed and not labels.is_declared
+    return Counter({"-100": labels.counts["-100"]}) if is_ignored else Counter()
+
+
+def _refuse_missing_words(labels: LabelCounts, ignored: Counter[str]) -> None:
+    """Refuse words for missing values, which can also be class names. NaN among numbers is a missing value.
+
+    Args:
+        labels: The labels.
+        ignored: Ids that can mean a missing value, too.
+    """
     words, numbers = labels.of("word", "bool", "comma", "percent"), labels.of(*_NUMBERS)
     nones = Counter({value: count for value, count in words.items() if value.casefold() == "none"})
     is_numeric = bool(numbers) and words.keys() <= nones.keys()  # declared classes all have the form `word`
-    strange = labels.of("missing") + (nones if is_numeric else labels.of("nan"))
+    strange = ignored + labels.of("missing") + (nones if is_numeric else labels.of("nan"))
     if strange:
         others = (numbers + words) - strange
         among = f" among labels such as {others.most_common(1)[0][0]!r}" if others else ""

@@ -12,7 +12,7 @@ from typing import Any
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200e\u200f\u2060"))
 # Words that programs write for missing values. "None" is not one of them, because it is a class of many datasets; it
 # only means a missing value if all other labels are numbers.
-MISSING_WORDS = ("nan", "null", "n/a", "na", "#n/a", "<na>", "nat")
+MISSING_WORDS = ("nan", "null", "n/a", "na", "#n/a", "<na>", "nat", "(null)", "\\n", "#value!", "#ref!", "#name?")
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})\.0+", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)

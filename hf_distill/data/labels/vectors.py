@@ -10,7 +10,7 @@ from datasets import ClassLabel, List, Value
 from hf_distill.data.labels.cells import CellReader, Scalars
 from hf_distill.data.labels.result import Columns, Labels
 from hf_distill.data.labels.settings import MULTI, REGRESSION, SINGLE, LabelSettings
-from hf_distill.data.labels.spelling import form
+from hf_distill.data.labels.spelling import form, map_to_paste
 from hf_distill.data.table import Table, counted
 
 Rows = Sequence[list[str] | None]
@@ -19,7 +19,7 @@ _ZERO_OR_ONE = {"0", "1", "0.0", "1.0", *_TRUTH}
 
 
 def rows_of_several_columns(table: Table, split: str, columns: Sequence[str], settings: LabelSettings) -> Rows:
-    """Return the numbers of several columns in each row; None for rows where all are empty, or all are -1.
+    """Return the numbers of several columns in each row; None for rows where all are empty.
 
     Raises:
         ValueError: if a label is not a number, or if only some of the columns are empty in a row.
@@ -43,8 +43,8 @@ def rows_of_several_columns(table: Table, split: str, columns: Sequence[str], se
     rows: list[list[str] | None] = []
     for i, row in enumerate(zip(*numbers, strict=True)):
         present = [value for value in row if value is not None]
-        if not present or (set(present) == {"-1"} and settings.problem_type != REGRESSION):
-            rows.append(None)  # -1 in all columns marks rows that nobody labelled
+        if not present:
+            rows.append(None)
         elif len(present) < len(row):
             raise ValueError(
                 f"{table.place(i)}: some of the label columns are empty. Fill in all of them or none of them."
@@ -55,18 +55,40 @@ def rows_of_several_columns(table: Table, split: str, columns: Sequence[str], se
 
 
 def read_several_columns(columns: Columns, names: Sequence[str], settings: LabelSettings) -> Labels:
-    """Read several label columns: 0 and 1 tell whether a row has a class, other numbers are scores."""
+    """Read several label columns: 0 and 1 tell whether a row has a class, other numbers are scores.
+
+    -1 in all columns marks a row that nobody labelled, unless the numbers are scores.
+    """
+    unlabelled = ["-1"] * len(names)
     rows = {
         id(table): rows_of_several_columns(table, split, table_columns, settings)
         for split, tables in columns.items()
         for table, table_columns in tables
         if table_columns
     }
-    present = {value for lists in rows.values() for row in lists if row is not None for value in row}
+    present = {value for lists in rows.values() for row in lists if row not in (None, unlabelled) for value in row}
     short = [name.rpartition(".")[2] for name in names]  # the class of `label.joy` is `joy`
     names = short if len(set(short)) == len(names) else names
     problem_type = settings.problem_type or (MULTI if present <= _ZERO_OR_ONE else REGRESSION)
+    if problem_type != REGRESSION:
+        rows = {table: [None if row == unlabelled else row for row in lists] for table, lists in rows.items()}
+    elif settings.problem_type is None:
+        _refuse_minus_one(columns, rows)
     return read_vectors(columns, rows, settings, problem_type, names)
+
+
+def _refuse_minus_one(columns: Columns, rows: Mapping[int, Rows]) -> None:
+    """Refuse -1 beside numbers from 0 to 1: it can be a score, or mean that a label is missing."""
+    numbers = {value for lists in rows.values() for row in lists for value in row or () if value not in _TRUTH}
+    if "-1" not in numbers or any(not 0 <= float(value) <= 1 for value in numbers - {"-1"}):
+        return
+    tables = (table for parts in columns.values() for table, _ in parts)
+    table, row = next((t, i) for t in tables for i, row in enumerate(rows.get(id(t), ())) if row and "-1" in row)
+    raise ValueError(
+        f"{table.place(row)}: -1 in a label column, and all other numbers are from 0 to 1. If -1 is a score, "
+        f"pass --problem_type {REGRESSION} (`problem_type`). If it means no, pass {map_to_paste({'-1': '0'})}. If it "
+        "means that the label is missing, empty all label columns of the row."
+    )
 
 
 def read_vectors(

@@ -19,6 +19,7 @@ _MAGIC = {
     b"\xfd7zXZ\x00": ".xz",
     b"\x28\xb5\x2f\xfd": ".zst",
     b"PK\x03\x04": ".zip",
+    b"PK\x05\x06": ".zip",  # without members
 }
 SHEETS = (".xlsx", ".xlsm", ".xls", ".ods")  # some of them are ZIP archives, but not of files with rows
 
@@ -57,16 +58,19 @@ def open_content(path: Path) -> Content:
     suffix = path.suffix.lower()
     inner = Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix
     with path.open("rb") as file:
-        start = file.read(200)
+        start = file.read(512)
     _refuse_other_formats(path, start)
     packed = next((suffix for magic, suffix in _MAGIC.items() if start.startswith(magic)), None)
     if packed is None or suffix in SHEETS:
+        _refuse_tar(path, start)
         return Content(str(path), path.name, inner)
     data = path.read_bytes()
     if packed == ".zip":
         member, data = _only_member(path, data)
         return Content(str(path), f"{path.name}/{Path(member).name}", Path(member).suffix.lower(), data)
-    return Content(str(path), path.name, inner, _unpack(path, data, packed))
+    data = _unpack(path, data, packed)
+    _refuse_tar(path, data)
+    return Content(str(path), path.name, inner, data)
 
 
 def _unpack(path: Path, data: bytes, packed: str) -> bytes:
@@ -87,15 +91,18 @@ def _only_member(path: Path, data: bytes) -> tuple[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/") and not _is_system_file(name)]
             if len(names) != 1:
-                raise ValueError(
-                    f"{path} holds {len(names)} files: {', '.join(names[:8])}. Unpack the archive and name one of "
-                    "them."
-                )
+                listed = f": {', '.join(names[:8])}. Unpack the archive and name one of them." if names else "."
+                raise ValueError(f"{path} holds {len(names)} files{listed}")
             return names[0], archive.read(names[0])
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as error:
         raise ValueError(
             f"{path} cannot be unpacked: {error}. Unpack it yourself, and name the unpacked file."
         ) from None
+
+
+def _refuse_tar(path: Path, data: bytes) -> None:
+    if data[257:262] == b"ustar":  # https://www.gnu.org/software/tar/manual/html_node/Standard.html
+        raise ValueError(f"{path} is a tar archive. Unpack it, and name one of its files.")
 
 
 def _is_system_file(name: str) -> bool:

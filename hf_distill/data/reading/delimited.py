@@ -13,6 +13,7 @@ from hf_distill.data.reading.content import Content
 from hf_distill.data.reading.dialects import DELIMITERS, PLAIN, Rows, detect_delimiter, parse
 from hf_distill.data.reading.encodings import decode
 from hf_distill.data.reading.headers import is_certainly_header, may_be_header
+from hf_distill.data.reading.json_rows import refuse_json
 from hf_distill.data.reading.options import ReadOptions
 from hf_distill.data.reading.text_lines import MARK, clean_name, split_lines, without_inner_marks
 from hf_distill.data.table import Source, Table, counted
@@ -29,14 +30,15 @@ def read_delimited(content: Content, options: ReadOptions) -> Table:
     file has no header; but a first line with these names, or with another number of cells, is read as the header.
 
     Raises:
-        ValueError: if rows have different numbers of cells, if quotes do not match, or if two columns have the same
-            name. The message names the file and the line.
+        ValueError: if rows have different numbers of cells, if quotes do not match, if two columns have the same
+            name, or if the file holds JSON. The message names the file and the line.
     """
     text, encoding = decode(content, options.encoding)
     expected = "\t" if content.suffix in (".tsv", ".tab") else ","
     if expected == "\t" and options.column_names is None and looks_like_conll(text):
         return read_conll(content, options)
     text, num_marks = without_inner_marks(text)
+    refuse_json(text, content.path)
     notes = [f"left out: {counted(num_marks, 'byte-order mark')} inside the file"] if num_marks else []
     num_skipped, delimiter = _skip_to_header(text, expected, options.column_names, notes)
     rows, quoting = parse(_after_lines(text, num_skipped), delimiter, delimiter == "\t")

@@ -208,6 +208,8 @@ def _parse_plain(text: str, delimiter: str) -> Rows:
 
 def _parse_quoted(text: str, delimiter: str, quoting: str) -> Rows:
     source = text if "\n" in text else text.replace("\r", "\n")
+    if quoting == _BACKSLASH:
+        source = _keep_other_backslashes(source, delimiter)
     rows: list[list[str]] = []
     with _long_fields():
         reader = csv.reader(io.StringIO(source), delimiter=delimiter, **_QUOTING[quoting])
@@ -223,6 +225,12 @@ def _parse_quoted(text: str, delimiter: str, quoting: str) -> Rows:
         starts = _row_starts(source, delimiter, quoting, len(rows))
     parsed = _without_blank_rows(rows, starts[:-1])
     return Rows(parsed.cells, parsed.lines, f"line {starts[-1]}: {reason}" if reason else None)
+
+
+def _keep_other_backslashes(text: str, delimiter: str) -> str:
+    r"""Double each backslash that escapes nothing, as in `C:\data`: the `csv` module removes every single one."""
+    pattern = rf'\\(?:["\\\r\n{re.escape(delimiter)}])?'
+    return re.sub(pattern, lambda match: match[0] if len(match[0]) > 1 else "\\\\", text)
 
 
 def _row_starts(source: str, delimiter: str, quoting: str, num_rows: int) -> list[int]:

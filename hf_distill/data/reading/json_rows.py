@@ -15,6 +15,7 @@ from hf_distill.data.table import Source, Table, table_of_values
 
 _BETWEEN = re.compile(r"[\s,\[]*")
 _WANTED = "Expected one JSON object per line, or a list of objects"
+_OBJECT_OR_LIST = re.compile(r'\s*(\[\s*)?\{\s*("|\})')
 
 
 def read_json(content: Content, options: ReadOptions) -> Table:
@@ -44,7 +45,7 @@ def read_json(content: Content, options: ReadOptions) -> Table:
 
 def _read_list(text: str, path: str) -> list[Any]:
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys)
+        return _decoder().decode(text)
     except (ValueError, RecursionError) as error:
         raise _not_json(error, path, 0) from None
 
@@ -52,8 +53,7 @@ def _read_list(text: str, path: str) -> list[Any]:
 def _read_lines(text: str, path: str) -> tuple[list[Any], Callable[[int], int], str]:
     # Not `splitlines`: it also splits at U+2028 and other characters that JSON strings can contain.
     lines = split_lines(text)
-    decoder = json.JSONDecoder(object_pairs_hook=_unique_keys)
-    rows, numbers, decode = [], [], decoder.decode  # `json.loads` does more for each line
+    rows, numbers, decode = [], [], _decoder().decode  # `json.loads` does more for each line
     for number, line in enumerate(lines, start=1):
         if not line or line.isspace():
             continue
@@ -69,7 +69,7 @@ def _read_lines(text: str, path: str) -> tuple[list[Any], Callable[[int], int], 
 
 def _read_sequence(text: str, path: str) -> tuple[list[Any], Callable[[int], int]]:
     """Read objects of several lines each."""
-    decoder, position, rows = json.JSONDecoder(object_pairs_hook=_unique_keys), 0, []
+    decoder, position, rows = _decoder(), 0, []
     while (position := _BETWEEN.match(text, position).end()) < len(text):  # type: ignore[union-attr]
         try:
             row, position = decoder.raw_decode(text, position)
@@ -77,6 +77,15 @@ def _read_sequence(text: str, path: str) -> tuple[list[Any], Callable[[int], int
             raise _not_json(error, path, 0) from None
         rows.append(row)
     return rows, _lines_of_objects(text)
+
+
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_constant)
+
+
+def _constant(name: str) -> float | None:
+    """Return null for NaN, which `json.dumps` writes for the missing values of pandas, in columns of texts, too."""
+    return None if name == "NaN" else float(name)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -114,14 +123,34 @@ def _refuse_wrapped(rows: list[dict[str, Any]], path: str) -> None:
     inside = {name: value for name, value in rows[0].items() if isinstance(value, list | dict)}
     lists = [name for name, value in inside.items() if isinstance(value, list) and isinstance((*value, None)[0], dict)]
     if lists:
-        raise ValueError(
-            f"{path} is one object with the keys {list(rows[0])}. {_WANTED}: save only the list {lists[0]!r}."
-        )
+        several = f"one of the lists {', '.join(map(repr, lists))}" if len(lists) > 1 else f"the list {lists[0]!r}"
+        raise ValueError(f"{path} is one object with the keys {list(rows[0])}. {_WANTED}: save only {several}.")
     if inside and all(isinstance(value, dict) for value in rows[0].values()):
         raise ValueError(
             f"{path} is one object with the columns {list(rows[0])}. {_WANTED}: in pandas, "
             "`to_json(path, orient='records', lines=True)` writes it."
         )
+
+
+def refuse_json(text: str, path: str) -> None:
+    """Refuse JSON in a file of another suffix. Its lines would be read as texts, or as cells.
+
+    Raises:
+        ValueError: if the first line is a JSON object, or if the file is a list of objects.
+    """
+    if _OBJECT_OR_LIST.match(text) is None:
+        return
+    first = next(line for line in split_lines(text) if line.strip())
+    if _is_json(first) or _is_json(text):
+        raise ValueError(f"{path} holds JSON. Rename it to .jsonl (one object per line) or .json (a list of objects).")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _decoder().decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _short(value: Any) -> str:

@@ -11,6 +11,7 @@ from hf_distill.data.reading.content import Content
 from hf_distill.data.reading.delimited import read_delimited
 from hf_distill.data.reading.dialects import DELIMITERS, has_columns
 from hf_distill.data.reading.encodings import decode
+from hf_distill.data.reading.json_rows import refuse_json
 from hf_distill.data.reading.options import ReadOptions
 from hf_distill.data.reading.text_lines import split_lines, without_inner_marks
 from hf_distill.data.table import Source, Table, counted, table_of_values
@@ -28,7 +29,7 @@ def read_plain_text(content: Content, options: ReadOptions) -> Table:
     belong to another file of the command. If it has one name, every line is a text.
 
     Raises:
-        ValueError: if the lines look like the rows of a table.
+        ValueError: if the lines look like the rows of a table, or hold JSON.
     """
     names = options.column_names
     notes: list[str] = []
@@ -46,6 +47,7 @@ def read_plain_text(content: Content, options: ReadOptions) -> Table:
     if any(line.startswith(_LABEL) for line in texts):
         return _read_fasttext(texts, content, encoding, numbers.__getitem__)
     if names is None:
+        refuse_json(text, content.path)
         _refuse_table(texts, content.path)
     num_blank = len(lines) - len(texts) - (not lines[-1].strip())
     notes += [f"left out: {counted(num_blank, 'blank line')}"] if num_blank else []
