@@ -79,7 +79,7 @@ class DistillationTrainingArguments(TrainingArguments):
     )
     soft_loss: str | None = field(
         default=None,
-        metadata={"help": f"Soft loss on the logits: {', '.join(LOGIT_OBJECTIVES)}. Unset: kl."},
+        metadata={"help": "Soft loss on the logits: kl, reverse_kl, jsd, logit_mse, dkd, dist. Unset: kl."},
     )
     objectives: dict[str, Any] | str | None = field(
         default=None,

@@ -49,6 +49,11 @@ def _run(arguments: list[str]) -> None:
         remedy = f" Did you mean {similar[0]}?" if similar else ""
         print(f"hf-distill: unknown command {arguments[0]!r}.{remedy}\n\n{usage}", file=sys.stderr)
         sys.exit(2)
+    if asked := {"-h", "--help", "--help-all"} & set(arguments[1:]):
+        from hf_distill.cli.help import DESCRIPTIONS, help_text
+
+        print(help_text(arguments[0], "--help-all" in asked) if arguments[0] in DESCRIPTIONS else usage)
+        sys.exit(0)
     try:
         import_module(f"hf_distill.cli.{arguments[0]}").run(arguments[1:])
     except BrokenPipeError:

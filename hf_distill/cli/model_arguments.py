@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.student import StudentOptions
-from hf_distill.students import CONVERSIONS, LAYER_CHOICES
+from hf_distill.students import LAYER_CHOICES
 
 
 @dataclass
@@ -87,9 +87,15 @@ class ModelArguments(TeacherArguments):
     student_architecture: str | None = field(
         default=None,
         metadata={
-            "help": "Convert the copied layers to this architecture: "
-            + ", ".join(f"{target} (from a {source} teacher)" for source, target in CONVERSIONS)
-            + ". Unset: the teacher's architecture."
+            "help": "Convert the copied layers to this architecture: distilbert (from a bert teacher). Unset: the "
+            "teacher's architecture."
+        },
+    )
+    student_trim_vocabulary: bool = field(
+        default=False,
+        metadata={
+            "help": "Keep only the word pieces of the training texts in a student made from the teacher. Embeddings "
+            "are most of a small student."
         },
     )
     freeze_student_embeddings: bool = field(
@@ -148,6 +154,11 @@ class ModelArguments(TeacherArguments):
             )
         if self.augment is not None and (self.augment < 1 or self.teacher_model_name_or_path is None):
             raise ValueError(f"--augment takes a number from 1 on, and needs a teacher, got {self.augment}.")
+        if self.student_trim_vocabulary and (self.fine_tune_teacher or self.student_model_name_or_path is not None):
+            raise ValueError(
+                "--student_trim_vocabulary is for a student made from a teacher that is already fine-tuned. Fine-tune "
+                "the teacher first, and leave out --student_model_name_or_path."
+            )
         _ = self.layers  # report a typo before anything is loaded
 
     @property

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_distill.export.layout import named_export
+
 RESERVED = ("teacher", "baseline")
 
 
@@ -16,11 +18,13 @@ def read_models(
     Args:
         teacher: Path or Hub id.
         students: Words of the form `path` or `name=path`, see [`read_students`].
-        exports: `name=folder` for each export, separated by commas.
+        exports: `name=folder` for each export, or the `.onnx` file of a variant, separated by commas.
         baseline: Path or Hub id; several runs are separated by commas.
 
     Raises:
-        ValueError: for a word of another form, or a name that is not allowed or occurs twice.
+        FileNotFoundError: for a folder that is not an export.
+        ValueError: for a word of another form, a name that is not allowed or occurs twice, or an export with several
+            variants.
     """
     models: dict[str, Any] = {"teacher": teacher, **read_students(students or [])}
     for word in exports.split(",") if exports else []:
@@ -29,7 +33,7 @@ def read_models(
             raise ValueError(
                 f"--export_folder takes a new name and a folder for each export, name=folder,..., got {exports!r}."
             )
-        models[name] = folder
+        models[name] = str(named_export(Path(folder).expanduser()).path)
     if baseline is not None:
         models["baseline"] = _split_runs(baseline)
         if not all(models["baseline"]):

@@ -1,9 +1,10 @@
 """`hf-distill search`: find the smallest student that is good enough."""
 
+import copy
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +112,25 @@ def _loader(
     data: DataArguments,
     args: DistillationTrainingArguments,
 ) -> Any:
-    def load(student: ModelReference | None, loaded_teacher: PreTrainedModel | None) -> DistillationInputs:
+    def load(
+        student: ModelReference | None,
+        loaded_teacher: PreTrainedModel | None,
+        num_variants: int,
+        trims_vocabulary: bool,
+    ) -> DistillationInputs:
         return load_inputs(
             task,
             teacher.teacher,
             student,
             args,
-            transfer=transfer,
+            # Variants are added to the transfer set that is passed.
+            transfer=None if transfer is None else replace(transfer, report=copy.deepcopy(transfer.report)),
             max_length=data.max_seq_length,
             problem_type=data.problem_type,
             class_names=data.names_of_outputs,
             loaded_teacher=loaded_teacher,
+            num_variants=num_variants,
+            trims_vocabulary=trims_vocabulary,
         )
 
     return load

@@ -55,6 +55,8 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
         raise ValueError(f"{_needs_labels(models)}.")
     if inputs.pairing is not None and args.process_index == 0:
         print(inputs.pairing)
+    if inputs.trimming is not None and args.process_index == 0:
+        print(_describe_trimming(inputs.trimming))
     if models.fine_tune_teacher:
         check_training(models.student, inputs, args)
         fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
@@ -63,7 +65,9 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
         print(inputs.transfer.summary())
     # Steps before this draw random numbers, and a resumed command or `hf-distill search` takes fewer of them.
     set_seed(args.seed)
-    student = make_student(models.student, inputs.teacher, inputs.task, inputs.calibration_batches(), inputs.tokenizer)
+    student = make_student(
+        models.student, inputs.student_source, inputs.task, inputs.calibration_batches(), inputs.tokenizer
+    )
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)
     evaluate(trainer, inputs)
@@ -133,6 +137,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         problem_type=data.problem_type,
         class_names=data.names_of_outputs,
         num_variants=models.augment or 0,
+        trims_vocabulary=models.student_trim_vocabulary,
     )
 
 
@@ -145,6 +150,14 @@ def _load_texts(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, Tr
     held_out = transfer.hold_out()
     task = unlabelled_task(held_out, problem_type.name, data.names_of_outputs or names, "validation", name)
     return limit_rows(task, max_eval_samples=data.max_eval_samples), transfer
+
+
+def _describe_trimming(report: Mapping[str, Any]) -> str:
+    pieces, held_out = report["pieces"], report["held_out"]
+    return (
+        f"The student keeps {pieces['after']:,} of {pieces['before']:,} word pieces. Of the pieces of the validation "
+        f"texts, {held_out['lost']:.1%} are lost, and {held_out['unknown']:.1%} of their new pieces are unknown."
+    )
 
 
 def _save(trainer: DistillationTrainer) -> None:

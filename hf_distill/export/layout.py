@@ -100,23 +100,42 @@ def open_export(folder: str | os.PathLike[str], variant: str | None = None) -> E
 
 
 def find_export(path: str | os.PathLike[str]) -> Export | None:
-    """Return the export in a folder, or the variant whose `.onnx` file this is; None for any other path or name.
+    """Return the export that a path means; None for any other path or name.
+
+    A folder that also has weights for PyTorch, such as a repository with a model and its exports, means the model.
 
     Raises:
         ValueError: if the folder has several variants.
     """
     path = Path(path)
-    if path.suffix == ".onnx" and path.is_file():
-        for folder in (path.parent, path.parent.parent):
-            if (folder / EXPORT_NAME).is_file():
-                variants = read_record(folder)["variants"]
-                names = [name for name, about in variants.items() if folder / about["file"] == path]
-                return open_export(folder, names[0]) if names else None
-        return None
-    if not (path / EXPORT_NAME).is_file():
-        return None
+    is_file = path.suffix == ".onnx" and path.is_file()
+    is_folder = (path / EXPORT_NAME).is_file() and not any(
+        file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in path.glob(pattern)
+    )
+    return _export_of_file(path) if is_file else named_export(path) if is_folder else None
+
+
+def named_export(path: str | os.PathLike[str]) -> Export:
+    """Return the export in a folder, or the variant whose `.onnx` file this is.
+
+    Raises:
+        FileNotFoundError: if there is no export.
+        ValueError: if the folder has several variants.
+    """
+    path = Path(path)
+    if path.is_file() and (export := _export_of_file(path)) is not None:
+        return export
     variants = read_record(path)["variants"]
     if len(variants) > 1:
         files = ", ".join(str(path / about["file"]) for about in variants.values())
         raise ValueError(f"{path} has the variants {', '.join(variants)}. Pass the file of one of them: {files}.")
     return open_export(path)
+
+
+def _export_of_file(path: Path) -> Export | None:
+    for folder in (path.parent, path.parent.parent):
+        if (folder / EXPORT_NAME).is_file():
+            variants = read_record(folder)["variants"]
+            names = [name for name, about in variants.items() if folder / about["file"] == path]
+            return open_export(folder, names[0]) if names else None
+    return None

@@ -93,6 +93,8 @@ def describe_run(
         trainer.record["teacher"] = teacher or None
     if inputs.pairing is not None:
         trainer.record["dataset"]["pairing"] = inputs.pairing.to_dict()
+    if inputs.trimming is not None:
+        trainer.record["dataset"]["vocabulary"] = inputs.trimming
     if inputs.transfer is not None:
         trainer.record["dataset"]["transfer"] = inputs.transfer.report
     transfer_data = DataSummary() if inputs.transfer is None else inputs.transfer.data

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from torch.utils.data import DataLoader
@@ -13,6 +14,7 @@ from hf_distill.pipeline.augmentation import add_variants
 from hf_distill.pipeline.loading import ModelReference, load_teacher_for, load_tokenizers
 from hf_distill.pipeline.pairing import Pairing, compare_with_labels, logits_on, pair_classes
 from hf_distill.pipeline.transfer import TransferSet
+from hf_distill.pipeline.vocabulary import trim_teacher
 from hf_distill.training.source import TeacherContext
 from hf_distill.training.sources import make_source
 from hf_distill.training_args import DistillationTrainingArguments
@@ -33,6 +35,8 @@ class DistillationInputs:
         teacher: The teacher; None if `rows` have a column `teacher_logits`.
         teacher_tokenizer: The teacher's tokenizer if its vocabulary is not the student's.
         transfer: The transfer set, if there is one.
+        trimmed_teacher: A copy of the teacher with the pieces of `tokenizer`, if its vocabulary was trimmed.
+        trimming: The report of [`~hf_distill.students.trim_vocabulary`], if the vocabulary was trimmed.
         pairing: How the teacher's outputs were paired with the task's classes, if not by the names in its config.
     """
 
@@ -45,6 +49,13 @@ class DistillationInputs:
     teacher_tokenizer: PreTrainedTokenizerBase | None = None
     transfer: TransferSet | None = None
     pairing: Pairing | None = None
+    trimmed_teacher: PreTrainedModel | None = None
+    trimming: dict[str, Any] | None = None
+
+    @property
+    def student_source(self) -> PreTrainedModel | None:
+        """The model whose weights a student gets that is made from the teacher."""
+        return self.trimmed_teacher or self.teacher
 
     @property
     def eval_dataset(self) -> Dataset:
@@ -72,6 +83,7 @@ def load_inputs(
     class_names: Sequence[str] | None = None,
     loaded_teacher: PreTrainedModel | None = None,
     num_variants: int = 0,
+    trims_vocabulary: bool = False,
 ) -> DistillationInputs:
     """Load teacher and tokenizers, and tokenize the rows of a task.
 
@@ -89,6 +101,7 @@ def load_inputs(
             will be fine-tuned gets the task's names.
         loaded_teacher: The model that `teacher` names, if it is already loaded.
         num_variants: Number of variants of each labelled text to train on as unlabelled text.
+        trims_vocabulary: Whether a student from the teacher gets only the word pieces of the training texts.
 
     Raises:
         OSError: if a model or a tokenizer cannot be loaded.
@@ -120,6 +133,11 @@ def load_inputs(
     if num_variants and teacher_model is not None:
         reader = teacher_tokenizer or tokenizer
         transfer = add_variants(transfer, task, teacher_model, reader, tokenizer, num_variants)
+    trimmed_teacher, trimming = None, None
+    if trims_vocabulary and teacher_model is not None:
+        teacher_tokenizer = tokenizer
+        trimmed_teacher, tokenizer, trimming = trim_teacher(task, transfer, teacher_model, teacher_tokenizer)
+        teacher_tokenizer.model_max_length = min(max_length, teacher_tokenizer.model_max_length)
     keep_text = teacher_tokenizer is not None
     with args.main_process_first(desc="tokenizing the data"):
         rows = task.tokenize(tokenizer, max_length, keep_text)
@@ -129,7 +147,17 @@ def load_inputs(
             text = task.tokenize_dataset(transfer.text, tokenizer, max_length, keep_text)
             train_dataset = _append_unlabelled(rows["train"], text) if "train" in rows else text
     return DistillationInputs(
-        task, rows, train_dataset, tokenizer, max_length, teacher_model, teacher_tokenizer, transfer, pairing
+        task,
+        rows,
+        train_dataset,
+        tokenizer,
+        max_length,
+        teacher_model,
+        teacher_tokenizer,
+        transfer,
+        pairing,
+        trimmed_teacher,
+        trimming,
     )
 
 

@@ -35,6 +35,7 @@ class Architecture:
         width: Number of feed-forward neurons in each copied layer; None for all.
         static_dim: Size of the token vectors of a student without layers.
         student: Path or Hub id of a pretrained student.
+        is_trimmed: Whether it has only the word pieces of the training texts.
     """
 
     variant: str
@@ -42,12 +43,15 @@ class Architecture:
     width: int | None = None
     static_dim: int | None = None
     student: str | None = None
+    is_trimmed: bool = False
 
     @property
     def name(self) -> str:
         """A short name: `3 layers, 512 wide, int8`."""
         kind = self.student or (f"static {self.static_dim}" if self.static_dim else f"{self.depth} layers")
-        return ", ".join([kind, *([f"{self.width} wide"] if self.width else []), self.variant])
+        parts = [f"{self.width} wide"] if self.width else []
+        parts += ["trimmed vocabulary"] if self.is_trimmed else []
+        return ", ".join([kind, *parts, self.variant])
 
     @property
     def flags(self) -> dict[str, Any]:
@@ -57,33 +61,38 @@ class Architecture:
             "student_intermediate_size": self.width,
             "student_static_dim": self.static_dim,
             "student_model_name_or_path": self.student,
+            "student_trim_vocabulary": self.is_trimmed or None,
         }
         return {name: value for name, value in flags.items() if value is not None}
 
 
 def list_architectures(space: Space) -> list[Architecture]:
     """Return every structure of a space."""
-    widths = [None if width == ALL_NEURONS else width for width in space.choices("width")] or [None]
+    widths = [None if width == ALL_NEURONS else width for width in space.choices("width")]
+    copies = [(depth, width, None) for depth in space.choices("depth") for width in widths]
+    from_teacher = [*copies, *((None, None, size) for size in space.choices("static_dim"))]
     architectures = []
     for variant in space.choices("variant"):
-        architectures += [Architecture(variant, n, width) for n in space.choices("depth") for width in widths]
-        architectures += [Architecture(variant, static_dim=size) for size in space.choices("static_dim")]
+        for vocabulary in space.choices("vocabulary"):
+            is_trimmed = vocabulary == "trimmed"
+            architectures += [
+                Architecture(variant, depth, width, size, is_trimmed=is_trimmed) for depth, width, size in from_teacher
+            ]
         architectures += [Architecture(variant, student=name) for name in space.choices("students")]
     return architectures
 
 
-def measure_export(folder: Path, texts: Sequence[Any], num_threads: int | None = None) -> dict[str, float]:
+def measure_export(folder: Path, texts: Sequence[Any]) -> dict[str, float]:
     """Measure an export: the size of its graph, and the time from one text to its logits.
 
     Args:
         folder: Folder of the export.
         texts: Texts or pairs of texts, from which 100 are drawn, the same in every run.
-        num_threads: Number of threads; None for as many as torch uses.
 
     Returns:
         `size_mb` (10^6 bytes), and `latency_p50_ms`, `latency_p95_ms`, `latency_p99_ms`, which include the tokenizer.
     """
-    predictor = Predictor(folder, num_threads or torch.get_num_threads())
+    predictor = Predictor(folder, num_threads=torch.get_num_threads())
     num_bytes = sum(path.stat().st_size for path in folder.rglob("*.onnx*"))
     return {"size_mb": num_bytes / 1e6, **_measure_latency(lambda text: predictor.logits([text]), texts)}
 

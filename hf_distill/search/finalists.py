@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hf_distill.search.halving import ARCHITECTURE
-from hf_distill.search.need import Numbers, bound_of, key_of, score
+from hf_distill.search.need import Numbers, bound_of, key_of, score, sign_of
 from hf_distill.search.quality import ValidationRows
 from hf_distill.search.storage import search_id
 from hf_distill.search.trainings import Candidate
@@ -32,6 +32,7 @@ class Finalist:
         folders: Folder of each run.
         seeds: Seed of each run.
         values: Numbers on the validation rows of each run, by name.
+        margin: Mean margin over the seeds, of the requirement that is missed most.
         margin_bound: Lower confidence bound of the margin, see [`lower_bound`].
         score: What [`~hf_distill.search.need.score`] returns for this bound.
     """
@@ -41,12 +42,13 @@ class Finalist:
     folders: Sequence[Path]
     seeds: Sequence[int]
     values: Sequence[Numbers]
+    margin: float
     margin_bound: float
     score: float
 
     def best_run(self, metric: str) -> int:
         """Return the index of the run with the best value of a metric; it is the one that is shipped."""
-        return int(np.argmax([values[metric] for values in self.values]))
+        return int(np.argmax([sign_of(metric) * values[metric] for values in self.values]))
 
 
 def train_finalists(trials: Trials, folder: Path) -> list[Finalist]:
@@ -65,10 +67,10 @@ def train_finalists(trials: Trials, folder: Path) -> list[Finalist]:
         candidate = trials.candidate(trial.params)
         folders = [folder / f"trial_{trial.number}" / f"seed_{seed}" for seed in seeds]
         logits = [_train(trials, candidate, seed, path) for seed, path in zip(seeds, folders, strict=True)]
-        bound = margin_bound(trials, logits)
+        margin, bound = margin_and_bound(trials, logits)
         value = score(bound, trial.params[ARCHITECTURE], len(trials.architectures))
         values = [trials.rows.values(run) for run in logits]
-        finalists.append(Finalist(trial.number, candidate, folders, seeds, values, bound, value))
+        finalists.append(Finalist(trial.number, candidate, folders, seeds, values, margin, bound, value))
         name, metric = candidate.architecture.name, trials.rows.task.metric_name
         scores = ", ".join(f"{run[metric]:.4g}" for run in values)
         trials.say(f"Finalist, trial {trial.number}: {name}: {metric} {scores}; lower bound {bound:+.4f}")
@@ -95,20 +97,47 @@ def _as_json(flags: Mapping[str, object]) -> object:
     return json.loads(json.dumps(flags))
 
 
-def margin_bound(trials: Trials, logits: Sequence[np.ndarray]) -> float:
-    """Return the lowest of the lower confidence bounds of all quality requirements, see [`lower_bound`].
+def describe_certainty(margin: float, bound: float) -> str:
+    """Return how certain it is that a finalist meets the requirements, as the end of a sentence about it."""
+    if margin < 0:
+        return f"misses the requirements with new seeds by {-margin:.4f}: its trial was lucky"
+    if bound < 0:
+        return "meets the requirements, but not with 95 % confidence: more validation rows would tell"
+    return "meets the requirements with 95 % confidence"
+
+
+def margin_and_bound(trials: Trials, logits: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the mean margin over the seeds and its lower confidence bound, see [`lower_bound`].
+
+    Both are those of the requirement on quality for which they are lowest.
 
     Args:
         trials: Requirements, validation rows and teacher.
         logits: Logits on the validation rows of each seed, `(num_rows, num_labels)`.
     """
-    rows, requirements = trials.rows, trials.need.quality
-    all_rows = np.arange(len(rows.labels))
-    on_all = np.array([_margins(trials, logits, all_rows)])
-    draws = np.random.default_rng(0)
-    resamples = [draws.integers(len(all_rows), size=len(all_rows)) for _ in range(_NUM_RESAMPLES)]
-    resampled = np.array([_margins(trials, logits, sample).mean(axis=0) for sample in resamples])
-    return min(lower_bound(on_all[0, :, i], float(resampled[:, i].var(ddof=1))) for i in range(len(requirements)))
+    margins = _margins(trials, logits, np.arange(len(trials.rows.labels)))
+    bounds = [
+        lower_bound(margins[:, i], _variance_of_rows(trials, i, logits)) for i in range(len(trials.need.quality))
+    ]
+    return float(margins.mean(axis=0).min()), min(bounds)
+
+
+def _variance_of_rows(trials: Trials, index: int, logits: Sequence[np.ndarray]) -> float:
+    """Return the variance of the mean margin of one requirement over resamples of the rows."""
+    rows, requirement = trials.rows, trials.need.quality[index]
+    scores = [rows.row_scores(key_of(requirement), run) for run in logits]
+    by_row = [row_scores for row_scores in scores if row_scores is not None]
+    if not by_row:
+        draws = np.random.default_rng(0)
+        resamples = [draws.integers(len(rows.labels), size=len(rows.labels)) for _ in range(_NUM_RESAMPLES)]
+        means = [_margins(trials, logits, resample)[:, index].mean() for resample in resamples]
+        return float(np.var(means, ddof=1))
+    distances = np.mean(by_row, axis=0)
+    if requirement.is_relative:
+        teacher_scores = rows.row_scores(key_of(requirement), rows.teacher_logits)
+        assert teacher_scores is not None
+        distances = distances - requirement.factor * teacher_scores
+    return float(distances.var() / len(distances))  # the mean of rows that are drawn with replacement
 
 
 def lower_bound(margins: np.ndarray, variance_of_rows: float) -> float:
@@ -117,7 +146,8 @@ def lower_bound(margins: np.ndarray, variance_of_rows: float) -> float:
     $$\bar d - t_{0.95, k - 1} \sqrt{s^2 / k + v}$$
 
     for k seeds with the margins d. Their standard deviation s is the luck of the seed, and v, the variance of the mean
-    margin over bootstrap resamples of the rows, is the luck of the rows. The two are independent, so their variances
+    margin over bootstrap resamples of the rows (for a mean over rows, its limit for many resamples), is the luck of
+    the rows. The two are independent, so their variances
     add up. Student's t because s comes from few seeds: Student (1908), https://doi.org/10.1093/biomet/6.1.1.
 
     Args:

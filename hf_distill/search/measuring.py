@@ -73,8 +73,8 @@ def _measure(study: Study, trainings: Trainings, architecture: Architecture, tex
     if name in costs or name in failed:
         return None
     try:
-        inputs = trainings.inputs_for(architecture)
-        model = trainings.make(Candidate(architecture))
+        candidate = Candidate(architecture)
+        inputs, model = trainings.inputs_for(candidate), trainings.make(candidate)
         cost = measure_architecture(model, inputs.tokenizer, texts, architecture.variant, inputs.max_length)
     except ValueError as error:
         study.set_user_attr(_FAILED, {**failed, name: str(error)})

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hf_distill.data import Task
-from hf_distill.data.metrics import default_metrics
+from hf_distill.data.metrics import default_metrics, find_metric
 from hf_distill.reporting.requirements import Requirement, check_labels, parse_requirement
 
 COSTS = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "size_mb", "num_parameters")
@@ -102,6 +102,12 @@ def signed_distance(requirement: Requirement, values: Numbers, teacher: Numbers)
         return -_WORST_MISS
     is_excluded = distance == 0 and not requirement.sign.endswith("=")
     return -_LEAST_MISS if is_excluded else max(distance, -_WORST_MISS)
+
+
+def sign_of(metric: str) -> float:
+    """Return 1.0 if higher values of a metric are better, -1.0 for an error."""
+    known = find_metric(metric)
+    return 1.0 if known is None else known.sign
 
 
 def score(margin: float, cost_rank: int, num_ranks: int) -> float:

@@ -8,6 +8,7 @@ from hf_distill.record import describe_versions
 from hf_distill.reporting import page as report_page
 from hf_distill.reporting.page.palette import css_variables
 from hf_distill.reporting.text import HTML
+from hf_distill.search.finalists import describe_certainty
 from hf_distill.search.plots import COST_PLOTS
 
 _DIGITS = 4
@@ -37,13 +38,13 @@ def render_page(content: Mapping[str, Any], svgs: Mapping[str, str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    has_winner = "winner" in content
+    is_good = "winner" in content and content["finalists"][0]["margin"] >= 0
     return environment.get_template("search.html.jinja").render(
         content=content,
         variables=css_variables(),
         style=Path(str(report_page.__path__[0]), "report.css").read_text(encoding="utf-8"),
-        tone="good" if has_winner else "bad",
-        badge="✓ Yes" if has_winner else "✕ No",
+        tone="good" if is_good else "bad",
+        badge="✓ Yes" if is_good else "✕ No",
         sentence=_sentence(content),
         tiles=_tiles(content),
         svgs=svgs,
@@ -57,8 +58,8 @@ def _sentence(content: Mapping[str, Any]) -> str:
     if "winner" not in content:
         return "No trial meets the requirements on quality. The table shows how close the trials came."
     winner, finalist = content["winner"], content["finalists"][0]
-    sure = "with 95 % confidence" if finalist["margin_bound"] >= 0 else "but not with 95 % confidence"
-    sentence = f"{winner['architecture']} meets the requirements on the validation rows {sure}."
+    certainty = describe_certainty(finalist["margin"], finalist["margin_bound"])
+    sentence = f"On the validation rows, {winner['architecture']} {certainty}."
     if content["test"] is None:
         return f"{sentence} It was not judged on test rows."
     unmet = [result["text"] for result in content["test"]["requirements"] if not result["is_met"]]
@@ -124,6 +125,6 @@ def _facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _show(value: Any) -> str:
-    if value is None:
-        return "–"
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else str(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hf_distill.reporting.page.drawing import legend_below, new_axes, report_style, to_svg, write_png
 from hf_distill.reporting.page.palette import LIGHT
 from hf_distill.reporting.text import is_share
+from hf_distill.search.need import sign_of
 from hf_distill.utils.atomic import write_file_atomically
 
 if TYPE_CHECKING:
@@ -20,11 +21,16 @@ COST_PLOTS = {
 }
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points (cost, metric) to which no cheaper or equally cheap point is better, the cheapest first."""
+def front(points: Sequence[tuple[float, float]], sign: float = 1.0) -> list[tuple[float, float]]:
+    """Return the points (cost, metric) to which no cheaper or equally cheap point is better, the cheapest first.
+
+    Args:
+        points: The points.
+        sign: 1.0 if higher values of the metric are better, -1.0 for an error.
+    """
     best: list[tuple[float, float]] = []
-    for cost, metric in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not best or metric > best[-1][1]:
+    for cost, metric in sorted(points, key=lambda point: (point[0], -sign * point[1])):
+        if not best or sign * metric > sign * best[-1][1]:
             best.append((cost, metric))
     return best
 
@@ -57,9 +63,8 @@ def _draw(content: Mapping[str, Any], cost: str, label: str) -> "Figure":
     _scatter(axes, points["stopped"], "stopped early, last evaluation", marker="x", color=LIGHT["muted"])
     _scatter(axes, points["completed"], "trial", marker="o", color=LIGHT["student-1"])
     if points["completed"]:
-        axes.step(
-            *zip(*front(points["completed"]), strict=True), where="post", color=LIGHT["student-1"], linewidth=1.2
-        )
+        costs, values = zip(*front(points["completed"], sign_of(metric)), strict=True)
+        axes.step(costs, values, where="post", color=LIGHT["student-1"], linewidth=1.2)
     chosen = _chosen(content, cost, scale)
     _scatter(axes, chosen, "winner, mean of its seeds", marker="*", color=LIGHT["good"], size=190)
     teacher = content["teacher"]
@@ -67,12 +72,21 @@ def _draw(content: Mapping[str, Any], cost: str, label: str) -> "Figure":
     floor = content["floor"].get("labels")
     if floor is not None:
         value = scale * floor["metrics"][metric]
-        axes.axhline(value, color=LIGHT["baseline"], linestyle=":", label="floor: TF-IDF with a linear model")
-    axes.set_xscale("log")
+        axes.axhline(value, color=LIGHT["baseline"], linestyle=":", label="floor (TF-IDF)")
+    _use_logarithm(axes)
     axes.set_xlabel(label)
     axes.set_ylabel(f"{metric}{', %' if scale == 100 else ''}")
     legend_below(figure, axes)
     return figure
+
+
+def _use_logarithm(axes: "Axes") -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # powers would need mathematics
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _points(

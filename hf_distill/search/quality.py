@@ -8,6 +8,7 @@ from transformers import EvalPrediction
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data import Task
+from hf_distill.data.metrics import find_metric
 from hf_distill.search.need import OF_CLASS
 
 
@@ -53,6 +54,23 @@ class ValidationRows:
             values["agreement"] = float(agrees.float().mean())
             values |= _by_class(logits, labels, self.task) if with_classes else {}
         return values
+
+    def row_scores(self, name: str, logits: np.ndarray) -> np.ndarray | None:
+        """Return one score for each labelled row, whose mean is the number of a model; None if there are none.
+
+        Args:
+            name: A name in [`ValidationRows.values`]. The share of right rows and `agreement` are means over rows.
+            logits: Logits of the model on all rows.
+        """
+        problem, metric = PROBLEM_TYPES[self.task.problem_type], find_metric(name)
+        if name == "agreement" and problem.agreement is not None:
+            return problem.agreement(torch.from_numpy(logits), torch.from_numpy(self.teacher_logits)).numpy()
+        if metric is None or not metric.is_row_accuracy:
+            return None
+        if self.task.problem_type == "multi_label_classification":
+            is_right = ((logits > 0) == self.labels).all(axis=1)
+            return is_right[~np.isnan(self.labels).any(axis=1)]
+        return (logits.argmax(axis=1) == self.labels)[self.labels >= 0]
 
 
 def read_texts(task: Task, split: str) -> list[str] | list[tuple[str, ...]]:

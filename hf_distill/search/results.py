@@ -112,6 +112,7 @@ def _describe_finalist(finalist: Finalist, trials: Trials) -> dict[str, Any]:
         "flags": finalist.candidate.flags,
         "seeds": list(finalist.seeds),
         "values": [{name: values[name] for name in dict.fromkeys(names)} for values in finalist.values],
+        "margin": finalist.margin,
         "margin_bound": finalist.margin_bound,
     }
 
@@ -134,7 +135,7 @@ def nearest(trials: Trials, number: int = 5) -> str:
 def ship(winner: Finalist, trials: Trials, folder: Path) -> None:
     """Copy the model of the winner's best run into `student/`, and export it into `export/`."""
     source = winner.folders[winner.best_run(trials.rows.task.metric_name)]
-    inputs = trials.trainings.inputs_for(winner.candidate.architecture)
+    inputs = trials.trainings.inputs_for(winner.candidate)
 
     def copy(temporary: Path) -> None:
         shutil.copytree(source, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns("search_result.json"))

@@ -17,7 +17,7 @@ from hf_distill.record import describe_machine
 from hf_distill.reporting.requirements import describe_result
 from hf_distill.search import results
 from hf_distill.search.architectures import describe_nearest, list_architectures, rank_by_cost, split_by_cost
-from hf_distill.search.finalists import Finalist, train_finalists
+from hf_distill.search.finalists import Finalist, describe_certainty, train_finalists
 from hf_distill.search.measuring import Costs, measure_costs
 from hf_distill.search.need import MINIMIZED, Need
 from hf_distill.search.page import render_page
@@ -170,7 +170,7 @@ def _finish(settings: SearchSettings, trials: Trials, finalists: Sequence[Finali
     content["seconds"]["test"] = time.perf_counter() - start
     _write_summary(content, folder)
     settings.say(_describe_winner(winner, trials, folder))
-    return _describe_test(settings, content["test"])
+    return max(_describe_test(settings, content["test"]), MET if winner.margin >= 0 else UNMET)
 
 
 def _describe_test(settings: SearchSettings, test: Mapping[str, Any] | None) -> int:
@@ -202,12 +202,11 @@ def _judge(trials: Trials, folder: Path, before: dict[str, Any] | None) -> dict[
 
 def _describe_winner(winner: Finalist, trials: Trials, folder: Path) -> str:
     cost = trials.costs[winner.candidate.architecture.name]
-    is_certain = winner.margin_bound >= 0
-    sure = "with 95 % confidence" if is_certain else "but not with 95 % confidence: more validation rows would tell"
+    certainty = describe_certainty(winner.margin, winner.margin_bound)
     named = MINIMIZED[trials.need.minimize]
     return (
         f"\nWinner: {winner.candidate.architecture.name}, trial {winner.trial} ({named} {cost[named]:.4g}). On the "
-        f"validation rows it meets the requirements {sure}.\n"
+        f"validation rows it {certainty}.\n"
         f"The student is in {folder / results.STUDENT}, its export in {folder / results.EXPORT}. "
         f"`hf-distill train --config {folder / results.RECIPE}` trains it again."
     )

@@ -41,6 +41,7 @@ KEYS = {
     "depth": _Key(int, "numbers of the teacher's layers to copy, from 1", 1),
     "layers": _Key(str, f"names of layers to copy: {', '.join(LAYER_CHOICES)}", names=LAYER_CHOICES),
     "width": _Key(int, f"numbers of feed-forward neurons from 1, or {ALL_NEURONS}", 1, (ALL_NEURONS,)),
+    "vocabulary": _Key(str, "`all` or `trimmed`", names=("all", "trimmed")),
     "static_dim": _Key(int, "sizes of token vectors, from 1", 1),
     "students": _Key(str, "paths or Hub ids of pretrained students"),
     "variant": _Key(str, f"variants of the export: {', '.join(VARIANTS)}", names=VARIANTS),
@@ -49,6 +50,7 @@ KEYS = {
     "hard_label_weight": _WEIGHT,
     "learning_rate": _RATE,
     "static_learning_rate": _RATE,
+    "augment": _Key(int, "numbers of variants of each labelled text, from 0", 0),
     "num_train_epochs": _Key(float, "numbers of epochs > 0", 1e-12, has_range=True),
 }
 # The flag of `hf-distill train` that a key sets; a user who passes the flag fixes the setting.
@@ -58,6 +60,7 @@ FLAGS = {
     "hard_label_weight": "hard_label_weight",
     "learning_rate": "learning_rate",
     "static_learning_rate": "learning_rate",
+    "augment": "augment",
     "num_train_epochs": "num_train_epochs",
 }
 
@@ -129,6 +132,7 @@ def default_dimensions(num_layers: int, intermediate_size: int | None, has_stati
         "depth": Dimension(tuple(depths)),
         "layers": Dimension(("uniform", "first")),
         "width": Dimension((ALL_NEURONS, *widths)),
+        "vocabulary": Dimension(("all",)),
         "static_dim": Dimension((256,) if has_static else ()),
         "students": Dimension(()),
         "variant": Dimension(VARIANTS),
@@ -159,6 +163,7 @@ def make_space(defaults: Mapping[str, Dimension], chosen: Mapping[str, Dimension
     merged = {**kept, **chosen}
     dimensions = {key: merged[key] for key in KEYS if key in merged and (merged[key].choices or merged[key].high)}
     unused = [] if "depth" in dimensions else ["layers", "width"]
+    unused += [] if "depth" in dimensions or "static_dim" in dimensions else ["vocabulary"]
     unused += [] if "static_dim" in dimensions else ["static_learning_rate"]
     unused += [] if "depth" in dimensions or "students" in dimensions else ["learning_rate"]
     if ignored := [key for key in unused if key in chosen]:

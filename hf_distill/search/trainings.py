@@ -21,16 +21,17 @@ from hf_distill.pipeline.floor import describe_floor
 from hf_distill.pipeline.inputs import DistillationInputs, select_transfer_rows
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.student import StudentOptions, make_student
-from hf_distill.pipeline.training import make_trainer
+from hf_distill.pipeline.training import make_trainer, row_hashes_of
 from hf_distill.search.architectures import Architecture, export_student
 from hf_distill.search.quality import ValidationRows, read_texts
 from hf_distill.trainer import DistillationTrainer
-from hf_distill.training.sources import TeacherContext, make_source
+from hf_distill.training.source import TeacherContext
+from hf_distill.training.sources import make_source
 from hf_distill.training_args import DistillationTrainingArguments
 
 Flags = Mapping[str, Any]
 Configure = Callable[[Flags], tuple[StudentOptions, DistillationTrainingArguments]]
-LoadInputs = Callable[[ModelReference | None, PreTrainedModel | None], DistillationInputs]
+LoadInputs = Callable[[ModelReference | None, PreTrainedModel | None, int, bool], DistillationInputs]
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,25 @@ class Candidate:
     def flags(self) -> dict[str, Any]:
         """The flags of `hf-distill train`."""
         layers = {} if self.layers is None else {"student_layers": self.layers}
-        return {**self.architecture.flags, **layers, **self.settings}
+        settings = {name: value for name, value in self.settings.items() if name != "augment" or value}
+        return {**self.architecture.flags, **layers, **settings}
 
 
 class Trainings:
     """The teacher, the rows and the tokenizers that all trainings of a search share.
 
     Args:
-        load_inputs: Loads them for a pretrained student, or for students from the teacher (None). Its second argument
-            is the teacher, if it is already loaded.
+        load_inputs: Loads them for a pretrained student, or for students from the teacher (None). The other arguments
+            are the teacher, if it is already loaded; the number of variants of each labelled text; and whether the
+            vocabulary is trimmed.
         configure: From flags to the student's options and the training arguments.
     """
 
     def __init__(self, load_inputs: LoadInputs, configure: Configure) -> None:
         self._load_inputs, self.configure = load_inputs, configure
-        self.inputs = load_inputs(None, None)
-        self._by_student: dict[str | None, DistillationInputs] = {None: self.inputs}
-        self._static: dict[tuple[StudentOptions, int], PreTrainedModel] = {}
+        self.inputs = load_inputs(None, None, 0, False)
+        self._loaded: dict[tuple[str | None, int, bool], DistillationInputs] = {(None, 0, False): self.inputs}
+        self._static: dict[tuple[StudentOptions, bool, int], PreTrainedModel] = {}
         self._is_labelled = False  # whether the teacher's confidence in the unlabelled text is known
         self.floor: dict[str, Any] | None = None  # of a run's record; the same for all runs
 
@@ -77,13 +80,17 @@ class Trainings:
         assert self.inputs.teacher is not None
         return self.inputs.teacher
 
-    def inputs_for(self, architecture: Architecture) -> DistillationInputs:
-        """Return the rows as token ids of a student; they are loaded once for each pretrained student."""
-        name = architecture.student
-        if name is not None and name not in self._by_student:
-            inputs = self._load_inputs(ModelReference(name), self.teacher)
-            self._by_student[name] = select_transfer_rows(inputs, self._args()) if self._is_labelled else inputs
-        return self._by_student[name]
+    def inputs_for(self, candidate: Candidate) -> DistillationInputs:
+        """Return the rows as token ids of a student; loaded once for each tokenizer and number of variants."""
+        architecture = candidate.architecture
+        key = (architecture.student, int(candidate.settings.get("augment", 0)), architecture.is_trimmed)
+        if key not in self._loaded:
+            student = None if architecture.student is None else ModelReference(architecture.student)
+            inputs = self._load_inputs(student, self.teacher, *key[1:])
+            if self._is_labelled:
+                inputs = select_transfer_rows(inputs, self._args())
+            self._loaded[key] = inputs
+        return self._loaded[key]
 
     def _args(self) -> DistillationTrainingArguments:
         """Return the training arguments that do not depend on the candidate."""
@@ -104,28 +111,31 @@ class Trainings:
             ValueError: if the student cannot be made from the teacher.
         """
         options, args = self.configure({**candidate.flags, "output_dir": "unused"})
-        return self._make(options, self.inputs_for(candidate.architecture), args.seed)
+        return self._make(options, self.inputs_for(candidate), args.seed)
 
     def _make(self, options: StudentOptions, inputs: DistillationInputs, seed: int) -> PreTrainedModel:
         if options.static_dim is None:
             return self._make_anew(options, inputs, seed)
         # A static student needs a pass of the teacher over its vocabulary, which every trial would repeat.
-        if (options, seed) not in self._static:
-            self._static[options, seed] = self._make_anew(options, inputs, seed)
-        return copy.deepcopy(self._static[options, seed])
+        key = (options, inputs.trimmed_teacher is not None, seed)
+        if key not in self._static:
+            self._static[key] = self._make_anew(options, inputs, seed)
+        return copy.deepcopy(self._static[key])
 
     def _make_anew(self, options: StudentOptions, inputs: DistillationInputs, seed: int) -> PreTrainedModel:
         set_seed(seed)
         batches = inputs.calibration_batches()
-        return make_student(options, self.teacher, inputs.task, batches, inputs.tokenizer)
+        return make_student(options, inputs.student_source, inputs.task, batches, inputs.tokenizer)
 
     def train(
         self, candidate: Candidate, seed: int, output_dir: Path, callbacks: Sequence[TrainerCallback] = ()
     ) -> DistillationTrainer:
         """Train a student, and return its Trainer."""
-        inputs = self.inputs_for(candidate.architecture)
+        inputs = self.inputs_for(candidate)
         options, args = self.configure({**candidate.flags, "seed": seed, "output_dir": str(output_dir)})
-        trainer = make_trainer(self._make(options, inputs, seed), inputs, args)
+        student = self._make(options, inputs, seed)
+        trainer = make_trainer(student, inputs, args)
+        trainer.recorder.row_hashes = row_hashes_of(student, inputs)
         for callback in (PrinterCallback, ProgressCallback):  # a search prints one line for each trial
             trainer.remove_callback(callback)
         for added in callbacks:
@@ -135,7 +145,7 @@ class Trainings:
 
     def save(self, trainer: DistillationTrainer, candidate: Candidate) -> None:
         """Save a trained student with record and card, as `hf-distill train` does."""
-        inputs = self.inputs_for(candidate.architecture)
+        inputs = self.inputs_for(candidate)
         evaluate(trainer, inputs)
         describe_run(trainer, inputs)
         if self.floor is None:
@@ -158,7 +168,7 @@ class Trainings:
         source.prepare(inputs.train_dataset)
         labelled = source.prepare(inputs.eval_dataset)
         self.inputs = select_transfer_rows(inputs, args)
-        self._by_student, self._is_labelled = {None: self.inputs}, True
+        self._loaded, self._is_labelled = {(None, 0, False): self.inputs}, True
         split = inputs.task.validation_splits[0]
         rows = ValidationRows(
             inputs.task,
@@ -170,11 +180,10 @@ class Trainings:
 
     def logits(self, trainer: DistillationTrainer, candidate: Candidate, texts: Sequence[Any]) -> np.ndarray:
         """Return the logits of a trained student on the validation rows; of its export, if that is not float32."""
-        architecture, inputs = candidate.architecture, self.inputs_for(candidate.architecture)
+        architecture, inputs = candidate.architecture, self.inputs_for(candidate)
         if architecture.variant == "float32":
             return np.asarray(trainer.predict(cast(Dataset, trainer.eval_dataset)).predictions, dtype=np.float32)
         with tempfile.TemporaryDirectory() as folder:
             export = Path(folder) / "export"
             export_student(trainer.model, inputs.tokenizer, export, architecture.variant, inputs.max_length)
-            # One text at a time, as latency is measured: the logits of an int8 export depend on the batch.
-            return Predictor(export, torch.get_num_threads()).logits(texts, batch_size=1)
+            return Predictor(export, num_threads=torch.get_num_threads()).logits(texts)

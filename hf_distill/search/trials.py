@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hf_distill.search.architectures import Architecture
 from hf_distill.search.halving import ARCHITECTURE, ReportEvaluations
-from hf_distill.search.need import Need, Numbers, key_of, score, show, signed_distance
+from hf_distill.search.need import Need, Numbers, key_of, score, show, sign_of, signed_distance
 from hf_distill.search.quality import ValidationRows
 from hf_distill.search.space import FLAGS, Dimension, Space
 from hf_distill.search.storage import Worker, fail_dead_trials
@@ -127,7 +127,8 @@ class Trials:
         """Return by how much an evaluation misses the requirements; 0 if it meets them, so that cost decides then."""
         known = [requirement for requirement in self.need.quality if key_of(requirement) in metrics]
         if not known:  # the numbers of single classes are not part of an evaluation
-            return metrics[self.rows.task.metric_name]
+            name = self.rows.task.metric_name
+            return sign_of(name) * metrics[name]
         return min(0.0, *(signed_distance(requirement, metrics, self.teacher) for requirement in known))
 
 

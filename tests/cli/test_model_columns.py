@@ -1,5 +1,7 @@
 """The students of `hf-distill compare`: names, seeds, and paths that contain commas or equals signs."""
 
+import json
+
 import pytest
 
 from hf_distill.cli.model_columns import read_models, read_students
@@ -54,9 +56,34 @@ def test_the_names_of_other_columns_are_refused(name):
         read_students([f"{name}=a"])
 
 
-def test_an_export_needs_a_name_that_no_student_has():
-    assert list(read_models("t", ["small=a", "b"], "int8=x,fp32=y", "c")) == [
-        "teacher", "small", "student", "int8", "fp32", "baseline",
-    ]  # fmt: skip
+def write_export(folder, *files):
+    variants = {str(i): {"file": file} for i, file in enumerate(files)}
+    for name in ("tokenizer.json", *files):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "export.json").write_text(json.dumps({"variants": variants}))
+    return folder
+
+
+def test_an_export_needs_a_name_that_no_student_has(tmp_path):
+    for name in ("x", "y"):
+        write_export(tmp_path / name, "onnx/model.onnx")
+    exports = f"int8={tmp_path}/x,fp32={tmp_path}/y"
+    models = read_models("t", ["small=a", "b"], exports, "c")
+    assert list(models) == ["teacher", "small", "student", "int8", "fp32", "baseline"]
+    assert models["fp32"] == f"{tmp_path}/y/onnx/model.onnx"
     with pytest.raises(ValueError, match="a new name"):
-        read_models("t", ["small=a"], "small=x", None)
+        read_models("t", ["small=a"], f"small={tmp_path}/x", None)
+
+
+def test_a_folder_that_is_no_export_is_not_taken_for_a_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not an export"):
+        read_models("t", None, f"int8={tmp_path}", None)
+
+
+def test_one_of_several_variants_is_named_by_its_file(tmp_path):
+    folder = write_export(tmp_path, "onnx/model.onnx", "onnx/model_quantized.onnx")
+    with pytest.raises(ValueError, match="has the variants 0, 1. Pass the file of one of them"):
+        read_models("t", None, f"int8={folder}", None)
+    file = f"{folder}/onnx/model_quantized.onnx"
+    assert read_models("t", None, f"int8={file}", None)["int8"] == file

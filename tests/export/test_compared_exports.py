@@ -29,3 +29,13 @@ def test_an_export_with_a_lower_limit_than_its_model_keeps_it_and_a_warning_says
         warnings.simplefilter("error")
         assert Contender("short", str(tmp_path / "short"), None, 32, "cpu").first.max_length == 32
         assert Contender("onnx", str(folder), None, 128, "cpu").first.max_length == 64, "the model has 64 positions"
+
+
+def test_a_folder_with_a_model_and_its_export_means_the_model(folder, model, tmp_path):
+    both = tmp_path / "both"
+    shutil.copytree(folder, both)
+    assert Contender("student", str(both), None, 32, "cpu").format == "onnx"
+    model.save_pretrained(both)
+    assert Contender("student", str(both), None, 32, "cpu").format == "pytorch"
+    graph = str(both / "onnx" / "model.onnx")
+    assert Contender("onnx", graph, None, 32, "cpu").format == "onnx"

@@ -18,6 +18,7 @@ SPACE = {
     "depth": [1, 2],
     "layers": ["first"],
     "width": ["all"],
+    "vocabulary": ["trimmed"],
     "variant": ["float32"],
     "learning_rate": {"low": 1e-3, "high": 1e-2, "log": True},
 }
@@ -131,7 +132,7 @@ def test_the_page_shows_the_trials_and_loads_nothing(searched):
     page = (searched / "search.html").read_text()
     assert "Metric against latency" in page
     assert "winner, mean of its seeds" in page
-    assert "floor: TF-IDF" in page
+    assert "floor (TF-IDF)" in page
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org/", "")
     assert (searched / "plots" / "metric_and_size.png").stat().st_size > 5000
@@ -162,7 +163,7 @@ def test_the_output_folder_of_another_search_is_refused(searched, folder, capsys
 def test_impossible_costs_end_with_the_nearest_students_before_the_teacher_runs(folder, tmp_path, capsys):
     arguments = search_flags(folder, tmp_path / "out", require="accuracy >= 0.1")
     printed = refused([*arguments, "--require", "size_mb <= 0.001"], capsys, status=3)
-    assert "The nearest ones:\n  1 layers, float32: size_mb <= 0.001: 0.01" in printed
+    assert "The nearest ones:\n  1 layers, trimmed vocabulary, float32: size_mb <= 0.001: 0.01" in printed
 
 
 @pytest.mark.usefixtures("_teacher_must_not_run")

@@ -88,3 +88,18 @@ def test_a_key_that_no_student_uses_is_refused(tmp_path):
     chosen = read(tmp_path, "static_dim: 8\nlayers: first\n")
     with pytest.raises(ValueError, match="`layers`, which none of its students uses"):
         make_space(default_dimensions(4, 32, True), chosen, {})
+
+
+def test_a_trimmed_vocabulary_doubles_the_students_from_the_teacher_only(tmp_path):
+    chosen = read(tmp_path, "depth: 1\nwidth: all\nstudents: [a]\nvariant: int8\nvocabulary: [all, trimmed]\n")
+    architectures = list_architectures(make_space(default_dimensions(4, 32, True), chosen, {}))
+    assert {architecture.name: architecture.flags for architecture in architectures} == {
+        "1 layers, int8": {"student_num_hidden_layers": 1},
+        "1 layers, trimmed vocabulary, int8": {"student_num_hidden_layers": 1, "student_trim_vocabulary": True},
+        "a, int8": {"student_model_name_or_path": "a"},
+    }
+
+
+def test_a_trimmed_vocabulary_of_pretrained_students_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`vocabulary`, which none of its students uses"):
+        make_space(default_dimensions(4, 32, True), read(tmp_path, "students: [a]\nvocabulary: trimmed\n"), {})

@@ -11,8 +11,9 @@ from datasets import Dataset, DatasetDict
 
 from hf_distill.data import Task
 from hf_distill.data.compute_metrics import as_compute_metrics
+from hf_distill.search import finalists
 from hf_distill.search.architectures import Architecture, describe_nearest, rank_by_cost, split_by_cost
-from hf_distill.search.finalists import lower_bound, margin_bound
+from hf_distill.search.finalists import describe_certainty, lower_bound, margin_and_bound
 from hf_distill.search.halving import ARCHITECTURE, Halving
 from hf_distill.search.need import make_need, score
 from hf_distill.search.plots import front
@@ -286,12 +287,34 @@ def test_the_lower_bound_is_the_one_computed_by_hand():
     assert bound == pytest.approx(0.02 - 2.919986 * 0.01, abs=1e-6)
 
 
+def bound_of_students(folder, rows, requirement, logits):
+    trials = replace(make_trials(folder, rows, StubTrainings()), need=make_need([requirement], "latency"))
+    return margin_and_bound(trials, [logits] * 3)[1]
+
+
 def test_the_variance_of_the_rows_is_binomial(tmp_path, validation_rows):
-    """80 % accuracy on 100 rows against a constant: s = 0, v = 0.8 * 0.2 / 100."""
-    need = make_need(["accuracy >= 0.7"], "latency")
-    trials = replace(make_trials(tmp_path, validation_rows, StubTrainings()), need=need)
-    bound = margin_bound(trials, [logits_with(80)] * 3)
-    assert bound == pytest.approx(0.1 - 2.919986 * 0.04, abs=0.02)
+    """80 % accuracy on 100 rows against a constant: s = 0, v = 0.8 * 0.2 / 100 = 0.04^2."""
+    bound = bound_of_students(tmp_path, validation_rows, "accuracy >= 0.7", logits_with(80))
+    assert bound == pytest.approx(0.1 - 2.919986 * 0.04, abs=1e-6)
+
+
+def test_rows_that_teacher_and_student_both_get_right_add_no_variance(tmp_path, validation_rows):
+    """The teacher gets 95 rows right, the student 80 of these: 15 of 100 differences are -1, v = 0.15 * 0.85 / 100."""
+    bound = bound_of_students(tmp_path, validation_rows, "accuracy >= teacher", logits_with(80))
+    assert bound == pytest.approx(-0.15 - 2.919986 * (0.15 * 0.85 / 100) ** 0.5, abs=1e-6)
+
+
+def test_a_score_that_is_no_mean_over_rows_is_resampled(tmp_path, validation_rows, monkeypatch):
+    """All rows are of class `no`, so its recall is the accuracy."""
+    monkeypatch.setattr(finalists, "_NUM_RESAMPLES", 60)
+    bound = bound_of_students(tmp_path, validation_rows, "recall[no] >= 0.7", logits_with(80))
+    assert bound == pytest.approx(0.1 - 2.919986 * 0.04, abs=0.03)
+
+
+def test_a_winner_that_owes_its_place_to_luck_is_named():
+    assert "with 95 % confidence" in describe_certainty(0.02, 0.001)
+    assert "but not with 95 % confidence" in describe_certainty(0.02, -0.001)
+    assert "misses the requirements with new seeds by 0.0100: its trial was lucky" in describe_certainty(-0.01, -0.05)
 
 
 def test_the_values_of_a_class_and_the_agreement(validation_rows):
@@ -303,3 +326,4 @@ def test_the_values_of_a_class_and_the_agreement(validation_rows):
 
 def test_the_front_has_the_points_to_which_no_cheaper_one_is_better():
     assert front([(1, 0.5), (2, 0.4), (2, 0.7), (3, 0.7), (4, 0.9)]) == [(1, 0.5), (2, 0.7), (4, 0.9)]
+    assert front([(1, 0.5), (2, 0.4), (3, 0.6)], sign=-1.0) == [(1, 0.5), (2, 0.4)]

@@ -9,7 +9,7 @@ from hf_distill.reporting.tables import markdown_table
 from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, is_share
 
 _LEFT_OUT = ("units", "decisions", "max_abs_logit", "tolerance")  # `export.json` has them
-_DTYPES = {"float32": "fp32", "int8": "q8"}  # names of the variants in Transformers.js
+_DTYPES = {"float32": "fp32", "float16": "fp16", "int8": "q8"}  # names of the variants in Transformers.js
 
 
 def exports_section(record: Mapping[str, Any], export: Mapping[str, Any]) -> str:

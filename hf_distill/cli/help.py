@@ -1,0 +1,130 @@
+"""`hf-distill COMMAND --help`: the flags in groups, without slow imports."""
+
+import shutil
+import textwrap
+from collections.abc import Iterable
+
+from hf_distill.cli.flags import TRAINER, Flag, command_flags
+
+DESCRIPTIONS = {
+    "train": (
+        "Distill a fine-tuned classifier into a smaller one.",
+        "hf-distill train --teacher_model_name_or_path teacher --student_num_hidden_layers 3 --baseline \\\n"
+        "      --train_file labelled.csv --validation_file validation.csv --output_dir student",
+    ),
+    "search": (
+        "Find the cheapest student that is good enough.",
+        "hf-distill search --teacher_model_name_or_path teacher --train_file labelled.csv \\\n"
+        "      --validation_file validation.csv --require 'accuracy >= 0.98 * teacher' --output_dir search",
+    ),
+    "cache": (
+        "Run a teacher over texts once and store its logits.",
+        "hf-distill cache --teacher_model_name_or_path teacher --train_file labelled.csv \\\n"
+        "      --transfer_file unlabelled.txt --output_dir labelled",
+    ),
+    "compare": (
+        "Report whether a student can replace its teacher.",
+        "hf-distill compare --teacher_model_name_or_path teacher --student_model_name_or_path student \\\n"
+        "      --validation_file test.csv --output_dir report",
+    ),
+    "export": (
+        "Export a classifier to ONNX.",
+        "hf-distill export --model_name_or_path student --quantize int8 --text_file test.csv --output_dir onnx",
+    ),
+    "data": (
+        "Print what is read from files: columns, classes, encodings, contradictions. Files come before flags.",
+        "hf-distill data labelled.csv --label_column_name sentiment",
+    ),
+    "push": (
+        "Publish a student with its exports, report, record and card in one commit.",
+        "hf-distill push --folder student --hub_model_id user/name",
+    ),
+}
+# Heading -> names of flags, or prefixes that end with *. The first heading that fits gets a flag.
+_GROUPS = {
+    "Requirements and space": "require minimize space num_trials study_name storage",
+    "Teacher": "teacher_model_name_or_path teacher_revision teacher_trust_remote_code fine_tune_teacher "
+    "teacher_num_train_epochs teacher_learning_rate calibrate_teacher shard_teacher",
+    "Student": "student_* freeze_student_embeddings baseline baseline_model_name_or_path export_folder",
+    "Model": "model_name_or_path trust_remote_code",
+    "Unlabelled text": "transfer_* max_transfer_samples augment",
+    "Data": "train_file validation_file test_file task_name data_dir dataset_name dataset_config_name "
+    "validation_split_* shifted_file text_file max_seq_length max_train_samples max_eval_samples",
+    "Columns and labels": "text_column_* label_* class_names problem_type column_names encoding",
+    "Comparison": "metric_name metric_module slice_column group_column tune_thresholds margin allow_training_rows "
+    "latency_rounds",
+    "Loss": "temperature soft_label_weight hard_label_weight soft_loss objectives",
+    "Cache": "cache_teacher_outputs teacher_cache_dir teacher_dtype",
+    "Export": "quantize dtype tolerance report",
+    "Hub": "folder hub_model_id hub_dataset_id public revision commit_message create_pr license language tags",
+    "Output": "output_dir",
+    "Training": "num_train_epochs max_steps learning_rate per_device_train_batch_size per_device_eval_batch_size "
+    "gradient_accumulation_steps warmup_steps eval_strategy save_strategy load_best_model_at_end "
+    "metric_for_best_model resume_from_checkpoint seed bf16 use_cpu report_to push_to_hub",
+}
+# Flags that a command has and does not use.
+_HIDDEN = {
+    "compare": ("validation_split_percentage", "max_train_samples"),
+    "train": ("do_train", "do_eval", "do_predict", "local_rank"),
+}
+_HIDDEN["search"] = (*_HIDDEN["train"], "hub_*", "push_to_hub", "resume_from_checkpoint")
+_PLACEHOLDERS = {"int": "N", "float": "NUMBER", "bool": "True|False", "str": "TEXT"}
+_INDENT = " " * 6
+
+
+def help_text(command: str, shows_all: bool = False) -> str:
+    """Return the help of a command.
+
+    Args:
+        command: Name of the command.
+        shows_all: Whether to show every flag of Trainer, too.
+    """
+    description, example = DESCRIPTIONS[command]
+    flags = [flag for flag in command_flags(command) if not _fits(flag.name, _HIDDEN.get(command, ()))]
+    lines = [f"usage: hf-distill {command} [flags]", "", description, "", "Example:", f"  {example}"]
+    shown: set[str] = set()
+    for heading, words in _GROUPS.items():
+        group = [flag for flag in flags if _fits(flag.name, words.split()) and flag.name not in shown]
+        shown |= {flag.name for flag in group}
+        lines += _section(heading, group)
+    others = [flag for flag in flags if flag.name not in shown]
+    if shows_all:
+        lines += _section("All other flags of Trainer", others)
+    lines += ["", "--config recipe.yaml reads flags from a YAML file. A flag on the command line wins over the file."]
+    if any(flag.owner == TRAINER for flag in others) and not shows_all:
+        lines.append(f"--help-all also lists the {len(others)} other flags of transformers' Trainer.")
+    return "\n".join(lines)
+
+
+def ungrouped_flags(command: str) -> list[str]:
+    """Return the names of the flags of this package that no heading has."""
+    words = " ".join(_GROUPS.values()).split()
+    return [flag.name for flag in command_flags(command) if flag.owner != TRAINER and not _fits(flag.name, words)]
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(name.startswith(word[:-1]) if word.endswith("*") else name == word for word in patterns)
+
+
+def _section(heading: str, flags: list[Flag]) -> list[str]:
+    if not flags:
+        return []
+    width = min(shutil.get_terminal_size().columns, 100)
+    lines = ["", heading]
+    for flag in flags:
+        lines.append(f"  --{flag.name} {_placeholder(flag)}{'  (required)' if flag.is_required else ''}")
+        text = f"{flag.help}{_default(flag)}"
+        lines += textwrap.wrap(text, width, initial_indent=_INDENT, subsequent_indent=_INDENT, break_on_hyphens=False)
+    return lines
+
+
+def _placeholder(flag: Flag) -> str:
+    kinds = [name for name in _PLACEHOLDERS if name in flag.type_name]
+    placeholder = _PLACEHOLDERS["str" if "str" in kinds or not kinds else kinds[0]]
+    return f"{placeholder} ..." if flag.type_name.startswith("list") else placeholder
+
+
+def _default(flag: Flag) -> str:
+    if flag.default in (None, False, "") or "Unset:" in flag.help:
+        return ""
+    return f" (default: {flag.default})"
