@@ -66,7 +66,7 @@ from hf_distill.training.label_checks import (
 from hf_distill.training.launch import check_launch
 from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
-from hf_distill.training.optimizer_settings import given_settings
+from hf_distill.training.optimizer_settings import check_has_trained_weights, given_settings
 from hf_distill.training.recorder import RunRecorder, describe_data
 from hf_distill.training.run_fingerprint import (
     RunFingerprint,
@@ -604,6 +604,7 @@ class DistillationTrainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Create the optimizer, with a group for what the objectives learn."""
+        check_has_trained_weights(self.model if model is None else model)
         optimizer = super().create_optimizer(model)
         self.loss_runner.add_to(optimizer)
         return optimizer

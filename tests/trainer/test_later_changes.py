@@ -186,3 +186,23 @@ def test_the_best_checkpoint_follows_the_name_of_its_metric(tmp_path, metric, is
         not is_greater
     )
     assert make_args(tmp_path).greater_is_better is None
+
+
+def test_a_frozen_student_can_be_evaluated_and_is_not_trained(student, teacher, dataset, tokenizer, tmp_path):
+    trainer = make(student, teacher, dataset, tokenizer, tmp_path)
+    trainer.model.requires_grad_(False)
+    assert trainer.evaluate()["eval_loss"] > 0
+    with pytest.raises(ValueError, match="All weights of the student are frozen"):
+        trainer.train()
+
+
+def test_a_collator_that_drops_stored_logits_is_named(student, teacher, dataset, tokenizer, tmp_path):
+    args = make_args(tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path / "store"))
+    trainer = DistillationTrainer(
+        copy.deepcopy(student), teacher, args, train_dataset=dataset, processing_class=tokenizer,
+        data_collator=lambda rows: tokenizer.pad(
+            [{name: row[name] for name in ("input_ids", "labels")} for row in rows], return_tensors="pt"
+        ),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="the batch has no `teacher_logits`.*let your `data_collator`"):
+        trainer.train()
