@@ -772,12 +772,9 @@ class DistillationTrainer(Trainer):
         folder = Path(self._get_output_dir(trial=trial))
         is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         with self.checkpoints.saving(folder, self.state, self.args.should_save, is_sharded):
+            if self.args.should_save:  # with `save_only_model` too: the best checkpoint is evaluated with them
+                self.loss_runner.save(str(folder / f"checkpoint-{self.state.global_step}"))
             super()._save_checkpoint(model, trial)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save:
-            self.loss_runner.save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
