@@ -26,7 +26,7 @@ from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
-from hf_distill.reporting.comparison.own_metrics import load_metric_modules
+from hf_distill.reporting.comparison.own_metrics import load_metric_modules, module_file
 from hf_distill.reporting.requirements import Requirement, check_labels, describe_result, parse_requirement
 
 UNMET = 3  # exit status
@@ -126,7 +126,8 @@ class CompareArguments:
     @cached_property
     def requirements(self) -> list[Requirement]:
         """The requirements on the model of the verdict."""
-        return [parse_requirement(line) for line in self.require or []]
+        own_metrics = [module_file(path).stem for path in self.metric_module or ()]
+        return [parse_requirement(line, own_metrics) for line in self.require or []]
 
     @property
     def kept_columns(self) -> list[str]:
@@ -224,8 +225,13 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     """Load texts to compare the answers of the models on, without scores, and print what was read."""
     if args.shifted_file is not None:
         raise ValueError("--shifted_file compares scores, and the evaluation rows have no labels. Leave it out.")
-    if args.tune_thresholds:
-        raise ValueError("--tune_thresholds needs labels, and the evaluation rows have none. Leave it out.")
+    needing_labels = {
+        "--tune_thresholds": args.tune_thresholds,
+        "--slice_column": args.slice_column,
+        "--group_column": args.group_column,
+    }
+    if given := [flag for flag, value in needing_labels.items() if value]:
+        raise ValueError(f"{given[0]} needs labels, and the evaluation rows have none. Leave it out.")
     files = data.files.get("test") or data.files.get("validation")
     options = data.transfer if files is None else replace(data.transfer, files=list(map(str, files)), dataset_names=())
     problem_type = PROBLEM_TYPES["token_classification" if _reads_words(args) else "single_label_classification"]

@@ -67,19 +67,21 @@ def choose_deferral(defer_below: float | Literal["certified"] | None, export: Ex
     return Deferral(float(defer_below), temperature)
 
 
-def read_certified(report: str | os.PathLike[str], variant: str) -> dict[str, Any]:
+def read_certified(report: str | os.PathLike[str], variant: str, num_parameters: int) -> dict[str, Any]:
     """Return the threshold that a report certified for a variant, with its temperature, share, loss and confidence.
 
     Args:
         report: Path of the `report.json` of `hf-distill compare`.
         variant: Name of the variant. The guarantee holds for the model that was compared, so an int8 variant needs a
             report with the int8 export as a column.
+        num_parameters: Number of parameters of the model.
 
     Raises:
-        ValueError: if the report has no such model, several of them, or no certified threshold.
+        ValueError: if the file is no report, or the report has no such model, several of them, one of another size, or
+            no certified threshold.
     """
     path = Path(report)
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = _read_report(path)
     models = {name: model for name, model in content["models"].items() if model["role"] in ("student", "export")}
     formats = _FORMATS.get(variant, (f"onnx-{variant}",))
     by_format = [[name for name, model in models.items() if model["format"] == format] for format in formats]
@@ -92,6 +94,12 @@ def read_certified(report: str | os.PathLike[str], variant: str) -> dict[str, An
             f"the threshold of the variant {variant} needs exactly one. Run `hf-distill compare --export_folder "
             f"{variant}=FOLDER` with this export, and export again with its report."
         )
+    compared = models[names[0]]["cost"]["num_parameters"]
+    if compared is not None and compared != num_parameters:
+        raise ValueError(
+            f"{path} is about another model: {names[0]!r} has {compared:,} parameters, and this model has "
+            f"{num_parameters:,}. Compare this model, and pass its report."
+        )
     deferral = models[names[0]].get("deferral") or {}
     if deferral.get("threshold") is None:
         raise ValueError(
@@ -99,3 +107,13 @@ def read_certified(report: str | os.PathLike[str], variant: str) -> dict[str, An
             "no labels, or the teacher must answer all of them. Leave out the report."
         )
     return {field: deferral[field] for field in _FIELDS} | {"model": names[0]}
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # not JSON, or not text
+        content = None
+    if not isinstance(content, dict) or not {"models", "verdict"} <= content.keys():
+        raise ValueError(f"{path} is not a report. Pass the report.json that `hf-distill compare` writes.")
+    return content

@@ -117,7 +117,7 @@ def export_model(
         texts = read_texts(texts, record["problem_type"] == "token_classification").rows
     names = list(record["id2label"].values())
     score = None if labels is None else scorer(labels, record["problem_type"], names, compute_metrics)
-    deferral = {} if report is None else {"deferral": read_certified(report, variant)}
+    deferral = {} if report is None else {"deferral": read_certified(report, variant, record["num_parameters"])}
     about: dict[str, Any] = {
         "file": VARIANT_FILES[variant],
         "opset": OPSET,

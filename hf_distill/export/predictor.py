@@ -71,10 +71,11 @@ class Predictor:
         provider: str = "CPUExecutionProvider",
         defer_below: float | Literal["certified"] | None = None,
     ) -> None:
-        self.folder, self.num_threads, self.defer_below = Path(folder), num_threads, defer_below
+        # Absolute, because a copy can be made in another working directory.
+        self.folder, self.num_threads, self.defer_below = Path(folder).absolute(), num_threads, defer_below
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"`num_threads` must be at least 1, got {num_threads}. Leave it unset for one per core.")
-        export = open_export(self.folder, variant)
+        export = open_export(folder, variant)
         self.variant, self._record = export.variant, export.record
         self._deferral = choose_deferral(defer_below, export)
         self.id2label: dict[int, str] = {int(i): name for i, name in self._record["id2label"].items()}

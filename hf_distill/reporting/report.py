@@ -51,7 +51,8 @@ class Report:
         Raises:
             ValueError: for a line that cannot be read, or a class that does not exist.
         """
-        parsed = [parse_requirement(line) if isinstance(line, str) else line for line in requirements]
+        metrics = self._content["task"]["metrics"]
+        parsed = [parse_requirement(line, metrics) if isinstance(line, str) else line for line in requirements]
         name = self._content["verdict"]["model"] if model is None else model
         results = [_plain(requirement.check(self._content, name)) for requirement in parsed]
         self._content["requirements"] = {"model": name, "results": results}

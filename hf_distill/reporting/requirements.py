@@ -30,7 +30,7 @@ def _latency(key: str) -> Callable[[Model], Any]:
 
 
 # Name -> where a report has the number of a model.
-_MEASURES: dict[str, Callable[[Model], Any]] = {
+MEASURES: dict[str, Callable[[Model], Any]] = {
     "agreement": lambda model: (model["fidelity"]["agreement"] or {}).get("value") if model["fidelity"] else 1.0,
     "ece": lambda model: (model["calibration"] or {}).get("ece"),
     "latency_p50_ms": _latency("p50_ms"),
@@ -95,14 +95,18 @@ class Requirement:
             if self.label not in classes:
                 raise ValueError(f"`{self.text}`: {_no_class(self.label, list(classes))}")
             return classes[self.label][self.name]
-        if self.name in _MEASURES:
-            return _MEASURES[self.name](model)
+        if self.name in MEASURES:
+            return MEASURES[self.name](model)
         estimate = model["metrics"].get(self.name)
         return None if estimate is None else estimate["runs"][model["shipped_run"]]
 
 
-def parse_requirement(text: str) -> Requirement:
+def parse_requirement(text: str, own_metrics: Sequence[str] = ()) -> Requirement:
     """Parse `NAME SIGN BOUND`: `accuracy >= 0.98 * teacher`, `recall[fraud] >= 0.9`, `latency_p95_ms <= 5`.
+
+    Args:
+        text: The requirement.
+        own_metrics: Names of the user's own metrics, which a requirement can bound too.
 
     Raises:
         ValueError: for a line of another form, or a name that no report has.
@@ -115,7 +119,7 @@ def parse_requirement(text: str) -> Requirement:
         )
     name, label = match["name"], match["label"]
     metrics = [metric.name for of_type in METRICS.values() for metric in of_type]
-    known = list(_OF_CLASS) if label is not None else [*metrics, *_MEASURES]
+    known = list(_OF_CLASS) if label is not None else [*metrics, *own_metrics, *MEASURES]
     if name not in known:
         similar = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {similar[0]}?" if similar else ""

@@ -126,15 +126,15 @@ def design_effect(values: np.ndarray, groups: np.ndarray) -> float:
 
     $\sum_g (\sum_{i \in g} (x_i - \bar x))^2 \cdot \frac{G}{G - 1}$ over $\sum_i (x_i - \bar x)^2$: Kish
     (1965), Survey Sampling. The number of rows divided by it is the number of independent rows that tell as much. If
-    all values are equal, they do not show how alike the rows of a group are, and the result is the one for groups
-    whose rows are all alike.
+    all values are equal, or there is only one group, they do not show how alike the rows of a group are, and the
+    result is the one for groups whose rows are all alike.
 
     Args:
         values: `(num_rows,)`.
         groups: The group of each row, `(num_rows,)`, numbered from 0.
     """
     sizes, distance = np.bincount(groups), values - values.mean()
-    if not distance.any():
+    if not distance.any() or len(sizes) == 1:
         return float(np.square(sizes).sum() / len(values))
     between = np.square(np.bincount(groups, distance)).sum() * len(sizes) / (len(sizes) - 1)
     return max(1.0, float(between / np.square(distance).sum()))

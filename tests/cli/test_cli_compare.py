@@ -128,7 +128,8 @@ def test_a_module_of_evaluate_is_a_metric_that_can_decide(folder, tmp_path, caps
     (tmp_path / "near_misses").mkdir()
     (tmp_path / "near_misses" / "near_misses.py").write_text(METRIC)
     changes = {"metric_module": tmp_path / "near_misses", "output_dir": tmp_path / "report", "latency_rounds": 0}
-    main(flags(folder, metric_name="near_misses", student_model_name_or_path=folder / "a", **changes))
+    required = {"require": "near_misses <= 0"}
+    main(flags(folder, metric_name="near_misses", student_model_name_or_path=folder / "a", **required, **changes))
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["task"]["metrics"] == ["near_misses", "accuracy", "f1", "matthews_correlation"]
     matrix = report["models"]["student"]["confusions"]["matrix"]
@@ -136,10 +137,14 @@ def test_a_module_of_evaluate_is_a_metric_that_can_decide(folder, tmp_path, caps
     assert report["models"]["student"]["metrics"]["near_misses"]["value"] == pytest.approx(-distance / 40)
 
 
-def test_a_metric_module_that_is_absent_or_in_a_recipe_is_refused(folder, tmp_path, capsys):
+def test_a_metric_module_that_cannot_be_loaded_or_is_in_a_recipe_is_refused(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
     (tmp_path / "recipe.yaml").write_text("metric_module: somewhere")
+    (tmp_path / "needy.py").write_text("import a_package_that_nobody_has\n" + METRIC)
     for changes, message in (
         ({"metric_module": tmp_path}, "There is no module of `evaluate`"),
+        ({"metric_module": tmp_path / "needy.py"}, "The module 'needy' of `evaluate` cannot be loaded: To be able to"),
         ({"config": tmp_path / "recipe.yaml"}, "Pass --metric_module FOLDER on the command line"),
     ):
         with pytest.raises(SystemExit):

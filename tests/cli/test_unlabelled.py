@@ -142,9 +142,14 @@ def test_compare_without_labels_reports_the_agreement(tmp_path, tokenizer, capsy
     report = json.loads((folder / "report" / "report.json").read_text())
     assert (report["task"]["name"], report["task"]["rows"]) == ("texts.txt", 40)
     assert report["models"]["student"]["fidelity"]["agreement"]["value"] == 1.0
-    with pytest.raises(SystemExit):
-        main([*arguments, "--shifted_file", str(folder / "texts.txt")])
-    assert "--shifted_file compares scores" in capsys.readouterr().err
+    for extra, message in (
+        (["--shifted_file", str(folder / "texts.txt")], "--shifted_file compares scores"),
+        (["--slice_column", "language"], "--slice_column needs labels"),
+        (["--group_column", "document"], "--group_column needs labels"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*arguments, *extra])
+        assert message in capsys.readouterr().err
 
 
 def test_compare_warns_before_it_takes_labelled_rows_for_unlabelled_ones(tmp_path, tokenizer, caplog):

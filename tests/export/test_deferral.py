@@ -51,10 +51,12 @@ def test_a_threshold_needs_a_certificate_and_one_label_for_each_text(folder, tag
         Predictor(tagger[1].folder, defer_below=0.5)
 
 
-def write_report(path, **models):
+def write_report(path, num_parameters=1000, **models):
     content = {"verdict": {"model": "student"}, "models": {}}
     for name, (role, format, deferral) in models.items():
-        content["models"][name] = {"role": role, "format": format, "deferral": deferral}
+        content["models"][name] = {
+            "role": role, "format": format, "deferral": deferral, "cost": {"num_parameters": num_parameters},
+        }  # fmt: skip
     path.write_text(json.dumps(content))
     return path
 
@@ -68,7 +70,10 @@ def test_the_certified_threshold_goes_into_the_export_and_marks_answers(folder, 
     confidence = (np.exp(scaled) / np.exp(scaled).sum(axis=1, keepdims=True)).max(axis=1)
     deferral = {**CERTIFIED, "threshold": float(np.median(confidence))}
     report = write_report(
-        tmp_path / "report.json", teacher=TEACHER, student=("student", "pytorch", {**deferral, "points": []})
+        tmp_path / "report.json",
+        model.num_parameters(),
+        teacher=TEACHER,
+        student=("student", "pytorch", {**deferral, "points": []}),
     )
     export_model(model, tmp_path / "export", processing_class=tokenizer, report=report)
     record = json.loads((tmp_path / "export" / "export.json").read_text())
@@ -89,7 +94,7 @@ def test_the_certified_threshold_goes_into_the_export_and_marks_answers(folder, 
 )
 def test_the_threshold_is_that_of_the_variant_in_the_report(tmp_path, variant, models, threshold):
     report = write_report(tmp_path / "report.json", teacher=TEACHER, **models)
-    assert read_certified(report, variant)["threshold"] == threshold
+    assert read_certified(report, variant, 1000)["threshold"] == threshold
 
 
 @pytest.mark.parametrize(
@@ -108,4 +113,16 @@ def test_the_threshold_is_that_of_the_variant_in_the_report(tmp_path, variant, m
 def test_a_report_without_a_threshold_for_the_variant_is_refused(tmp_path, variant, models, message):
     report = write_report(tmp_path / "report.json", teacher=TEACHER, **models)
     with pytest.raises(ValueError, match=message):
-        read_certified(report, variant)
+        read_certified(report, variant, 1000)
+
+
+def test_a_report_about_a_model_of_another_size_and_a_file_that_is_no_report_are_refused(tmp_path):
+    report = write_report(tmp_path / "report.json", teacher=TEACHER, student=("student", "pytorch", CERTIFIED))
+    with pytest.raises(ValueError, match="'student' has 1,000 parameters, and this model has 1,001"):
+        read_certified(report, "float32", 1001)
+    write_report(report, None, teacher=TEACHER, student=("student", "pytorch", CERTIFIED))  # a model of unknown size
+    assert read_certified(report, "float32", 1001)["threshold"] == 0.75
+    for text in ("{}", "[1]", "not JSON"):
+        report.write_text(text)
+        with pytest.raises(ValueError, match="report.json is not a report. Pass the report.json that"):
+            read_certified(report, "float32", 1000)

@@ -102,8 +102,10 @@ def test_a_token_classifier_takes_a_dict_and_no_pairs(tagger):
 
 
 @pytest.mark.parametrize("copy_of", [lambda p: pickle.loads(pickle.dumps(p)), copy.deepcopy])
-def test_a_predictor_can_be_pickled_and_copied(folder, copy_of):
-    predictor = Predictor(folder, num_threads=1, max_length=8)
+def test_a_predictor_can_be_pickled_and_copied(folder, copy_of, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder.parent)
+    predictor = Predictor(folder.name, num_threads=1, max_length=8)
+    monkeypatch.chdir(tmp_path)  # as in another process
     restored = copy_of(predictor)
     assert (restored.num_threads, restored.max_length) == (1, 8)
     np.testing.assert_array_equal(restored.logits(TEXTS), predictor.logits(TEXTS))

@@ -1,6 +1,7 @@
 """Rows that belong together are drawn, tested and counted together."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,13 +9,15 @@ from datasets import Dataset
 from scipy.stats import t
 from verdicts import ACCURACY, MULTI, compare, logits_for, make_units
 
-from hf_distill.data.metrics import METRICS
+from hf_distill.data.metrics import METRICS, find_metric
 from hf_distill.reporting.bootstrap import draw_resamples
+from hf_distill.reporting.comparison.describe import Comparison
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet
 from hf_distill.reporting.comparison.groups import read_groups, with_groups
 from hf_distill.reporting.comparison.lost_classes import describe_lost_classes
 from hf_distill.reporting.comparison.paired_rows import PairedRows
 from hf_distill.reporting.comparison.quality import Quality, Resampling
+from hf_distill.reporting.comparison.slices import about_slices, describe_slices
 from hf_distill.reporting.statistics import design_effect, mcnemar, paired_score_interval, sign_flip_test
 
 
@@ -146,6 +149,25 @@ def test_rows_without_a_group_are_refused(values, error, message):
     dataset = Dataset.from_dict({"text": ["a", "b", "c"], "document": values})
     with pytest.raises(error, match=message):
         read_groups(dataset, "document")
+
+
+@pytest.mark.parametrize("metric_name", ["accuracy", "f1"])
+def test_a_slice_or_a_length_that_is_one_group_has_scores_and_no_test(metric_name):
+    labels = np.arange(200) % 2
+    student = labels.copy()
+    student[:10] = 1 - student[:10]
+    groups = np.repeat([0, 1, 2, 3], 50)
+    units = replace(make_units(labels, "ab", groups=groups), lengths=1.0 + groups)
+    runs = {"teacher": [logits_for(labels, 2)], "student": [logits_for(student, 2)]}
+    comparison = Comparison(units, runs, [find_metric(metric_name)], 0.01, Resampling(100))
+    slices = describe_slices(comparison, {"doc": groups.astype(str)}, ["student"])
+    first, second = (part["models"]["student"] for part in slices[:2])
+    assert [part["rows"] for part in slices] == [part["rows"] for part in comparison.by_length["student"]] == [50] * 4
+    assert (first["value"], second["value"]) == (pytest.approx(0.8, abs=0.01), 1.0)
+    assert (first["low"], first["high"]) == (0.0, 1.0)
+    assert first["p_value"] in (None, 1.0)
+    task = {"metric_name": metric_name, "confidence_level": 0.95}
+    assert list(about_slices(slices, "student", task)) == []
 
 
 def test_an_unknown_column_and_a_single_group_are_refused():

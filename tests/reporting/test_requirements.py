@@ -58,6 +58,20 @@ def test_the_numbers_of_a_class_are_named_in_brackets():
     check_labels([parse_requirement("recall[x] > 0")], ["x"])
 
 
+def test_a_requirement_can_bound_a_metric_of_the_user():
+    with pytest.raises(ValueError, match="there is no number 'kappa'"):
+        parse_requirement("kappa >= 2")
+    assert parse_requirement("kappa >= 2", ["kappa"]).factor == 2.0  # not a share
+    content = sample_report()
+    content["task"]["metrics"].append("kappa")
+    for name, score in (("teacher", 0.8), ("student", 0.7)):
+        content["models"][name]["metrics"]["kappa"] = {"runs": [score] * 3, "value": score}
+    assert [result["is_met"] for result in Report(content).check(["kappa >= 0.7", "kappa >= teacher"])] == [
+        True,
+        False,
+    ]
+
+
 def test_a_missing_number_and_a_time_on_a_busy_machine_are_not_met():
     (ece, f1) = checked("ece <= 1", "entity_f1 >= 0", calibration=None)
     assert (ece["is_met"], ece["reason"]) == (False, "the report has no ece for it")

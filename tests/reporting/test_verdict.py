@@ -74,7 +74,7 @@ def test_a_class_of_three_rows_that_is_never_found_is_named_but_proves_nothing()
     verdict, notes = judge(make_units(labels, ["fraud", "a", "b"]), logits_for(labels, 3), logits_for(student, 3))
     assert (verdict["replace"], verdict["reason"]) == (None, "vanished class")
     assert "it never finds the class 'fraud', of which the teacher finds 100.0 % of 3 rows" in verdict["sentence"]
-    assert any(note.startswith("1 of 3 classes have too few rows to see that") for note in notes)
+    assert any(note.startswith("1 of 3 classes has too few rows to see that") for note in notes)
     labels, teacher = rare_class(num_rare=2, rare_found=2)
     units = make_units(labels, ["fine", "fraud"])
     assert describe_lost_classes(units, logits_for(teacher, 2), logits_for(labels * 0, 2))["vanished"] == []
@@ -242,6 +242,25 @@ def test_the_recipe_has_a_t_interval_over_seeds_and_rows_that_changes_no_verdict
     assert any(note.startswith("One run says nothing about the recipe") for note in notes)
 
 
+def test_without_labels_nothing_is_said_about_the_recipe_or_the_scores():
+    answers = [np.arange(60) % 2, np.arange(60) // 30]
+    units = make_units(np.full(60, -100), "ab")
+    runs = [logits_for(answer, 2) for answer in (*answers, 1 - answers[0])]
+    verdict, notes, _ = compare(units, teacher=logits_for(answers[0], 2), student=runs)
+    assert verdict["reason"] == "no labels"
+    (about_runs,) = (note for note in notes if note.startswith("The verdict is about run 1 of 3"))
+    assert "recipe" not in about_runs
+
+
+def test_one_row_and_one_small_class_are_in_the_singular():
+    verdict, notes, _ = compare(make_units([1], "ab"), teacher=logits_for([1], 2), student=logits_for([1], 2))
+    assert (verdict["replace"], verdict["reason"]) == (None, "trivial teacher")
+    assert (
+        "all labelled rows have the same label, so one constant answer is right. On 1 row its" in verdict["sentence"]
+    )
+    assert any("1 of 1 classes has too few rows" in note for note in notes)
+
+
 def test_the_verdict_names_the_cheapest_model_that_can_replace_the_teacher():
     logits = {
         "teacher": wrong_on(LABELS, 100),
@@ -253,6 +272,9 @@ def test_the_verdict_names_the_cheapest_model_that_can_replace_the_teacher():
     verdict, *_ = compare(UNITS, costs=costs, **logits)
     assert (verdict["model"], verdict["replace"]) == ("int8", True)
     assert verdict["sentence"].endswith("Deploy the int8: student can also replace the teacher, but is slower.")
+    for equal_costs, compared in ((dict.fromkeys(costs, 2.0), "not faster"), (None, "not smaller")):
+        verdict, *_ = compare(UNITS, costs=equal_costs, **logits)
+        assert f"Deploy the student: int8 can also replace the teacher, but is {compared}." in verdict["sentence"]
     verdict, *_ = compare(UNITS, costs=costs, **{name: logits[name] for name in ("teacher", "student", "tiny")})
     assert (verdict["model"], verdict["replace"]) == ("student", True)
     assert "Deploy" not in verdict["sentence"]

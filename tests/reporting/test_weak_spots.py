@@ -149,8 +149,15 @@ def test_a_function_of_the_user_is_a_metric(tokenizer):
     assert metrics["hits"]["low"] < metrics["hits"]["value"] < metrics["hits"]["high"]
     decided = compare_models(models, dataset, tokenizer, metric_functions=functions, metric_name="hits", **options)
     assert decided.to_dict()["task"]["metric_name"] == "hits"
-    with pytest.raises(ValueError, match="already has a metric 'f1'"):
-        compare_models(models, dataset, tokenizer, metric_functions={"f1": functions["hits"]}, **options)
+    (result,) = decided.check(["hits >= 0.5 * teacher"])
+    assert result["value"] == pytest.approx(metrics["hits"]["value"])
+    for name, message in (
+        ("f1", "already has a number 'f1'"),
+        ("agreement", "already has a number 'agreement'"),
+        ("rmse", "'rmse' is the name of an error"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compare_models(models, dataset, tokenizer, metric_functions={name: functions["hits"]}, **options)
     with pytest.raises(TypeError, match="must be a function of predictions and references, got str"):
         compare_models(models, dataset, tokenizer, metric_functions={"hits": "f1"}, **options)
 
@@ -163,9 +170,12 @@ def test_a_slice_column_is_not_read_as_text(tokenizer):
     with_slices = dataset.add_column("channel", ["web", "app"] * 30).add_column("country", ["x"] * 60)
     models = {"teacher": tiny_model(2, seed=1), "student": tiny_model(1, seed=2)}
     options = {"latency_rounds": 0, "num_resamples": 100}
-    report = compare_models(models, with_slices, tokenizer, slice_columns=["channel", "country"], **options)
+    report = compare_models(models, with_slices, tokenizer, slice_columns=["channel", "country", "label"], **options)
     content = report.to_dict()
-    assert [(part["value"], part["rows"]) for part in content["slices"]] == [("web", 30), ("app", 30), ("x", 60)]
+    assert [(part["value"], part["rows"]) for part in content["slices"][:3]] == [("web", 30), ("app", 30), ("x", 60)]
+    recalls = {entry["label"]: entry["recall"] for entry in content["models"]["student"]["by_class"]}
+    for part in content["slices"][3:]:  # the labels are still read as labels
+        assert part["models"]["student"]["value"] == recalls.get(part["value"], pytest.approx(0.5, abs=0.5))
     whole = content["models"]["student"]["metrics"]["accuracy"]["value"]
     assert content["slices"][2]["models"]["student"]["value"] == whole
     assert sum(part["models"]["student"]["value"] for part in content["slices"][:2]) / 2 == pytest.approx(whole)

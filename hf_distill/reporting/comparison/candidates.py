@@ -1,5 +1,6 @@
 """The models that could replace the teacher: each one is judged, and the cheapest one that can is chosen."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,10 +44,11 @@ def judge(models: Models, name: str, task: Mapping[str, Any]) -> tuple[str, str]
     model = models[name]
     if not model["metrics"]:
         return NOT_SHOWN, "no labels"
+    scores = [models[each]["metrics"][task["metric_name"]]["value"] for each in (name, TEACHER)]
+    if task["trivial"]["reason"] and not any(map(math.isnan, scores)):
+        return NOT_SHOWN, "trivial teacher"
     if model["versus_teacher"] is None:
         return NOT_SHOWN, "undefined score"
-    if task["trivial"]["reason"]:
-        return NOT_SHOWN, "trivial teacher"
     answer, classes = non_inferiority(model["versus_teacher"]), model["lost_classes"]
     if classes and classes["lost"]:
         return NO, "lost class"
@@ -74,7 +76,7 @@ def choose_subject(models: Models, task: Mapping[str, Any], is_busy: bool) -> st
     names = candidates(models)
     able = [name for name in names if judge(models, name, task)[0] == YES]
     if able:
-        return min(able, key=lambda name: _price(models[name]["cost"], is_busy))
+        return min(able, key=lambda name: price(models[name]["cost"], is_busy))
     for role in ("student", "export"):
         for name in names:
             if models[name]["role"] == role:
@@ -82,6 +84,7 @@ def choose_subject(models: Models, task: Mapping[str, Any], is_busy: bool) -> st
     return names[0]
 
 
-def _price(cost: Mapping[str, Any], is_busy: bool) -> tuple[float, float, float]:
+def price(cost: Mapping[str, Any], is_busy: bool) -> tuple[float, float, float]:
+    """Return what a model costs, for comparison: the time for one text if it was measured well, then its size."""
     latency = cost["latency"][0]["p50_ms"] if cost["latency"] and not is_busy else 0.0
     return latency, cost["bytes_on_disk"] or float("inf"), cost["num_parameters"] or float("inf")

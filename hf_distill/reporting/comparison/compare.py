@@ -16,7 +16,7 @@ from hf_distill.reporting.comparison.changes import describe_changes
 from hf_distill.reporting.comparison.contenders import Contender, make_contenders
 from hf_distill.reporting.comparison.cost import describe_costs
 from hf_distill.reporting.comparison.describe import Comparison, describe_shifted
-from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, read_evaluation_set
+from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, find_label_column, read_evaluation_set
 from hf_distill.reporting.comparison.fidelity import list_disagreements
 from hf_distill.reporting.comparison.groups import read_groups, with_groups
 from hf_distill.reporting.comparison.leaderboard import make_leaderboard
@@ -216,6 +216,7 @@ def _read_set(
 ) -> EvaluationSet:
     """Read rows without the columns that are neither text nor labels."""
     groups = read_groups(dataset, group_column)
+    label_column = find_label_column(dataset, label_column)
     others = {*slice_columns, group_column} - {*(text_columns or ()), label_column}
     dataset = dataset.select_columns([column for column in dataset.column_names if column not in others])
     rows = read_evaluation_set(dataset, problem_type, teacher, text_columns, label_column, label_names)

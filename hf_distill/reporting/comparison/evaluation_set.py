@@ -126,7 +126,7 @@ def read_evaluation_set(
     """
     if not len(dataset):
         raise ValueError("The dataset to compare on is empty. Pass at least one row.")
-    label_column = _label_column(dataset, label_column)
+    label_column = find_label_column(dataset, label_column)
     names = _class_names(dataset, label_column, label_names, teacher, problem_type)
     if text_columns is None and "input_ids" in dataset.column_names:
         return _read_tokens(dataset, problem_type, teacher, label_column, names)
@@ -170,7 +170,8 @@ def _read_tokens(
     return EvaluationSet(units, dataset, [], teacher.tokenizer)
 
 
-def _label_column(dataset: Dataset, chosen: str | None) -> str | None:
+def find_label_column(dataset: Dataset, chosen: str | None) -> str | None:
+    """Return the column of the labels: the chosen one, else `label` or `labels`; None if there is no such column."""
     if chosen is not None and chosen not in dataset.column_names:
         raise ValueError(f"There is no label column {chosen!r}. The columns are {', '.join(dataset.column_names)}.")
     return chosen or next((name for name in LABEL_COLUMNS if name in dataset.column_names), None)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from hf_distill.data.table import counted
 from hf_distill.reporting.comparison.candidates import Models
 from hf_distill.reporting.comparison.lost_classes import LARGEST_LOSS
 from hf_distill.reporting.comparison.quality import BASELINE, FEWEST_SEEDS
@@ -34,10 +35,10 @@ def make_notes(models: Models, name: str, task: Mapping[str, Any], is_busy: bool
         _about_baseline(models, name, task),
         _about_runs(name, models[name], task),
         _about_deferral(name, models[name]["deferral"]),
-        _about_resamples(task),
+        _about_resamples(task) if models[name]["metrics"] else None,
         *(" ".join(model["pairing"]["note"]) for model in models.values() if model["pairing"]),
         _NOT_APPLICABLE.get(task["problem_type"]),
-        _about_errors(task),
+        _about_errors(task) if models[name]["metrics"] else None,
     ]
     if is_busy and models[name]["cost"]["latency"]:
         notes.append(BUSY)
@@ -53,6 +54,10 @@ def _about_runs(name: str, model: Mapping[str, Any], task: Mapping[str, Any]) ->
         f"The verdict is about run {model['shipped_run'] + 1} of {num_runs} of the {name}: {model['shipped_reason']}. "
         "The tables show means over the runs, with intervals that account for the choice of rows only."
     )
+    if not model["metrics"]:
+        return text
+    if model["recipe"] is None and num_runs >= FEWEST_SEEDS:
+        return f"{text} The {task['metric_name']} of a run is undefined, so they say nothing about the recipe."
     if model["recipe"] is None:
         return f"{text} Fewer than {FEWEST_SEEDS} runs say nothing about the recipe."
     show = partial(PLAIN.difference, metric=task["metric_name"])
@@ -110,11 +115,13 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
         return ["No row has a label, so there are no scores. The report only compares the models with the teacher."]
     notes = []
     if num_unlabelled:
-        notes.append(f"{num_unlabelled:,} more rows have no label. They count only for the agreement.")
+        verb = "has" if num_unlabelled == 1 else "have"
+        notes.append(f"{counted(num_unlabelled, 'more row')} {verb} no label. They count only for the fidelity.")
     if repeated := task["repeated_rows"]:
         notes.append(
-            f"{repeated:,} rows repeat the text of an earlier row. Intervals and tests count them as independent, so "
-            "they promise too much; remove the repetitions for a verdict that holds."
+            f"{counted(repeated, 'row')} {'repeats' if repeated == 1 else 'repeat'} the text of an earlier row. "
+            "Intervals and tests count them as independent, so they promise too much; remove the repetitions for a "
+            "verdict that holds."
         )
     if task["groups"] and subject["versus_teacher"]:
         notes.append(_about_groups(task, subject["versus_teacher"]["design_effect"]))
@@ -123,8 +130,9 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
     classes = subject["lost_classes"]
     if classes and classes["num_too_small"] and not classes["lost"]:  # a lost class has decided the verdict
         notes.append(
-            f"{classes['num_too_small']:,} of {classes['num_classes']:,} classes have too few rows to see that a "
-            f"model finds {PLAIN.margin(LARGEST_LOSS, 'accuracy')} fewer of them than the teacher."
+            f"{classes['num_too_small']:,} of {classes['num_classes']:,} classes "
+            f"{'has' if classes['num_too_small'] == 1 else 'have'} too few rows to see that a model finds "
+            f"{PLAIN.margin(LARGEST_LOSS, 'accuracy')} fewer of them than the teacher."
         )
     return notes
 
@@ -143,8 +151,8 @@ def _about_size(versus: Mapping[str, Any], task: Mapping[str, Any]) -> str:
     metric, needed = task["metric_name"], versus["rows_needed"] or 0
     detectable, margin = (PLAIN.margin(versus[name], metric) for name in ("detectable", "margin"))
     text = (
-        f"For two models that are equally good, {task['rows']:,} rows are enough to rule out a loss of {detectable} "
-        "(in 4 of 5 samples)."
+        f"For two models that are equally good, {counted(task['rows'], 'row')} are enough to rule out a loss of "
+        f"{detectable} (in 4 of 5 samples)."
     )
     return f"{text} A margin of {margin} needs about {needed:,} rows." if needed > task["rows"] else text
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hf_distill.data.metrics import METRICS, Metric
+from hf_distill.reporting.requirements import MEASURES
+from hf_distill.reporting.text import is_error
 
 MetricFunction = Callable[[Any, Any], float]
 
@@ -20,13 +22,18 @@ def read_metric_functions(functions: Mapping[str, MetricFunction], problem_type:
         problem_type: The problem type of the models.
 
     Raises:
-        ValueError: for the name of a metric that exists.
+        ValueError: for the name of a metric or another number that the report has, or of an error.
         TypeError: for a value that is not a function.
     """
-    known = {metric.name for metric in METRICS[problem_type]}
+    known = {*(metric.name for metric in METRICS[problem_type]), *MEASURES}
     for name, function in functions.items():
         if name in known:
-            raise ValueError(f"The report already has a metric {name!r}. Give your function another name.")
+            raise ValueError(f"The report already has a number {name!r}. Give your function another name.")
+        if is_error(name):
+            raise ValueError(
+                f"{name!r} is the name of an error, and a higher value of your function must be better. Give your "
+                "function another name."
+            )
         if not callable(function):
             raise TypeError(
                 f"`metric_functions[{name!r}]` must be a function of predictions and references, got "
@@ -42,6 +49,11 @@ def _as_metric(name: str, function: MetricFunction) -> Metric:
     return Metric(name, score, lowest=-math.inf, highest=math.inf, is_share=False, on_card=False)
 
 
+def module_file(path: str) -> Path:
+    """Return the file of a module of the `evaluate` library: `name/name.py` for the folder `name`, or the file."""
+    return Path(path) if path.endswith(".py") else Path(path, f"{Path(path).resolve().name}.py")
+
+
 def load_metric_modules(paths: Sequence[str]) -> dict[str, MetricFunction]:
     """Load modules of the `evaluate` library from local folders; this runs their code.
 
@@ -53,11 +65,11 @@ def load_metric_modules(paths: Sequence[str]) -> dict[str, MetricFunction]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if two modules have the same name.
+        ValueError: if two modules have the same name, or a package that a module imports is not installed.
     """
     functions: dict[str, MetricFunction] = {}
-    for path in map(Path, paths):
-        file = path if path.suffix == ".py" else path / f"{path.resolve().name}.py"
+    for path in paths:
+        file = module_file(path)
         if not file.is_file():
             raise FileNotFoundError(f"There is no module of `evaluate` at {path}: {file} does not exist.")
         if file.stem in functions:
@@ -69,7 +81,11 @@ def load_metric_modules(paths: Sequence[str]) -> dict[str, MetricFunction]:
 def _load_module(file: Path) -> MetricFunction:
     import evaluate  # slow to import
 
-    module, name = evaluate.load(str(file.resolve())), file.stem
+    name = file.stem
+    try:
+        module = evaluate.load(str(file.resolve()))
+    except ImportError as error:
+        raise ValueError(f"The module {name!r} of `evaluate` cannot be loaded: {error}") from error
 
     def score(predictions: Any, references: Any) -> float:
         result = module.compute(predictions=predictions, references=references) or {}

@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hf_distill.reporting.comparison.candidates import NO, NOT_SHOWN, YES, Models, candidates, choose_subject, judge
+from hf_distill.data.table import counted
+from hf_distill.reporting.comparison.candidates import (
+    NO,
+    NOT_SHOWN,
+    YES,
+    Models,
+    candidates,
+    choose_subject,
+    judge,
+    price,
+)
 from hf_distill.reporting.comparison.groups import FEWEST_GROUPS
 from hf_distill.reporting.comparison.quality import FEWEST_RESAMPLED, TEACHER
 from hf_distill.reporting.text import PLAIN, p_value
@@ -72,12 +82,13 @@ def _others(models: Models, name: str, task: Mapping[str, Any], is_busy: bool) -
     able = [other for other in candidates(models) if other != name and judge(models, other, task)[0] == YES]
     if not able:
         return ""
-    by_time = models[name]["cost"]["latency"] and not is_busy
-    return f" Deploy the {name}: {', '.join(able)} can also replace the teacher, but {_is_dearer(len(able), by_time)}."
-
-
-def _is_dearer(number: int, by_time: bool) -> str:
-    return f"{'is' if number == 1 else 'are'} {'slower' if by_time else 'larger'}"
+    lowest, *prices = (price(models[each]["cost"], is_busy) for each in (name, *able))
+    if lowest[0]:
+        compared = "slower" if all(other[0] > lowest[0] for other in prices) else "not faster"
+    else:
+        compared = "larger" if all(other > lowest for other in prices) else "not smaller"
+    verb = "is" if len(able) == 1 else "are"
+    return f" Deploy the {name}: {', '.join(able)} can also replace the teacher, but {verb} {compared}."
 
 
 def _no(name: str) -> str:
@@ -98,7 +109,8 @@ def _comparison(models: Models, name: str, task: Mapping[str, Any]) -> str:
     runs = (models[model]["metrics"][metric]["runs"][models[model]["shipped_run"]] for model in (name, TEACHER))
     scores = (PLAIN.score(score, metric) for score in runs)
     constant = f" (always answering {trivial['answer']!r} gives {PLAIN.score(trivial['score'], metric)})"
-    return "on {:,} rows its {} is {}, and the teacher's is {}".format(task["rows"], metric, *scores) + constant
+    rows = counted(task["rows"], "row")
+    return "on {} its {} is {}, and the teacher's is {}".format(rows, metric, *scores) + constant
 
 
 def _by_score(name: str, answer: str, comparison: str, versus: Mapping[str, Any], task: Mapping[str, Any]) -> str:
