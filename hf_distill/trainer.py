@@ -66,7 +66,7 @@ from hf_distill.training.label_checks import (
 from hf_distill.training.launch import check_launch
 from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
-from hf_distill.training.optimizer_settings import given_settings
+from hf_distill.training.optimizer_settings import check_has_trained_weights, given_settings
 from hf_distill.training.recorder import RunRecorder, describe_data
 from hf_distill.training.run_fingerprint import (
     RunFingerprint,
@@ -604,6 +604,7 @@ class DistillationTrainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Create the optimizer, with a group for what the objectives learn."""
+        check_has_trained_weights(self.model if model is None else model)
         optimizer = super().create_optimizer(model)
         self.loss_runner.add_to(optimizer)
         return optimizer
@@ -771,12 +772,9 @@ class DistillationTrainer(Trainer):
         folder = Path(self._get_output_dir(trial=trial))
         is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         with self.checkpoints.saving(folder, self.state, self.args.should_save, is_sharded):
+            if self.args.should_save:  # with `save_only_model` too: the best checkpoint is evaluated with them
+                self.loss_runner.save(str(folder / f"checkpoint-{self.state.global_step}"))
             super()._save_checkpoint(model, trial)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save:
-            self.loss_runner.save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -15,8 +16,14 @@ from hf_distill.teachers import CachedTeacher
 
 logger = logging.get_logger(__name__)
 
-# If one of these words is part of the name of a metric, lower values are better.
-_LOWER_IS_BETTER = frozenset({"loss", "mae", "mse", "rmse", "nll", "perplexity", "ece", "brier"})
+# If the name of a metric ends with one of these, lower values are better.
+_LOWER_IS_BETTER = tuple(
+    "_loss _logloss _mae _mse _rmse _msle _rmsle _mape _smape _nll _perplexity _ppl _ece _mce _brier _brier_score "
+    "_error _errors _error_rate _false_positive_rate _false_negative_rate _fpr _fnr _eer _wer _cer _ter "
+    "_cross_entropy _crossentropy _deviance _divergence _distance".split()
+)
+# After one of these, the end is the name of a class: `f1_error` is the F1 of the class "error".
+_SCORES = frozenset({"f1", "precision", "recall", "accuracy", "auc", "specificity", "sensitivity", "support"})
 TEACHER_DTYPES = ("auto", "float32", "bfloat16", "float16")
 LOSS_ARGUMENTS = ("temperature", "soft_label_weight", "hard_label_weight", "soft_loss")  # `objectives` replaces them
 
@@ -126,8 +133,9 @@ class DistillationTrainingArguments(TrainingArguments):
             raise TypeError(f"`objectives` must map names to weights, got {self.objectives!r}.")
         if isinstance(self.report_to, str):  # Trainer's parser accepts only one word on the command line
             self.report_to = self.report_to.split(",")
-        if self.greater_is_better is None and is_lower_better(self.metric_for_best_model or ""):
-            self.greater_is_better = False  # transformers only knows names that end with "loss"
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            # transformers only looks whether the name ends with "loss".
+            self.greater_is_better = not is_lower_better(self.metric_for_best_model)
         super().__post_init__()
         self._check_values()
         self._check_exclusions()
@@ -274,13 +282,17 @@ class DistillationTrainingArguments(TrainingArguments):
 
 
 def is_lower_better(metric: str) -> bool:
-    """Return whether lower values of a metric are better, by its name: `loss_kl`, `eval_test_loss`, `eval_rmse`.
+    """Return whether lower values of a metric are better, by its name: `loss_kl`, `eval_test_loss`, `error_rate`.
 
-    Only the last word decides, or an objective after `loss`: `f1_loss_of_life` is the F1 of a class.
+    Only the last words decide, or an objective after `loss`: `f1_loss_of_life` is the F1 of a class. The names of
+    scikit-learn that contain `neg` are negated errors, so higher values are better.
     """
-    name = metric.lower()
+    name = re.sub(r"\W", "_", metric.lower())
     name = next((name.removesuffix(f"_{term}") for term in OBJECTIVES if name.endswith(f"loss_{term}")), name)
-    return name.rpartition("_")[2] in _LOWER_IS_BETTER
+    words = name.split("_")
+    if "neg" in words[:-1] or (words[-1] != "loss" and _SCORES & set(words[:-1])):
+        return False
+    return f"_{name}".endswith(_LOWER_IS_BETTER)
 
 
 def _parse_objectives(text: str) -> dict[str, Any]:

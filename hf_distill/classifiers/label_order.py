@@ -39,7 +39,7 @@ def name_teacher_logits(dataset: Rows, label_names: Sequence[str]) -> Rows:
 
     `TeacherCache`, `soft_labels` and `hf-distill cache` do so. Call it for a column from elsewhere, for one that was
     read from a Parquet or JSON file, and for one that you have changed. Call it last for a stream (an
-    `IterableDataset`), because every `map` of a stream loses the note.
+    `IterableDataset`), because every method that returns another stream loses the note: `map`, `filter`, `shuffle`.
 
     Args:
         dataset: Rows with `teacher_logits`.

@@ -20,7 +20,7 @@ from hf_distill.data.assemble import parts_of_columns
 from hf_distill.data.files import ColumnNames, read_task
 from hf_distill.data.reading import read_file
 from hf_distill.data.reading.paths import find_files
-from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS
+from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS, warn_of_labels
 from hf_distill.data.sources import Sources
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
@@ -236,6 +236,8 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     options = data.transfer if files is None else replace(data.transfer, files=list(map(str, files)), dataset_names=())
     problem_type = PROBLEM_TYPES["token_classification" if _reads_words(args) else "single_label_classification"]
     transfer = cast(TransferSet, load_transfer(options, data.text_column_names, problem_type))
+    if files is not None:
+        transfer.data.warnings += warn_of_labels([name for split in transfer.data.splits for name in split.not_read])
     print_summary(transfer.data)
     text = transfer.text.select(range(min(len(transfer.text), data.max_eval_samples or len(transfer.text))))
     columns = [column for column in text.column_names if column != TEACHER_LOGITS]

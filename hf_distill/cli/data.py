@@ -9,7 +9,7 @@ from hf_distill.cli.parsing import parse
 from hf_distill.data.files import read_task
 from hf_distill.data.reading import read_file
 from hf_distill.data.reading.paths import find_files
-from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS
+from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS, warn_of_labels
 from hf_distill.data.sources import Sources
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.transfer_text import read_transfer_text
@@ -49,7 +49,7 @@ def _read(file: Path, data: DataArguments) -> DataSummary:
             file, None, data.text_column_names, options=options, text_column_delimiter=delimiter
         )
         summary.role = "text"
-        return DataSummary([summary])
+        return DataSummary([summary], warnings=warn_of_labels(summary.not_read))
     task = read_task(sources, data.options, data.settings(data.problem_type), data.columns, needs_validation=False)
     if sources.dataset_name is None:
         task.summary.splits[0].role = "labelled"

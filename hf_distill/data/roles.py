@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from hf_distill.data.columns import (
     NOT_TEXTS,
+    TEXTS,
     Choice,
     choose_text_columns,
     find_column,
@@ -25,6 +26,11 @@ from hf_distill.data.words_in_texts import refuse_words_in_texts
 LABEL_COLUMNS = ("label", "labels")
 TAG_COLUMNS = ("tags", "ner_tags", "labels", "label")
 WORDS = "tokens"
+# Names of columns that often hold the label. None of them is read as the label unless the user names it.
+_MAY_BE_LABELS = (
+    "sentiment", "category", "class", "target", "topic", "intent", "emotion", "stance", "rating", "stars", "polarity",
+    "gold_label", "gold",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,16 +101,28 @@ def _words_and_tags(
     return None
 
 
+def warn_of_labels(not_read: Sequence[str]) -> list[str]:
+    """Return a warning if columns that were not read, in rows that count as unlabelled, can hold the label."""
+    names = [name for name in not_read if name.casefold() in _MAY_BE_LABELS]
+    if not names:
+        return []
+    return [
+        f"no label is read; if {names[0]!r} is the label, pass --label_column_name {names[0]} (`label_column_name`)"
+    ]
+
+
 def _no_label(table: Table) -> str:
     zeros_and_ones = [name for name in table.names if _is_zero_or_one(table, name)]
     several = f" or {','.join(zeros_and_ones)}" if len(zeros_and_ones) > 1 else ""
     known = next((name for name in table.names if name.casefold() in NOT_TEXTS), None)
-    example = min(reversed(table.names), key=lambda name: _num_values(table, name), default="")
-    example = example if known is None else known
+    candidates = [name for name in reversed(table.names) if name.casefold() not in TEXTS]
+    example = known or min(candidates, key=lambda name: _num_values(table, name), default=None)
     if table.has_only_texts:
         hint = (
             " A .txt file holds only texts. Write texts and labels to a .csv or .tsv file, or lines `__label__x text`."
         )
+    elif example is None:
+        hint = " Add a column `label`."
     else:
         hint = (
             f" Name it with --label_column_name {several.removeprefix(' or ') or repr(example)} (`label_column_name`)."

@@ -221,7 +221,7 @@ class Task:
         """
         if model_type != self.problem_type:
             raise ValueError(
-                f"By their labels the rows of {self.name!r} are for {self.problem_type}, and the {model} is for "
+                f"The rows of {self.name!r} are for {self.problem_type}, and the {model} is for "
                 f"{model_type}{details}. {_advice(self.problem_type, model_type)}"
             )
 

@@ -1,5 +1,6 @@
 """One search from the inputs to the judged winner."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -139,6 +140,8 @@ def _affordable(settings: SearchSettings, costs: Costs) -> list[str]:
 def _search(settings: SearchSettings, trials: Trials, seconds: dict[str, float]) -> int:
     with working(settings.output_dir) as worker:
         num_running = trials.run(settings.num_trials, worker)
+    with contextlib.suppress(OSError):  # other processes still use it, or there was no trial
+        trials.folder.rmdir()
     if num_running:
         settings.say(f"Other processes are still running {num_running} trials. The last one chooses the winner.")
         return MET

@@ -67,8 +67,9 @@ class BaseTeacher:
         if not self.can_answer(batch):
             missing = ", ".join(f"`{name}`" for name in sorted(self.required_columns - batch.keys()))
             raise ValueError(
-                f"The teacher's outputs are not available: the dataset has no column {missing}. Pass `teacher_model`, "
-                f"or add the teacher's logits as a column `{TEACHER_LOGITS}`."
+                f"The teacher's outputs are not available: the batch has no {missing}. If the dataset has it, "
+                "let your `data_collator` or data loader keep it. If not, pass `teacher_model`, or add the teacher's "
+                f"logits as a column `{TEACHER_LOGITS}`."
             )
         outputs = self._outputs(batch)
         if outputs.logits is None:

@@ -59,8 +59,9 @@ class RunCheckpoints:
             output_dir: The output folder of the run.
 
         Raises:
-            ValueError: for a checkpoint that does not exist, is damaged or belongs to another run, and if there are
-                only such checkpoints. The message says what is wrong and what to do.
+            ValueError: for a checkpoint that does not exist, is damaged, belongs to another run or was saved with
+                `save_only_model`, and if there are only such checkpoints. The message says what is wrong and what to
+                do.
         """
         flag = {"true": True, "false": False}.get(str(given).lower(), given)
         if not flag:
@@ -70,6 +71,7 @@ class RunCheckpoints:
         if PartialState().is_main_process:
             try:
                 path = self._newest(Path(output_dir)) if flag is True else self._checked(Path(str(flag)))
+                _check_has_training_state(path)
                 outcome = None if path is None else (str(path), *self._take_up(path))
             except ValueError as error:
                 outcome = error
@@ -247,6 +249,16 @@ _REMEDY = (
     "Choose another `output_dir` for this run, or leave `resume_from_checkpoint` out to start anew there. To go on "
     "from the weights of that checkpoint alone, pass its folder as the student."
 )
+
+
+def _check_has_training_state(checkpoint: Path | None) -> None:
+    """Refuse a checkpoint with nothing but weights: Trainer would start the schedule anew in the middle of the run."""
+    if checkpoint is not None and not [*checkpoint.glob("optimizer*"), *checkpoint.glob("rng_state*")]:
+        raise ValueError(
+            f"{checkpoint} has no state of optimizer and schedule (it was saved with `save_only_model`), so the "
+            "run cannot go on from it. Start anew without `resume_from_checkpoint`; to start from the weights of that "
+            "checkpoint, pass its folder as the student."
+        )
 
 
 def _checkpoints(folder: Path) -> list[Path]:

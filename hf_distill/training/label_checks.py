@@ -193,8 +193,8 @@ class LabelCheckingCollator:
         """Collate rows of one dataset.
 
         Raises:
-            ValueError: for a row whose label is null, labels that the loss cannot read, or a batch without the labels
-                that its rows have.
+            ValueError: for a row whose label is null or a text, labels that the loss cannot read, or a batch without
+                the labels that its rows have.
         """
         column = self._label_column(rows)
         batch = self.collate(rows)
@@ -213,7 +213,7 @@ class LabelCheckingCollator:
         return batch
 
     def _label_column(self, rows: list[Any]) -> str | None:
-        """Return the label column of the rows, and refuse rows in which it is null."""
+        """Return the label column of the rows, and refuse rows in which it is null or a text."""
         if not isinstance(rows[0], Mapping):
             return None
         column = next((name for name in LABEL_COLUMNS if name in rows[0]), None)
@@ -222,5 +222,10 @@ class LabelCheckingCollator:
                 raise ValueError(
                     f"Row {number} of the batch has no label: `{column}` is None. Use {self.problem_type.unlabelled} "
                     "for a row without a label."
+                )
+            if column is not None and isinstance(row.get(column), str):
+                raise ValueError(
+                    f"Row {number} of the batch has the text {row[column]!r} as `{column}`. Convert names to ids: "
+                    "`model.config.label2id[name]`."
                 )
         return column

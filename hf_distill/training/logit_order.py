@@ -97,7 +97,7 @@ def _unknown_order(dataset: Any, names: list[str], role: str) -> str:
         "to. Name the classes in the order of the numbers"
     )
     if isinstance(dataset, Described) and not is_transformed(dataset):
-        when = " after the last `map`" if isinstance(dataset, datasets.IterableDataset) else ""
+        when = " after the last `map`, `filter` or `shuffle`" if isinstance(dataset, datasets.IterableDataset) else ""
         rows, flag = "dataset", f", or on the command line `--class_names {','.join(names)}`"
     else:
         when, rows, flag = " in a `datasets.Dataset`", "datasets.Dataset.from_list(list(dataset))", ""

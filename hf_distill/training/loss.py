@@ -164,7 +164,7 @@ class LossRunner:
         if not path.exists():
             raise FileNotFoundError(
                 f"The objectives learn projections, and {checkpoint} has no {OBJECTIVES_NAME}: it was written with "
-                "other objectives, or with `save_only_model`. Start a new run, or resume with those objectives."
+                "other objectives. Start a new run, or resume with those objectives."
             )
         self.loss.load_state_dict(load_file(path, device=str(self.accelerator.device)))
 

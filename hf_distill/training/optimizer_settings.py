@@ -1,13 +1,27 @@
-"""A resumed run trains with the settings that it is given, not with those that the checkpoint's optimizer had."""
+"""What an optimizer trains, and with which settings: a resumed run uses its own, not those of the checkpoint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 # Settings in an optimizer's groups; what else is there can be state.
 _SETTINGS = ("initial_lr", "weight_decay", "betas", "eps")
+
+
+def check_has_trained_weights(student: nn.Module) -> None:
+    """Refuse to train a student whose weights are all frozen; it can be evaluated.
+
+    Raises:
+        ValueError: if no weight is trained.
+    """
+    if not any(weight.requires_grad for weight in student.parameters()):
+        raise ValueError(
+            "All weights of the student are frozen (`requires_grad` is False), so it would learn nothing. Unfreeze "
+            "the weights to train: `student.requires_grad_(True)` for all of them."
+        )
 
 
 @contextmanager

@@ -13,7 +13,8 @@ _CHUNK = 10_000  # rows that are in memory at a time
 def hash_columns(dataset: datasets.Dataset) -> dict[str, str]:
     """Return for each column the SHA-256 of its values in the order of the rows, as 32 hexadecimal digits.
 
-    Integers of all widths hash alike, so that a dataset that was saved as JSON and loaded again keeps its hashes.
+    Integers of all widths hash alike, and so do floats that are equal in float32, in which training reads them. So a
+    dataset that was saved as JSON and loaded again keeps its hashes.
     """
     digests = {name: hashlib.sha256() for name in dataset.column_names}
     rows = dataset.with_format("arrow")
@@ -42,7 +43,7 @@ def _update(digest: Any, values: pa.Array) -> None:
     elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         digest.update(_integers(values))
     elif pa.types.is_floating(kind):
-        digest.update(str(kind).encode() + _numbers(values.fill_null(0)).tobytes())
+        digest.update(b"float" + _numbers(values.cast(pa.float32(), safe=False).fill_null(0)).tobytes())
     else:  # texts and bytes; dates and the like by their texts
         texts = values if pa.types.is_binary(kind) else values.cast(pa.large_string())
         texts = texts.cast(pa.large_binary()).fill_null(b"")

@@ -16,6 +16,7 @@ from transformers.trainer_pt_utils import AcceleratorConfig
 
 from hf_distill.cache.fingerprint import adapter_config, forward_config
 from hf_distill.objectives import DistillationLoss
+from hf_distill.training.checks import label_column_of
 from hf_distill.training.dataset_kinds import is_transformed
 from hf_distill.training.row_hashes import hash_columns
 from hf_distill.training.teaching import Teaching
@@ -208,7 +209,8 @@ def fingerprint_rows(dataset: Any, signature: Collection[str], teaching: Teachin
     """Identify the rows of a dataset by what they contain.
 
     A column counts if the training reads it or if it can be an input of the teacher: all but texts, and texts too if a
-    teacher reads them. Columns of a teacher's outputs count only if nothing else identifies the teacher.
+    teacher reads them. Columns of a teacher's outputs count only if nothing else identifies the teacher. A column
+    `label` is the same as `labels`.
 
     Args:
         dataset: The training set or an evaluation set.
@@ -221,6 +223,8 @@ def fingerprint_rows(dataset: Any, signature: Collection[str], teaching: Teachin
     """
     if not isinstance(dataset, datasets.Dataset) or is_transformed(dataset):
         return None
+    if label_column_of(dataset) == "label":
+        dataset = dataset.rename_column("label", "labels")
     names = [name for name in dataset.column_names if not name.startswith("teacher_")]
     inputs = {name for name in names if teaching.reads_texts or not _is_text(dataset.features[name])}
     read = set(signature) & set(names if teaching.sources else dataset.column_names)
@@ -255,8 +259,9 @@ def _difference(part: str, saved: Any, now: Any) -> str | None:
     if part == _TEXTS:
         return f"the {part} (another text column, or another tokenizer or maximum length of the teacher)"
     if isinstance(saved, dict) and isinstance(now, dict):
+        # None and a missing entry are equal: a collator has no generator before its first use.
         places = [f"{name}: {a} there, {b} now" for name, a, b in _unequal_places(saved, now)]
-        return f"the {part} ({'; '.join(places[:3])})"
+        return f"the {part} ({'; '.join(places[:3])})" if places else None
     return f"the {part} ({saved} there, {now} now)"
 
 

@@ -248,3 +248,11 @@ def test_a_file_after_the_flags_is_refused_with_the_right_order(tmp_path, capsys
     with pytest.raises(SystemExit):
         main(["data", "--encoding", "utf-8", str(path)])
     assert "Files come before flags: hf-distill data rows.csv" in capsys.readouterr().err
+
+
+def test_rows_that_count_as_unlabelled_have_a_warning_if_a_column_can_be_the_label(tmp_path, capsys):
+    unlabelled = write(tmp_path / "reviews.csv", "id,text,Sentiment\n1,a warm film,good\n2,slow,bad\n")
+    warning = "no label is read; if 'Sentiment' is the label, pass --label_column_name Sentiment"
+    assert warning in printed(capsys, unlabelled)
+    assert warning not in printed(capsys, unlabelled, "--label_column_name", "sentiment")
+    assert "no label is read" not in printed(capsys, write(tmp_path / "texts.csv", "id,text\n1,a warm film\n"))

@@ -152,6 +152,15 @@ def test_compare_without_labels_reports_the_agreement(tmp_path, tokenizer, capsy
         assert message in capsys.readouterr().err
 
 
+def test_compare_warns_before_it_takes_labelled_rows_for_unlabelled_ones(tmp_path, tokenizer, caplog):
+    folder = write_folder(tmp_path, tokenizer)
+    (folder / "rows.csv").write_text("text,target\na good film,positive\na bad film,negative\n")
+    main(["compare", "--teacher_model_name_or_path", str(folder / "teacher"), "--student_model_name_or_path",
+          str(folder / "student"), "--validation_file", str(folder / "rows.csv"), "--latency_rounds", "0",
+          "--output_dir", str(folder / "report")])  # fmt: skip
+    assert "if 'target' is the label, pass --label_column_name target" in caplog.text
+
+
 def test_compare_reads_the_texts_of_a_tagger_as_words(tmp_path, tokenizer, capsys):
     folder = write_folder(tmp_path, tokenizer, "token_classification")
     main(["compare", "--teacher_model_name_or_path", str(folder / "teacher"), "--student_model_name_or_path",

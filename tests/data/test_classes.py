@@ -219,6 +219,29 @@ def test_a_column_with_another_value_in_each_row_is_no_class(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
+    ("given", "label_map"),
+    [
+        (["1.0", "0.0", "1.0"], {0: "no", 1: "yes"}),
+        (["1", "0", "1"], {"0.0": "no", "1.0": "yes"}),
+        (["TRUE", "FALSE", "True"], {"false": "no", "true": "yes"}),
+        (["true", "false", "true"], {False: "no", True: "yes"}),
+    ],
+)
+def test_a_map_of_labels_knows_which_spellings_are_one_class(tmp_path, given, label_map):
+    task = load(labelled_csv(tmp_path / "rows.csv", given), label_map=label_map)
+    assert labels(task) == ["yes", "no", "yes"]
+    assert not any("no row has the label" in note for note in task.summary.notes)
+
+
+def test_a_file_of_one_class_is_read_with_the_class_names_that_the_refusal_asks_for(tmp_path):
+    path = labelled_csv(tmp_path / "rows.csv", ["spam", "spam"])
+    with pytest.raises(ValueError, match="only the labels .*name all of them.*--class_names"):
+        load(path)
+    task = load(path, class_names=["ham", "spam"])
+    assert (task.label_names, labels(task)) == (["ham", "spam"], ["spam", "spam"])
+
+
+@pytest.mark.parametrize(
     ("given", "message"), [(["a", "a"], "at least two classes"), (["", ""], "empty in every row")]
 )
 def test_fewer_than_two_classes_are_refused(tmp_path, given, message):

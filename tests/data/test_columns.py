@@ -236,3 +236,8 @@ def test_the_label_column_that_a_refusal_proposes_is_not_the_text(tmp_path, head
     path = write(tmp_path / "rows.csv", "\n".join([header, *rows]) + "\n")
     with pytest.raises(ValueError, match=rf"Name it with --label_column_name '{proposed}'"):
         load(path)
+
+
+def test_a_file_of_texts_only_is_not_told_that_its_text_is_the_label(tmp_path):
+    with pytest.raises(ValueError, match=r"no column `label` or `labels`, only 'text'\. Add a column `label`"):
+        load(csv_of(tmp_path, "text", "a film", "slow"))

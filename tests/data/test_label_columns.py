@@ -154,5 +154,5 @@ def test_a_config_that_contradicts_what_the_command_says_is_refused(tmp_path, to
     with pytest.raises(SystemExit):
         main([*given, "--problem_type", "regression"])
     error = capsys.readouterr().err
-    assert "the data are regression" in error
+    assert "The rows of 'rows' are for regression, and the " in error
     assert "problem_type='single_label_classification'" in error

@@ -147,6 +147,10 @@ UNNAMED_KINDS = {
         lambda rows: name_teacher_logits(rows.to_iterable_dataset(), LABEL_NAMES).map(lambda row: row),
         "after the last `map`",
     ),
+    "shuffled stream": (
+        lambda rows: name_teacher_logits(rows.to_iterable_dataset(), LABEL_NAMES).shuffle(seed=1),
+        "after the last `map`, `filter` or `shuffle`",
+    ),
     "joined streams": (
         lambda rows: concatenate_datasets([name_teacher_logits(rows.to_iterable_dataset(), LABEL_NAMES)] * 2),
         "after the last `map`",

@@ -200,6 +200,12 @@ def test_null_labels_are_refused_with_the_row(models, dataset, tokenizer, tmp_pa
         trainer.evaluate(rows)
 
 
+def test_names_as_labels_of_a_torch_dataset_are_refused_with_the_row(models, dataset, tokenizer, tmp_path):
+    rows = Rows(dataset.select(range(4)), label=lambda y: "positive")
+    with pytest.raises(ValueError, match=r"Row 0 of the batch has the text 'positive' as `labels`.*label2id"):
+        trainer_of(models, rows, tokenizer, tmp_path).train()
+
+
 def test_labels_of_several_outputs_are_checked_in_batches(dataset, tokenizer, tmp_path):
     models = [named_model("a", "b", problem_type="multi_label_classification", seed=i) for i in (0, 1)]
     for label, message in (

@@ -157,6 +157,16 @@ def test_a_loss_on_labels_alone_needs_a_label(student, teacher, dataset, tokeniz
         ("loss_kl", True),
         ("eval_a_loss_reverse_kl", True),
         ("eval_rmse", True),
+        ("eval_error_rate", True),
+        ("mean_squared_error", True),
+        ("eval_test_wer", True),
+        ("brier_score", True),
+        ("logloss", True),
+        ("hamming-loss", True),
+        ("neg_log_loss", False),
+        ("neg_mean_squared_error", False),
+        ("eval_recall_of_error", False),
+        ("terror_rate", False),
         ("f1_error", False),
         ("error_f1", False),
         ("log_loss_improvement", False),
@@ -166,3 +176,33 @@ def test_a_loss_on_labels_alone_needs_a_label(student, teacher, dataset, tokeniz
 )
 def test_only_the_end_of_a_name_says_that_lower_is_better(name, is_lower):
     assert is_lower_better(name) is is_lower
+
+
+@pytest.mark.parametrize(("metric", "is_greater"), [("error_rate", False), ("neg_log_loss", True), ("f1", True)])
+def test_the_best_checkpoint_follows_the_name_of_its_metric(tmp_path, metric, is_greater):
+    args = make_args(tmp_path, metric_for_best_model=metric)
+    assert args.greater_is_better is is_greater
+    assert make_args(tmp_path, metric_for_best_model=metric, greater_is_better=not is_greater).greater_is_better is (
+        not is_greater
+    )
+    assert make_args(tmp_path).greater_is_better is None
+
+
+def test_a_frozen_student_can_be_evaluated_and_is_not_trained(student, teacher, dataset, tokenizer, tmp_path):
+    trainer = make(student, teacher, dataset, tokenizer, tmp_path)
+    trainer.model.requires_grad_(False)
+    assert trainer.evaluate()["eval_loss"] > 0
+    with pytest.raises(ValueError, match="All weights of the student are frozen"):
+        trainer.train()
+
+
+def test_a_collator_that_drops_stored_logits_is_named(student, teacher, dataset, tokenizer, tmp_path):
+    args = make_args(tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path / "store"))
+    trainer = DistillationTrainer(
+        copy.deepcopy(student), teacher, args, train_dataset=dataset, processing_class=tokenizer,
+        data_collator=lambda rows: tokenizer.pad(
+            [{name: row[name] for name in ("input_ids", "labels")} for row in rows], return_tensors="pt"
+        ),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="the batch has no `teacher_logits`.*let your `data_collator`"):
+        trainer.train()

@@ -457,3 +457,14 @@ def test_a_resumed_run_ends_as_if_nothing_had_been(run, whole, models, dataset, 
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model()
     assert same_weights(run, whole)
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_checkpoint_of_weights_alone_is_not_resumed_from(models, dataset, tokenizer, tmp_path, is_named):
+    def make():
+        return make_trainer(*models, dataset, tokenizer, tmp_path, **SETTINGS | {"save_only_model": True})
+
+    make().train()
+    checkpoint = str(tmp_path / "checkpoint-2") if is_named else True
+    with pytest.raises(ValueError, match="no state of optimizer and schedule.*`save_only_model`"):
+        make().train(resume_from_checkpoint=checkpoint)

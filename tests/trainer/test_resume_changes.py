@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, Value
 from invariance import accuracy, make_args
 from letters import letters_tokenizer, roberta
 from tiny import LABEL_NAMES, tiny_dataset, tiny_model, tiny_tokenizer
@@ -14,6 +14,7 @@ from transformers import DataCollatorWithPadding
 from hf_distill import DistillationTrainer
 from hf_distill.data import MaskingCollator
 from hf_distill.teachers import FunctionTeacher
+from hf_distill.training.row_hashes import hash_columns
 from hf_distill.training.run_fingerprint import describe_collator
 
 BEST = {
@@ -118,6 +119,42 @@ def test_collators_are_known_by_their_settings(tokenizer):
     first, second = (describe_collator(MaskingCollator(tokenizer, mlm_probability=p)) for p in (0.15, 0.3))
     assert first != second
     assert first["mask"]["mlm_probability"] == 0.15
+
+
+class ChangingCollator(DataCollatorWithPadding):
+    """Like transformers' masking collator, it makes its generator when it is used."""
+
+    generator: torch.Generator | None = None
+
+    def __call__(self, rows):
+        self.generator = torch.Generator()
+        return super().__call__(rows)
+
+
+def test_a_collator_that_was_used_before_is_the_same(fingerprint, tokenizer):
+    collator = ChangingCollator(tokenizer)
+    collator.generator = None
+    before = fingerprint(data_collator=collator)
+    collator([{"input_ids": [2, 3]}])
+    assert differences(before, fingerprint(data_collator=collator)) == ""
+
+
+def test_the_name_of_the_label_column_does_not_count(fingerprint, dataset):
+    renamed = dataset.rename_column("labels", "label")
+    assert differences(fingerprint(), fingerprint(train_dataset=renamed)) == ""
+    changed = renamed.map(lambda row: {"label": (row["label"] + 1) % 3})
+    assert "the training rows (columns labels)" in differences(fingerprint(), fingerprint(train_dataset=changed))
+
+
+def test_labels_count_as_the_float32_in_which_they_are_learned(dataset, tmp_path):
+    targets = dataset.remove_columns("labels").add_column("labels", [0.1 * i for i in range(len(dataset))])
+    single = targets.cast_column("labels", Value("float32"))
+    single.to_json(tmp_path / "rows.json")
+    loaded = Dataset.from_json(str(tmp_path / "rows.json"), cache_dir=str(tmp_path))
+    assert loaded.features["labels"].dtype == "float64"
+    hashes = [hash_columns(rows)["labels"] for rows in (targets, single, loaded)]
+    assert len(set(hashes)) == 1
+    assert hash_columns(targets.map(lambda row: {"labels": row["labels"] + 1e-3}))["labels"] != hashes[0]
 
 
 # ---- The teacher ----

@@ -171,10 +171,12 @@ def test_a_checkpoint_is_pushed_without_projections(pair, rows, tokenizer, tmp_p
     assert OBJECTIVES_NAME not in {path.name for path in pushed.iterdir()}
 
 
-def test_the_best_checkpoint_brings_its_projections_back(pair, dataset, tokenizer, tmp_path):
+@pytest.mark.parametrize("save_only_model", [False, True])
+def test_the_best_checkpoint_brings_its_projections_back(pair, dataset, tokenizer, tmp_path, save_only_model):
     trainer, _ = train(
         pair, dataset, tokenizer, tmp_path, num_train_epochs=3, eval_strategy="epoch", save_strategy="epoch",
         load_best_model_at_end=True, metric_for_best_model="loss", greater_is_better=True,
+        save_only_model=save_only_model,
     )  # fmt: skip
     losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     assert max(losses) != losses[-1]

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from hf_distill.data.labels.lists import parse_cells
-from hf_distill.data.labels.spelling import form, spell
+from hf_distill.data.labels.spelling import as_one, form, spell
 from hf_distill.data.table import Table
 
 
@@ -103,6 +103,7 @@ class CellReader:
 
     def __init__(self, label_map: Mapping[str, str | None], delimiter: str | None = None) -> None:
         self.label_map, self.delimiter = label_map, delimiter
+        self._same_class = {as_one(key): key for key in label_map}
         self.merged: Counter[tuple[str, str]] = Counter()
         self.mapped: Counter[tuple[str, str | None]] = Counter()
 
@@ -172,10 +173,13 @@ class CellReader:
         text = spell(value)
         if isinstance(value, str) and text is not None and text != value:
             self.merged[value, text] += count
-        if text is not None and text in self.label_map:
-            self.mapped[text, self.label_map[text]] += count
-            return self.label_map[text]
-        return text
+        if text is None:
+            return None
+        key = text if text in self.label_map else self._same_class.get(as_one(text))
+        if key is None:
+            return text
+        self.mapped[key, self.label_map[key]] += count
+        return self.label_map[key]
 
     def _lists(
         self,

@@ -55,7 +55,10 @@ class Classes:
                 f"{labels.where} is empty in every row. Fill it in, or name another column: --label_column_name."
             )
         if len(self.names) < least:
-            raise ValueError(f"{labels.where} has only the labels {self.names}. Expected at least two classes.")
+            raise ValueError(
+                f"{labels.where} has only the labels {self.names}. Expected at least two classes. If the models have "
+                "more classes, name all of them, in the order of the teacher's outputs: --class_names (`class_names`)."
+            )
         if (
             settings.names is None
             and labels.has("integer")

@@ -65,6 +65,11 @@ def as_whole(text: str) -> str:
     return text.partition(".")[0].replace("-0", "0") if _WHOLE.fullmatch(text) else text
 
 
+def as_one(text: str) -> str:
+    """Return the same text for labels that are one class: 1 and 1.0; true, True and TRUE."""
+    return text.capitalize() if text.casefold() in ("true", "false") else as_whole(text)
+
+
 def sort_names(names: set[str]) -> list[str]:
     """Sort class names: numbers by value, LABEL_2 before LABEL_10, other names as text."""
     if all(map(_INTEGER.fullmatch, names)):
