@@ -382,3 +382,11 @@ def test_differences_of_other_metrics_are_widened_by_half_of_the_unseen_errors()
     half = unseen_loss(units, f1) / 2
     assert (versus["low"], versus["high"]) == pytest.approx((low - half, high + half))
     assert quality.p_inferior("s", "f1", -versus["low"]) == pytest.approx(0.025, abs=0.002)
+
+
+def test_a_level_above_99_5_percent_does_not_call_every_teacher_random():
+    labels = np.arange(400) % 2
+    teacher = labels.copy()
+    teacher[:20] = 1 - teacher[:20]
+    trivial = describe_trivial(make_units(labels, "ab"), logits_for(teacher, 2), ACCURACY, Resampling(200, 0.999))
+    assert (trivial["shuffled_p_value"], trivial["reason"]) == (1 / 200, None)

@@ -130,6 +130,7 @@ def _reason(units: Units, answers: Answers, name: str, low: float, p_value: floa
         return "the teacher predicts no label for any row"
     if not low > 0:
         return f"the teacher is not clearly better than always answering {name!r}"
-    if p_value is not None and p_value >= level:
+    # No p-value is below 1 / 200, so a smaller level asks that no random order is as good.
+    if p_value is not None and p_value >= max(level, 2 / (1 + NUM_SHUFFLES)):
         return "the teacher's answers are no better than the same answers in a random order"
     return None
