@@ -27,7 +27,7 @@ LABEL_COLUMNS = ("label", "labels")
 TAG_COLUMNS = ("tags", "ner_tags", "labels", "label")
 WORDS = "tokens"
 # Names of columns that often hold the label. None of them is read as the label unless the user names it.
-_MAY_BE_LABELS = (
+LIKELY_LABELS = (
     "sentiment", "category", "class", "target", "topic", "intent", "emotion", "stance", "rating", "stars", "polarity",
     "gold_label", "gold",
 )  # fmt: skip
@@ -103,7 +103,7 @@ def _words_and_tags(
 
 def warn_of_labels(not_read: Sequence[str]) -> list[str]:
     """Return a warning if columns that were not read, in rows that count as unlabelled, can hold the label."""
-    names = [name for name in not_read if name.casefold() in _MAY_BE_LABELS]
+    names = [name for name in not_read if name.casefold() in LIKELY_LABELS]
     if not names:
         return []
     return [

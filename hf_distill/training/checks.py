@@ -15,7 +15,7 @@ from hf_distill.functional import IGNORE_INDEX
 from hf_distill.objectives.class_weights import LabelCounts
 from hf_distill.teachers import TeacherEnsemble
 from hf_distill.training.dataset_kinds import columns_of, is_transformed
-from hf_distill.training.label_checks import check_labels
+from hf_distill.training.label_checks import check_labels, warn_of_other_names
 from hf_distill.training_args import DistillationTrainingArguments
 
 
@@ -153,7 +153,9 @@ def check_dataset(
         raise ValueError(f"The {role} dataset has both `label` and `labels`. Remove one of them.")
     label_column = label_column_of(dataset)
     labels = None
-    if label_column is not None:
+    if label_column is None:
+        warn_of_other_names(dataset, role)
+    else:
         _refuse_nulls(dataset, label_column, role, problem_type)
         if problem_type.is_token_level:
             labels = _token_labels(dataset, label_column, role)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from transformers import PreTrainedConfig
@@ -11,6 +12,7 @@ from transformers.utils import logging
 from hf_distill.classifiers.label_maps import are_placeholders, class_names_of, match_labels, name_classes
 from hf_distill.classifiers.label_order import LABELS, dataset_label_names, noted_class_names
 from hf_distill.classifiers.problem_types import ProblemType
+from hf_distill.data.roles import LIKELY_LABELS
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.training.dataset_kinds import Described, described_parts
 
@@ -229,3 +231,17 @@ class LabelCheckingCollator:
                     "`model.config.label2id[name]`."
                 )
         return column
+
+
+def warn_of_other_names(dataset: datasets.Dataset, role: str) -> None:
+    """Warn about a column that seems to have the labels, and is not read because of its name."""
+    names = [
+        name
+        for name, feature in dataset.features.items()
+        if isinstance(feature, datasets.ClassLabel) or name in LIKELY_LABELS
+    ]
+    if names:
+        logger.warning(
+            f"The {role} dataset has no column `labels` or `label`, so none of its rows has a label. If `{names[0]}` "
+            f"has the labels, rename it: `dataset.rename_column({names[0]!r}, 'labels')`."
+        )

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, List, Value
-from invariance import make_args
+from invariance import make_args, make_trainer
 from tiny import LABEL_NAMES, named_model, tiny_model, visible_to_caplog
 from transformers import BertConfig, BertForTokenClassification, DataCollatorWithPadding
 
@@ -253,3 +253,19 @@ def test_rows_with_label_and_rows_without_a_label_column_train(models, dataset, 
     trainer_of(models, dataset.rename_column("labels", "label"), tokenizer, tmp_path).train()
     trainer_of(models, dataset.remove_columns("labels"), tokenizer, tmp_path).train()
     trainer_of(models, Rows(dataset, column="label"), tokenizer, tmp_path).train()
+
+
+@pytest.mark.parametrize("feature", [Value("int64"), ClassLabel(names=LABEL_NAMES)])
+def test_a_column_that_seems_to_have_the_labels_is_named(feature, models, dataset, tokenizer, tmp_path, caplog):
+    name = "target" if isinstance(feature, Value) else "gold standard"
+    rows = dataset.rename_column("labels", name).cast_column(name, feature)
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.label_checks"):
+        make_trainer(*models, rows, tokenizer, tmp_path)
+    assert f"If `{name}` has the labels, rename it: `dataset.rename_column('{name}', 'labels')`" in caplog.text
+
+
+def test_unlabelled_rows_with_other_columns_are_no_reason_to_warn(models, dataset, tokenizer, tmp_path, caplog):
+    rows = dataset.remove_columns("labels").add_column("id", list(range(len(dataset))))
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.label_checks"):
+        make_trainer(*models, rows, tokenizer, tmp_path)
+    assert "has the labels" not in caplog.text
