@@ -23,6 +23,6 @@ def column(value, metric, size):
 def test_the_best_score_comes_first_the_smaller_of_equals_and_an_undefined_score_last(metric, order):
     models = {"teacher": (0.9, 20), "a": (0.8, 5), "b": (0.9, 10), "c": (math.nan, 1)}
     columns = {name: column(value, metric, size) for name, (value, size) in models.items()}
-    entries = make_leaderboard(columns, {"metric_name": metric})
+    entries = make_leaderboard(columns, {"metric_name": metric, "rows": 100})
     assert [entry["model"] for entry in entries] == order
     assert [entry["answer"] for entry in entries if entry["model"] != "teacher"] == ["not shown"] * 3

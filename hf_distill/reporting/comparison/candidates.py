@@ -1,6 +1,5 @@
 """The models that could replace the teacher: each one is judged, and the cheapest one that can is chosen."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,11 +43,10 @@ def judge(models: Models, name: str, task: Mapping[str, Any]) -> tuple[str, str]
     model = models[name]
     if not model["metrics"]:
         return NOT_SHOWN, "no labels"
-    scores = [models[each]["metrics"][task["metric_name"]]["value"] for each in (name, TEACHER)]
-    if task["trivial"]["reason"] and not any(map(math.isnan, scores)):
-        return NOT_SHOWN, "trivial teacher"
     if model["versus_teacher"] is None:
-        return NOT_SHOWN, "undefined score"
+        return NOT_SHOWN, "trivial teacher" if task["rows"] == 1 else "undefined score"
+    if task["trivial"]["reason"]:
+        return NOT_SHOWN, "trivial teacher"
     answer, classes = non_inferiority(model["versus_teacher"]), model["lost_classes"]
     if classes and classes["lost"]:
         return NO, "lost class"
