@@ -80,8 +80,8 @@ class ModelArguments(TeacherArguments):
         default=None,
         metadata={
             "help": "Make a student without layers from the teacher's token vectors, of this size (256, for example). "
-            "It is tens of times as fast on a CPU, and it ignores the order of words. Needs a learning rate of "
-            "about 1e-2."
+            "On a CPU it is 25 times as fast as 2 layers (docs/students.md). It ignores the order of words, and needs "
+            "a learning rate of about 1e-2."
         },
     )
     student_architecture: str | None = field(

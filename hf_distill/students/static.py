@@ -24,7 +24,7 @@ def create_static_student(
     head_size: int = 512,
     smoothing: float = 1e-4,
 ) -> StaticForSequenceClassification:
-    r"""Make a student whose text vector is the mean of token vectors: no layers, tens of times as fast on a CPU.
+    r"""Make a student whose text vector is the mean of token vectors: no layers, and fast on a CPU.
 
     The vector of a piece is the teacher's mean last hidden state for that piece alone. The vectors are projected on
     their first `dim` principal components, and frequent pieces count less (smooth inverse frequency: Arora et al.,

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 from forked import run_forked
-from huggingface_hub import constants, hf_api
+from huggingface_hub import HfApi, constants, hf_api
 
 USER = "tester"
 TOKEN = "hf_test_token_of_nobody"
@@ -300,6 +300,8 @@ def _use_hub(url: str, home: Path, token: str | None) -> None:
                     setattr(module, name, type(value)(str(value).replace(before, after, 1)))
             if name.endswith("_OFFLINE") and value is True:
                 setattr(module, name, False)
+            if isinstance(value, HfApi):  # transformers keeps one of these
+                value.endpoint = url
     constants.HF_HUB_DISABLE_XET = True  # otherwise large files go through Xet instead of LFS
     constants.HF_HUB_DISABLE_TELEMETRY = True
     hf_api.api.endpoint = url

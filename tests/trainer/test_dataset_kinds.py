@@ -124,7 +124,7 @@ def test_a_stream_without_known_columns_is_said_to_be_in_the_students_order(
     labelled, models, tokenizer, tmp_path, caplog
 ):
     stream = labelled.to_iterable_dataset().map(lambda row: row)
-    with visible_to_caplog("hf_distill.training.label_checks"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.label_checks"):
         trainer_of(models[0], stream, tokenizer, tmp_path, models[1], train_sampling_strategy="random")
     assert "The columns of the training dataset are not known" in caplog.text
     assert str(dict(enumerate(LABEL_NAMES))) in caplog.text
