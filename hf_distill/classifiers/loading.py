@@ -52,6 +52,16 @@ def load_pretrained(
     return model, sorted(loading_info["missing_keys"])
 
 
+def describe_load_error(name_or_path: str | os.PathLike, error: OSError) -> str:
+    """Return the message of transformers; for a path that does not exist, say first that there is no such folder.
+
+    Transformers takes such a path for a Hub id, so that its message is about the id or the connection.
+    """
+    if Path(name_or_path).exists():
+        return str(error)
+    return f"there is no such folder on this machine, so it was searched on the Hub: {error}"
+
+
 @contextlib.contextmanager
 def _naming_damaged_files(name_or_path: str | os.PathLike) -> Iterator[None]:
     files = sorted(Path(name_or_path).glob("*.safetensors")) + sorted(Path(name_or_path).glob("*.bin"))

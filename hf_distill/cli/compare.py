@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 from datasets import Dataset, List, Value
@@ -178,7 +179,7 @@ def run(arguments: Sequence[str]) -> None:
     results = report.check(args.requirements) if args.requirements else []
     print(f"\n{report.to_markdown()}")
     report.save(args.output_dir)
-    print(f"\nThe report is in {args.output_dir}: open report.html.")
+    print(f"\nThe report is in {args.output_dir}: open {Path(args.output_dir, 'report.html')}.")
     if unmet := [result for result in results if not result["is_met"]]:
         print("\n".join(describe_result(result) for result in unmet), file=sys.stderr)
         sys.exit(UNMET)

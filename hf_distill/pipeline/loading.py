@@ -9,7 +9,7 @@ from datasets import DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.auto import AutoTokenizer
-from hf_distill.classifiers.loading import load_pretrained
+from hf_distill.classifiers.loading import describe_load_error, load_pretrained
 from hf_distill.classifiers.problem_types import auto_model
 from hf_distill.data import Task
 from hf_distill.teachers import load_teacher
@@ -50,7 +50,8 @@ def load_tokenizer(model: ModelReference, for_words: bool = False) -> PreTrained
             **options,
         )
     except OSError as error:
-        raise OSError(f"{model.name_or_path!r} has no tokenizer that can be loaded: {error}") from error
+        reason = describe_load_error(model.name_or_path, error)
+        raise OSError(f"The tokenizer of {model.name_or_path!r} cannot be loaded: {reason}") from error
 
 
 def load_with_new_head(model: ModelReference, task: Task) -> PreTrainedModel:
@@ -120,7 +121,8 @@ def load_teacher_for(
             return load_with_new_head(model, task)
         teacher = load_teacher(model.name_or_path, model.revision, model.trust_remote_code, problem_type=problem_type)
     except OSError as error:
-        raise OSError(f"The teacher {model.name_or_path!r} cannot be loaded: {error}") from error
+        reason = describe_load_error(model.name_or_path, error)
+        raise OSError(f"The teacher {model.name_or_path!r} cannot be loaded: {reason}") from error
     task.check_model(teacher)
     return teacher
 

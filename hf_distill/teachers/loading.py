@@ -52,7 +52,8 @@ def load_teacher(
     if missing_weights:
         logger.warning(
             f"THE TEACHER WAS NEVER FINE-TUNED: {name_or_path} has no weights for {missing_weights}, so its head is "
-            "random and a student would learn noise. Fine-tune the teacher on the task first."
+            "random and a student would learn noise. Fine-tune the teacher on the task first, for "
+            "example with `hf-distill train --fine_tune_teacher`."
         )
     is_unset = model.config.problem_type is None and not head_problem_type
     if is_unset and problem_type is not None and not PROBLEM_TYPES[problem_type].is_token_level:

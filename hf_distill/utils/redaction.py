@@ -50,7 +50,7 @@ def without_secrets(message: str, *known: str | None) -> str:
 
 def secret_values(words: Sequence[str]) -> list[str]:
     """Return the values on a command line that follow flags for tokens, keys and passwords, misspelled ones too."""
-    flags = [(word.partition("="), following) for word, following in zip(words, [*words[1:], ""], strict=True)]
+    flags = [(word.partition("="), following) for word, following in zip(words, [*words, ""][1:], strict=True)]
     values = [value if equals else following for (name, equals, value), following in flags if _SECRET_FLAG.match(name)]
     return [value for value in values if len(value) > 3]  # a shorter one is part of many words
 

@@ -22,12 +22,25 @@ from hf_distill.pipeline import (
     load_with_new_head,
     make_student,
 )
+from hf_distill.pipeline.loading import load_teacher_for, load_tokenizer
+from hf_distill.reporting.comparison.predict import load_model
 from hf_distill.training.recorder import describe_data
 
 
 @pytest.fixture(scope="module")
 def task(folder):
     return load_text_dataset(train_file=folder / "train.csv", validation_file=folder / "validation.csv")
+
+
+@pytest.mark.parametrize("name", ["no_such_teacher", "./no_such_teacher", "/no/such/teacher"])
+def test_a_model_that_is_not_there_is_an_error_that_says_so_before_the_hub_is_named(task, name):
+    message = r"'.*no.such.teacher' cannot be loaded: there is no such folder on this machine"
+    with pytest.raises(OSError, match=f"The teacher {message}"):
+        load_teacher_for(task, ModelReference(name))
+    with pytest.raises(OSError, match=f"The tokenizer of {message}"):
+        load_tokenizer(ModelReference(name))
+    with pytest.raises(OSError, match=f"The model {message}"):
+        load_model(name)
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,8 @@ def test_the_table_shows_the_numbers_of_each_model():
             10_000,
             "gap closed: -100 % (distillation did not pay off: the student is worse than the baseline)",
         ),
-        ({"baseline": None}, 10_000, "gap closed: n/a (the baseline has no score)"),
+        ({"baseline": None}, 10_000, "gap closed: n/a (no baseline was trained; --baseline trains one)"),
+        ({"baseline": float("nan")}, 10_000, "gap closed: n/a (the baseline has no score)"),
         ({"student": float("nan")}, 10_000, "gap closed: n/a (the student has no score)"),
     ],
 )

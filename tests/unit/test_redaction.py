@@ -60,6 +60,7 @@ def test_values_that_can_be_tokens_are_not_repeated():
     words = ["--hub_tokn", "plain-secret", f"--wandb-api-key={key}", "--seed", "abc"]
     words += [f"--learning_rate=ghp_{key[:16]}", "--optim", "adamw", "--my_password", "a"]
     assert secret_values(words) == [key]
+    assert secret_values([]) == []  # `hf-distill train` without a flag
     message = f"not a number: {' '.join(words)}"
     shown = without_values(message, words)
     assert key[:16] not in shown

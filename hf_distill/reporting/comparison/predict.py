@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.label_maps import id2label_of
+from hf_distill.classifiers.loading import describe_load_error
 from hf_distill.classifiers.placement import has_fixed_placement, move_to_device
 from hf_distill.classifiers.signature import input_names, return_token_type_ids, tokenizer_names
 from hf_distill.teachers import load_teacher
@@ -120,7 +121,7 @@ def load_model(name: str) -> PreTrainedModel:
     try:
         return load_teacher(name)
     except OSError as error:
-        raise OSError(f"The model {name!r} cannot be loaded: {error}") from error
+        raise OSError(f"The model {name!r} cannot be loaded: {describe_load_error(name, error)}") from error
 
 
 def count_parameters(model: PreTrainedModel) -> tuple[int, int]:
