@@ -127,14 +127,20 @@ def tiny_dataset(tokenizer, num_rows: int = 32, seed: int = 0) -> Dataset:
 
 
 class visible_to_caplog:
-    """Let caplog see a logger of the transformers library, which does not propagate by itself."""
+    """Let caplog see the warnings of a logger of the transformers library, which does not propagate by itself.
+
+    Earlier tests can have changed the level of the library.
+    """
 
     def __init__(self, name: str):
         self.logger = logging.get_logger(name)
 
     def __enter__(self):
-        self.handler = python_logging.getLogger().handlers[-1]
+        self.handler, self.level = python_logging.getLogger().handlers[-1], self.logger.level
         self.logger.addHandler(self.handler)
+        if not self.logger.isEnabledFor(python_logging.WARNING):
+            self.logger.setLevel(python_logging.WARNING)
 
     def __exit__(self, *_):
         self.logger.removeHandler(self.handler)
+        self.logger.setLevel(self.level)
