@@ -68,6 +68,11 @@ _HIDDEN = {
     "train": ("do_train", "do_eval", "do_predict", "local_rank"),
 }
 _HIDDEN["search"] = (*_HIDDEN["train"], "hub_*", "push_to_hub", "resume_from_checkpoint")
+# Flags whose sentence in transformers is not about what the commands do.
+_SENTENCES = {
+    "resume_from_checkpoint": "True: continue from the newest complete checkpoint of this run in output_dir, or start "
+    "anew if there is none. Or the path of a checkpoint.",
+}
 _PLACEHOLDERS = {"int": "N", "float": "NUMBER", "bool": "True|False", "str": "TEXT"}
 _INDENT = " " * 6
 
@@ -91,6 +96,8 @@ def help_text(command: str, shows_all: bool = False) -> str:
     if shows_all:
         lines += _section("All other flags of Trainer", others)
     lines += ["", "--config recipe.yaml reads flags from a YAML file. A flag on the command line wins over the file."]
+    if any(flag.type_name.startswith("bool") for flag in flags):
+        lines.append("A True|False flag without a value means True.")
     if any(flag.owner == TRAINER for flag in others) and not shows_all:
         lines.append(f"--help-all also lists the {len(others)} other flags of transformers' Trainer.")
     return "\n".join(lines)
@@ -113,7 +120,7 @@ def _section(heading: str, flags: list[Flag]) -> list[str]:
     lines = ["", heading]
     for flag in flags:
         lines.append(f"  --{flag.name} {_placeholder(flag)}{'  (required)' if flag.is_required else ''}")
-        text = f"{flag.help}{_default(flag)}"
+        text = f"{_SENTENCES.get(flag.name, flag.help)}{_default(flag)}"
         lines += textwrap.wrap(text, width, initial_indent=_INDENT, subsequent_indent=_INDENT, break_on_hyphens=False)
     return lines
 

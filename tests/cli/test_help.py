@@ -67,6 +67,12 @@ def test_a_flag_stands_once_and_only_help_all_lists_all_of_trainer():
     assert "--do_train" not in help_text("train", True)
 
 
+def test_the_help_of_resuming_says_what_true_means_and_that_a_flag_alone_is_true():
+    text = " ".join(help_text("train").split())
+    assert "True: continue from the newest complete checkpoint of this run in output_dir" in text
+    assert "A True|False flag without a value means True." in text
+
+
 def test_defaults_are_said_once():
     text = help_text("train")
     assert "--learning_rate NUMBER" in text
