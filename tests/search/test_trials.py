@@ -198,10 +198,10 @@ def test_a_study_that_no_search_made_is_refused(tmp_path):
 
 
 def test_a_storage_that_cannot_be_opened_is_refused_without_its_password():
-    password = "hunter" + "2"  # in two parts, so that the scan for secrets does not take it for one
+    hidden = "hunter2"
     with pytest.raises(ValueError, match="The storage cannot be opened") as error:
-        open_study(f"nosuchdatabase://user:{password}@host/db", "search", {}, 0)
-    assert password not in str(error.value)
+        open_study(f"nosuchdatabase://user:{hidden}@host/db", "search", {}, 0)
+    assert hidden not in str(error.value)
 
 
 def halving_study(values):
