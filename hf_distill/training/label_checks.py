@@ -42,7 +42,7 @@ def _check_label_names(dataset: Described, role: str, student_names: list[str]) 
     if _say_nothing(student_names):
         return
     if dataset.features is None:
-        logger.warning_once(
+        logger.warning(
             f"The columns of the {role} dataset are not known, because it is a stream and `map` has changed it. Class "
             f"ids in its labels are taken to be in the student's order: {dict(enumerate(student_names))}. If the "
             "labels have names, keep them with `map(..., features=...)`, and they will be checked."
@@ -94,7 +94,7 @@ def name_by_dataset(config: PreTrainedConfig, dataset: Any) -> None:
     names = dataset_label_names(parts[0])
     if names is not None and len(names) == config.num_labels and not _say_nothing(names):
         name_classes(config, names)
-        logger.warning_once(
+        logger.warning(
             f"The student's classes have no names and get the names of the training dataset, in its order: {names}."
         )
 

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import sys
+from pathlib import Path
 
 import pytest
 from tiny import LABEL_NAMES, tiny_model, tiny_rows
@@ -122,9 +124,17 @@ class Metric(evaluate.Metric):
 """
 
 
+def use_module_cache(monkeypatch, folder):
+    """Let `evaluate` load modules from an empty folder, also if an earlier test has loaded some from another one."""
+    for library in ("datasets", "evaluate"):
+        monkeypatch.setattr(f"{library}.config.HF_MODULES_CACHE", str(folder))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "evaluate_modules"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not Path(path, "evaluate_modules").exists()])
+
+
 def test_a_module_of_evaluate_is_a_metric_that_can_decide(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    use_module_cache(monkeypatch, tmp_path / "modules")
     (tmp_path / "near_misses").mkdir()
     (tmp_path / "near_misses" / "near_misses.py").write_text(METRIC)
     changes = {"metric_module": tmp_path / "near_misses", "output_dir": tmp_path / "report", "latency_rounds": 0}
@@ -138,8 +148,7 @@ def test_a_module_of_evaluate_is_a_metric_that_can_decide(folder, tmp_path, caps
 
 
 def test_a_metric_module_that_cannot_be_loaded_or_is_in_a_recipe_is_refused(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    use_module_cache(monkeypatch, tmp_path / "modules")
     (tmp_path / "recipe.yaml").write_text("metric_module: somewhere")
     (tmp_path / "needy.py").write_text("import a_package_that_nobody_has\n" + METRIC)
     for changes, message in (
