@@ -70,7 +70,7 @@ class CacheArguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the teacher over every split that the flags name, and write its logits."""
-    args, data = parse((CacheArguments, DataArguments), arguments, "hf-distill cache")
+    args, data = parse((CacheArguments, DataArguments), arguments)
     reference = args.teacher
     teacher = load_teacher(
         reference.name_or_path, reference.revision, reference.trust_remote_code, problem_type=data.problem_type

@@ -153,7 +153,7 @@ class CompareArguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Compare the models as the flags say, print the tables, and write the report."""
-    args, data = parse((CompareArguments, DataArguments), arguments, "hf-distill compare")
+    args, data = parse((CompareArguments, DataArguments), arguments)
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
     metric_functions = load_metric_modules(args.metric_module or ())

@@ -18,10 +18,10 @@ from hf_distill.pipeline.transfer import load_transfer
 
 def run(arguments: Sequence[str]) -> None:
     """Print the summary of each file that is named before the flags, then of the rows that the flags name."""
-    is_flag = [word.startswith("--") or word == "-h" for word in arguments]
+    is_flag = [word.startswith("--") for word in arguments]
     num_files = is_flag.index(True) if True in is_flag else len(arguments)
     try:
-        (data,) = parse((DataArguments,), arguments[num_files:], "hf-distill data FILE ...")
+        (data,) = parse((DataArguments,), arguments[num_files:])
     except ValueError as error:
         if num_files:
             raise

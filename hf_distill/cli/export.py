@@ -88,7 +88,7 @@ class ExportArguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Export a model, and print how much the export differs and how large it is."""
-    args, reading = parse((ExportArguments, ReadingArguments), arguments, "hf-distill export")
+    args, reading = parse((ExportArguments, ReadingArguments), arguments)
     args.check(reading)
     reference = ModelReference(args.model_name_or_path, trust_remote_code=args.trust_remote_code)
     tokenizer = load_tokenizer(reference)

@@ -23,13 +23,12 @@ class _ConfigParser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def parse(types: Iterable[Any], arguments: Sequence[str], prog: str = "hf-distill") -> tuple[Any, ...]:
+def parse(types: Iterable[Any], arguments: Sequence[str]) -> tuple[Any, ...]:
     """Parse flags and the recipe that `--config recipe.yaml` names; a flag wins over the recipe.
 
     Args:
         types: Dataclasses whose fields are the flags.
         arguments: The command line without the name of the command.
-        prog: The command as the user typed it, for `--help`.
 
     Returns:
         One object of each type.
@@ -38,7 +37,7 @@ def parse(types: Iterable[Any], arguments: Sequence[str], prog: str = "hf-distil
         ValueError: for a recipe that is not a mapping, an unknown flag, or a value that a type refuses. The message
             does not repeat a value that can be a token.
     """
-    parser, words, type_names = _prepare(types, arguments, prog)
+    parser, words, type_names = _prepare(types, arguments)
     try:
         _check_known(parser.parse_known_args(words)[1], type_names)
         # Without `look_for_args_file`, a file beside the program could set flags.
@@ -47,12 +46,12 @@ def parse(types: Iterable[Any], arguments: Sequence[str], prog: str = "hf-distil
         raise type(error)(without_values(str(error), words)) from None
 
 
-def given_flags(types: Iterable[Any], arguments: Sequence[str], prog: str = "hf-distill") -> dict[str, Any]:
+def given_flags(types: Iterable[Any], arguments: Sequence[str]) -> dict[str, Any]:
     """Return only the flags that the command line or its recipe sets, by name, with values of their types.
 
     The values of several flags together are not checked: [`parse`] does that. Arguments and errors are the same.
     """
-    parser, words, type_names = _prepare(types, arguments, prog)
+    parser, words, type_names = _prepare(types, arguments)
     for action in parser._actions:
         action.default = argparse.SUPPRESS
     try:
@@ -72,19 +71,14 @@ def flag_words(flags: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _prepare(types: Iterable[Any], arguments: Sequence[str], prog: str) -> tuple[_Parser, list[str], dict[str, str]]:
+def _prepare(types: Iterable[Any], arguments: Sequence[str]) -> tuple[_Parser, list[str], dict[str, str]]:
     """Return a parser, all words of recipe and command line, and the type of every flag."""
     config_parser = _ConfigParser(add_help=False, allow_abbrev=False)
     config_parser.add_argument("--config", type=Path)
     config, flags = config_parser.parse_known_args(arguments)
     # Not from `dataclasses.fields`: HfArgumentParser replaces the types there.
     type_names = {name: str(hint) for cls in types for name, hint in get_type_hints(cls).items()}
-    parser = _Parser(
-        types,
-        prog=prog,
-        description="`--config recipe.yaml` reads flags from a YAML file. A flag on the command line wins over it.",
-        allow_abbrev=False,
-    )
+    parser = _Parser(types, add_help=False, allow_abbrev=False)
     _check_not_repeated(parser, flags)
     # argparse lets the last flag win, so the recipe comes first.
     return parser, [*([] if config.config is None else recipe_flags(config.config, type_names)), *flags], type_names

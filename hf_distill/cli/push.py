@@ -37,7 +37,7 @@ class PushArguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Publish the folder, and print what was pushed and what was not."""
-    (args,) = parse((PushArguments,), arguments, "hf-distill push")
+    (args,) = parse((PushArguments,), arguments)
     languages = _split(args.language)
     published = publish(
         args.folder,

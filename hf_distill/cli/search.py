@@ -41,9 +41,9 @@ _REFUSED = {
 def run(arguments: Sequence[str]) -> None:
     """Search as the flags say, and exit with status 3 if no student meets the requirements."""
     _check_installed()
-    given = given_flags(_TYPES, arguments, "hf-distill search")
+    given = given_flags(_TYPES, arguments)
     given = {**_DEFAULTS, **_save_with_evaluations(given), **given, "cache_teacher_outputs": True}
-    teacher, data, search, args = parse(_TYPES, flag_words(given), "hf-distill search")
+    teacher, data, search, args = parse(_TYPES, flag_words(given))
     _check(teacher, given, args)
     chosen = {} if search.space is None else read_space(Path(search.space))
     from hf_distill.search.run import SearchSettings, run_search  # imports Optuna
@@ -139,7 +139,7 @@ def _loader(
 def _configurer(flags: Mapping[str, Any]) -> Any:
     def configure(changes: Mapping[str, Any]) -> tuple[StudentOptions, DistillationTrainingArguments]:
         types = (ModelArguments, DataArguments, DistillationTrainingArguments)
-        models, _, args = parse(types, flag_words({**flags, **changes}), "hf-distill train")
+        models, _, args = parse(types, flag_words({**flags, **changes}))
         return models.student, args
 
     return configure

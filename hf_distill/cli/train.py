@@ -36,7 +36,7 @@ from hf_distill.training_args import DistillationTrainingArguments
 def run(arguments: Sequence[str]) -> None:
     """Train a student as the flags say, and print how it compares."""
     types = (ModelArguments, DataArguments, DistillationTrainingArguments)
-    models, data, args = parse(types, arguments, "hf-distill train")
+    models, data, args = parse(types, arguments)
     args.check_trackers()
     _check(models, data, args)
     # From the teacher's fine-tuning to the saved student; each training alone would lock its own folder for its time.
@@ -65,9 +65,7 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
         print(inputs.transfer.summary())
     # Steps before this draw random numbers, and a resumed command or `hf-distill search` takes fewer of them.
     set_seed(args.seed)
-    student = make_student(
-        models.student, inputs.student_source, inputs.task, inputs.calibration_batches(), inputs.tokenizer
-    )
+    student = make_student(models.student, inputs.student_source, inputs.task, inputs.train_dataset, inputs.tokenizer)
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)
     evaluate(trainer, inputs)

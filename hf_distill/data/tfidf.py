@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -15,10 +16,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 from transformers import EvalPrediction
 
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES
+
 if TYPE_CHECKING:
     from hf_distill.data.compute_metrics import ComputeMetrics
 
-PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+TFIDF_PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 _MOST_ROWS = 50_000  # the linear model learns little from more, and the run should not wait for it
 _LEAST_PROBABILITY = 1e-9
 _LATENCY_ROUNDS = 30
@@ -28,7 +31,7 @@ class TfidfModel:
     """A linear model on the TF-IDF of words and pairs of words: logistic regression, or ridge for numbers.
 
     Args:
-        problem_type: One of `PROBLEM_TYPES`.
+        problem_type: One of `TFIDF_PROBLEM_TYPES`.
         num_labels: Number of outputs.
     """
 
@@ -91,7 +94,7 @@ def measure_tfidf(
             out.
         texts: Texts to evaluate on.
         labels: Their labels.
-        problem_type: One of `PROBLEM_TYPES`.
+        problem_type: One of `TFIDF_PROBLEM_TYPES`.
         num_labels: Number of outputs.
         compute_metrics: The task's metrics.
 
@@ -99,7 +102,7 @@ def measure_tfidf(
         `metrics`, `rows` (the number of rows that it was fitted on), `num_parameters`, and `p50_ms`, the median
         latency of one text in milliseconds. None if no text, or only one class, has a label.
     """
-    labelled = np.flatnonzero(_has_label(train_labels))
+    labelled = np.flatnonzero(PROBLEM_TYPES[problem_type].is_labelled(torch.from_numpy(train_labels)).numpy())
     if problem_type == "single_label_classification" and len(np.unique(train_labels[labelled])) < 2:
         return None
     if len(labelled) > _MOST_ROWS:
@@ -120,12 +123,6 @@ def join_texts(rows: Dataset, text_columns: Sequence[str]) -> list[str]:
     """Return one text for each row, in which the two texts of a pair are joined."""
     columns = [rows[name] for name in text_columns]
     return ["\n".join(text or "" for text in texts) for texts in zip(*columns, strict=True)]
-
-
-def _has_label(labels: np.ndarray) -> np.ndarray:
-    if labels.dtype.kind == "f":
-        return ~np.isnan(labels.reshape(len(labels), -1)).any(axis=1)
-    return labels >= 0
 
 
 def _latency(model: TfidfModel, text: str) -> float:

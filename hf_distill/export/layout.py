@@ -24,6 +24,7 @@ VARIANT_FILES = {
     "float16": "onnx/model_fp16.onnx",
     "int8": "onnx/model_quantized.onnx",
 }
+TORCH_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def find_export(path: str | os.PathLike[str]) -> Export | None:
     path = Path(path)
     is_file = path.suffix == ".onnx" and path.is_file()
     is_folder = (path / EXPORT_NAME).is_file() and not any(
-        file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in path.glob(pattern)
+        file for pattern in TORCH_WEIGHTS for file in path.glob(pattern)
     )
     return _export_of_file(path) if is_file else named_export(path) if is_folder else None
 

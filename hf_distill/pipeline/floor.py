@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hf_distill.data.tfidf import PROBLEM_TYPES, join_texts, measure_tfidf
+from hf_distill.data.tfidf import TFIDF_PROBLEM_TYPES, join_texts, measure_tfidf
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.trainer import DistillationTrainer
 
@@ -20,7 +20,7 @@ def describe_floor(trainer: DistillationTrainer, inputs: DistillationInputs) -> 
     """
     task = inputs.task
     has_labels = "train" in task.datasets and "labels" in inputs.rows[task.validation_splits[0]].column_names
-    if task.problem_type not in PROBLEM_TYPES or not has_labels or not trainer.is_world_process_zero():
+    if task.problem_type not in TFIDF_PROBLEM_TYPES or not has_labels or not trainer.is_world_process_zero():
         return
     split = task.validation_splits[0]
     texts, labels = (join_texts(task.datasets[split], task.text_columns), np.asarray(inputs.rows[split]["labels"]))

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
-from torch.utils.data import DataLoader
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data import Task
@@ -18,8 +17,6 @@ from hf_distill.pipeline.vocabulary import trim_teacher
 from hf_distill.training.source import TeacherContext
 from hf_distill.training.sources import make_source
 from hf_distill.training_args import DistillationTrainingArguments
-
-_NUM_CALIBRATION_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -61,13 +58,6 @@ class DistillationInputs:
     def eval_dataset(self) -> Dataset:
         """The first validation split, by which checkpoints are chosen and models are compared."""
         return self.rows[self.task.validation_splits[0]]
-
-    def calibration_batches(self) -> DataLoader:
-        """Return batches of a few random training rows, by which the neurons of a narrower student are chosen."""
-        rows = self.train_dataset.shuffle(seed=0)
-        rows = rows.select(range(min(_NUM_CALIBRATION_ROWS, len(rows))))
-        rows = rows.select_columns([name for name in self.tokenizer.model_input_names if name in rows.column_names])
-        return DataLoader(rows, batch_size=32, collate_fn=DataCollatorWithPadding(self.tokenizer))
 
 
 def load_inputs(

@@ -1,14 +1,17 @@
 """Make the student of a run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.data import Task
 from hf_distill.pipeline.loading import ModelReference, load_with_labels, load_with_new_head
 from hf_distill.students import create_static_student, create_student
+
+_NUM_CALIBRATION_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def make_student(
     options: StudentOptions,
     teacher: PreTrainedModel | None,
     task: Task,
-    calibration_batches: Iterable[Mapping[str, Any]] | None = None,
+    rows: Dataset | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> PreTrainedModel:
     """Make a student with the teacher's label names, or with the task's if there is no teacher.
@@ -48,9 +51,8 @@ def make_student(
         options: How to make the student.
         teacher: The teacher; None if the data have its logits, and `options.pretrained` names the student.
         task: The task.
-        calibration_batches: Batches of model inputs, by which neurons are chosen if `options.intermediate_size` is
-            given.
-        tokenizer: The teacher's tokenizer, needed with `options.static_dim`.
+        rows: Training rows as token ids, needed with `options.intermediate_size`: neurons are chosen on a few of them.
+        tokenizer: The teacher's tokenizer, needed with `options.intermediate_size` and `options.static_dim`.
 
     Raises:
         OSError: if the pretrained student cannot be loaded.
@@ -60,7 +62,7 @@ def make_student(
     if options.pretrained is None:
         if teacher is None:
             raise ValueError("Without a teacher there are no layers to copy. Name a pretrained student.")
-        student = _from_teacher(options, teacher, task, calibration_batches, tokenizer)
+        student = _from_teacher(options, teacher, task, rows, tokenizer)
     elif teacher is None:
         student = load_with_new_head(options.pretrained, task)
     else:
@@ -75,7 +77,7 @@ def _from_teacher(
     options: StudentOptions,
     teacher: PreTrainedModel,
     task: Task,
-    calibration_batches: Iterable[Mapping[str, Any]] | None,
+    rows: Dataset | None,
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> PreTrainedModel:
     if options.static_dim is not None:
@@ -87,11 +89,21 @@ def _from_teacher(
         if tokenizer is None:
             raise ValueError("A static student needs the teacher's `tokenizer`.")
         return create_static_student(teacher, tokenizer, options.static_dim)
+    calibration_batches = None
+    if options.intermediate_size is not None and rows is not None and tokenizer is not None:
+        calibration_batches = _calibration_batches(rows, tokenizer)
     return create_student(
         teacher,
         options.num_hidden_layers,
         layers=options.layers,
         architecture=options.architecture,
         intermediate_size=options.intermediate_size,
-        calibration_batches=None if options.intermediate_size is None else calibration_batches,
+        calibration_batches=calibration_batches,
     )
+
+
+def _calibration_batches(rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> DataLoader:
+    """Return batches of a few random rows, the same in every run."""
+    rows = rows.shuffle(seed=0).select(range(min(_NUM_CALIBRATION_ROWS, len(rows))))
+    rows = rows.select_columns([name for name in tokenizer.model_input_names if name in rows.column_names])
+    return DataLoader(rows, batch_size=32, collate_fn=DataCollatorWithPadding(tokenizer))

@@ -60,7 +60,7 @@ def check_training(options: StudentOptions, inputs: DistillationInputs, args: Di
     Raises:
         ValueError: as [`train`] would.
     """
-    student = make_student(options, inputs.student_source, inputs.task, inputs.calibration_batches(), inputs.tokenizer)
+    student = make_student(options, inputs.student_source, inputs.task, inputs.train_dataset, inputs.tokenizer)
     # The teacher is not fine-tuned yet: its outputs must not be stored.
     validation_args = dataclasses.replace(args, cache_teacher_outputs=False, push_to_hub=False)
     make_trainer(student, inputs, validation_args)

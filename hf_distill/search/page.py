@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from hf_distill.record import describe_versions
 from hf_distill.reporting import page as report_page
+from hf_distill.reporting.page.html import make_environment
 from hf_distill.reporting.page.palette import css_variables
 from hf_distill.reporting.text import HTML
 from hf_distill.search.finalists import describe_certainty
@@ -29,28 +30,23 @@ def render_page(content: Mapping[str, Any], svgs: Mapping[str, str]) -> str:
         content: The content of `search.json`.
         svgs: Name of a plot -> SVG, see [`~hf_distill.search.plots.save_plots`].
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     is_good = "winner" in content and content["finalists"][0]["margin"] >= 0
-    return environment.get_template("search.html.jinja").render(
-        content=content,
-        variables=css_variables(),
-        style=Path(str(report_page.__path__[0]), "report.css").read_text(encoding="utf-8"),
-        tone="good" if is_good else "bad",
-        badge="✓ Yes" if is_good else "✕ No",
-        sentence=_sentence(content),
-        tiles=_tiles(content),
-        svgs=svgs,
-        titles={name: title for name, (_, title, _) in COST_PLOTS.items()},
-        tables=[table for table in (_finalists(content), _trials(content), _importances(content)) if table.rows],
-        facts=_facts(content),
+    return (
+        make_environment(Path(__file__).parent)
+        .get_template("search.html.jinja")
+        .render(
+            content=content,
+            variables=css_variables(),
+            style=Path(str(report_page.__path__[0]), "report.css").read_text(encoding="utf-8"),
+            tone="good" if is_good else "bad",
+            badge="✓ Yes" if is_good else "✕ No",
+            sentence=_sentence(content),
+            tiles=_tiles(content),
+            svgs=svgs,
+            titles={name: title for name, (_, title, _) in COST_PLOTS.items()},
+            tables=[table for table in (_finalists(content), _trials(content), _importances(content)) if table.rows],
+            facts=_facts(content),
+        )
     )
 
 

@@ -1,8 +1,6 @@
 """One search from the inputs to the judged winner."""
 
 import contextlib
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from hf_distill.cache.fingerprint import fingerprint
+from hf_distill.cache.fingerprint import fingerprint, hash_json
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.record import describe_machine
 from hf_distill.reporting.requirements import describe_result
@@ -29,6 +27,7 @@ from hf_distill.search.storage import alone, open_study, working
 from hf_distill.search.trainings import Trainings
 from hf_distill.search.trials import Trials
 from hf_distill.training.checks import are_labelled
+from hf_distill.training.row_hashes import hash_columns
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +230,4 @@ def _fingerprint(settings: SearchSettings, trainings: Trainings) -> dict[str, An
 
 
 def _hash_rows(rows: Dataset) -> str:
-    digest = hashlib.sha256()
-    for batch in rows.select_columns(["input_ids", "labels"]).iter(1000):
-        digest.update(json.dumps(batch, default=str).encode())
-    return digest.hexdigest()[:16]
+    return hash_json(hash_columns(rows.select_columns(["input_ids", "labels"])))

@@ -124,8 +124,7 @@ class Trainings:
 
     def _make_anew(self, options: StudentOptions, inputs: DistillationInputs, seed: int) -> PreTrainedModel:
         set_seed(seed)
-        batches = inputs.calibration_batches()
-        return make_student(options, inputs.student_source, inputs.task, batches, inputs.tokenizer)
+        return make_student(options, inputs.student_source, inputs.task, inputs.train_dataset, inputs.tokenizer)
 
     def train(
         self, candidate: Candidate, seed: int, output_dir: Path, callbacks: Sequence[TrainerCallback] = ()

@@ -17,13 +17,14 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from hf_distill.export.layout import TORCH_WEIGHTS
 from hf_distill.reporting.comparison.contenders import Contender
 from hf_distill.reporting.comparison.predict import Predicts, TagsWords, TorchPredictor, count_parameters, is_torch
 
 SHORT, LONG, BATCH_SIZE = 16, 128, 32  # tokens, tokens, texts
 CALLS_ON_ROWS = 5  # for each timed call with one made-up text
 _FEWEST_FOR_P99 = 100  # calls
-_WARMUP, _WEIGHTS = 3, ("*.safetensors", "pytorch_model*.bin")
+_WARMUP = 3
 
 
 def describe_costs(contenders: Sequence[Contender], texts: Sequence[Any], rounds: int) -> dict[str, dict[str, Any]]:
@@ -187,7 +188,7 @@ def _size(contender: Contender) -> dict[str, int | None]:
     elif contender.export is not None:
         num_parameters = contender.export.record.get("num_parameters")
         without_embeddings = contender.export.record.get("num_parameters_without_embeddings")
-    on_disk = [path for name in _WEIGHTS for path in (contender.folder.glob(name) if contender.folder else ())]
+    on_disk = [path for name in TORCH_WEIGHTS for path in (contender.folder.glob(name) if contender.folder else ())]
     if contender.export is not None:
         on_disk = contender.export.files
     num_bytes = sum(path.stat().st_size for path in on_disk) or None

@@ -39,7 +39,7 @@ def render_html(report: Report) -> str:
         ValueError: if a number is not finite, because JSON cannot represent it.
     """
     svgs = inline_svgs(report)
-    template = _environment().get_template("report.html.jinja")
+    template = make_environment(Path(__file__).parent).get_template("report.html.jinja")
     return template.render(
         report=report,
         title=_title(report["task"]),
@@ -57,11 +57,12 @@ def render_html(report: Report) -> str:
     )
 
 
-def _environment() -> "Environment":
+def make_environment(folder: Path) -> "Environment":
+    """Return how the templates of a folder are rendered: names are escaped, and a missing value is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
