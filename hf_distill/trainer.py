@@ -79,6 +79,7 @@ from hf_distill.training.run_fingerprint import (
 )
 from hf_distill.training.sampling import LengthGroupedSampler, SetEpoch
 from hf_distill.training.search_objective import SearchObjective
+from hf_distill.training.slow_precision import warn_of_slow_precision
 from hf_distill.training.source import TeacherContext
 from hf_distill.training.stop_signals import stopping_on_signals
 from hf_distill.training.teaching import Teaching
@@ -157,6 +158,7 @@ class DistillationTrainer(Trainer):
         args = args or DistillationTrainingArguments("tmp_trainer")
         check_arguments(args, objectives, compute_loss_func)
         check_launch(args, has_teacher=teacher_model is not None)
+        warn_of_slow_precision(args)
         self._objectives, self._teacher_model = objectives, teacher_model
         loss, tokenizer = self._build_loss(args), trainer_kwargs.get("processing_class")
         text_columns = None if teacher_text_columns is None else list(teacher_text_columns)
