@@ -93,7 +93,7 @@ class ModelSource(Source):
         ]
         self.caches, self.teacher = caches, CachedTeacher(self.prefix)
         self.config, self.problem_type = caches[0].config, caches[0].problem_type
-        self.description = caches[0].description
+        self.description = {**caches[0].description, "fingerprint": caches[0].identity}
 
     def _run_in_every_step(
         self,
@@ -108,9 +108,10 @@ class ModelSource(Source):
         check_equal_on_all_processes(model)
         is_sharded = args.shard_teacher and args.world_size > 1
         # Weights that are shared out or cast here cannot be hashed later. Only the user can change other weights.
-        is_hashed_now = is_sharded or not isinstance(given, nn.Module)
-        if is_hashed_now and PartialState().is_main_process:  # which alone reads and writes checkpoints
-            self._identity = _identify(model)
+        is_hashed_once = is_sharded or not isinstance(given, nn.Module)
+        # The main process alone writes records, and reads and writes checkpoints.
+        identity = _identify(model) if PartialState().is_main_process else None
+        self._identity = identity if is_hashed_once else None
         self.teacher = teacher = Teacher(
             model,
             args.device,
@@ -120,7 +121,7 @@ class ModelSource(Source):
             tokenizer_names=tokenizer_names(padding_tokenizer),
         )
         self.config, self.problem_type = model.config, resolve_problem_type(model)
-        self.description = describe_model(model)
+        self.description = {**describe_model(model), "fingerprint": identity}
         self._padding_tokenizer = None if args.shard_teacher else padding_tokenizer
         if self._padding_tokenizer is not None:
             warn_about_left_padding(model, self._padding_tokenizer, "teacher")
