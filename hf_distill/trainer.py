@@ -19,6 +19,7 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from transformers.trainer_utils import EvalLoopOutput, HubStrategy, TrainOutput
 from transformers.utils import PushInProgress, logging
 
+from hf_distill.cache.fingerprint import identify
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
 from hf_distill.classifiers.label_maps import class_names_of
@@ -247,6 +248,8 @@ class DistillationTrainer(Trainer):
         self.teaching.request(loss.teacher_reads)
         prepare_outputs(student, loss.student_reads, "student")
         self._student_description = describe_student(student)
+        if self.is_world_process_zero():
+            self.recorder.initial_student = identify(student)
         if self._padding_tokenizer is not None:
             warn_about_left_padding(student, self._padding_tokenizer, "student")
         self.units = Units(problem_type, self.accelerator)

@@ -1,17 +1,15 @@
 """From what a user passes as `teacher_model` to a teacher that reads columns, and the columns that datasets need."""
 
-import contextlib
 import os
 from typing import Any, cast
 
 import datasets
 from accelerate import PartialState
 from torch import nn
-from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.cache import OutputCache, TeacherCache
-from hf_distill.cache.fingerprint import forward_config, hash_json, hashed_parts
+from hf_distill.cache.fingerprint import hash_json, identify
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS
@@ -110,7 +108,7 @@ class ModelSource(Source):
         # Weights that are shared out or cast here cannot be hashed later. Only the user can change other weights.
         is_hashed_once = is_sharded or not isinstance(given, nn.Module)
         # The main process alone writes records, and reads and writes checkpoints.
-        identity = _identify(model) if PartialState().is_main_process else None
+        identity = identify(model) if PartialState().is_main_process else None
         self._identity = identity if is_hashed_once else None
         self.teacher = teacher = Teacher(
             model,
@@ -131,7 +129,7 @@ class ModelSource(Source):
     def identify(self) -> str | None:
         """Return a hash of the model's weights, config and adapters."""
         if isinstance(self.teacher, Teacher):
-            return self._identity or _identify(self.teacher.model)
+            return self._identity or identify(self.teacher.model)
         return cast(TeacherCache, self.caches[0]).identity
 
     @property
@@ -165,13 +163,6 @@ class ModelSource(Source):
         if self.retokenizer and self.retokenizer.is_token_level:
             return at_positions(outputs, dataset.select_columns([f"{self.prefix}positions"]))
         return outputs
-
-
-def _identify(model: PreTrainedModel) -> str:
-    if not isinstance(model, FSDPModule):  # whose weights an earlier Trainer has shared out
-        with contextlib.suppress(ValueError):  # weights that are not in memory, or that DeepSpeed has shared out
-            return hash_json(hashed_parts(model))
-    return hash_json({"name": model.config.name_or_path, "class": type(model).__name__, **forward_config(model)})
 
 
 def _has_segments(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -41,30 +41,36 @@ def test_runs_of_two_recipes_are_refused_with_the_difference(tmp_path, changes, 
         check_runs("student", runs)
 
 
-def with_teacher(name, **changes):
+def with_teacher(name, initial=None, **changes):
     """Changes of a record: a teacher with this name, of which the student has layers."""
     return {
         "teacher": {**RECORD["teacher"], "name_or_path": name, **changes},
-        "student": {**RECORD["student"], "origin": name},
+        "student": {**RECORD["student"], "origin": name, "initial_fingerprint": initial},
     }
 
 
 def test_a_teacher_that_the_first_run_fine_tuned_and_the_second_loads_is_one_teacher(tmp_path):
-    fine_tuned = with_teacher("encoder", fingerprint="ab", license="mit", is_local=True)
-    loaded = with_teacher("a/teacher", fingerprint="ab")
+    fine_tuned = with_teacher("encoder", "cd", fingerprint="ab", license="mit", is_local=True)
+    loaded = with_teacher("a/teacher", "cd", fingerprint="ab")
     check_runs("student", [run_in(tmp_path / "a", 1, **fine_tuned), run_in(tmp_path / "b", 2, **loaded)])
+
+
+def test_baselines_that_start_from_the_same_weights_are_runs_of_one_recipe(tmp_path):
+    first, second = ({**with_teacher(name, "cd"), "teacher": None} for name in ("encoder", "a/teacher"))
+    check_runs("baseline", [run_in(tmp_path / "a", 1, **first), run_in(tmp_path / "b", 2, **second)])
+    other = run_in(tmp_path / "c", 2, **{**with_teacher("x", "ef"), "teacher": None})
+    with pytest.raises(ValueError, match="student.origin is 'encoder' in one and 'x' in the other"):
+        check_runs("baseline", [tmp_path / "a", other])
+
+
+def test_heads_that_each_seed_draws_anew_are_compared_by_the_name_of_the_origin(tmp_path):
+    drawn = [with_teacher("teacher", initial, fingerprint="ab") for initial in ("1", "2")]
+    check_runs("student", [run_in(tmp_path / str(i), i, **changes) for i, changes in enumerate(drawn)])
 
 
 def test_another_teacher_of_the_same_name_is_another_recipe(tmp_path):
     runs = [run_in(tmp_path / x, i, **with_teacher("teacher", fingerprint=x)) for i, x in enumerate("ab")]
     with pytest.raises(ValueError, match="teacher.fingerprint is 'a' in one and 'b' in the other"):
-        check_runs("student", runs)
-
-
-def test_a_student_with_layers_of_another_model_than_the_teacher_is_another_recipe(tmp_path):
-    other = {**with_teacher("teacher", fingerprint="a"), "student": {**RECORD["student"], "origin": "encoder"}}
-    runs = [run_in(tmp_path / "a", 1, **with_teacher("teacher", fingerprint="a")), run_in(tmp_path / "b", 2, **other)]
-    with pytest.raises(ValueError, match="student.origin is 'the teacher' in one and 'encoder' in the other"):
         check_runs("student", runs)
 
 
