@@ -19,6 +19,7 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from transformers.trainer_utils import EvalLoopOutput, HubStrategy, TrainOutput
 from transformers.utils import PushInProgress, logging
 
+from hf_distill.cache.fingerprint import identify
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
 from hf_distill.classifiers.label_maps import class_names_of
@@ -79,6 +80,7 @@ from hf_distill.training.run_fingerprint import (
 )
 from hf_distill.training.sampling import LengthGroupedSampler, SetEpoch
 from hf_distill.training.search_objective import SearchObjective
+from hf_distill.training.slow_precision import warn_of_slow_precision
 from hf_distill.training.source import TeacherContext
 from hf_distill.training.stop_signals import stopping_on_signals
 from hf_distill.training.teaching import Teaching
@@ -157,6 +159,7 @@ class DistillationTrainer(Trainer):
         args = args or DistillationTrainingArguments("tmp_trainer")
         check_arguments(args, objectives, compute_loss_func)
         check_launch(args, has_teacher=teacher_model is not None)
+        warn_of_slow_precision(args)
         self._objectives, self._teacher_model = objectives, teacher_model
         loss, tokenizer = self._build_loss(args), trainer_kwargs.get("processing_class")
         text_columns = None if teacher_text_columns is None else list(teacher_text_columns)
@@ -245,6 +248,8 @@ class DistillationTrainer(Trainer):
         self.teaching.request(loss.teacher_reads)
         prepare_outputs(student, loss.student_reads, "student")
         self._student_description = describe_student(student)
+        if self.is_world_process_zero():
+            self.recorder.initial_student = identify(student)
         if self._padding_tokenizer is not None:
             warn_about_left_padding(student, self._padding_tokenizer, "student")
         self.units = Units(problem_type, self.accelerator)

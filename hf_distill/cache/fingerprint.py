@@ -1,10 +1,12 @@
 """The fingerprint of a teacher: a hash of everything that its outputs depend on. It names the teacher's store."""
 
+import contextlib
 import hashlib
 import json
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
 from hf_distill.classifiers.sharding import check_not_partitioned
@@ -118,6 +120,14 @@ def hashed_parts(model: PreTrainedModel) -> dict[str, Any]:
     if adapter := adapter_config(model):
         hashed["adapter"] = adapter
     return hashed
+
+
+def identify(model: PreTrainedModel) -> str:
+    """Return a hash of a model's weights, class and config; of its name and config if the weights cannot be read."""
+    if not isinstance(model, FSDPModule):  # whose weights an earlier Trainer has shared out
+        with contextlib.suppress(ValueError):  # weights that are not in memory, or that DeepSpeed has shared out
+            return hash_json(hashed_parts(model))
+    return hash_json({"name": model.config.name_or_path, "class": type(model).__name__, **forward_config(model)})
 
 
 def hash_json(value: dict[str, Any]) -> str:

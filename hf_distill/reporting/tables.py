@@ -161,7 +161,7 @@ def _quality(models: Models, metric: str) -> str:
                 _score(model["metrics"][metric], metric),
                 PLAIN.estimate(model["retention"], PLAIN.share),
                 PLAIN.gap_closed(model["gap_closed"]),
-                _versus(versus, metric),
+                _shipped_run(model) + _versus(versus, metric),
                 non_inferiority(versus),
                 _versus(model["versus_baseline"], metric),
             ]
@@ -176,6 +176,12 @@ def _quality(models: Models, metric: str) -> str:
         "difference to the baseline",
     ]
     return markdown_table(header, rows)
+
+
+def _shipped_run(model: Mapping[str, Any]) -> str:
+    """Return "run 2: " for a model of several runs, of which one is compared with the teacher; else ""."""
+    is_one_of_several = model["num_runs"] > 1 and model["versus_teacher"] is not None
+    return f"run {model['shipped_run'] + 1}: " if is_one_of_several else ""
 
 
 def _versus(versus: Mapping[str, Any] | None, metric: str) -> str:

@@ -62,11 +62,13 @@ class RunRecorder:
     Attributes:
         row_hashes: Hashes of the rows that the student sees, by split, for `hf-distill compare`; empty if they are
             unknown.
+        initial_student: Hash of the student's weights before training; None if it is unknown.
     """
 
     def __init__(self, args: DistillationTrainingArguments) -> None:
         self.args = args
         self.row_hashes: RowHashes = {}
+        self.initial_student: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -102,6 +104,7 @@ class RunRecorder:
         description["origin"] = description.pop("name_or_path")
         if "license" in description:  # the license of the model it was made from; its author chooses its own
             description["origin_license"] = description.pop("license")
+        description["initial_fingerprint"] = self.initial_student
         description["name"] = name or self.folder.resolve().name
         record = {
             **new_record(),

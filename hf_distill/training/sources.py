@@ -1,17 +1,15 @@
 """From what a user passes as `teacher_model` to a teacher that reads columns, and the columns that datasets need."""
 
-import contextlib
 import os
 from typing import Any, cast
 
 import datasets
 from accelerate import PartialState
 from torch import nn
-from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.cache import OutputCache, TeacherCache
-from hf_distill.cache.fingerprint import forward_config, hash_json, hashed_parts
+from hf_distill.cache.fingerprint import hash_json, identify
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS
@@ -93,7 +91,7 @@ class ModelSource(Source):
         ]
         self.caches, self.teacher = caches, CachedTeacher(self.prefix)
         self.config, self.problem_type = caches[0].config, caches[0].problem_type
-        self.description = caches[0].description
+        self.description = {**caches[0].description, "fingerprint": caches[0].identity}
 
     def _run_in_every_step(
         self,
@@ -108,9 +106,10 @@ class ModelSource(Source):
         check_equal_on_all_processes(model)
         is_sharded = args.shard_teacher and args.world_size > 1
         # Weights that are shared out or cast here cannot be hashed later. Only the user can change other weights.
-        is_hashed_now = is_sharded or not isinstance(given, nn.Module)
-        if is_hashed_now and PartialState().is_main_process:  # which alone reads and writes checkpoints
-            self._identity = _identify(model)
+        is_hashed_once = is_sharded or not isinstance(given, nn.Module)
+        # The main process alone writes records, and reads and writes checkpoints.
+        identity = identify(model) if PartialState().is_main_process else None
+        self._identity = identity if is_hashed_once else None
         self.teacher = teacher = Teacher(
             model,
             args.device,
@@ -120,7 +119,7 @@ class ModelSource(Source):
             tokenizer_names=tokenizer_names(padding_tokenizer),
         )
         self.config, self.problem_type = model.config, resolve_problem_type(model)
-        self.description = describe_model(model)
+        self.description = {**describe_model(model), "fingerprint": identity}
         self._padding_tokenizer = None if args.shard_teacher else padding_tokenizer
         if self._padding_tokenizer is not None:
             warn_about_left_padding(model, self._padding_tokenizer, "teacher")
@@ -130,7 +129,7 @@ class ModelSource(Source):
     def identify(self) -> str | None:
         """Return a hash of the model's weights, config and adapters."""
         if isinstance(self.teacher, Teacher):
-            return self._identity or _identify(self.teacher.model)
+            return self._identity or identify(self.teacher.model)
         return cast(TeacherCache, self.caches[0]).identity
 
     @property
@@ -164,13 +163,6 @@ class ModelSource(Source):
         if self.retokenizer and self.retokenizer.is_token_level:
             return at_positions(outputs, dataset.select_columns([f"{self.prefix}positions"]))
         return outputs
-
-
-def _identify(model: PreTrainedModel) -> str:
-    if not isinstance(model, FSDPModule):  # whose weights an earlier Trainer has shared out
-        with contextlib.suppress(ValueError):  # weights that are not in memory, or that DeepSpeed has shared out
-            return hash_json(hashed_parts(model))
-    return hash_json({"name": model.config.name_or_path, "class": type(model).__name__, **forward_config(model)})
 
 
 def _has_segments(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> bool:
