@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 Row = dict[str, Any]
+COLUMNS = ("task", "arm", "seed", "accuracy", "cross_entropy", "parameters", "steps", "seconds")
 
 
 class Results:
@@ -34,7 +35,7 @@ class Results:
         np.save(self._values_path(row), values)
         is_new = not self.path.exists()
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row))
+            writer = csv.DictWriter(file, COLUMNS)
             if is_new:
                 writer.writeheader()
             writer.writerow(row)

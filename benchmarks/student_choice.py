@@ -1,7 +1,7 @@
 """Measure which student to take: which layers, how many neurons, or no layers at all.
 
     python benchmarks/student_choice.py --data_dir DATA --encoder MINILM --output_dir OUT [--tasks sst2 mrpc]
-        [--seeds 0 1] [--arms layers3 width] [--quick]
+        [--seeds 0 1] [--arms layers3 width static layers2 model2vec] [--quick]
 
 For each task, the encoder is fine-tuned once into the teacher. All students of a task learn from the teacher's cached
 answers, with the same rows, steps, learning rate and default loss. The weights after the last step are evaluated. The
@@ -12,6 +12,8 @@ groups of arms run in this order, each on all tasks:
   lowest mean cross-entropy in `layers3` on the same task.
 - `static`: the static student on the same rows, and with the teacher's answers to further texts (single texts only).
 - `layers2`: as `layers3` with 2 layers, only for single texts.
+- `model2vec`: model2vec's own classifier on the labels of the same rows, only for single texts. It runs only if
+  `--arms` names it, and installs two packages into `work/`.
 
 | task | training rows | test rows | epochs of teacher and students |
 | --- | --- | --- | --- |
@@ -41,69 +43,29 @@ import torch
 from arm_results import Results, Row
 from datasets import Dataset, concatenate_datasets
 from made_up import make_up
+from model2vec_arm import fit_model2vec
 from random_models import prepare_process
+from student_tasks import QUICK, SETTINGS, Settings, load
 from tables import to_markdown
-from transformers import (
-    AutoTokenizer,
-    PreTrainedModel,
-    PrinterCallback,
-    set_seed,
-)
+from transformers import AutoTokenizer, PreTrainedModel, PrinterCallback, set_seed
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
-from hf_distill.data import Task, load_task, load_text_dataset
 from hf_distill.pipeline import StudentOptions, fine_tune, make_student
 from hf_distill.students import LAYER_CHOICES
 from hf_distill.teachers import load_teacher
 
-GROUPS = ("layers3", "width", "static", "layers2")
+GROUPS = ("layers3", "width", "static", "layers2", "model2vec")
 WIDTHS = (768, 384)
 DEFAULT = "3 layers, uniform"
 MAX_LENGTH = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """The rows and the training of a task.
-
-    Args:
-        num_rows: Number of training rows.
-        num_held_out: Number of test rows that are taken from the training rows, beside the task's own.
-        num_further_texts: Number of further texts, without labels, for the static student.
-        teacher_epochs: Number of epochs of the teacher.
-        teacher_learning_rate: Learning rate of the teacher.
-        student_epochs: Number of epochs of a student with layers.
-        static_epochs: Number of epochs of a static student, whose steps take a small part of the time.
-    """
-
-    num_rows: int
-    num_held_out: int = 0
-    num_further_texts: int = 0
-    teacher_epochs: int = 3
-    teacher_learning_rate: float = 1e-4
-    student_epochs: int = 2
-    static_epochs: int = 10
-    learning_rate: float = 2e-4
-    static_learning_rate: float = 1e-2
-
-
-SETTINGS = {
-    "sst2": Settings(4000, num_further_texts=8000, teacher_epochs=2, teacher_learning_rate=5e-5),
-    "mrpc": Settings(2668, num_held_out=1000, teacher_epochs=4),
-    "qnli": Settings(3463, num_held_out=2000),
-    "banking77": Settings(
-        5000, num_further_texts=5003, teacher_epochs=6, teacher_learning_rate=3e-4, student_epochs=3
-    ),
-}
-QUICK = {"num_rows": 64, "teacher_epochs": 1, "student_epochs": 1, "static_epochs": 1}
-
-
-@dataclasses.dataclass(frozen=True)
 class Arm:
-    """One student of a task."""
+    """One student of a task; `options` is None for model2vec's classifier."""
 
     name: str
-    options: StudentOptions
+    options: StudentOptions | None
     has_further_texts: bool = False
 
 
@@ -130,8 +92,8 @@ class TaskRuns:
         rows = self.task.datasets["train"].shuffle(seed=0)
         train, held_out, texts = np.split(np.arange(len(rows)), np.cumsum([settings.num_rows, settings.num_held_out]))
         parts = [] if name == "qnli" else [self.task.datasets["validation"]]
-        self.train_rows = self._tokenize(rows.select(train))
-        self.test_rows = self._tokenize(concatenate_datasets([*parts, rows.select(held_out)]))
+        self.train_texts, self.test_texts = rows.select(train), concatenate_datasets([*parts, rows.select(held_out)])
+        self.train_rows, self.test_rows = self._tokenize(self.train_texts), self._tokenize(self.test_texts)
         self.further_texts = rows.select(texts[: settings.num_further_texts]).remove_columns("label")
         self.teacher_folder = folder / "teachers" / name
 
@@ -145,6 +107,8 @@ class TaskRuns:
             return layer_arms(3)
         if group == "layers2":
             return layer_arms(2) if is_single_text else []
+        if group == "model2vec":
+            return [Arm("model2vec's classifier", None)] if is_single_text else []
         if group == "static":
             static = StudentOptions(static_dim=min(256, self.teacher().config.hidden_size)) if is_single_text else None
             return [Arm("static", static), Arm("static, further texts", static, True)] if static else []
@@ -182,6 +146,8 @@ class TaskRuns:
 
     def run(self, arm: Arm, seed: int) -> tuple[Row, np.ndarray]:
         """Train one student; return its row of the table, and correctness and cross-entropy of each test row."""
+        if arm.options is None:
+            return self._run_model2vec(arm.name, seed)
         set_seed(seed)
         teacher, settings = self.teacher(), self.settings
         student = make_student(arm.options, teacher, self.task, self.train_rows, self.tokenizer)
@@ -233,32 +199,34 @@ class TaskRuns:
         )
 
     def _result(self, arm: str, seed: int, trainer: DistillationTrainer, seconds: float) -> tuple[Row, np.ndarray]:
-        output = trainer.predict(self.test_rows)
-        logits, labels = torch.tensor(output.predictions), torch.tensor(output.label_ids)
-        correct = (logits.argmax(dim=1) == labels).float()
-        cross_entropy = torch.nn.functional.cross_entropy(logits.float(), labels, reduction="none")
-        row = {
-            "task": self.name,
-            "arm": arm,
-            "seed": seed,
-            "accuracy": correct.mean().item(),
-            "cross_entropy": cross_entropy.mean().item(),
+        logits = torch.tensor(trainer.predict(self.test_rows).predictions).float()
+        cost = {
             "parameters": trainer.model.num_parameters(),
             "steps": trainer.state.global_step,
             "seconds": round(seconds, 1),
         }
+        return self._score(arm, seed, logits, cost)
+
+    def _score(self, arm: str, seed: int, logits: torch.Tensor, cost: Row) -> tuple[Row, np.ndarray]:
+        labels = torch.tensor(self.test_rows["labels"])
+        correct = (logits.argmax(dim=1) == labels).float()
+        cross_entropy = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        means = {"accuracy": correct.mean().item(), "cross_entropy": cross_entropy.mean().item()}
+        row = {"task": self.name, "arm": arm, "seed": seed, **means, **cost}
         return row, torch.stack([correct, cross_entropy]).numpy()
 
-
-def load(name: str, data_dir: Path) -> Task:
-    """Load a task with a training split; QNLI has only its dev set, which is split later."""
-    if name == "banking77":
-        files = {"train_file": data_dir / "banking77/train.csv", "validation_file": data_dir / "banking77/test.csv"}
-        return load_text_dataset(**files, text_column_names=["text"], label_column_name="category")
-    task = load_task(name, data_dir / "glue")
-    if name == "qnli":
-        task.datasets["train"] = task.datasets["validation"]
-    return task
+    def _run_model2vec(self, arm: str, seed: int) -> tuple[Row, np.ndarray]:
+        (column,) = self.task.text_columns
+        probabilities, cost = fit_model2vec(
+            self.encoder,
+            self.folder / "model2vec",
+            list(self.train_texts[column]),
+            list(self.train_rows["labels"]),
+            list(self.test_texts[column]),
+            seed,
+        )
+        logits = torch.tensor(probabilities).float().clamp(min=torch.finfo().tiny).log()
+        return self._score(arm, seed, logits, cost)
 
 
 def run_missing(options: argparse.Namespace, settings: dict[str, Settings], results: Results, folder: Path) -> None:
@@ -281,7 +249,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--output_dir", type=Path, help="folder for results, teachers and the teachers' answers")
     parser.add_argument("--tasks", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--arms", nargs="+", choices=GROUPS, default=list(GROUPS), help="groups of students")
+    parser.add_argument("--arms", nargs="+", choices=GROUPS, default=list(GROUPS[:-1]), help="groups of students")
     parser.add_argument(
         "--quick", action="store_true", help="made-up texts and a tiny encoder, into OUTPUT_DIR/quick or nowhere"
     )
