@@ -2,9 +2,9 @@
 
     python model2vec_classifier.py JOB.json
 
-`model2vec_arm.py` writes the job. The vectors are made once and saved in the folder `vectors`. The probabilities of the
-test texts, `(test texts, num_labels)`, are saved in the file `output`. Prints the number of parameters and the seconds
-of `fit`.
+`model2vec_arm.py` writes the job. The vectors are made once and saved in the folder `vectors`. The probabilities of
+the test texts, `(test texts, num_labels)`, are saved in the file `output`. Prints the number of parameters and the
+seconds of `fit`.
 """
 
 import json
