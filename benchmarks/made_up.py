@@ -1,7 +1,7 @@
 """Make up texts in the layout of real datasets, and a tiny random encoder, to check that a benchmark runs."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -33,14 +33,9 @@ def make_up(folder: Path) -> None:
         lines += [separator.join([*texts, names[int(label)]]) for *texts, label in rows(*header[:-1])]
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder / "encoder")
+    num_tokens = save_word_tokenizer(words, folder / "encoder")
     config = BertConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=num_tokens,
         hidden_size=16,
         num_hidden_layers=6,
         num_attention_heads=2,
@@ -48,3 +43,14 @@ def make_up(folder: Path) -> None:
         max_position_embeddings=64,
     )
     BertForSequenceClassification(config).save_pretrained(folder / "encoder")
+
+
+def save_word_tokenizer(words: Sequence[str], folder: Path) -> int:
+    """Save a tokenizer with one token for each word and BERT's special tokens; return the number of its tokens."""
+    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    return len(vocabulary)
