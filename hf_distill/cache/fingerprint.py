@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.distributed.fsdp import FSDPModule
@@ -19,6 +21,27 @@ _NOT_HASHED = frozenset(
     "peft_version".split()
 )
 
+_constant_hashes: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def constant_weights(model: PreTrainedModel) -> Iterator[None]:
+    """Hash the weights of a model only once in this block, in which nothing must change them.
+
+    Many Trainers with the same teacher would otherwise each read all its weights several times.
+
+    Args:
+        model: The model.
+
+    Raises:
+        ValueError: as [`hash_weights`] does.
+    """
+    _constant_hashes[model] = hash_weights(model)
+    try:
+        yield
+    finally:
+        _constant_hashes.pop(model, None)
+
 
 def forward_config(model: PreTrainedModel) -> dict[str, Any]:
     """Return the config fields that affect the forward pass of a model."""
@@ -33,6 +56,8 @@ def hash_weights(model: PreTrainedModel) -> str:
     Raises:
         ValueError: if weights are not in memory, or have a type that cannot be read.
     """
+    if model in _constant_hashes:
+        return _constant_hashes[model]
     check_not_partitioned(model, "`cache_teacher_outputs`")
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
