@@ -99,7 +99,7 @@ def describe_run(
         trainer.record["dataset"]["transfer"] = inputs.transfer.report
     transfer_data = DataSummary() if inputs.transfer is None else inputs.transfer.data
     trainer.record["dataset"] |= (inputs.task.summary + transfer_data).to_dict()
-    by_name = {"teacher": inputs.teacher, "student": trainer.model, "baseline": baseline}
+    by_name = {"teacher": inputs.teacher_model, "student": trainer.model, "baseline": baseline}
     models = {name: model for name, model in by_name.items() if model is not None}
     describe_latency(trainer, models, _first_text(inputs, models))
 
