@@ -17,7 +17,7 @@ from hf_distill.cli.parsing import parse
 from hf_distill.cli.printing import print_summary
 from hf_distill.cli.texts import has_only_texts, load_texts
 from hf_distill.cli.zero_shot import check_zero_shot, load_zero_shot
-from hf_distill.pipeline.evaluation import describe_run, evaluate, evaluate_test
+from hf_distill.pipeline.evaluation import describe_history, describe_run, evaluate, evaluate_test
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher
 from hf_distill.pipeline.floor import describe_floor
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
@@ -75,6 +75,7 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     if data.test_file is not None:
         evaluate_test(trainer, inputs, baseline)
     describe_run(trainer, inputs, None if baseline is None else baseline.model, data.dataset_name)
+    describe_history(trainer, baseline)
     describe_floor(trainer, inputs)
     trainer.record |= {"teacher_check": teacher_check} if teacher_check else {}
     return trainer

@@ -104,6 +104,20 @@ def describe_run(
     describe_latency(trainer, models, _first_text(inputs, models))
 
 
+def describe_history(trainer: DistillationTrainer, baseline: DistillationTrainer | None = None) -> None:
+    """Put the metric of student and baseline after each evaluation of their trainings into the record, as `history`.
+
+    Args:
+        trainer: The Trainer of the student, with `metric_name` in its record.
+        baseline: The Trainer of the same student without the teacher, if there is one.
+    """
+    trainers = {"student": trainer, **({} if baseline is None else {"baseline": baseline})}
+    metric_name = trainer.record["metric_name"]
+    trainer.record["history"] = {
+        name: each.recorder.history(each.state, each.eval_dataset, metric_name) for name, each in trainers.items()
+    }
+
+
 def _first_text(inputs: DistillationInputs, models: Iterable[str]) -> dict[str, BatchEncoding]:
     """Return the first text to evaluate on as each model reads it."""
     first_row = inputs.eval_dataset[:1]
