@@ -41,7 +41,7 @@ from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
 from hf_distill.hub.upload import explain
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
-from hf_distill.teachers import BaseTeacher, TeacherEnsemble
+from hf_distill.teachers import BaseTeacher, TeacherEnsemble, ZeroShotTeacher
 from hf_distill.training.baseline import CallbackCopies, baseline_arguments, check_baseline_student, check_same_class
 from hf_distill.training.checkpoints import RunCheckpoints
 from hf_distill.training.checks import (
@@ -114,8 +114,9 @@ class DistillationTrainer(Trainer):
         model: The student. Exactly one of `model` and `model_init` is needed.
         teacher_model: The fine-tuned teacher: a model or PEFT model (frozen, and moved to the device unless it is
             quantized or spread over several devices), a path or a Hub id; a function from texts to logits, which is
-            called once per distinct text ([`~hf_distill.teachers.FunctionTeacher`]); a list of these or a
-            [`TeacherEnsemble`]. None if the datasets have the teacher's outputs as columns (`teacher_logits`, which
+            called once per distinct text ([`~hf_distill.teachers.FunctionTeacher`]); a
+            [`~hf_distill.teachers.ZeroShotTeacher`], which needs no labels; a list of these or a [`TeacherEnsemble`].
+            None if the datasets have the teacher's outputs as columns (`teacher_logits`, which
             [`~hf_distill.data.soft_labels`] can make, or `teacher_cls_states`), or if no objective reads a teacher.
         args: The arguments, which include the constants of the loss.
         train_dataset: Tokenized rows. Columns that only the teacher reads, `token_type_ids` for instance, are kept.
@@ -144,7 +145,14 @@ class DistillationTrainer(Trainer):
     def __init__(
         self,
         model: PreTrainedModel | None = None,
-        teacher_model: PreTrainedModel | str | os.PathLike | Callable | Sequence | TeacherEnsemble | None = None,
+        teacher_model: PreTrainedModel
+        | str
+        | os.PathLike
+        | Callable
+        | Sequence
+        | TeacherEnsemble
+        | ZeroShotTeacher
+        | None = None,
         args: DistillationTrainingArguments | None = None,
         *,
         train_dataset: Dataset | datasets.Dataset | None = None,

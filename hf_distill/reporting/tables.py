@@ -6,6 +6,7 @@ from typing import Any
 
 from hf_distill.data.metrics import find_metric
 from hf_distill.reporting.markdown import markdown_table
+from hf_distill.reporting.probabilities import describe_probabilities
 from hf_distill.reporting.requirements import describe_result
 from hf_distill.reporting.statistics import gap_closed, retention
 from hf_distill.reporting.text import (
@@ -111,6 +112,8 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     """
     models, task = report["models"], report["task"]
     parts = [one_line(report["verdict"]["sentence"])]
+    if (probabilities := describe_probabilities(report)) is not None:
+        parts.append(one_line(probabilities))
     if checked := report.get("requirements"):
         lines = [f"- {one_line(describe_result(result))}" for result in checked["results"]]
         parts += [f"## Requirements on the {one_line(checked['model'])}", "\n".join(lines)]

@@ -20,11 +20,19 @@ from hf_distill.classifiers.signature import tokenizer_names
 from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.data.retokenize import Retokenizer, at_positions
 from hf_distill.record import describe_model
-from hf_distill.teachers import CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
+from hf_distill.teachers import (
+    CachedTeacher,
+    FunctionTeacher,
+    Teacher,
+    TeacherEnsemble,
+    ZeroShotTeacher,
+    load_teacher,
+)
 from hf_distill.teachers.pipelines import model_and_tokenizer
 from hf_distill.training.function_source import FunctionSource
 from hf_distill.training.row_hashes import hash_columns
 from hf_distill.training.source import Source, TeacherContext, with_column
+from hf_distill.training.zero_shot_source import ZeroShotSource
 
 
 class ModelSource(Source):
@@ -175,7 +183,7 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     """Make the source of one teacher.
 
     Args:
-        given: A model, a path or Hub id, a pipeline, or a function.
+        given: A model, a path or Hub id, a pipeline, a function, or a zero-shot teacher.
         tokenizer: The teacher's tokenizer; None, or the student's, if it reads the student's token ids.
         prefix: Prefix of the names of its columns.
         context: What all teachers share.
@@ -192,13 +200,15 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
         is_model and isinstance(getattr(given, "config", None), PreTrainedConfig)
     ):
         return ModelSource(given, None if tokenizer is context.student_tokenizer else tokenizer, prefix, context)
+    if isinstance(given, ZeroShotTeacher):
+        return ZeroShotSource(given, prefix, context)
     if isinstance(given, FunctionTeacher) or (callable(given) and not is_model):
         function = given if isinstance(given, FunctionTeacher) else FunctionTeacher(given)
         return FunctionSource(function, prefix, context)
     raise TypeError(
         "`teacher_model` must be a transformers or PEFT model, a path or a Hub id, a pipeline that classifies, a "
-        "function from texts to logits, a "
-        f"list or `TeacherEnsemble` of these, or None with a column `{TEACHER_LOGITS}`; got {type(given).__name__}."
+        "function from texts to logits, a `ZeroShotTeacher`, a list or `TeacherEnsemble` of these, or None with a "
+        f"column `{TEACHER_LOGITS}`; got {type(given).__name__}."
     )
 
 
