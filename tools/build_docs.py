@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "build" / "docs"
 PATTERNS = (
-    "*.md", "docs/**/*", "benchmarks/README.md", "benchmarks/results/*", "examples/two_stages/*",
+    "*.md", "docs/**/*", "benchmarks/README.md", "benchmarks/results/*", "examples/two_stages/*", "recipes/*",
 )  # fmt: skip
 # Modules whose public names are the Python API, with the heading of each.
 MODULES = {
