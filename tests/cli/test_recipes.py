@@ -13,6 +13,7 @@ from hf_distill.objectives.hard_labels import HardLabels
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 NAMES = sorted(path.name for path in RECIPES.glob("*.yaml"))
+OTHERS = [name for name in NAMES if name != "distill.yaml"]  # the test of the README runs distill.yaml
 
 
 def train(folder, recipe, output_dir, **changes):
@@ -22,7 +23,7 @@ def train(folder, recipe, output_dir, **changes):
     return json.loads((output_dir / "student" / "distillation.json").read_text())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OTHERS)
 def test_a_recipe_trains_a_student_with_its_settings(folder, tmp_path, name, capsys):
     changes = {"student_static_dim": 8} if name == "static.yaml" else {}  # the tiny teacher has 16 dimensions
     record = train(folder, RECIPES / name, tmp_path, **changes)
