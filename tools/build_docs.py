@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "build" / "docs"
 PATTERNS = (
     "*.md", "docs/**/*", "benchmarks/README.md", "benchmarks/results/*", "examples/two_stages/*", "recipes/*",
+    "examples/*.ipynb",
 )  # fmt: skip
 # Modules whose public names are the Python API, with the heading of each.
 MODULES = {
