@@ -23,6 +23,7 @@ from hf_distill.data.reading import read_file
 from hf_distill.data.reading.paths import find_files
 from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS, warn_of_labels
 from hf_distill.data.sources import Sources
+from hf_distill.pipeline.floor import add_floor
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
@@ -160,7 +161,7 @@ def run(arguments: Sequence[str]) -> None:
     own_metric = data.metric_name if data.metric_name in metric_functions else None
     if own_metric is not None:
         data.metric_name = None  # the reader of the rows does not know it
-    rows = _load_texts(args, data) if _has_no_labels(data) else _load_labelled(args, data)
+    task, rows = (None, _load_texts(args, data)) if _has_no_labels(data) else _load_labelled(args, data)
     check_labels(args.requirements, rows.get("label_names"))
     if own_metric is not None:
         rows["metric_name"] = own_metric
@@ -176,6 +177,8 @@ def run(arguments: Sequence[str]) -> None:
         latency_rounds=args.latency_rounds,
         **rows,
     )
+    if task is not None and "train" in data.files:
+        add_floor(report, task, rows["dataset"])
     results = report.check(args.requirements) if args.requirements else []
     print(f"\n{report.to_markdown()}")
     report.save(args.output_dir)
@@ -185,8 +188,8 @@ def run(arguments: Sequence[str]) -> None:
         sys.exit(UNMET)
 
 
-def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
-    """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
+def _load_labelled(args: CompareArguments, data: DataArguments) -> tuple[Task, dict[str, Any]]:
+    """Load labelled rows, print what was read, and return the task and the rows as arguments of `compare_models`."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
     task = data.load(to_train=False, teacher=head, kept=args.kept_columns)
     if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
@@ -199,7 +202,7 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
         )
     shifted = None if args.shifted_file is None else _read_shifted(args, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
-    return {
+    return task, {
         "dataset": task.datasets[split],
         "text_columns": task.text_columns,
         "label_column": "label",

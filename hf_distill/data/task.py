@@ -193,6 +193,10 @@ class Task:
             desc="Tokenizing",
         )
 
+    def targets(self, dataset: Dataset) -> np.ndarray:
+        """Return the labels of rows with a column `label`, as [`Task.tokenize`] returns them."""
+        return _as_targets(np.array(dataset["label"]), self.problem_type)
+
     def check_model(self, model: PreTrainedModel) -> None:
         """Check that a model is for the same kind of problem as the labels.
 
