@@ -1,5 +1,6 @@
 """A teacher on its training rows and on new ones: is it weak, or memorized?"""
 
+import dataclasses
 import json
 import math
 
@@ -38,6 +39,9 @@ def test_the_loss_of_classes_the_best_factor_and_the_frequencies_are_those_of_ha
     assert fit.trivial_loss == pytest.approx(entropy)
     # The same answers with less confidence: a factor on the logits gets the loss back.
     timid = _fit([0, 0, 0, 1], logits_of(*[(0.55, 0.45)] * 4), task)
+    assert timid.is_timid
+    bold = _fit([0, 0, 0, 1], logits_of(*[(0.99, 0.01)] * 4), task)
+    assert not bold.is_timid
     assert timid.loss == pytest.approx(-(0.75 * math.log(0.55) + 0.25 * math.log(0.45)))
     assert timid.rescaled_loss == pytest.approx(entropy, abs=1e-5)
 
@@ -75,11 +79,24 @@ def spread(mean, num_rows=1000):
 
 def test_a_teacher_is_weak_if_its_loss_would_still_fall_or_if_it_has_learned_nothing():
     entropy = math.log(150)
-    assert "still falling" in make_fit(spread(2.6), spread(3.0), rescaled=1.2, trivial=entropy).weakness()
-    assert "no better than the class frequencies" in make_fit(spread(0.69), spread(0.7)).weakness()
-    assert make_fit(spread(0.61), spread(0.62)).weakness() is None  # a noisy task, of which 12 % can be learned
-    assert make_fit(spread(0.19), spread(0.46), rescaled=0.183).weakness() is None  # the teacher of `make demo`
-    assert make_fit(spread(0.01), spread(2.0), rescaled=0.0).weakness() is None
+    assert "still falling" in make_fit(spread(2.6), spread(3.0), rescaled=1.2, trivial=entropy).weakness(
+        stopped_early=False
+    )
+    assert "no better than the class frequencies" in make_fit(spread(0.69), spread(0.7)).weakness(stopped_early=False)
+    assert (
+        make_fit(spread(0.61), spread(0.62)).weakness(stopped_early=False) is None
+    )  # a noisy task, of which 12 % can be learned
+    assert (
+        make_fit(spread(0.19), spread(0.46), rescaled=0.183).weakness(stopped_early=False) is None
+    )  # the teacher of `make demo`
+    few_rows = make_fit(spread(0.25), spread(0.5), rescaled=0.0)  # all are right, and become more certain
+    assert few_rows.weakness(stopped_early=False) is None
+    timid = make_fit(spread(2.6), spread(3.0), rescaled=1.2, trivial=entropy)
+    assert timid.weakness(stopped_early=True) is None
+    assert "no better" in make_fit(spread(0.69), spread(0.7)).weakness(stopped_early=True)
+    bold = dataclasses.replace(timid, train=dataclasses.replace(timid.train, is_timid=False))
+    assert bold.weakness(stopped_early=False) is None
+    assert make_fit(spread(0.01), spread(2.0), rescaled=0.0).weakness(stopped_early=False) is None
 
 
 def test_a_teacher_is_memorized_if_new_rows_have_three_times_the_loss_beyond_chance():
@@ -94,15 +111,20 @@ def test_a_teacher_is_memorized_if_new_rows_have_three_times_the_loss_beyond_cha
 
 def test_what_the_student_is_trained_on_decides_whether_memorized_rows_matter():
     memorized, weak = make_fit(spread(0.08), spread(0.42)), make_fit(spread(0.69), spread(0.7))
-    message = check_teacher(memorized, 1000, 999, was_fine_tuned=False, allow_weak_teacher=False)
+    message = check_teacher(memorized, 1000, 999, was_fine_tuned=False, stopped_early=False, allow_weak_teacher=False)
     assert "MEMORIZED THE TRAINING ROWS: its cross-entropy is 0.080 on them and 0.420 on new ones" in message
-    assert check_teacher(memorized, 1000, 1000, was_fine_tuned=True, allow_weak_teacher=False) is None
-    assert check_teacher(weak, 1000, 0, was_fine_tuned=False, allow_weak_teacher=False) is None
-    assert "NOT LEARNED" in check_teacher(weak, 1000, 0, was_fine_tuned=True, allow_weak_teacher=True)
+    assert (
+        check_teacher(memorized, 1000, 1000, was_fine_tuned=True, stopped_early=False, allow_weak_teacher=False)
+        is None
+    )
+    assert check_teacher(weak, 1000, 0, was_fine_tuned=False, stopped_early=False, allow_weak_teacher=False) is None
+    assert "NOT LEARNED" in check_teacher(
+        weak, 1000, 0, was_fine_tuned=True, stopped_early=False, allow_weak_teacher=True
+    )
     with pytest.raises(
         ValueError, match="without --teacher_num_train_epochs and --max_steps.*pass --allow_weak_teacher"
     ):
-        check_teacher(weak, 1000, 0, was_fine_tuned=True, allow_weak_teacher=False)
+        check_teacher(weak, 1000, 0, was_fine_tuned=True, stopped_early=False, allow_weak_teacher=False)
 
 
 def write_rows(folder, num_rows):
