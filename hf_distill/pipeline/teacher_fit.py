@@ -130,9 +130,10 @@ class TeacherFit:
 
 
 def measure_teacher(inputs: DistillationInputs, args: DistillationTrainingArguments) -> TeacherFit | None:
-    """Run the teacher on up to 1,000 labelled training rows and 1,000 evaluation rows.
+    """Measure the teacher on up to 1,000 labelled training rows and 1,000 evaluation rows.
 
-    With `cache_teacher_outputs` its outputs come from the store, or go there.
+    With `cache_teacher_outputs`, the teacher labels all rows, as the Trainer would do later, which then finds the
+    outputs in the store. Without, the teacher runs on these rows.
 
     Args:
         inputs: The teacher and the rows.
@@ -141,18 +142,32 @@ def measure_teacher(inputs: DistillationInputs, args: DistillationTrainingArgume
     Returns:
         How well it fits them; None without a teacher, or if training or evaluation rows have fewer than 100 labels.
     """
-    task = inputs.task
-    if inputs.teacher_model is None or "train" not in task.datasets:
+    task, teacher = inputs.task, inputs.teacher_model
+    if teacher is None or "train" not in task.datasets:
         return None
-    splits = {"train": "train", "evaluation": task.validation_splits[0]}
-    chosen = {role: _choose_rows(inputs.rows[split], task) for role, split in splits.items()}
-    if min(map(len, chosen.values())) < MIN_ROWS:
+    splits = ("train", task.validation_splits[0])
+    chosen = [_choose_rows(inputs.rows[split], task) for split in splits]
+    if min(map(len, chosen)) < MIN_ROWS:
         return None
-    fits = {
-        role: _fit(*_labels_and_logits(inputs, args, splits[role], indices), task) for role, indices in chosen.items()
-    }
+    if args.cache_teacher_outputs:
+        context = TeacherContext(args, inputs.tokenizer, list(task.text_columns))
+        source = make_source(teacher, inputs.teacher_tokenizer, "teacher_", context)
+        # The labelled rows are the first rows of the training dataset.
+        labelled = [source.prepare(dataset) for dataset in (inputs.train_dataset, inputs.eval_dataset)]
+        rows = [dataset.select(numbers) for dataset, numbers in zip(labelled, chosen, strict=True)]
+        logits = [dataset[TEACHER_LOGITS][:] for dataset in rows]
+    else:
+        tokenizer = inputs.teacher_tokenizer or inputs.tokenizer
+        texts = [task.datasets[split].select(numbers) for split, numbers in zip(splits, chosen, strict=True)]
+        rows = [task.tokenize_dataset(dataset, tokenizer, inputs.max_length) for dataset in texts]
+        compute = logits_on(str(args.device), teacher, tokenizer, inputs.max_length)
+        logits = [list(compute(dataset)) for dataset in rows]
+    train, evaluation = (
+        _fit(dataset["labels"][:], [np.asarray(row) for row in outputs], task)
+        for dataset, outputs in zip(rows, logits, strict=True)
+    )
     has_nats = PROBLEM_TYPES[task.problem_type].has_temperature
-    return TeacherFit(task.metric_name, "cross-entropy" if has_nats else "squared error", **fits)
+    return TeacherFit(task.metric_name, "cross-entropy" if has_nats else "squared error", train, evaluation)
 
 
 def check_teacher(
@@ -208,23 +223,6 @@ def _choose_rows(rows: Dataset, task: Task) -> np.ndarray:
     """Return the numbers of up to 1,000 random labelled rows, the same in every run."""
     labelled = np.flatnonzero(are_labelled(rows, PROBLEM_TYPES[task.problem_type]))
     return np.sort(np.random.default_rng(0).permutation(labelled)[:MAX_ROWS])
-
-
-def _labels_and_logits(
-    inputs: DistillationInputs, args: DistillationTrainingArguments, split: str, chosen: np.ndarray
-) -> tuple[list[Any], list[np.ndarray]]:
-    """Return the labels and the teacher's logits of some rows of a split."""
-    task, teacher = inputs.task, inputs.teacher_model
-    assert teacher is not None
-    if args.cache_teacher_outputs:
-        context = TeacherContext(args, inputs.tokenizer, list(task.text_columns))
-        source = make_source(teacher, inputs.teacher_tokenizer, "teacher_", context)
-        rows = source.prepare(inputs.rows[split].select(chosen))
-        return rows["labels"][:], [np.asarray(logits) for logits in rows[TEACHER_LOGITS][:]]
-    tokenizer = inputs.teacher_tokenizer or inputs.tokenizer
-    rows = task.tokenize_dataset(task.datasets[split].select(chosen), tokenizer, inputs.max_length)
-    logits = logits_on(str(args.device), teacher, tokenizer, inputs.max_length)(rows)
-    return rows["labels"][:], [np.asarray(row_logits) for row_logits in logits]
 
 
 def _fit(labels: list[Any], logits: list[np.ndarray], task: Task) -> Fit:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from command_line import flags, write_folder
 from datasets import DatasetDict
-from tiny import LABEL_NAMES, tiny_model, tiny_rows
+from tiny import LABEL_NAMES, named_model, tiny_model, tiny_rows
+from transformers import BertConfig, BertForTokenClassification
 
 from hf_distill import DistillationTrainingArguments
 from hf_distill.cli import main
@@ -208,3 +209,45 @@ def test_a_teacher_without_a_head_stops_the_command(many_rows, tmp_path, capsys,
     if rows == "texts":  # two classes, of which nothing is known
         main(["train", *flags(many_rows, tmp_path / "out", **changes, allow_weak_teacher=True)])
         assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def write_kind(folder, kind, tokenizer):
+    """Write 110 rows of a kind, and a teacher for them."""
+    rows, tags = tiny_rows(110), ["O", *(f"B-{name}" for name in LABEL_NAMES)]
+    if kind == "words":
+        words = [row["text"].split() for row in rows]
+        firsts = [tags[1 + row["label"]] for row in rows]
+        lines = [{"tokens": w, "tags": [first, *["O"] * (len(w) - 1)]} for w, first in zip(words, firsts, strict=True)]
+        config = named_model(*tags).config
+        model = BertForTokenClassification(BertConfig(**{**config.to_dict(), "architectures": None}))
+    elif kind == "pairs":
+        names = [LABEL_NAMES[row["label"]] for row in rows]
+        lines = [{**row, "label": name} for row, name in zip(rows, names, strict=True)]
+        model = tiny_model(2)
+    elif kind == "several":
+        lines = [{"text": row["text"], "label": LABEL_NAMES[: row["label"]]} for row in rows]
+        lines[0]["label"] = LABEL_NAMES  # the last class, too
+        model = named_model(*LABEL_NAMES, problem_type="multi_label_classification")
+    else:
+        lines = [{"text": row["text"], "label": row["label"] + 0.5} for row in rows]
+        model = named_model("score")
+    model.save_pretrained(folder / "teacher")
+    tokenizer.save_pretrained(folder / "teacher")
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+
+
+@pytest.mark.parametrize("kind", ["words", "pairs", "several", "numbers"])
+def test_every_kind_of_problem_is_measured_live_and_from_the_store(tmp_path, tokenizer, kind):
+    write_kind(tmp_path, kind, tokenizer)
+    fits = []
+    for is_stored in (True, False):
+        args = DistillationTrainingArguments(
+            str(tmp_path), cache_teacher_outputs=is_stored, teacher_cache_dir=str(tmp_path / "cache"), use_cpu=True
+        )
+        task = load_text_dataset(train_file=tmp_path / "rows.jsonl", validation_file=tmp_path / "rows.jsonl")
+        inputs = load_inputs(task, ModelReference(str(tmp_path / "teacher")), None, args)
+        fits.append(measure_teacher(inputs, args).to_dict())
+    for role in ("train", "evaluation"):
+        assert fits[0][role] == pytest.approx(fits[1][role], rel=1e-4, abs=1e-6, nan_ok=True)
+        assert fits[0][role]["rows"] == 110
+        assert fits[0][role]["rescaled_loss"] <= fits[0][role]["loss"] + 1e-6
