@@ -251,3 +251,16 @@ def test_every_kind_of_problem_is_measured_live_and_from_the_store(tmp_path, tok
         assert fits[0][role] == pytest.approx(fits[1][role], rel=1e-4, abs=1e-6, nan_ok=True)
         assert fits[0][role]["rows"] == 110
         assert fits[0][role]["rescaled_loss"] <= fits[0][role]["loss"] + 1e-6
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_the_check_changes_nothing_in_the_student(many_rows, tmp_path, monkeypatch, is_stored):
+    students = []
+    for name in ("checked", "unchecked"):
+        if name == "unchecked":
+            monkeypatch.setattr("hf_distill.cli.train.measure_teacher", lambda *_: None)
+        changes = {"max_steps": 3, "cache_teacher_outputs": is_stored, "teacher_cache_dir": tmp_path / f"{name}_cache"}
+        changes |= {"transfer_file": many_rows / "transfer.txt"}
+        main(["train", *flags(many_rows, tmp_path / name, **changes)])
+        students.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert students[0] == students[1]
