@@ -10,6 +10,7 @@ _MODULES = {
     "StudentOptions": "student",
     "TransferOptions": "transfer",
     "TransferSet": "transfer",
+    "check_teacher": "teacher_fit",
     "check_training": "training",
     "describe_history": "evaluation",
     "describe_latency": "evaluation",
@@ -25,6 +26,7 @@ _MODULES = {
     "load_with_new_head": "loading",
     "make_student": "student",
     "make_trainer": "training",
+    "measure_teacher": "teacher_fit",
     "select_transfer_rows": "inputs",
     "train": "training",
 }
