@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from hf_distill.cli.reading_arguments import words
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.student import StudentOptions
 from hf_distill.students import LAYER_CHOICES
@@ -22,6 +23,14 @@ class TeacherArguments:
         default=False, metadata={"help": "Run Python files that come with the teacher. A recipe cannot set this."}
     )
 
+    allow_weak_teacher: bool = field(
+        default=False,
+        metadata={
+            "help": "Train also if the teacher was never fine-tuned, or if its fine-tuning was too short "
+            "(docs/teachers.md#weak-teachers); these stop the command otherwise."
+        },
+    )
+
     @property
     def teacher(self) -> ModelReference | None:
         """The teacher; None if the data have its logits."""
@@ -39,10 +48,28 @@ class ModelArguments(TeacherArguments):
         metadata={"help": "First fine-tune the teacher on the labelled rows, into <output_dir>/teacher."},
     )
     teacher_num_train_epochs: float | None = field(
-        default=None, metadata={"help": "Number of epochs for fine-tuning the teacher. Unset: num_train_epochs."}
+        default=None,
+        metadata={
+            "help": "Number of epochs for fine-tuning the teacher. Unset: until the validation rows show no "
+            "more gain, see docs/teachers.md#fine-tuning; with max_steps that number of steps."
+        },
     )
     teacher_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate for fine-tuning the teacher. Unset: learning_rate."}
+    )
+    candidate_labels: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Names of classes, e.g. world,sports,business: the teacher is a natural language inference model "
+            "or a sentence encoder, which labels unlabelled text with them (docs/zero_shot.md)."
+        },
+    )
+    hypothesis_template: str | None = field(
+        default=None,
+        metadata={
+            "help": "With --candidate_labels: a text with {} in place of the name of a class. Unset: 'This example is "
+            "{}.' with an inference model, and the name itself with a sentence encoder."
+        },
     )
     student_model_name_or_path: str | None = field(
         default=None,
@@ -159,7 +186,33 @@ class ModelArguments(TeacherArguments):
                 "--student_trim_vocabulary is for a student made from a teacher that is already fine-tuned. Fine-tune "
                 "the teacher first, and leave out --student_model_name_or_path."
             )
+        self._check_zero_shot()
         _ = self.layers  # report a typo before anything is loaded
+
+    def _check_zero_shot(self) -> None:
+        if self.labels is None:
+            if self.hypothesis_template is not None:
+                raise ValueError("--hypothesis_template needs --candidate_labels, whose names it contains.")
+            return
+        if self.teacher_model_name_or_path is None:
+            raise ValueError("--candidate_labels needs --teacher_model_name_or_path.")
+        others = {
+            "--fine_tune_teacher": self.fine_tune_teacher,
+            "--augment": self.augment,
+            "--student_trim_vocabulary": self.student_trim_vocabulary,
+            "--baseline": self.baseline,
+        }
+        if given := [flag for flag, value in others.items() if value]:
+            raise ValueError(
+                f"{given[0]} is for a teacher that was fine-tuned on labelled rows, and --candidate_labels makes one "
+                "that was not. Leave one of them out."
+            )
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The candidate labels."""
+        names = words(self.candidate_labels)
+        return None if names is None else [name.strip() for name in names]
 
     @property
     def layers(self) -> list[int] | str | None:

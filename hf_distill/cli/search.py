@@ -130,6 +130,7 @@ def _loader(
             loaded_teacher=loaded_teacher,
             num_variants=num_variants,
             trims_vocabulary=trims_vocabulary,
+            allow_weak_teacher=teacher.allow_weak_teacher,
         )
 
     return load

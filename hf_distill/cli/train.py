@@ -2,9 +2,10 @@
 
 import contextlib
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from transformers import PreTrainedModel, set_seed
 
@@ -14,13 +15,14 @@ from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.parsing import parse
 from hf_distill.cli.printing import print_summary
-from hf_distill.data import Task, unlabelled_task
-from hf_distill.pipeline.evaluation import describe_run, evaluate, evaluate_test
+from hf_distill.cli.texts import has_only_texts, load_texts
+from hf_distill.cli.zero_shot import check_zero_shot, load_zero_shot
+from hf_distill.pipeline.evaluation import describe_history, describe_run, evaluate, evaluate_test
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher
 from hf_distill.pipeline.floor import describe_floor
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
-from hf_distill.pipeline.loading import limit_rows
 from hf_distill.pipeline.student import make_student
+from hf_distill.pipeline.teacher_fit import check_teacher, measure_teacher
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.training import check_training, train
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
@@ -31,6 +33,8 @@ from hf_distill.trainer import DistillationTrainer
 from hf_distill.training.checks import are_labelled
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training_args import DistillationTrainingArguments
+
+logger = logging.getLogger(__name__)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -49,7 +53,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _train(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationTrainer:
     set_seed(args.seed)
-    inputs = _load(models, data, args)
+    inputs = _load(models, data, args) if models.labels is None else load_zero_shot(models, data, args)
     has_label = any(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
     if not has_label and (models.baseline or models.fine_tune_teacher):
         raise ValueError(f"{_needs_labels(models)}.")
@@ -57,9 +61,7 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
         print(inputs.pairing)
     if inputs.trimming is not None and args.process_index == 0:
         print(_describe_trimming(inputs.trimming))
-    if models.fine_tune_teacher:
-        check_training(models.student, inputs, args)
-        fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
+    teacher_check = _check_teacher(models, inputs, args)
     inputs = select_transfer_rows(inputs, args)
     if inputs.transfer is not None and args.process_index == 0:
         print(inputs.transfer.summary())
@@ -73,8 +75,38 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     if data.test_file is not None:
         evaluate_test(trainer, inputs, baseline)
     describe_run(trainer, inputs, None if baseline is None else baseline.model, data.dataset_name)
+    describe_history(trainer, baseline)
     describe_floor(trainer, inputs)
+    trainer.record |= {"teacher_check": teacher_check} if teacher_check else {}
     return trainer
+
+
+def _check_teacher(
+    models: ModelArguments, inputs: DistillationInputs, args: DistillationTrainingArguments
+) -> dict[str, Any]:
+    """Fine-tune the teacher if the flags say so, check it, and return what is known of it, for the record."""
+    report: dict[str, Any] = {}
+    says = args.process_index == 0
+    if models.fine_tune_teacher:
+        check_training(models.student, inputs, args)
+        stop = fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
+        report["fine_tuning"] = stop
+        if says and "best_step" in stop:
+            print(
+                f"The teacher was fine-tuned for {stop['steps']:,} of at most {stop['max_steps']:,} steps. Its "
+                f"checkpoint of step {stop['best_step']:,} is kept, with {stop['metric']} {stop['value']:.4f}."
+            )
+    fit = measure_teacher(inputs, args)
+    if fit is None:
+        return report
+    if says:
+        print(fit)
+    num_labelled = sum(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
+    num_unlabelled = len(inputs.train_dataset) - num_labelled
+    warning = check_teacher(fit, num_labelled, num_unlabelled, models.fine_tune_teacher, models.allow_weak_teacher)
+    if warning is not None and says:
+        logger.warning(warning)
+    return {**report, "fit": fit.to_dict()}
 
 
 def _check(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> None:
@@ -85,17 +117,14 @@ def _check(models: ModelArguments, data: DataArguments, args: DistillationTraini
             "--transfer_min_confidence needs the teacher's outputs before training: add --cache_teacher_outputs True, "
             "or select the texts with `hf-distill cache`."
         )
-    if _has_only_texts(data) and (models.baseline or models.fine_tune_teacher):
+    if has_only_texts(data) and (models.baseline or models.fine_tune_teacher):
         raise ValueError(f"{_needs_labels(models)}: pass --train_file, --dataset_name or --task_name.")
-    if models.augment is not None and _has_only_texts(data):
+    if models.labels is not None:
+        check_zero_shot(data)
+    if models.augment is not None and has_only_texts(data):
         raise ValueError("--augment varies labelled texts, and there are none. Leave it out.")
     if models.baseline:
         args.check_baseline()
-
-
-def _has_only_texts(data: DataArguments) -> bool:
-    """Return whether the flags name unlabelled text and no labelled rows."""
-    return data.has_transfer and not data.has_labelled_rows
 
 
 def _needs_labels(models: ModelArguments) -> str:
@@ -107,14 +136,19 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
     head = None if models.teacher is None or models.fine_tune_teacher else read_head(models.teacher)
     teacher: PreTrainedModel | None = None
     transfer: TransferSet | None
-    if models.teacher is not None and _has_only_texts(data):
+    if models.teacher is not None and has_only_texts(data):
         reference = models.teacher
         teacher = load_teacher(
-            reference.name_or_path, reference.revision, reference.trust_remote_code, problem_type=data.problem_type
+            reference.name_or_path,
+            reference.revision,
+            reference.trust_remote_code,
+            problem_type=data.problem_type,
+            allow_random_head=models.allow_weak_teacher,
         )
     with args.main_process_first(desc="loading the data"):
         if teacher is not None:
-            task, transfer = _load_texts(data, teacher)
+            names = class_names_of(teacher.config)
+            task, transfer = load_texts(data, resolve_problem_type(teacher), names)
         else:
             task = data.load(teacher=head)
             problem_type = PROBLEM_TYPES[task.problem_type]
@@ -136,18 +170,8 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         class_names=data.names_of_outputs,
         num_variants=models.augment or 0,
         trims_vocabulary=models.student_trim_vocabulary,
+        allow_weak_teacher=models.allow_weak_teacher,
     )
-
-
-def _load_texts(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, TransferSet]:
-    """Load unlabelled text to train on, and hold some of it out to compare the student with its teacher."""
-    problem_type = resolve_problem_type(teacher)
-    transfer = cast(TransferSet, load_transfer(data.transfer, data.text_column_names, problem_type))
-    names = class_names_of(teacher.config) if problem_type.has_temperature else None
-    name = ", ".join(source["name"] for source in transfer.report["sources"])
-    held_out = transfer.hold_out()
-    task = unlabelled_task(held_out, problem_type.name, data.names_of_outputs or names, "validation", name)
-    return limit_rows(task, max_eval_samples=data.max_eval_samples), transfer
 
 
 def _describe_trimming(report: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from hf_distill.cache.fingerprint import fingerprint, hash_json
+from hf_distill.cache.fingerprint import constant_weights, fingerprint, hash_json
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.record import describe_machine
 from hf_distill.reporting.requirements import describe_result
@@ -79,6 +79,11 @@ def run_search(settings: SearchSettings, trainings: Trainings) -> int:
     """
     _check_rows(settings, trainings)
     settings.say(str(settings.space))
+    with constant_weights(trainings.teacher):  # hundreds of megabytes that every trial would hash again
+        return _run(settings, trainings)
+
+
+def _run(settings: SearchSettings, trainings: Trainings) -> int:
     study = open_study(settings.storage, settings.study_name, _fingerprint(settings, trainings), settings.seed)
     start = time.perf_counter()
     architectures = {architecture.name: architecture for architecture in list_architectures(settings.space)}
