@@ -155,8 +155,8 @@ class CompareArguments:
 def run(arguments: Sequence[str]) -> None:
     """Compare the models as the flags say, print the tables, and write the report."""
     args, data = parse((CompareArguments, DataArguments), arguments)
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
+    if missing := [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]:
+        raise ValueError(f"The report needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
     metric_functions = load_metric_modules(args.metric_module or ())
     own_metric = data.metric_name if data.metric_name in metric_functions else None
     if own_metric is not None:

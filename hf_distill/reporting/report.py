@@ -78,7 +78,7 @@ class Report:
         return as_html(self.to_markdown())
 
     def to_html(self, path: str | os.PathLike) -> None:
-        """Write one self-contained page with plots; needs matplotlib (`pip install hf_distill[report]`)."""
+        """Write one self-contained page with plots; needs jinja2 and matplotlib."""
         from hf_distill.reporting.page.html import render_html
 
         page, path = render_html(self.to_dict()), Path(path)
