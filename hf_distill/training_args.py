@@ -13,6 +13,7 @@ from transformers.utils import logging
 from hf_distill.functional import LOWEST_TEMPERATURE
 from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
 from hf_distill.teachers import CachedTeacher
+from hf_distill.utils.loss_arguments import LOSS_ARGUMENTS, check_exclusions, check_no_loss_arguments
 
 logger = logging.get_logger(__name__)
 
@@ -25,7 +26,6 @@ _LOWER_IS_BETTER = tuple(
 # After one of these, the end is the name of a class: `f1_error` is the F1 of the class "error".
 _SCORES = frozenset({"f1", "precision", "recall", "accuracy", "auc", "specificity", "sensitivity", "support"})
 TEACHER_DTYPES = ("auto", "float32", "bfloat16", "float16")
-LOSS_ARGUMENTS = ("temperature", "soft_label_weight", "hard_label_weight", "soft_loss")  # `objectives` replaces them
 
 
 @dataclass
@@ -174,21 +174,11 @@ class DistillationTrainingArguments(TrainingArguments):
             logger.warning_once("`learning_rate` is 0, so the student does not learn.")
 
     def _check_exclusions(self) -> None:
+        check_exclusions(vars(self))
         if self.label_smoothing_factor and "ce" not in (self.objectives or {"ce": None}):
             raise ValueError(
                 "`label_smoothing_factor` is set, but `objectives` does not contain `ce`. Add `ce`, or do not set "
                 "`label_smoothing_factor`."
-            )
-        if self.objectives is not None:
-            self.check_no_loss_arguments("`objectives`")
-        if self.shard_teacher and self.cache_teacher_outputs:
-            raise ValueError(
-                "With `shard_teacher`, all processes must run the teacher together, but with `cache_teacher_outputs`, "
-                "each process runs the teacher on different texts. Set only one of them."
-            )
-        if self.soft_label_weight == 0 and self.hard_label_weight == 0:
-            raise ValueError(
-                "`soft_label_weight` and `hard_label_weight` are both 0, so the student would not learn anything."
             )
         if self.temperature is not None and "temperature" not in accepted_arguments(self.soft_loss or "kl"):
             raise ValueError(
@@ -223,11 +213,7 @@ class DistillationTrainingArguments(TrainingArguments):
         Raises:
             ValueError: if one of the four arguments is set.
         """
-        if set_arguments := [name for name in LOSS_ARGUMENTS if getattr(self, name) is not None]:
-            raise ValueError(
-                f"{replacement} defines the whole loss, but `{set_arguments[0]}` is also set. Set it inside "
-                "`objectives`, or do not use `objectives`."
-            )
+        check_no_loss_arguments(vars(self), replacement)
 
     def check_baseline(self) -> None:
         """Check that a student without a teacher can select its best checkpoint by the same metric.

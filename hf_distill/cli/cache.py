@@ -3,7 +3,6 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from accelerate import PartialState
@@ -16,56 +15,18 @@ from hf_distill.classifiers.label_maps import check_class_names, class_names_of,
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.cache_arguments import CacheArguments
 from hf_distill.cli.parsing import parse
 from hf_distill.cli.printing import print_summary
 from hf_distill.data import Task, has_labels, unlabelled_task, with_teacher_logits, write_labelled
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
-from hf_distill.pipeline.loading import ModelReference, load_tokenizer
+from hf_distill.pipeline.loading import load_tokenizer
 from hf_distill.pipeline.pairing import Pairing, compare_with_labels, pair_classes
 from hf_distill.pipeline.teacher_head import TeacherHead, read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.record import describe_versions
 from hf_distill.teachers import load_teacher
-
-
-@dataclass
-class CacheArguments:
-    """The teacher, its precision, and where its logits are stored."""
-
-    teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
-    teacher_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
-    )
-    teacher_trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run Python files that come with the teacher. A recipe cannot set this."}
-    )
-    teacher_cache_dir: str | None = field(
-        default=None,
-        metadata={"help": "Folder of the store of logits. Unset: the folder under HF_HOME that `train` also uses."},
-    )
-    teacher_dtype: str = field(
-        default="float32",
-        metadata={
-            "help": "Precision of the teacher's forward pass: float32, bfloat16 or float16. `train` reads the stored "
-            "logits only if it runs the teacher with the same precision.",
-            "choices": ["float32", "bfloat16", "float16"],
-        },
-    )
-    output_dir: str | None = field(
-        default=None,
-        metadata={"help": "Also write texts and logits to this folder, for `train --dataset_name`."},
-    )
-    hub_dataset_id: str | None = field(
-        default=None,
-        metadata={"help": "Also push texts and logits to a private dataset on the Hub with this id, user/name."},
-    )
-    use_cpu: bool = field(default=False, metadata={"help": "Run on the CPU even if there is an accelerator."})
-
-    @property
-    def teacher(self) -> ModelReference:
-        """The teacher."""
-        return ModelReference(self.teacher_model_name_or_path, self.teacher_revision, self.teacher_trust_remote_code)
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -4,42 +4,9 @@ import shutil
 import textwrap
 from collections.abc import Iterable
 
-from hf_distill.cli.flags import TRAINER, Flag, command_flags
+from hf_distill.cli.commands import COMMANDS
+from hf_distill.cli.flags import TRAINER, Flag, flags_of
 
-DESCRIPTIONS = {
-    "train": (
-        "Distill a fine-tuned classifier into a smaller one.",
-        "hf-distill train --teacher_model_name_or_path teacher --student_num_hidden_layers 3 --baseline \\\n"
-        "      --train_file labelled.csv --validation_file validation.csv --output_dir student",
-    ),
-    "search": (
-        "Find the cheapest student that is good enough.",
-        "hf-distill search --teacher_model_name_or_path teacher --train_file labelled.csv \\\n"
-        "      --validation_file validation.csv --require 'accuracy >= 0.98 * teacher' --output_dir search",
-    ),
-    "cache": (
-        "Run a teacher over texts once and store its logits.",
-        "hf-distill cache --teacher_model_name_or_path teacher --train_file labelled.csv \\\n"
-        "      --transfer_file unlabelled.txt --output_dir labelled",
-    ),
-    "compare": (
-        "Report whether a student can replace its teacher.",
-        "hf-distill compare --teacher_model_name_or_path teacher --student_model_name_or_path student \\\n"
-        "      --validation_file test.csv --output_dir report",
-    ),
-    "export": (
-        "Export a classifier to ONNX.",
-        "hf-distill export --model_name_or_path student --quantize int8 --text_file test.csv --output_dir onnx",
-    ),
-    "data": (
-        "Print what is read from files: columns, classes, encodings, contradictions. Files come before flags.",
-        "hf-distill data labelled.csv --label_column_name sentiment",
-    ),
-    "push": (
-        "Publish a student with its exports, report, record and card in one commit.",
-        "hf-distill push --folder student --hub_model_id user/name",
-    ),
-}
 # Heading -> names of flags, or prefixes that end with *. The first heading that fits gets a flag.
 _GROUPS = {
     "Requirements and space": "require minimize space num_trials study_name storage",
@@ -84,9 +51,12 @@ def help_text(command: str, shows_all: bool = False) -> str:
         command: Name of the command.
         shows_all: Whether to show every flag of Trainer, too.
     """
-    description, example = DESCRIPTIONS[command]
-    flags = [flag for flag in command_flags(command) if not _fits(flag.name, _HIDDEN.get(command, ()))]
-    lines = [f"usage: hf-distill {command} [flags]", "", description, "", "Example:", f"  {example}"]
+    about = COMMANDS[command]
+    flags = [flag for flag in flags_of(about.classes) if not _fits(flag.name, _HIDDEN.get(command, ()))]
+    usage = f"usage: hf-distill {command}{' [flags]' if flags else ''}"
+    lines = [usage, "", about.description, "", "Example:", f"  {about.example}"]
+    if not flags:
+        return "\n".join(lines)
     shown: set[str] = set()
     for heading, words in _GROUPS.items():
         group = [flag for flag in flags if _fits(flag.name, words.split()) and flag.name not in shown]
@@ -106,7 +76,11 @@ def help_text(command: str, shows_all: bool = False) -> str:
 def ungrouped_flags(command: str) -> list[str]:
     """Return the names of the flags of this package that no heading has."""
     words = " ".join(_GROUPS.values()).split()
-    return [flag.name for flag in command_flags(command) if flag.owner != TRAINER and not _fits(flag.name, words)]
+    return [
+        flag.name
+        for flag in flags_of(COMMANDS[command].classes)
+        if flag.owner != TRAINER and not _fits(flag.name, words)
+    ]
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:

@@ -1,10 +1,17 @@
 """Flags that name the teacher and the student."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-from hf_distill.pipeline.loading import ModelReference
-from hf_distill.pipeline.student import StudentOptions
-from hf_distill.students import LAYER_CHOICES
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hf_distill.cli.arguments import DataArguments
+
+if TYPE_CHECKING:  # slow to import
+    from hf_distill.pipeline.loading import ModelReference
+    from hf_distill.pipeline.student import StudentOptions
+
+LAYER_CHOICES = ("uniform", "first", "last")
 
 
 @dataclass
@@ -25,6 +32,8 @@ class TeacherArguments:
     @property
     def teacher(self) -> ModelReference | None:
         """The teacher; None if the data have its logits."""
+        from hf_distill.pipeline.loading import ModelReference
+
         if self.teacher_model_name_or_path is None:
             return None
         return ModelReference(self.teacher_model_name_or_path, self.teacher_revision, self.teacher_trust_remote_code)
@@ -161,6 +170,34 @@ class ModelArguments(TeacherArguments):
             )
         _ = self.layers  # report a typo before anything is loaded
 
+    def check(self, data: DataArguments, caches_outputs: bool) -> None:
+        """Check the models together with the rows.
+
+        Args:
+            data: The flags that name the rows.
+            caches_outputs: Whether the teacher's outputs are stored before training.
+
+        Raises:
+            ValueError: if models and rows do not go together.
+        """
+        if not data.has_only_texts:
+            data.check_has_labelled_rows()
+        if data.transfer_min_confidence is not None and not (caches_outputs and self.teacher_model_name_or_path):
+            raise ValueError(
+                "--transfer_min_confidence needs the teacher's outputs before training: add --cache_teacher_outputs "
+                "True, or select the texts with `hf-distill cache`."
+            )
+        if data.has_only_texts and (self.baseline or self.fine_tune_teacher):
+            raise ValueError(f"{self.needs_labels}: pass --train_file, --dataset_name or --task_name.")
+        if self.augment is not None and data.has_only_texts:
+            raise ValueError("--augment varies labelled texts, and there are none. Leave it out.")
+
+    @property
+    def needs_labels(self) -> str:
+        """What is wrong with --baseline or --fine_tune_teacher if no row has a label."""
+        flag = "--baseline" if self.baseline else "--fine_tune_teacher"
+        return f"{flag} trains on labels, and no row to train on has a label. Leave out {flag}, or name labelled rows"
+
     @property
     def layers(self) -> list[int] | str | None:
         """The layers of the teacher that the student gets: their indices, or the name of a choice."""
@@ -177,6 +214,9 @@ class ModelArguments(TeacherArguments):
     @property
     def student(self) -> StudentOptions:
         """How to make the student."""
+        from hf_distill.pipeline.loading import ModelReference
+        from hf_distill.pipeline.student import StudentOptions
+
         pretrained = None
         if self.student_model_name_or_path is not None:
             pretrained = ModelReference(

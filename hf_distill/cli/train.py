@@ -38,7 +38,8 @@ def run(arguments: Sequence[str]) -> None:
     types = (ModelArguments, DataArguments, DistillationTrainingArguments)
     models, data, args = parse(types, arguments)
     args.check_trackers()
-    _check(models, data, args)
+    if models.baseline:
+        args.check_baseline()
     # From the teacher's fine-tuning to the saved student; each training alone would lock its own folder for its time.
     is_main = args.process_index == 0
     with locked_folder(Path(str(args.output_dir))) if is_main else contextlib.nullcontext():
@@ -52,7 +53,7 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     inputs = _load(models, data, args)
     has_label = any(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
     if not has_label and (models.baseline or models.fine_tune_teacher):
-        raise ValueError(f"{_needs_labels(models)}.")
+        raise ValueError(f"{models.needs_labels}.")
     if inputs.pairing is not None and args.process_index == 0:
         print(inputs.pairing)
     if inputs.trimming is not None and args.process_index == 0:
@@ -77,37 +78,11 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     return trainer
 
 
-def _check(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> None:
-    """Raise what is wrong with flags together."""
-    is_cached = args.cache_teacher_outputs and models.teacher is not None
-    if data.transfer_min_confidence is not None and not is_cached:
-        raise ValueError(
-            "--transfer_min_confidence needs the teacher's outputs before training: add --cache_teacher_outputs True, "
-            "or select the texts with `hf-distill cache`."
-        )
-    if _has_only_texts(data) and (models.baseline or models.fine_tune_teacher):
-        raise ValueError(f"{_needs_labels(models)}: pass --train_file, --dataset_name or --task_name.")
-    if models.augment is not None and _has_only_texts(data):
-        raise ValueError("--augment varies labelled texts, and there are none. Leave it out.")
-    if models.baseline:
-        args.check_baseline()
-
-
-def _has_only_texts(data: DataArguments) -> bool:
-    """Return whether the flags name unlabelled text and no labelled rows."""
-    return data.has_transfer and not data.has_labelled_rows
-
-
-def _needs_labels(models: ModelArguments) -> str:
-    flag = "--baseline" if models.baseline else "--fine_tune_teacher"
-    return f"{flag} trains on labels, and no row to train on has a label. Leave out {flag}, or name labelled rows"
-
-
 def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationInputs:
     head = None if models.teacher is None or models.fine_tune_teacher else read_head(models.teacher)
     teacher: PreTrainedModel | None = None
     transfer: TransferSet | None
-    if models.teacher is not None and _has_only_texts(data):
+    if models.teacher is not None and data.has_only_texts:
         reference = models.teacher
         teacher = load_teacher(
             reference.name_or_path, reference.revision, reference.trust_remote_code, problem_type=data.problem_type
