@@ -229,6 +229,15 @@ class DataArguments(ReadingArguments):
             raise ValueError("No labelled rows given. Pass one of --task_name, --dataset_name and --train_file.")
 
     @property
+    def folders(self) -> dict[str, list[str | None]]:
+        """Flag -> the folders or Hub ids that rows are read from."""
+        return {
+            "--dataset_name": [self.dataset_name],
+            "--data_dir": [self.data_dir],
+            "--transfer_dataset_name": list(self.transfer_dataset_names),
+        }
+
+    @property
     def has_labelled_rows(self) -> bool:
         """Whether labelled rows are named, not only unlabelled text."""
         sources = (self.task_name, self.dataset_name, self.train_file, self.validation_file, self.test_file)

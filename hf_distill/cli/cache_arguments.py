@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,10 @@ class CacheArguments:
         metadata={"help": "Also push texts and logits to a private dataset on the Hub with this id, user/name."},
     )
     use_cpu: bool = field(default=False, metadata={"help": "Run on the CPU even if there is an accelerator."})
+
+    def __post_init__(self) -> None:
+        if self.output_dir is not None:
+            self.output_dir = os.path.expanduser(self.output_dir)
 
     @property
     def teacher(self) -> ModelReference:

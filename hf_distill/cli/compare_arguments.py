@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,7 @@ class CompareArguments:
     )
 
     def __post_init__(self) -> None:
+        self.output_dir = os.path.expanduser(self.output_dir)
         if self.student_model_name_or_path is None and self.export_folder is None:
             raise ValueError("No student given. Pass --student_model_name_or_path, --export_folder or both.")
 

@@ -1,5 +1,6 @@
 """Flags of `hf-distill export` beside the flags of how files are read."""
 
+import os
 from dataclasses import dataclass, field
 
 from hf_distill.cli.reading_arguments import ReadingArguments
@@ -55,6 +56,9 @@ class ExportArguments:
             "export.json, for Predictor(folder, defer_below='certified')."
         },
     )
+
+    def __post_init__(self) -> None:
+        self.output_dir = os.path.expanduser(self.output_dir)
 
     def check(self, reading: ReadingArguments) -> None:
         """Raise an error for flags about texts without texts."""

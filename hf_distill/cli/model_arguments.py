@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_distill.cli.arguments import DataArguments
@@ -125,6 +126,14 @@ class ModelArguments(TeacherArguments):
         },
     )
 
+    overwrite_output_dir: bool = field(
+        default=False,
+        metadata={
+            "help": "Replace what an earlier run wrote into output_dir: its student and checkpoints, and the teacher "
+            "and the baseline if this run writes them too. Other files stay."
+        },
+    )
+
     def __post_init__(self) -> None:
         copied = {
             "--student_num_hidden_layers": self.student_num_hidden_layers,
@@ -191,6 +200,11 @@ class ModelArguments(TeacherArguments):
             raise ValueError(f"{self.needs_labels}: pass --train_file, --dataset_name or --task_name.")
         if self.augment is not None and data.has_only_texts:
             raise ValueError("--augment varies labelled texts, and there are none. Leave it out.")
+
+    def written_folders(self, output_dir: Path) -> list[Path]:
+        """Return the folders that a trained model is written into."""
+        teacher = [output_dir / "teacher"] if self.fine_tune_teacher else []
+        return [output_dir, *teacher, *([output_dir / "baseline"] if self.baseline else [])]
 
     @property
     def needs_labels(self) -> str:

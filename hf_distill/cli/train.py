@@ -29,6 +29,7 @@ from hf_distill.reporting.text import PLAIN
 from hf_distill.teachers import load_teacher
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.training.checks import are_labelled
+from hf_distill.training.earlier_run import remove_earlier_run
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training_args import DistillationTrainingArguments
 
@@ -58,8 +59,11 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
         print(inputs.pairing)
     if inputs.trimming is not None and args.process_index == 0:
         print(_describe_trimming(inputs.trimming))
-    if models.fine_tune_teacher:
+    if models.fine_tune_teacher or models.overwrite_output_dir:
         check_training(models.student, inputs, args)
+    if models.overwrite_output_dir and args.process_index == 0:
+        _remove_earlier_run(models.written_folders(Path(str(args.output_dir))))
+    if models.fine_tune_teacher:
         fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
     inputs = select_transfer_rows(inputs, args)
     if inputs.transfer is not None and args.process_index == 0:
@@ -76,6 +80,16 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     describe_run(trainer, inputs, None if baseline is None else baseline.model, data.dataset_name)
     describe_floor(trainer, inputs)
     return trainer
+
+
+def _remove_earlier_run(folders: Sequence[Path]) -> None:
+    """Remove what an earlier run wrote into the folders, and print what stays."""
+    for folder in folders:
+        removed, others = remove_earlier_run(folder)
+        stays = [name for name in others if folder / name not in folders]
+        names = f" These files and folders stay: {', '.join(stays)}." if stays else ""
+        if removed:
+            print(f"Removed the earlier run in {folder}.{names}")
 
 
 def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationInputs:
