@@ -67,6 +67,7 @@ from hf_distill.training.launch import check_launch
 from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
 from hf_distill.training.optimizer_settings import check_has_trained_weights, given_settings
+from hf_distill.training.progress import replace_progress
 from hf_distill.training.recorder import RunRecorder, describe_data
 from hf_distill.training.run_fingerprint import (
     RunFingerprint,
@@ -185,6 +186,7 @@ class DistillationTrainer(Trainer):
         self._collator_description = describe_collator(self.data_collator)
         self.label_names = ["labels"]  # Trainer finds none if `forward` hides its signature
         self._bind(self.model, loss)
+        replace_progress(self, loss.current_values)
         self._is_constructed = True
         if compute_metrics is not None:
             self.compute_metrics = on_labelled_rows(compute_metrics, self.problem_type, args.batch_eval_metrics)

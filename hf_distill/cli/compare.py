@@ -14,7 +14,7 @@ from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.compare_arguments import CompareArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import print_summary
+from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.data import Task
 from hf_distill.data.assemble import parts_of_columns
 from hf_distill.data.files import ColumnNames, read_task
@@ -34,6 +34,7 @@ UNMET = 3  # exit status
 
 def run(arguments: Sequence[str]) -> None:
     """Compare the models as the flags say, print the tables, and write the report."""
+    hide_noise()
     args, data = parse((CompareArguments, DataArguments), arguments)
     args.check()
     if importlib.util.find_spec("matplotlib") is None:

@@ -24,7 +24,7 @@ _GROUPS = {
     "Cache": "cache_teacher_outputs teacher_cache_dir teacher_dtype",
     "Export": "quantize dtype tolerance report",
     "Hub": "folder hub_model_id hub_dataset_id public revision commit_message create_pr license language tags",
-    "Output": "output_dir overwrite_output_dir",
+    "Output": "output_dir overwrite_output_dir dry_run",
     "Training": "num_train_epochs max_steps learning_rate per_device_train_batch_size per_device_eval_batch_size "
     "gradient_accumulation_steps warmup_steps eval_strategy save_strategy load_best_model_at_end "
     "metric_for_best_model resume_from_checkpoint seed bf16 use_cpu report_to push_to_hub",

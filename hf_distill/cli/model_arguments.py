@@ -126,6 +126,10 @@ class ModelArguments(TeacherArguments):
         },
     )
 
+    dry_run: bool = field(
+        default=False,
+        metadata={"help": "Read the data, check everything and print the plan. Nothing is trained or written."},
+    )
     overwrite_output_dir: bool = field(
         default=False,
         metadata={

@@ -15,7 +15,7 @@ from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.commands import COMMANDS
 from hf_distill.cli.model_arguments import ModelArguments, TeacherArguments
 from hf_distill.cli.parsing import flag_words, parse, read_command_line
-from hf_distill.cli.printing import print_summary
+from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.cli.search_arguments import SearchArguments
 from hf_distill.data import Task, has_labels
 from hf_distill.objectives import accepted_arguments
@@ -42,6 +42,7 @@ _REFUSED = {
 
 def run(arguments: Sequence[str]) -> None:
     """Search as the flags say, and exit with status 3 if no student meets the requirements."""
+    hide_noise()
     _check_installed()
     given = dict(read_command_line(COMMANDS["search"].classes, arguments).values)
     given = {**_DEFAULTS, **_save_with_evaluations(given), **given, "cache_teacher_outputs": True}

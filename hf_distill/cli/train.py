@@ -11,15 +11,18 @@ from transformers import PreTrainedModel, set_seed
 from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.commands import COMMANDS
 from hf_distill.cli.model_arguments import ModelArguments
-from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import print_summary
+from hf_distill.cli.next_commands import next_commands
+from hf_distill.cli.parsing import parse, read_command_line
+from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.data import Task, unlabelled_task
 from hf_distill.pipeline.evaluation import describe_run, evaluate, evaluate_test
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher
 from hf_distill.pipeline.floor import describe_floor
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
 from hf_distill.pipeline.loading import limit_rows
+from hf_distill.pipeline.plan import Plan, make_plan
 from hf_distill.pipeline.student import make_student
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.training import check_training, train
@@ -32,33 +35,66 @@ from hf_distill.training.checks import are_labelled
 from hf_distill.training.earlier_run import remove_earlier_run
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training_args import DistillationTrainingArguments
+from hf_distill.utils.stages import stage, titled_stages
 
 
 def run(arguments: Sequence[str]) -> None:
     """Train a student as the flags say, and print how it compares."""
+    hide_noise()
     types = (ModelArguments, DataArguments, DistillationTrainingArguments)
     models, data, args = parse(types, arguments)
     args.check_trackers()
     if models.baseline:
         args.check_baseline()
     # From the teacher's fine-tuning to the saved student; each training alone would lock its own folder for its time.
-    is_main = args.process_index == 0
-    with locked_folder(Path(str(args.output_dir))) if is_main else contextlib.nullcontext():
-        trainer = _train(models, data, args)
+    is_written = args.process_index == 0 and not models.dry_run
+    with locked_folder(Path(str(args.output_dir))) if is_written else contextlib.nullcontext():
+        inputs, plan = _prepare(models, data, args)
+        if models.dry_run:
+            check_training(models.student, inputs, args)
+            if args.process_index == 0:
+                print("Nothing was trained or written (--dry_run).")
+            return
+        with titled_stages(plan.titles):
+            trainer = _train(models, data, args, inputs)
         trainer.record["command"] = ["hf-distill", "train", *arguments]
         _save(trainer)
+        if args.push_to_hub:
+            trainer.push_to_hub()
+    if args.process_index == 0:
+        given = read_command_line(COMMANDS["train"].classes, arguments).values
+        print("\nNext:", *next_commands(models, given, str(args.output_dir)), sep="\n  ")
 
 
-def _train(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationTrainer:
+def _prepare(
+    models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments
+) -> tuple[DistillationInputs, Plan]:
+    """Load rows and teacher, and print what was read and the plan."""
     set_seed(args.seed)
     inputs = _load(models, data, args)
     has_label = any(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
     if not has_label and (models.baseline or models.fine_tune_teacher):
         raise ValueError(f"{models.needs_labels}.")
-    if inputs.pairing is not None and args.process_index == 0:
-        print(inputs.pairing)
-    if inputs.trimming is not None and args.process_index == 0:
-        print(_describe_trimming(inputs.trimming))
+    plan = make_plan(
+        inputs,
+        args,
+        models.student,
+        fine_tunes_teacher=models.fine_tune_teacher,
+        teacher_num_train_epochs=models.teacher_num_train_epochs,
+        has_baseline=models.baseline,
+    )
+    if args.process_index == 0:
+        if inputs.pairing is not None:
+            print(inputs.pairing)
+        if inputs.trimming is not None:
+            print(_describe_trimming(inputs.trimming))
+        print(f"\n{plan}\n")
+    return inputs, plan
+
+
+def _train(
+    models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments, inputs: DistillationInputs
+) -> DistillationTrainer:
     if models.fine_tune_teacher or models.overwrite_output_dir:
         check_training(models.student, inputs, args)
     if models.overwrite_output_dir and args.process_index == 0:
@@ -74,7 +110,8 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)
     evaluate(trainer, inputs)
-    baseline = None if untrained is None else trainer.train_baseline(untrained)
+    with stage("baseline"):
+        baseline = None if untrained is None else trainer.train_baseline(untrained)
     if data.test_file is not None:
         evaluate_test(trainer, inputs, baseline)
     describe_run(trainer, inputs, None if baseline is None else baseline.model, data.dataset_name)
@@ -148,14 +185,12 @@ def _describe_trimming(report: Mapping[str, Any]) -> str:
 
 
 def _save(trainer: DistillationTrainer) -> None:
-    """Save student, record and card, print the table, and push if that was asked for."""
+    """Save student, record and card, and print the table."""
     trainer.save_model(_internal_call=True)  # without a push, which comes after the table
     trainer.create_model_card()
     if trainer.is_world_process_zero():
         print(f"\n{summary(trainer.distillation_record())}{_test_scores(trainer.record)}")
         print(f"\nThe student is in {trainer.args.output_dir}.")
-    if trainer.args.push_to_hub:
-        trainer.push_to_hub()
 
 
 def _test_scores(record: Mapping[str, Any]) -> str:

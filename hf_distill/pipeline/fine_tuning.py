@@ -14,6 +14,7 @@ from hf_distill.pipeline.loading import ModelReference, load_tokenizer, load_wit
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.training.checks import are_labelled, labelled_rows
 from hf_distill.training_args import DistillationTrainingArguments
+from hf_distill.utils.stages import stage
 
 
 def fine_tune(
@@ -115,17 +116,18 @@ def fine_tune_teacher(
     if inputs.teacher_tokenizer is not None:
         tokenizer = inputs.teacher_tokenizer
         rows = task.tokenize(tokenizer, inputs.max_length)
-    fine_tune(
-        inputs.teacher.requires_grad_(True),  # a Trainer that has it as its teacher froze it
-        task,
-        args,
-        f"{args.output_dir}/teacher",
-        tokenizer=tokenizer,
-        train_dataset=rows["train"],
-        eval_dataset=rows[task.validation_splits[0]],
-        num_train_epochs=num_train_epochs,
-        learning_rate=learning_rate,
-    )
+    with stage("teacher"):
+        fine_tune(
+            inputs.teacher.requires_grad_(True),  # a Trainer that has it as its teacher froze it
+            task,
+            args,
+            f"{args.output_dir}/teacher",
+            tokenizer=tokenizer,
+            train_dataset=rows["train"],
+            eval_dataset=rows[task.validation_splits[0]],
+            num_train_epochs=num_train_epochs,
+            learning_rate=learning_rate,
+        )
 
 
 def _load_tokenizer_of(model: PreTrainedModel, task: Task) -> PreTrainedTokenizerBase:
