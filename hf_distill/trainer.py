@@ -54,7 +54,7 @@ from hf_distill.training.checks import (
 )
 from hf_distill.training.collating import UnitCollator, prepare_loader
 from hf_distill.training.dataset_kinds import is_transformed
-from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
+from hf_distill.training.evaluation import TeacherPredictions, describe_missing_metric, on_labelled_rows
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
 from hf_distill.training.label_checks import (
@@ -765,6 +765,16 @@ class DistillationTrainer(Trainer):
         return loss, outputs["logits"], labels
 
     # ---- Checkpoints ----
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        name = f"eval_{(self.args.metric_for_best_model or '').removeprefix('eval_')}"
+        if self.args.metric_for_best_model is None or name in metrics:
+            return super()._determine_best_metric(metrics, trial)
+        if trial is None:
+            if self.state.best_metric is None:  # so the run can be resumed with another metric
+                self.checkpoints.forget_choice()
+            self._save_checkpoint(self.model_wrapped, trial)
+        raise ValueError(describe_missing_metric(name, metrics, self.args, self.state))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self._check_finite("training", self.train_dataset)

@@ -216,17 +216,17 @@ class DistillationTrainingArguments(TrainingArguments):
         check_no_loss_arguments(vars(self), replacement)
 
     def check_baseline(self) -> None:
-        """Check that a student without a teacher can select its best checkpoint by the same metric.
+        """Check that a model that is trained without a teacher can select its best checkpoint by the same metric.
 
         Raises:
             ValueError: if `metric_for_best_model` needs a teacher.
         """
         metric = (self.metric_for_best_model or "loss").removeprefix("eval_")
         needs_teacher = metric == "agreement" or metric.startswith(("teacher_", "loss_")) and metric != "loss_ce"
-        if self.load_best_model_at_end and needs_teacher:
+        if self.eval_strategy != "no" and needs_teacher:
             raise ValueError(
-                f"`metric_for_best_model` is {metric!r}, which a baseline without a teacher does not have. Use a "
-                "metric of the task, or do not train a baseline."
+                f"`metric_for_best_model` is {metric!r}, which a baseline without a teacher does not have, nor a "
+                "teacher that is fine-tuned. Use a metric of the task."
             )
 
     def objective_spec(self) -> dict[str, Any]:

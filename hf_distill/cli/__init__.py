@@ -51,11 +51,6 @@ def _run(arguments: list[str]) -> None:
         import_module(f"hf_distill.cli.{arguments[0]}").run(arguments[1:])
     except BrokenPipeError:
         raise
-    except KeyError as error:
-        if "metric_for_best_model" not in str(error):  # the user chose that name; any other KeyError is our bug
-            raise
-        print(f"hf-distill {arguments[0]}: {error.args[0]}", file=sys.stderr)
-        sys.exit(2)
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         message = without_secrets(str(error), *secret_values(arguments))
         print(f"hf-distill {arguments[0]}: {message}", file=sys.stderr)

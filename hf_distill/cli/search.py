@@ -19,6 +19,7 @@ from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.cli.search_arguments import SearchArguments
 from hf_distill.data import Task, has_labels
 from hf_distill.objectives import accepted_arguments
+from hf_distill.pipeline.best_metric import check_best_metric
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.student import StudentOptions
@@ -55,6 +56,7 @@ def run(arguments: Sequence[str]) -> None:
     set_seed(args.seed)
     task, transfer = _load(teacher, data)
     search.need.check_task(task)
+    check_best_metric(task, args)
     searching = {field.name for field in fields(SearchArguments)}
     flags = {name: value for name, value in given.items() if name not in searching}
     trainings = Trainings(_loader(task, transfer, teacher, data, args), _configurer(flags))

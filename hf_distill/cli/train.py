@@ -17,6 +17,7 @@ from hf_distill.cli.next_commands import next_commands
 from hf_distill.cli.parsing import parse, read_command_line
 from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.data import Task, unlabelled_task
+from hf_distill.pipeline.best_metric import check_best_metric
 from hf_distill.pipeline.evaluation import describe_run, evaluate, evaluate_test
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher
 from hf_distill.pipeline.floor import describe_floor
@@ -44,7 +45,7 @@ def run(arguments: Sequence[str]) -> None:
     types = (ModelArguments, DataArguments, DistillationTrainingArguments)
     models, data, args = parse(types, arguments)
     args.check_trackers()
-    if models.baseline:
+    if models.baseline or models.fine_tune_teacher:
         args.check_baseline()
     # From the teacher's fine-tuning to the saved student; each training alone would lock its own folder for its time.
     is_written = args.process_index == 0 and not models.dry_run
@@ -149,6 +150,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         raise ValueError("The rows of --test_file have no labels, and the models are evaluated on them. Leave it out.")
     if args.process_index == 0:
         print_summary(task.summary if transfer is None else task.summary + transfer.data)
+    check_best_metric(task, args)
     return load_inputs(
         task,
         models.teacher,
