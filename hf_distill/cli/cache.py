@@ -23,10 +23,12 @@ from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
 from hf_distill.pipeline.loading import load_tokenizer
 from hf_distill.pipeline.pairing import Pairing, compare_with_labels, pair_classes
+from hf_distill.pipeline.plan import Plan, Stage, describe_teacher
 from hf_distill.pipeline.teacher_head import TeacherHead, read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.record import describe_versions
 from hf_distill.teachers import load_teacher
+from hf_distill.utils.stages import stage, titled_stages
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -48,6 +50,11 @@ def run(arguments: Sequence[str]) -> None:
             "words. Leave out --output_dir and --hub_dataset_id, and train with --cache_teacher_outputs and the same "
             "--teacher_cache_dir."
         )
+    plan = _plan(task, teacher)
+    processes.print(f"\n{plan}\n")
+    if args.dry_run:
+        processes.print("Nothing was computed or written (--dry_run).")
+        return
     tokenizer = load_tokenizer(reference, for_words=task.has_words)
     cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.teacher_dtype, processes.device)
     if pairing is not None:
@@ -58,7 +65,8 @@ def run(arguments: Sequence[str]) -> None:
             lambda rows: cache.label(rows)[TEACHER_LOGITS][:],
         )
         processes.print(pairing)
-    splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
+    with titled_stages(plan.titles), stage("labels"):
+        splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
     if transfer is not None:
         splits["train"] = transfer.select(splits["train"], *(splits[name] for name in task.validation_splits[:1]))
         processes.print(transfer.summary())
@@ -105,6 +113,11 @@ def _load(
         labelled = [task.datasets["train"]] if "train" in task.datasets else []
         task.datasets["train"] = concatenate_datasets([*labelled, unlabelled])
     return task, transfer, pairing
+
+
+def _plan(task: Task, teacher: PreTrainedModel) -> Plan:
+    num_texts = sum(len(rows) for rows in task.datasets.values())
+    return Plan(describe_teacher(teacher), "", [Stage("labels", f"teacher labels {num_texts:,} texts")])
 
 
 def _label(

@@ -41,6 +41,7 @@ class CacheArguments:
         default=None,
         metadata={"help": "Also push texts and logits to a private dataset on the Hub with this id, user/name."},
     )
+    dry_run: bool = field(default=False, metadata={"help": "Read the texts, print the plan, and stop."})
     use_cpu: bool = field(default=False, metadata={"help": "Run on the CPU even if there is an accelerator."})
 
     def __post_init__(self) -> None:

@@ -27,17 +27,17 @@ def check_is_no_source(written: Iterable[Path], sources: Mapping[str, Iterable[s
 
     Args:
         written: The folders that models, tokenizers and cards are written into.
-        sources: Flag -> paths or Hub ids of what is read.
+        sources: Flag -> paths of what is read, or Hub ids, which are not folders.
 
     Raises:
         ValueError: if a path leads to a folder that is written, with whatever spelling or link.
     """
     for flag, names in sources.items():
         for name in filter(None, names):
-            source = Path(name).expanduser()
-            is_checkpoint = source.resolve().name.startswith("checkpoint-")
-            for folder in written:
-                if _is_same(source, folder) or (is_checkpoint and _is_same(source.resolve().parent, folder)):
+            source = Path(name).expanduser().resolve()
+            read = [source, *([source.parent] if source.name.startswith("checkpoint-") else [])]
+            for folder in filter(Path.exists, written):
+                if source.exists() and any(path.samefile(folder) for path in read):
                     raise ValueError(
                         f"{flag} {name} is in a folder that this command writes ({folder}), so it would be "
                         "overwritten. Choose another --output_dir."
@@ -86,9 +86,3 @@ def check_has_marker(folder: Path, marker: str, overwritten: str = "*") -> None:
         raise ValueError(
             f"--output_dir {folder} has {names[0]} and no {marker}, so hf-distill did not write it. Choose another."
         )
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    if path.exists() and other.exists():
-        return path.samefile(other)
-    return path.resolve() == other.resolve()

@@ -71,6 +71,7 @@ def run(arguments: Sequence[str]) -> None:
         flags=flags,
         halves=all(given[name] == _DEFAULTS[name] for name in ("eval_strategy", "eval_steps")),
         say=print,
+        is_dry=search.dry_run,
     )
     if status := run_search(settings, trainings):
         sys.exit(status)

@@ -44,6 +44,8 @@ class SearchArguments:
         },
     )
 
+    dry_run: bool = field(default=False, metadata={"help": "Read the data, print the space and the plan, and stop."})
+
     def __post_init__(self) -> None:
         if self.num_trials < 1:
             raise ValueError(f"--num_trials must be at least 1, got {self.num_trials}.")

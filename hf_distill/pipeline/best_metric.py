@@ -1,5 +1,9 @@
 """The metric by which the best checkpoint is chosen, checked before a model is loaded."""
 
+from dataclasses import replace
+
+from datasets import DatasetDict
+
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data import Task, has_labels
 from hf_distill.data.compute_metrics import metric_names
@@ -16,7 +20,9 @@ def check_best_metric(task: Task, args: DistillationTrainingArguments) -> None:
     Raises:
         ValueError: for another name; the message lists the names.
     """
-    scores = metric_names(task.compute_metrics) if has_labels(task) else []
+    split = task.validation_splits[0]
+    evaluated = replace(task, datasets=DatasetDict({split: task.datasets[split]}))
+    scores = metric_names(task.compute_metrics) if has_labels(evaluated) else []
     if args.metric_for_best_model is None or scores is None:
         return
     agreement = [] if PROBLEM_TYPES[task.problem_type].agreement is None else ["agreement"]

@@ -33,7 +33,7 @@ class Plan:
 
     Attributes:
         teacher: Description of the teacher.
-        student: Description of the student.
+        student: Description of the student or the students; empty if there is none.
         stages: The stages, in order.
     """
 
@@ -47,8 +47,9 @@ class Plan:
         return {stage.name: f"{i}/{len(self.stages)} {stage.title}" for i, stage in enumerate(self.stages, 1)}
 
     def __str__(self) -> str:
+        student = [f"  student: {self.student}"] if self.student else []
         stages = [f"  {title}{stage.rows}" for title, stage in zip(self.titles.values(), self.stages, strict=True)]
-        return "\n".join(["Plan", f"  teacher: {self.teacher}", f"  student: {self.student}", *stages])
+        return "\n".join(["Plan", f"  teacher: {self.teacher}", *student, *stages])
 
 
 def make_plan(
@@ -83,7 +84,7 @@ def make_plan(
     stages.append(Stage("student", f"student, {num_steps:,} steps", rows))
     if has_baseline:
         stages.append(Stage("baseline", f"baseline, {num_steps:,} steps", f"{labelled}, without the teacher"))
-    return Plan(_describe_teacher(inputs.teacher), _describe_student(student, inputs), stages)
+    return Plan(describe_teacher(inputs.teacher), _describe_student(student, inputs), stages)
 
 
 def count_steps(args: DistillationTrainingArguments, num_rows: int, num_train_epochs: float | None = None) -> int:
@@ -102,7 +103,8 @@ def count_steps(args: DistillationTrainingArguments, num_rows: int, num_train_ep
     return math.ceil((num_train_epochs or args.num_train_epochs) * steps_of_epoch)
 
 
-def _describe_teacher(teacher: PreTrainedModel | None) -> str:
+def describe_teacher(teacher: PreTrainedModel | None) -> str:
+    """Return the teacher's name, class and size; without a teacher, where its logits are."""
     if teacher is None:
         return "its logits are in the data"
     num_layers = getattr(teacher.config, "num_hidden_layers", None)

@@ -1,5 +1,6 @@
 """A run explains itself: plan, stages, estimate, next commands; and prints nothing that says nothing."""
 
+import re
 import shlex
 from types import SimpleNamespace
 
@@ -51,6 +52,23 @@ def test_a_dry_run_finds_what_would_stop_the_training(folder, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", *flags(folder, tmp_path / "out", student_num_hidden_layers=9), "--dry_run"])
     assert "9" in capsys.readouterr().err
+
+
+def test_cache_and_search_have_a_plan_and_a_dry_run_too(folder, tmp_path, capsys):
+    teacher = ["--teacher_model_name_or_path", f"{folder}/teacher", "--use_cpu"]
+    data = ["--train_file", f"{folder}/train.csv", "--validation_file", f"{folder}/validation.csv"]
+    out = ["--output_dir", str(tmp_path / "out"), "--dry_run"]
+    main(["cache", *teacher, *data, *out, "--teacher_cache_dir", str(tmp_path / "store")])
+    assert "  1/1 teacher labels 48 texts\n" in capsys.readouterr().out
+    (tmp_path / "space.yaml").write_text("depth: [1, 2]\nlayers: [first]\nnum_train_epochs: [2, 5]\n")
+    space = ["--space", str(tmp_path / "space.yaml"), "--require", "accuracy > 0", "--num_trials", "7"]
+    main(["search", *teacher, *data, *out, *space, "--per_device_train_batch_size", "6"])
+    said = capsys.readouterr().out
+    stages = [line for line in said.splitlines() if line.startswith(("  1/4", "  2/4", "  3/4", "  4/4"))]
+    assert re.fullmatch(r"  1/4 cost of \d+ architectures", stages[0])
+    assert stages[1:3] == ["  2/4 teacher labels 48 texts", "  3/4 7 trials of 8 to 20 steps"]
+    assert stages[3] == "  4/4 up to 3 finalists, 3 trainings each"
+    assert [path.name for path in tmp_path.iterdir()] == ["space.yaml"]
 
 
 def test_bars_name_their_stage_and_the_run_ends_with_the_next_commands(folder, tmp_path, capsys):
