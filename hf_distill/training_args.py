@@ -86,7 +86,10 @@ class DistillationTrainingArguments(TrainingArguments):
     )
     soft_loss: str | None = field(
         default=None,
-        metadata={"help": "Soft loss on the logits: kl, reverse_kl, jsd, logit_mse, dkd, dist. Unset: kl."},
+        metadata={
+            "help": "Soft loss on the logits: kl, reverse_kl, jsd, logit_mse, dkd, dist. Unset: kl.",
+            "choices": ["kl", "reverse_kl", "jsd", "logit_mse", "dkd", "dist"],
+        },
     )
     objectives: dict[str, Any] | str | None = field(
         default=None,
@@ -109,7 +112,8 @@ class DistillationTrainingArguments(TrainingArguments):
         default="auto",
         metadata={
             "help": "Precision of the teacher's forward pass: float32, bfloat16, float16, or auto: bfloat16 with "
-            "--bf16, float16 with --fp16, and float32 otherwise."
+            "--bf16, float16 with --fp16, and float32 otherwise.",
+            "choices": ["auto", "float32", "bfloat16", "float16"],
         },
     )
     calibrate_teacher: bool = field(

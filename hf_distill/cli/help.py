@@ -41,6 +41,7 @@ _SENTENCES = {
     "anew if there is none. Or the path of a checkpoint.",
 }
 _PLACEHOLDERS = {"int": "N", "float": "NUMBER", "bool": "True|False", "str": "TEXT"}
+_LONGEST_CHOICES = 60  # characters
 _INDENT = " " * 6
 
 
@@ -100,9 +101,9 @@ def _section(heading: str, flags: list[Flag]) -> list[str]:
 
 
 def _placeholder(flag: Flag) -> str:
-    kinds = [name for name in _PLACEHOLDERS if name in flag.type_name]
-    placeholder = _PLACEHOLDERS["str" if "str" in kinds or not kinds else kinds[0]]
-    return f"{placeholder} ..." if flag.type_name.startswith("list") else placeholder
+    choices = "|".join(flag.choices)
+    placeholder = choices if 0 < len(choices) <= _LONGEST_CHOICES else _PLACEHOLDERS[flag.kind]
+    return f"{placeholder} ..." if flag.takes_several else placeholder
 
 
 def _default(flag: Flag) -> str:

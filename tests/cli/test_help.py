@@ -20,6 +20,7 @@ from hf_distill.hub.publish import COMMIT_MESSAGE
 from hf_distill.objectives import LOGIT_OBJECTIVES
 from hf_distill.search.need import MINIMIZED
 from hf_distill.students.layers import LAYER_CHOICES as CHOICES_OF_LAYERS
+from hf_distill.training_args import TEACHER_DTYPES
 
 SLOW = ("torch", "transformers", "datasets", "numpy")
 
@@ -60,6 +61,9 @@ def test_choices_and_defaults_that_flags_repeat_are_those_of_the_library():
     flags = {flag.name: flag for command in COMMANDS.values() for flag in flags_of(command.classes)}
     assert flags["problem_type"].choices == tuple(METRICS)
     assert flags["minimize"].choices == tuple(MINIMIZED)
+    assert flags["soft_loss"].choices == LOGIT_OBJECTIVES
+    training_flags = {flag.name: flag for flag in read_flags("DistillationTrainingArguments")}
+    assert training_flags["teacher_dtype"].choices == TEACHER_DTYPES
     assert flags["commit_message"].default == COMMIT_MESSAGE
     assert LAYER_CHOICES == CHOICES_OF_LAYERS
 
@@ -110,6 +114,8 @@ def test_the_help_of_resuming_says_what_true_means_and_that_a_flag_alone_is_true
 def test_defaults_are_said_once():
     text = help_text("train")
     assert "--learning_rate NUMBER" in text
+    assert "--eval_strategy no|steps|epoch" in text
+    assert "--text_column_names TEXT ..." in text
     assert "(default: 5e-05)" in text
     assert "(default: None)" not in text
     assert not [line for line in text.splitlines() if "Unset:" in line and "(default:" in line]

@@ -54,6 +54,13 @@ def test_a_dry_run_finds_what_would_stop_the_training(folder, tmp_path, capsys):
     assert "9" in capsys.readouterr().err
 
 
+def test_a_tracker_that_is_not_installed_is_named_before_anything_is_read(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("hf_distill.cli.train._load", lambda *args: pytest.fail("the data are read"))
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", *flags(folder, tmp_path / "out", report_to="wandb")])
+    assert "`report_to` is 'wandb', which is not installed." in capsys.readouterr().err
+
+
 def test_cache_and_search_have_a_plan_and_a_dry_run_too(folder, tmp_path, capsys):
     teacher = ["--teacher_model_name_or_path", f"{folder}/teacher", "--use_cpu"]
     data = ["--train_file", f"{folder}/train.csv", "--validation_file", f"{folder}/validation.csv"]
