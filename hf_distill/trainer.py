@@ -19,6 +19,7 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from transformers.trainer_utils import EvalLoopOutput, HubStrategy, TrainOutput
 from transformers.utils import PushInProgress, logging
 
+from hf_distill.cache.fingerprint import identify
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
 from hf_distill.classifiers.label_maps import class_names_of
@@ -40,7 +41,7 @@ from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
 from hf_distill.hub.upload import explain
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
-from hf_distill.teachers import BaseTeacher, TeacherEnsemble
+from hf_distill.teachers import BaseTeacher, TeacherEnsemble, ZeroShotTeacher
 from hf_distill.training.baseline import CallbackCopies, baseline_arguments, check_baseline_student, check_same_class
 from hf_distill.training.checkpoints import RunCheckpoints
 from hf_distill.training.checks import (
@@ -80,6 +81,7 @@ from hf_distill.training.run_fingerprint import (
 )
 from hf_distill.training.sampling import LengthGroupedSampler, SetEpoch
 from hf_distill.training.search_objective import SearchObjective
+from hf_distill.training.slow_precision import warn_of_slow_precision
 from hf_distill.training.source import TeacherContext
 from hf_distill.training.stop_signals import stopping_on_signals
 from hf_distill.training.teaching import Teaching
@@ -113,8 +115,9 @@ class DistillationTrainer(Trainer):
         model: The student. Exactly one of `model` and `model_init` is needed.
         teacher_model: The fine-tuned teacher: a model or PEFT model (frozen, and moved to the device unless it is
             quantized or spread over several devices), a path or a Hub id; a function from texts to logits, which is
-            called once per distinct text ([`~hf_distill.teachers.FunctionTeacher`]); a list of these or a
-            [`TeacherEnsemble`]. None if the datasets have the teacher's outputs as columns (`teacher_logits`, which
+            called once per distinct text ([`~hf_distill.teachers.FunctionTeacher`]); a
+            [`~hf_distill.teachers.ZeroShotTeacher`], which needs no labels; a list of these or a [`TeacherEnsemble`].
+            None if the datasets have the teacher's outputs as columns (`teacher_logits`, which
             [`~hf_distill.data.soft_labels`] can make, or `teacher_cls_states`), or if no objective reads a teacher.
         args: The arguments, which include the constants of the loss.
         train_dataset: Tokenized rows. Columns that only the teacher reads, `token_type_ids` for instance, are kept.
@@ -143,7 +146,14 @@ class DistillationTrainer(Trainer):
     def __init__(
         self,
         model: PreTrainedModel | None = None,
-        teacher_model: PreTrainedModel | str | os.PathLike | Callable | Sequence | TeacherEnsemble | None = None,
+        teacher_model: PreTrainedModel
+        | str
+        | os.PathLike
+        | Callable
+        | Sequence
+        | TeacherEnsemble
+        | ZeroShotTeacher
+        | None = None,
         args: DistillationTrainingArguments | None = None,
         *,
         train_dataset: Dataset | datasets.Dataset | None = None,
@@ -158,6 +168,7 @@ class DistillationTrainer(Trainer):
         args = args or DistillationTrainingArguments("tmp_trainer")
         check_arguments(args, objectives, compute_loss_func)
         check_launch(args, has_teacher=teacher_model is not None)
+        warn_of_slow_precision(args)
         self._objectives, self._teacher_model = objectives, teacher_model
         loss, tokenizer = self._build_loss(args), trainer_kwargs.get("processing_class")
         text_columns = None if teacher_text_columns is None else list(teacher_text_columns)
@@ -247,6 +258,8 @@ class DistillationTrainer(Trainer):
         self.teaching.request(loss.teacher_reads)
         prepare_outputs(student, loss.student_reads, "student")
         self._student_description = describe_student(student)
+        if self.is_world_process_zero():
+            self.recorder.initial_student = identify(student)
         if self._padding_tokenizer is not None:
             warn_about_left_padding(student, self._padding_tokenizer, "student")
         self.units = Units(problem_type, self.accelerator)

@@ -1,10 +1,14 @@
 """The fingerprint of a teacher: a hash of everything that its outputs depend on. It names the teacher's store."""
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
 from hf_distill.classifiers.sharding import check_not_partitioned
@@ -16,6 +20,27 @@ _NOT_HASHED = frozenset(
     "use_cache task_specific_params finetuning_task base_model_name_or_path revision inference_mode auto_mapping "
     "peft_version".split()
 )
+
+_constant_hashes: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def constant_weights(model: PreTrainedModel) -> Iterator[None]:
+    """Hash the weights of a model only once in this block, in which nothing must change them.
+
+    Many Trainers with the same teacher would otherwise each read all its weights several times.
+
+    Args:
+        model: The model.
+
+    Raises:
+        ValueError: as [`hash_weights`] does.
+    """
+    _constant_hashes[model] = hash_weights(model)
+    try:
+        yield
+    finally:
+        _constant_hashes.pop(model, None)
 
 
 def forward_config(model: PreTrainedModel) -> dict[str, Any]:
@@ -31,6 +56,8 @@ def hash_weights(model: PreTrainedModel) -> str:
     Raises:
         ValueError: if weights are not in memory, or have a type that cannot be read.
     """
+    if model in _constant_hashes:
+        return _constant_hashes[model]
     check_not_partitioned(model, "`cache_teacher_outputs`")
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
@@ -118,6 +145,14 @@ def hashed_parts(model: PreTrainedModel) -> dict[str, Any]:
     if adapter := adapter_config(model):
         hashed["adapter"] = adapter
     return hashed
+
+
+def identify(model: PreTrainedModel) -> str:
+    """Return a hash of a model's weights, class and config; of its name and config if the weights cannot be read."""
+    if not isinstance(model, FSDPModule):  # whose weights an earlier Trainer has shared out
+        with contextlib.suppress(ValueError):  # weights that are not in memory, or that DeepSpeed has shared out
+            return hash_json(hashed_parts(model))
+    return hash_json({"name": model.config.name_or_path, "class": type(model).__name__, **forward_config(model)})
 
 
 def hash_json(value: dict[str, Any]) -> str:

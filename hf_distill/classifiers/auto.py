@@ -5,6 +5,7 @@ Every module takes them from here, so that each command can load a static studen
 
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -15,6 +16,7 @@ from hf_distill.classifiers.static_model import register
 
 __all__ = [
     "AutoConfig",
+    "AutoModel",
     "AutoModelForMaskedLM",
     "AutoModelForSequenceClassification",
     "AutoModelForTokenClassification",

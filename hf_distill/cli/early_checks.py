@@ -12,6 +12,7 @@ from hf_distill.cli.output_folders import (
     TEACHER_FILE,
     check_can_be_written,
     check_has_marker,
+    check_has_no_foreign_weights,
     check_is_no_finished_run,
     check_is_no_source,
 )
@@ -75,7 +76,8 @@ def _check_train(parts: Parts, given: Mapping[str, Any]) -> None:
     if models.overwrite_output_dir and str(resume_from or False).lower() != "false":
         raise ValueError("--overwrite_output_dir starts anew, --resume_from_checkpoint does not. Pass one of them.")
     for path in written:
-        check_is_no_finished_run(path, resume_from, models.overwrite_output_dir)
+        check_has_no_foreign_weights(path)
+    check_is_no_finished_run(written[0], resume_from, models.overwrite_output_dir)
 
 
 def _check_search(parts: Parts, given: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 # Dataclass -> its file, in this package or in transformers.
 FILES = {
-    "TeacherArguments": "cli/model_arguments.py",
+    "TeacherArguments": "cli/teacher_arguments.py",
     "ModelArguments": "cli/model_arguments.py",
     "ReadingArguments": "cli/reading_arguments.py",
     "DataArguments": "cli/arguments.py",

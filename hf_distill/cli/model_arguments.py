@@ -7,37 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.reading_arguments import words
+from hf_distill.cli.teacher_arguments import TeacherArguments
 
 if TYPE_CHECKING:  # slow to import
-    from hf_distill.pipeline.loading import ModelReference
     from hf_distill.pipeline.student import StudentOptions
 
 LAYER_CHOICES = ("uniform", "first", "last")
-
-
-@dataclass
-class TeacherArguments:
-    """The teacher."""
-
-    teacher_model_name_or_path: str | None = field(
-        default=None,
-        metadata={"help": "Path or Hub id of the teacher. Unset: the data have its logits (see `hf-distill cache`)."},
-    )
-    teacher_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
-    )
-    teacher_trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run Python files that come with the teacher. A recipe cannot set this."}
-    )
-
-    @property
-    def teacher(self) -> ModelReference | None:
-        """The teacher; None if the data have its logits."""
-        from hf_distill.pipeline.loading import ModelReference
-
-        if self.teacher_model_name_or_path is None:
-            return None
-        return ModelReference(self.teacher_model_name_or_path, self.teacher_revision, self.teacher_trust_remote_code)
 
 
 @dataclass
@@ -49,10 +25,28 @@ class ModelArguments(TeacherArguments):
         metadata={"help": "First fine-tune the teacher on the labelled rows, into <output_dir>/teacher."},
     )
     teacher_num_train_epochs: float | None = field(
-        default=None, metadata={"help": "Number of epochs for fine-tuning the teacher. Unset: num_train_epochs."}
+        default=None,
+        metadata={
+            "help": "Number of epochs for fine-tuning the teacher. Unset: until the validation rows show no "
+            "more gain, see docs/teachers.md#fine-tuning; with max_steps that number of steps."
+        },
     )
     teacher_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate for fine-tuning the teacher. Unset: learning_rate."}
+    )
+    candidate_labels: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Names of classes, e.g. world,sports,business: the teacher is a natural language inference model "
+            "or a sentence encoder, which labels unlabelled text with them (docs/zero_shot.md)."
+        },
+    )
+    hypothesis_template: str | None = field(
+        default=None,
+        metadata={
+            "help": "With --candidate_labels: a text with {} in place of the name of a class. Unset: 'This example is "
+            "{}.' with an inference model, and the name itself with a sentence encoder."
+        },
     )
     student_model_name_or_path: str | None = field(
         default=None,
@@ -181,6 +175,7 @@ class ModelArguments(TeacherArguments):
                 "--student_trim_vocabulary is for a student made from a teacher that is already fine-tuned. Fine-tune "
                 "the teacher first, and leave out --student_model_name_or_path."
             )
+        self._check_zero_shot()
         _ = self.layers  # report a typo before anything is loaded
 
     def check(self, data: DataArguments, caches_outputs: bool) -> None:
@@ -193,6 +188,8 @@ class ModelArguments(TeacherArguments):
         Raises:
             ValueError: if models and rows do not go together.
         """
+        if self.labels is not None:
+            _check_zero_shot_rows(data)
         if not data.has_only_texts:
             data.check_has_labelled_rows()
         if data.transfer_min_confidence is not None and not (caches_outputs and self.teacher_model_name_or_path):
@@ -215,6 +212,31 @@ class ModelArguments(TeacherArguments):
         """What is wrong with --baseline or --fine_tune_teacher if no row has a label."""
         flag = "--baseline" if self.baseline else "--fine_tune_teacher"
         return f"{flag} trains on labels, and no row to train on has a label. Leave out {flag}, or name labelled rows"
+
+    def _check_zero_shot(self) -> None:
+        if self.labels is None:
+            if self.hypothesis_template is not None:
+                raise ValueError("--hypothesis_template needs --candidate_labels, whose names it contains.")
+            return
+        if self.teacher_model_name_or_path is None:
+            raise ValueError("--candidate_labels needs --teacher_model_name_or_path.")
+        others = {
+            "--fine_tune_teacher": self.fine_tune_teacher,
+            "--augment": self.augment,
+            "--student_trim_vocabulary": self.student_trim_vocabulary,
+            "--baseline": self.baseline,
+        }
+        if given := [flag for flag, value in others.items() if value]:
+            raise ValueError(
+                f"{given[0]} is for a teacher that was fine-tuned on labelled rows, and --candidate_labels makes one "
+                "that was not. Leave one of them out."
+            )
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The candidate labels."""
+        names = words(self.candidate_labels)
+        return None if names is None else [name.strip() for name in names]
 
     @property
     def layers(self) -> list[int] | str | None:
@@ -249,3 +271,17 @@ class ModelArguments(TeacherArguments):
             static_dim=self.student_static_dim,
             freeze_embeddings=self.freeze_student_embeddings,
         )
+
+
+def _check_zero_shot_rows(data: DataArguments) -> None:
+    """Refuse rows that a zero-shot teacher is not for."""
+    labelled = {"train_file": data.train_file, "task_name": data.task_name, "dataset_name": data.dataset_name}
+    if given := [f"--{name}" for name, value in labelled.items() if value is not None]:
+        raise ValueError(
+            f"--candidate_labels makes a teacher for unlabelled text, so leave out {given[0]}. Labelled rows can "
+            "measure the result: pass them as --validation_file."
+        )
+    if not data.has_transfer:
+        raise ValueError("--candidate_labels needs unlabelled text: pass --transfer_file or --transfer_dataset_name.")
+    if data.problem_type not in (None, "single_label_classification", "multi_label_classification"):
+        raise ValueError(f"--candidate_labels names classes of texts, and --problem_type is {data.problem_type}.")

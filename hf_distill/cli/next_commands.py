@@ -23,6 +23,9 @@ def next_commands(models: ModelArguments, given: Mapping[str, Any], output_dir: 
         models: The models of the training.
         given: The flags of the training that were given, by name.
         output_dir: Folder of the student.
+
+    Returns:
+        The commands. Without a teacher for these classes, or without rows to compare on, there is nothing to compare.
     """
     data = {name: value for name, value in given.items() if name in _DATA and not name.startswith(_OF_TRAINING)}
     files = data.get("test_file") or data.get("validation_file")
@@ -31,7 +34,7 @@ def next_commands(models: ModelArguments, given: Mapping[str, Any], output_dir: 
     data = {name: value for name, value in data.items() if name not in unused}
     commands = []
     teacher = f"{output_dir}/teacher" if models.fine_tune_teacher else models.teacher_model_name_or_path
-    if teacher is not None and has_rows(data):
+    if teacher is not None and models.labels is None and has_rows(data):
         baseline = {"baseline_model_name_or_path": f"{output_dir}/baseline"} if models.baseline else {}
         students = {"teacher_model_name_or_path": teacher, "student_model_name_or_path": output_dir, **baseline}
         commands.append(_command("compare", {**students, **data, "output_dir": f"{output_dir}/report"}))

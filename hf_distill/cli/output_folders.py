@@ -44,16 +44,11 @@ def check_is_no_source(written: Iterable[Path], sources: Mapping[str, Iterable[s
                     )
 
 
-def check_is_no_finished_run(folder: Path, resume_from: str | None, overwrites: bool) -> None:
-    """Check that a training overwrites no finished model, unless the user says so.
-
-    Args:
-        folder: A folder that a trained model is written into.
-        resume_from: `--resume_from_checkpoint`: "True", or the path of a checkpoint.
-        overwrites: Whether `--overwrite_output_dir` is given.
+def check_has_no_foreign_weights(folder: Path) -> None:
+    """Check that a training overwrites no model that hf_distill did not write.
 
     Raises:
-        ValueError: for a folder with a finished run, or with weights that hf_distill did not write.
+        ValueError: for a folder with weights and no record.
     """
     weights = [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
     if weights and not (folder / RECORD_NAME).is_file():
@@ -61,6 +56,19 @@ def check_is_no_finished_run(folder: Path, resume_from: str | None, overwrites: 
             f"{folder} has weights ({weights[0].name}) and no {RECORD_NAME}, so hf_distill did not write them. Choose "
             "another --output_dir."
         )
+
+
+def check_is_no_finished_run(folder: Path, resume_from: str | None, overwrites: bool) -> None:
+    """Check that a training overwrites no finished student, unless the user says so.
+
+    Args:
+        folder: The output folder.
+        resume_from: `--resume_from_checkpoint`: "True", or the path of a checkpoint.
+        overwrites: Whether `--overwrite_output_dir` is given.
+
+    Raises:
+        ValueError: for a folder with a finished run.
+    """
     resumes = resume_from is not None and resume_from.lower() not in ("", "false")
     if resumes and str(resume_from).lower() != "true":
         resumes = folder.resolve() in Path(str(resume_from)).expanduser().resolve().parents

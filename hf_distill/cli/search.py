@@ -13,10 +13,11 @@ from transformers import PreTrainedModel, set_seed
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.commands import COMMANDS
-from hf_distill.cli.model_arguments import ModelArguments, TeacherArguments
+from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.parsing import flag_words, parse, read_command_line
 from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.cli.search_arguments import SearchArguments
+from hf_distill.cli.teacher_arguments import TeacherArguments
 from hf_distill.data import Task, has_labels
 from hf_distill.objectives import accepted_arguments
 from hf_distill.pipeline.best_metric import check_best_metric
@@ -135,6 +136,7 @@ def _loader(
             loaded_teacher=loaded_teacher,
             num_variants=num_variants,
             trims_vocabulary=trims_vocabulary,
+            allow_weak_teacher=teacher.allow_weak_teacher,
         )
 
     return load

@@ -2,9 +2,10 @@
 
 import contextlib
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from transformers import PreTrainedModel, set_seed
 
@@ -16,15 +17,16 @@ from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.next_commands import next_commands
 from hf_distill.cli.parsing import parse, read_command_line
 from hf_distill.cli.printing import hide_noise, print_summary
-from hf_distill.data import Task, unlabelled_task
+from hf_distill.cli.texts import load_texts
+from hf_distill.cli.zero_shot import load_zero_shot
 from hf_distill.pipeline.best_metric import check_best_metric
-from hf_distill.pipeline.evaluation import describe_run, evaluate, evaluate_test
-from hf_distill.pipeline.fine_tuning import fine_tune_teacher
+from hf_distill.pipeline.evaluation import describe_history, describe_run, evaluate, evaluate_test
+from hf_distill.pipeline.fine_tuning import fine_tune_teacher, has_early_stopping
 from hf_distill.pipeline.floor import describe_floor
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
-from hf_distill.pipeline.loading import limit_rows
 from hf_distill.pipeline.plan import Plan, make_plan
 from hf_distill.pipeline.student import make_student
+from hf_distill.pipeline.teacher_fit import check_teacher, measure_teacher
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.training import check_training, train
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
@@ -38,6 +40,8 @@ from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.stages import stage, titled_stages
 
+logger = logging.getLogger(__name__)
+
 
 def run(arguments: Sequence[str]) -> None:
     """Train a student as the flags say, and print how it compares."""
@@ -45,14 +49,15 @@ def run(arguments: Sequence[str]) -> None:
     types = (ModelArguments, DataArguments, DistillationTrainingArguments)
     models, data, args = parse(types, arguments)
     args.check_trackers()
-    if models.baseline or models.fine_tune_teacher:
+    chooses_by_task = has_early_stopping(args, models.teacher_num_train_epochs)
+    if models.baseline or (models.fine_tune_teacher and not chooses_by_task):
         args.check_baseline()
     # From the teacher's fine-tuning to the saved student; each training alone would lock its own folder for its time.
     is_written = args.process_index == 0 and not models.dry_run
     with locked_folder(Path(str(args.output_dir))) if is_written else contextlib.nullcontext():
         inputs, plan = _prepare(models, data, args)
         if models.dry_run:
-            check_training(models.student, inputs, args)
+            _check_all(models, inputs, args)
             if args.process_index == 0:
                 print("Nothing was trained or written (--dry_run).")
             return
@@ -72,7 +77,7 @@ def _prepare(
 ) -> tuple[DistillationInputs, Plan]:
     """Load rows and teacher, and print what was read and the plan."""
     set_seed(args.seed)
-    inputs = _load(models, data, args)
+    inputs = _load(models, data, args) if models.labels is None else load_zero_shot(models, data, args)
     has_label = any(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
     if not has_label and (models.baseline or models.fine_tune_teacher):
         raise ValueError(f"{models.needs_labels}.")
@@ -97,11 +102,10 @@ def _train(
     models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments, inputs: DistillationInputs
 ) -> DistillationTrainer:
     if models.fine_tune_teacher or models.overwrite_output_dir:
-        check_training(models.student, inputs, args)
+        _check_all(models, inputs, args)
     if models.overwrite_output_dir and args.process_index == 0:
         _remove_earlier_run(models.written_folders(Path(str(args.output_dir))))
-    if models.fine_tune_teacher:
-        fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
+    teacher_check = _check_teacher(models, inputs, args)
     inputs = select_transfer_rows(inputs, args)
     if inputs.transfer is not None and args.process_index == 0:
         print(inputs.transfer.summary())
@@ -116,8 +120,16 @@ def _train(
     if data.test_file is not None:
         evaluate_test(trainer, inputs, baseline)
     describe_run(trainer, inputs, None if baseline is None else baseline.model, data.dataset_name)
+    describe_history(trainer, baseline)
     describe_floor(trainer, inputs)
+    trainer.record |= {"teacher_check": teacher_check} if teacher_check else {}
     return trainer
+
+
+def _check_all(models: ModelArguments, inputs: DistillationInputs, args: DistillationTrainingArguments) -> None:
+    """Raise errors of student, loss or rows. A zero-shot teacher would label all texts for that."""
+    if models.labels is None:
+        check_training(models.student, inputs, args)
 
 
 def _remove_earlier_run(folders: Sequence[Path]) -> None:
@@ -130,6 +142,33 @@ def _remove_earlier_run(folders: Sequence[Path]) -> None:
             print(f"Removed the earlier run in {folder}.{names}")
 
 
+def _check_teacher(
+    models: ModelArguments, inputs: DistillationInputs, args: DistillationTrainingArguments
+) -> dict[str, Any]:
+    """Fine-tune the teacher if the flags say so, check it, and return what is known of it, for the record."""
+    report: dict[str, Any] = {}
+    says = args.process_index == 0
+    if models.fine_tune_teacher:
+        stop = fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
+        report["fine_tuning"] = stop
+        if says and "best_step" in stop:
+            print(
+                f"The teacher was fine-tuned for {stop['steps']:,} of at most {stop['max_steps']:,} steps. Its "
+                f"checkpoint of step {stop['best_step']:,} is kept, with {stop['metric']} {stop['value']:.4f}."
+            )
+    fit = measure_teacher(inputs, args)
+    if fit is None:
+        return report
+    if says:
+        print(fit)
+    num_labelled = sum(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
+    num_unlabelled = len(inputs.train_dataset) - num_labelled
+    warning = check_teacher(fit, num_labelled, num_unlabelled, models.fine_tune_teacher, models.allow_weak_teacher)
+    if warning is not None and says:
+        logger.warning(warning)
+    return {**report, "fit": fit.to_dict()}
+
+
 def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationInputs:
     head = None if models.teacher is None or models.fine_tune_teacher else read_head(models.teacher)
     teacher: PreTrainedModel | None = None
@@ -137,11 +176,16 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
     if models.teacher is not None and data.has_only_texts:
         reference = models.teacher
         teacher = load_teacher(
-            reference.name_or_path, reference.revision, reference.trust_remote_code, problem_type=data.problem_type
+            reference.name_or_path,
+            reference.revision,
+            reference.trust_remote_code,
+            problem_type=data.problem_type,
+            allow_random_head=models.allow_weak_teacher,
         )
     with args.main_process_first(desc="loading the data"):
         if teacher is not None:
-            task, transfer = _load_texts(data, teacher)
+            names = class_names_of(teacher.config)
+            task, transfer = load_texts(data, resolve_problem_type(teacher), names)
         else:
             task = data.load(teacher=head)
             problem_type = PROBLEM_TYPES[task.problem_type]
@@ -164,18 +208,8 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         class_names=data.names_of_outputs,
         num_variants=models.augment or 0,
         trims_vocabulary=models.student_trim_vocabulary,
+        allow_weak_teacher=models.allow_weak_teacher,
     )
-
-
-def _load_texts(data: DataArguments, teacher: PreTrainedModel) -> tuple[Task, TransferSet]:
-    """Load unlabelled text to train on, and hold some of it out to compare the student with its teacher."""
-    problem_type = resolve_problem_type(teacher)
-    transfer = cast(TransferSet, load_transfer(data.transfer, data.text_column_names, problem_type))
-    names = class_names_of(teacher.config) if problem_type.has_temperature else None
-    name = ", ".join(source["name"] for source in transfer.report["sources"])
-    held_out = transfer.hold_out()
-    task = unlabelled_task(held_out, problem_type.name, data.names_of_outputs or names, "validation", name)
-    return limit_rows(task, max_eval_samples=data.max_eval_samples), transfer
 
 
 def _describe_trimming(report: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,41 +11,54 @@ from datasets import Dataset, Features, List, Value
 
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.data.model_answers import from_log_probabilities, from_votes
 from hf_distill.utils.dataset_types import check_is_dataset
 
-KINDS = ("probabilities", "logits")
+KINDS = ("probabilities", "logits", "log_probabilities", "votes")
 _TOLERANCE = 1e-2  # of the sum of a row: people and language models round
 
 
 def soft_labels(
     dataset: Dataset,
-    column: str,
+    column: str | Mapping[str, str],
     label_names: Sequence[str],
     *,
     kind: str = "probabilities",
     source_names: Sequence[str] | None = None,
     is_multi_label: bool = False,
     floor: float = 1e-4,
+    smoothing: float = 1.0,
 ) -> Dataset:
-    r"""Turn a column of soft labels into `teacher_logits`, which a `DistillationTrainer` without a teacher trains on.
+    r"""Turn soft labels into `teacher_logits`, which a `DistillationTrainer` without a teacher trains on.
 
     A row is a list with a number for each class, or a dict from class names to numbers, as language models return.
+    What the numbers are, `kind` says:
+
+    - "probabilities";
+    - "logits";
+    - "log_probabilities" of the tokens that stand for the classes, where the probability of other tokens is shared out
+      (see [`~hf_distill.data.model_answers.from_log_probabilities`]);
+    - "votes": a list of classes, the answers of a model that was asked several times, or a dict from classes to
+      numbers of votes (see [`~hf_distill.data.model_answers.from_votes`]).
+
     Probabilities $p$ become the logits $\log \max(p, \mathrm{floor})$; in multi-label problems
     $\log p - \log(1 - p)$, with $p$ clipped to floor and 1 - floor. Without the floor, a probability of 0, which is
     often only a rounded answer, would ask for an infinite logit. A class that a dict leaves out has the probability 0.
 
     Args:
         dataset: Rows. Only `column` is read.
-        column: The column with the soft labels.
+        column: The column with the soft labels; or a dict from each class to the column with its number.
         label_names: Classes of the student, in its order.
-        kind: "probabilities" or "logits".
+        kind: "probabilities", "logits", "log_probabilities" or "votes".
         source_names: Classes of the lists, in their order; None for `label_names`. Names are matched with
             `label_names` and need not have the same case. Dicts have their own names.
         is_multi_label: Whether each class has its own probability, so that a row need not sum to 1.
         floor: The smallest probability, > 0 and < 0.5.
+        smoothing: With "votes", the number of votes that each class has from the start, >= 0: with 1, three votes of
+            three for one of two classes are a probability of 0.8.
 
     Returns:
-        The dataset with `teacher_logits`, `(len(label_names),)` in float32, in place of `column`.
+        The dataset with `teacher_logits`, `(len(label_names),)` in float32, in place of the columns that were read.
 
     Raises:
         ValueError: for a row that is not a distribution: an unknown or missing class, a number out of range, or a sum
@@ -56,24 +70,33 @@ def soft_labels(
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}.")
     if not 0 < floor < 0.5:
         raise ValueError(f"`floor` must be > 0 and < 0.5, got {floor}.")
-    if column not in dataset.column_names:
-        raise ValueError(f"There is no column {column!r}, only {', '.join(dataset.column_names)}.")
-    others = [name for name in dataset.column_names if name not in (column, TEACHER_LOGITS)]
+    if not 0 <= smoothing < math.inf:
+        raise ValueError(f"`smoothing` must be a finite number >= 0, got {smoothing}.")
+    columns = [column] if isinstance(column, str) else list(column.values())
+    if not isinstance(column, str):
+        _places(list(column), label_names)  # each class once
+        if kind == "votes":
+            raise ValueError("Votes are in one column. Pass its name, not a dict.")
+    if missing := [name for name in columns if name not in dataset.column_names]:
+        raise ValueError(f"There is no column {missing[0]!r}, only {', '.join(dataset.column_names)}.")
+    others = [name for name in dataset.column_names if name not in (*columns, TEACHER_LOGITS)]
     features = Features({name: dataset.features[name] for name in others})
     features[TEACHER_LOGITS] = List(Value("float32"), length=len(label_names))
     labelled = dataset.with_format(None).map(
         _to_logits,
         batched=True,
         with_indices=True,
-        remove_columns=[column],
+        remove_columns=columns,
         features=features,
         fn_kwargs={
-            "column": column,
+            "columns": columns,
+            "classes": None if isinstance(column, str) else list(column),
             "places": _places(source_names or label_names, label_names),
             "names": {name.casefold(): i for i, name in enumerate(label_names)},
             "kind": kind,
             "is_multi_label": is_multi_label,
             "floor": floor,
+            "smoothing": smoothing,
         },
         desc="Reading soft labels",
     )
@@ -88,8 +111,14 @@ def _places(source: Sequence[str], target: Sequence[str]) -> list[int]:
     return [places[name.casefold()] for name in source]
 
 
-def _to_logits(rows: Mapping[str, list[Any]], indices: list[int], column: str, **settings: Any) -> dict[str, Any]:
-    return {TEACHER_LOGITS: [_row(index, soft, **settings) for index, soft in zip(indices, rows[column], strict=True)]}
+def _to_logits(
+    rows: Mapping[str, list[Any]], indices: list[int], columns: list[str], classes: list[str] | None, **settings: Any
+) -> dict[str, Any]:
+    values: Any = rows[columns[0]]
+    if classes is not None:
+        by_row = zip(*(rows[column] for column in columns), strict=True)
+        values = [dict(zip(classes, row, strict=True)) for row in by_row]
+    return {TEACHER_LOGITS: [_row(index, soft, **settings) for index, soft in zip(indices, values, strict=True)]}
 
 
 def _row(
@@ -100,10 +129,20 @@ def _row(
     kind: str,
     is_multi_label: bool,
     floor: float,
+    smoothing: float,
 ) -> np.ndarray:
-    def refuse(why: str) -> ValueError:
+    def refuse(why: object) -> ValueError:
         return ValueError(f"The soft label of row {index} {why}: {soft!r}.")
 
+    if kind in ("log_probabilities", "votes"):
+        try:
+            if kind == "votes":
+                values = from_votes(soft, names, smoothing, is_multi_label)
+            else:
+                values = from_log_probabilities(soft, names, places, is_multi_label)
+        except ValueError as error:
+            raise refuse(error) from None
+        return _as_logits(values, is_multi_label, floor)
     values = np.zeros(len(places))
     if isinstance(soft, Mapping):
         # Arrow gives every row the keys of all rows. A key that a row did not have is None.
@@ -124,9 +163,13 @@ def _row(
         return values.astype(np.float32)
     if not ((values >= 0) & (values <= 1)).all():
         raise refuse("has numbers that are not probabilities, from 0 to 1; for logits set `kind='logits'`")
-    if is_multi_label:
-        values = values.clip(floor, 1 - floor)
-        return (np.log(values) - np.log1p(-values)).astype(np.float32)
-    if abs(values.sum() - 1) > _TOLERANCE:
+    if not is_multi_label and abs(values.sum() - 1) > _TOLERANCE:
         raise refuse(f"sums to {values.sum():.4g}, not to 1")
-    return np.log(values.clip(floor)).astype(np.float32)
+    return _as_logits(values, is_multi_label, floor)
+
+
+def _as_logits(probabilities: np.ndarray, is_multi_label: bool, floor: float) -> np.ndarray:
+    if is_multi_label:
+        probabilities = probabilities.clip(floor, 1 - floor)
+        return (np.log(probabilities) - np.log1p(-probabilities)).astype(np.float32)
+    return np.log(probabilities.clip(floor)).astype(np.float32)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.cache.fingerprint import hash_json, hashed_parts
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.export.deferral import read_certified
 from hf_distill.export.graph import OPSET, graph_input_names, write_graph
+from hf_distill.export.identity import FINGERPRINTS, fingerprints
 from hf_distill.export.inputs import Text, read_texts
 from hf_distill.export.layout import EXPORT_NAME, VARIANT_FILES, read_record
 from hf_distill.export.loading import load_classifier, load_export_tokenizer
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 # Float32 and float16: maximum relative difference of the logits. Int8: maximum share of different decisions.
 DEFAULT_TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "int8": 0.05}
-
-_FINGERPRINTS = {"model_fingerprint": "of another model", "tokenizer_fingerprint": "with another tokenizer"}
 
 
 def export_model(
@@ -177,8 +175,7 @@ def _describe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_le
         raise ValueError(f"{type(model).__name__} is not a classifier. Load the model with a classification head.")
     return {
         "format": "onnx",
-        "model_fingerprint": hash_json(hashed_parts(model)),
-        "tokenizer_fingerprint": hash_json(_describe_tokenizer(tokenizer)),
+        **fingerprints(model, tokenizer),
         "problem_type": problem_type.name,
         "id2label": {str(i): name for i, name in id2label_of(model.config).items()},
         "max_length": _choose_max_length(_find_limit(model, tokenizer), max_length),
@@ -192,12 +189,6 @@ def _describe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_le
         "source": publishable(model.config.name_or_path or None),
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
-
-
-def _describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Return the content of tokenizer.json without padding and truncation, which each call of a tokenizer sets."""
-    content = json.loads(tokenizer.backend_tokenizer.to_str())
-    return {name: value for name, value in content.items() if name not in ("padding", "truncation")}
 
 
 def _describe_versions() -> dict[str, str]:
@@ -221,7 +212,7 @@ def _read_variants(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         )
     for name in record:
         if name != "source" and existing.get(name) != record[name]:
-            what = _FINGERPRINTS.get(name, f"with {name} {existing.get(name)}, not {record[name]}")
+            what = FINGERPRINTS.get(name, f"with {name} {existing.get(name)}, not {record[name]}")
             raise FileExistsError(f"{folder} has an export {what}. Choose another folder, or delete this one.")
     return variants
 

@@ -8,7 +8,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hf_distill.export.identity import difference, fingerprints
 from hf_distill.export.layout import EXPORT_NAME, VARIANT_FILES, read_record
+from hf_distill.export.loading import load_classifier, load_export_tokenizer
+from hf_distill.record import read_json
 from hf_distill.utils.redaction import publishable
 
 _OF_ONE_FOLDER = ("variants", "source", "versions", "opset", "model_fingerprint", "tokenizer_fingerprint")
@@ -59,6 +62,35 @@ def place_exports(folder: Path, names: list[str]) -> PlacedExports:
             if not (folder / file).is_file() and (folder / name / file).is_file():
                 files[file] = folder / name / file
     return PlacedExports(files, merged)
+
+
+def check_exports(folder: Path, names: list[str]) -> list[str]:
+    """Check that the exports in the folders with these names were made from the student's weights and tokenizer.
+
+    Returns:
+        A sentence for the user if that cannot be checked: the export of an adapter is of the merged model, and loading
+        a model that comes with its own code would run this code.
+
+    Raises:
+        ValueError: if an export is of another model or tokenizer.
+    """
+    records = {name: record for name in names if "model_fingerprint" in (record := read_record(folder / name))}
+    if not records:
+        return []
+    reason = None
+    if (folder / "adapter_config.json").is_file():
+        reason = "the student is an adapter"
+    elif "auto_map" in read_json(folder / "config.json"):
+        reason = "the student comes with its own code"
+    if reason is not None:
+        return [f"The exports in {', '.join(records)} were not compared with the student's weights, because {reason}."]
+    has_fast_tokenizer = (folder / "tokenizer.json").is_file()  # converting a slow one can change its content
+    tokenizer = load_export_tokenizer(folder, None) if has_fast_tokenizer else None
+    expected = fingerprints(load_classifier(folder), tokenizer)
+    for name, record in records.items():
+        if what := difference(record, expected):
+            raise ValueError(f"{folder / name} is an export {what}, not of this student. Export the student again.")
+    return []
 
 
 def _place(folder: Path, variant: str, file: str) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from hf_distill.hub.card.files import (
 )
 from hf_distill.hub.card.front_matter import read_metadata, split_card
 from hf_distill.hub.card.hub_edits import choose_card
-from hf_distill.hub.exports import PlacedExports, place_exports
+from hf_distill.hub.exports import PlacedExports, check_exports, place_exports
 from hf_distill.hub.repository import MANIFEST_NAME, Branch, look
 from hf_distill.hub.upload import (
     REPORT_FOLDER,
@@ -48,7 +48,8 @@ class Published(NamedTuple):
         files: Paths of the files in the repository.
         removed: Paths of the files of an earlier student that the push removed from the repository.
         kept_back: Names of files and folders that were not published.
-        notes: Sentences about text and metadata of the card that were kept as the user wrote them.
+        notes: Sentences about text and metadata of the card that were kept as the user wrote them, and about exports
+            that could not be compared with the weights.
     """
 
     commit: CommitInfo
@@ -66,6 +67,7 @@ class _Student(NamedTuple):
     record: dict[str, Any]
     report: dict[str, Any] | None
     exports: PlacedExports
+    notes: list[str]
 
 
 class _Target(NamedTuple):
@@ -110,8 +112,9 @@ def publish(
         tags: Tags in addition to those of the card.
 
     Raises:
-        ValueError: if the folder has no student of hf_distill, a link that leads out of it, or a file with a token; if
-            a card was edited in the folder and on the Hub. Nothing has been uploaded by then.
+        ValueError: if the folder has no student of hf_distill, an export of another model, a link that leads out of
+            it, or a file with a token; if a card was edited in the folder and on the Hub. Nothing has been uploaded by
+            then.
         ConnectionError: if the Hub does not accept the push. The message says what was done and how to continue.
     """
     folder, target = Path(folder), _Target(repo_id, public, revision, commit_message, create_pr)
@@ -126,7 +129,7 @@ def publish(
         _check_pull_request(target, branch)
         update_cards(folder, branch)
         record = find_licenses({**student.record, "student": {**student.record["student"], "name": repo_id}})
-        notes = write_card(folder, record, student.report, student.exports.record, given)
+        notes = student.notes + write_card(folder, record, student.report, student.exports.record, given)
         files, texts = _choose_files(folder, student.exports, token), student.exports.texts()
         branch = _make_branch(api, target, branch)
         state = f"The repository {repo_id} exists; large files that have arrived are not uploaded again."
@@ -224,7 +227,7 @@ def _read_student(folder: Path) -> _Student:
     report = read_report(folder / REPORT_FOLDER / "report.json", record)
     names = find_exports(folder)
     _check_age(folder, [*([REPORT_FOLDER] if report else []), *("onnx" if name == "." else name for name in names)])
-    return _Student(record, report, place_exports(folder, names))
+    return _Student(record, report, place_exports(folder, names), check_exports(folder, names))
 
 
 def _check_weights(folder: Path) -> None:

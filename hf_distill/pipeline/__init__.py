@@ -12,6 +12,7 @@ _MODULES = {
     "TransferOptions": "transfer",
     "TransferSet": "transfer",
     "check_training": "training",
+    "describe_history": "evaluation",
     "describe_latency": "evaluation",
     "describe_run": "evaluation",
     "evaluate": "evaluation",

@@ -99,9 +99,23 @@ def describe_run(
         trainer.record["dataset"]["transfer"] = inputs.transfer.report
     transfer_data = DataSummary() if inputs.transfer is None else inputs.transfer.data
     trainer.record["dataset"] |= (inputs.task.summary + transfer_data).to_dict()
-    by_name = {"teacher": inputs.teacher, "student": trainer.model, "baseline": baseline}
+    by_name = {"teacher": inputs.teacher_model, "student": trainer.model, "baseline": baseline}
     models = {name: model for name, model in by_name.items() if model is not None}
     describe_latency(trainer, models, _first_text(inputs, models))
+
+
+def describe_history(trainer: DistillationTrainer, baseline: DistillationTrainer | None = None) -> None:
+    """Put the metric of student and baseline after each evaluation of their trainings into the record, as `history`.
+
+    Args:
+        trainer: The Trainer of the student, with `metric_name` in its record.
+        baseline: The Trainer of the same student without the teacher, if there is one.
+    """
+    trainers = {"student": trainer, **({} if baseline is None else {"baseline": baseline})}
+    metric_name = trainer.record["metric_name"]
+    trainer.record["history"] = {
+        name: each.recorder.history(each.state, each.eval_dataset, metric_name) for name, each in trainers.items()
+    }
 
 
 def _first_text(inputs: DistillationInputs, models: Iterable[str]) -> dict[str, BatchEncoding]:

@@ -4,11 +4,12 @@ import os
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, set_seed
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data import Task
 from hf_distill.data.seen_rows import hash_rows_of
+from hf_distill.pipeline.early_stopping import describe_stop, early_stopping_arguments
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer, load_with_new_head
 from hf_distill.trainer import DistillationTrainer
@@ -29,6 +30,7 @@ def fine_tune(
     max_length: int = 128,
     num_train_epochs: float | None = None,
     learning_rate: float | None = None,
+    stops_early: bool = False,
 ) -> DistillationTrainer:
     """Fine-tune a classifier on the labelled rows of a task, without a teacher, and save it.
 
@@ -49,6 +51,9 @@ def fine_tune(
         max_length: Number of tokens after which rows are cut that are taken from the task.
         num_train_epochs: Number of epochs; None for what `args` says. If it is set, `args.max_steps` is ignored.
         learning_rate: Learning rate; None for what `args` says.
+        stops_early: Whether to train until evaluation shows no more gain, as
+            [`~hf_distill.pipeline.early_stopping.early_stopping_arguments`] says, and to keep the best checkpoint.
+            `num_train_epochs` and the steps and epochs of `args` are then no limit.
 
     Returns:
         The Trainer, after training: `trainer.model` is the fine-tuned model, `trainer.evaluate()` scores it.
@@ -56,7 +61,7 @@ def fine_tune(
     Raises:
         OSError: if there is no such model or tokenizer, or if the folder cannot be written to.
         ValueError: if the model is for another kind of problem than the task, if label names do not match, if the
-            task has no training split, or if no row has a label.
+            task has no training split, if no row has a label, or if no labelled row is there to stop early by.
 
     Example:
     ```python
@@ -76,13 +81,24 @@ def fine_tune(
         if eval_dataset is None and task.validation_splits:
             eval_rows = task.datasets[task.validation_splits[0]]
             eval_dataset = task.tokenize_dataset(eval_rows, tokenizer, max_length)
+    train_dataset = _with_labels(train_dataset, task)
+    changes: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
+    callbacks: list[TrainerCallback] = []
+    if stops_early:
+        _check_can_stop(eval_dataset, task)
+        stopping, callback = early_stopping_arguments(args, len(train_dataset), task.metric_name)
+        changes |= stopping
+        callbacks.append(callback)
+    elif num_train_epochs is not None:
+        changes |= {"num_train_epochs": num_train_epochs, "max_steps": -1}
     trainer = DistillationTrainer(
         model,
-        args=_fine_tuning_args(args, os.fspath(output_dir), num_train_epochs, learning_rate),
-        train_dataset=_with_labels(train_dataset, task),
+        args=args.without_teacher(os.fspath(output_dir), **changes),
+        train_dataset=train_dataset,
         eval_dataset=eval_dataset,
         processing_class=tokenizer,
         compute_metrics=task.compute_metrics,
+        callbacks=callbacks,
     )
     _describe_data(trainer, task)
     if trainer.is_world_process_zero():
@@ -90,6 +106,8 @@ def fine_tune(
     # The path of a checkpoint is one of the student's.
     resumes = (args.resume_from_checkpoint or "").lower() == "true"
     trainer.train(resume_from_checkpoint=resumes)
+    if stops_early:
+        trainer.record["early_stopping"] = describe_stop(trainer.state, task.metric_name)
     trainer.save_model()
     return trainer
 
@@ -99,26 +117,30 @@ def fine_tune_teacher(
     args: DistillationTrainingArguments,
     num_train_epochs: float | None = None,
     learning_rate: float | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Fine-tune the teacher of a run in place, on token ids of its own tokenizer, into `<output_dir>/teacher`.
 
     Args:
         inputs: The teacher and the labelled rows.
         args: The student's training arguments.
-        num_train_epochs: See [`fine_tune`].
+        num_train_epochs: Number of epochs; None to stop early, see [`fine_tune`], unless `args.max_steps` is set.
         learning_rate: See [`fine_tune`].
+
+    Returns:
+        `steps`, the number of steps that were taken, and with early stopping what
+        [`~hf_distill.pipeline.early_stopping.describe_stop`] returns.
 
     Raises:
         ValueError: as [`fine_tune`] does.
     """
-    assert inputs.teacher is not None
+    assert inputs.teacher_model is not None
     task, rows, tokenizer = inputs.task, inputs.rows, inputs.tokenizer
     if inputs.teacher_tokenizer is not None:
         tokenizer = inputs.teacher_tokenizer
         rows = task.tokenize(tokenizer, inputs.max_length)
     with stage("teacher"):
-        fine_tune(
-            inputs.teacher.requires_grad_(True),  # a Trainer that has it as its teacher froze it
+        trainer = fine_tune(
+            inputs.teacher_model.requires_grad_(True),  # a Trainer that has it as its teacher froze it
             task,
             args,
             f"{args.output_dir}/teacher",
@@ -127,7 +149,14 @@ def fine_tune_teacher(
             eval_dataset=rows[task.validation_splits[0]],
             num_train_epochs=num_train_epochs,
             learning_rate=learning_rate,
+            stops_early=has_early_stopping(args, num_train_epochs),
         )
+    return trainer.record.get("early_stopping", {"steps": trainer.state.global_step})
+
+
+def has_early_stopping(args: DistillationTrainingArguments, num_train_epochs: float | None) -> bool:
+    """Return whether the fine-tuning of a teacher ends when it shows no more gain, as [`fine_tune_teacher`] does."""
+    return num_train_epochs is None and args.max_steps < 1
 
 
 def _load_tokenizer_of(model: PreTrainedModel, task: Task) -> PreTrainedTokenizerBase:
@@ -152,15 +181,9 @@ def _with_labels(train_dataset: Dataset, task: Task) -> Dataset:
     return labelled_rows(train_dataset, problem_type)
 
 
-def _fine_tuning_args(
-    args: DistillationTrainingArguments,
-    output_dir: str,
-    num_train_epochs: float | None,
-    learning_rate: float | None,
-) -> DistillationTrainingArguments:
-    changes: dict[str, Any] = {}
-    if num_train_epochs is not None:
-        changes |= {"num_train_epochs": num_train_epochs, "max_steps": -1}
-    if learning_rate is not None:
-        changes["learning_rate"] = learning_rate
-    return args.without_teacher(output_dir, **changes)
+def _check_can_stop(eval_dataset: Dataset | None, task: Task) -> None:
+    if eval_dataset is None or not any(are_labelled(eval_dataset, PROBLEM_TYPES[task.problem_type])):
+        raise ValueError(
+            f"{task.name} has no labelled row to evaluate on, so nothing says when to stop. Set `num_train_epochs` "
+            "(--teacher_num_train_epochs), or name labelled validation rows."
+        )

@@ -14,6 +14,7 @@ from hf_distill.pipeline.loading import ModelReference, load_teacher_for, load_t
 from hf_distill.pipeline.pairing import Pairing, compare_with_labels, logits_on, pair_classes
 from hf_distill.pipeline.transfer import TransferSet
 from hf_distill.pipeline.vocabulary import trim_teacher
+from hf_distill.teachers import ZeroShotTeacher
 from hf_distill.training.source import TeacherContext
 from hf_distill.training.sources import make_source
 from hf_distill.training_args import DistillationTrainingArguments
@@ -30,12 +31,13 @@ class DistillationInputs:
         train_dataset: The rows that the student is trained on: the labelled rows, then the transfer set.
         tokenizer: The tokenizer of `rows`.
         max_length: Number of tokens after which rows are cut.
-        teacher: The teacher; None if `rows` have a column `teacher_logits`.
+        teacher: The teacher, a model or a zero-shot teacher; None if `rows` have a column `teacher_logits`.
         teacher_tokenizer: The teacher's tokenizer if its vocabulary is not the student's.
         transfer: The transfer set, if there is one.
         trimmed_teacher: A copy of the teacher with the pieces of `tokenizer`, if its vocabulary was trimmed.
         trimming: The report of [`~hf_distill.students.trim_vocabulary`], if the vocabulary was trimmed.
         pairing: How the teacher's outputs were paired with the task's classes, if not by the names in its config.
+        student_base: A model with a head for the task to make a student from, if the teacher has no such head.
     """
 
     task: Task
@@ -43,17 +45,28 @@ class DistillationInputs:
     train_dataset: Dataset
     tokenizer: PreTrainedTokenizerBase
     max_length: int
-    teacher: PreTrainedModel | None = None
+    teacher: PreTrainedModel | ZeroShotTeacher | None = None
     teacher_tokenizer: PreTrainedTokenizerBase | None = None
     transfer: TransferSet | None = None
     pairing: Pairing | None = None
     trimmed_teacher: PreTrainedModel | None = None
     trimming: dict[str, Any] | None = None
+    student_base: PreTrainedModel | None = None
+
+    @property
+    def teacher_model(self) -> PreTrainedModel | None:
+        """The teacher if it is a model with a head for the task."""
+        return None if isinstance(self.teacher, ZeroShotTeacher) else self.teacher
 
     @property
     def student_source(self) -> PreTrainedModel | None:
         """The model whose weights a student gets that is made from the teacher."""
-        return self.trimmed_teacher or self.teacher
+        return self.trimmed_teacher or self.student_base or self.teacher_model
+
+    @property
+    def teacher_reads_texts(self) -> bool:
+        """Whether the teacher reads the texts, not the student's token ids."""
+        return self.teacher_tokenizer is not None or isinstance(self.teacher, ZeroShotTeacher)
 
     @property
     def eval_dataset(self) -> Dataset:
@@ -75,6 +88,7 @@ def load_inputs(
     loaded_teacher: PreTrainedModel | None = None,
     num_variants: int = 0,
     trims_vocabulary: bool = False,
+    allow_weak_teacher: bool = False,
 ) -> DistillationInputs:
     """Load teacher and tokenizers, and tokenize the rows of a task.
 
@@ -93,12 +107,13 @@ def load_inputs(
         loaded_teacher: The model that `teacher` names, if it is already loaded.
         num_variants: Number of variants of each labelled text to train on as unlabelled text.
         trims_vocabulary: Whether a student from the teacher gets only the word pieces of the training texts.
+        allow_weak_teacher: Whether a teacher without weights for its head is only warned about.
 
     Raises:
         OSError: if a model or a tokenizer cannot be loaded.
-        ValueError: if there is neither a teacher nor its logits, if the teacher does not fit the task, if labelled
-            rows contradict the order of the teacher's outputs, or if only the labelled rows or only the transfer set
-            have the teacher's logits.
+        ValueError: if there is neither a teacher nor its logits, if the teacher does not fit the task or has no
+            weights for its head, if labelled rows contradict the order of the teacher's outputs, or if only the
+            labelled rows or only the transfer set have the teacher's logits.
     """
     train_columns = task.datasets["train"].column_names if "train" in task.datasets else []
     if teacher is None and (student is None or TEACHER_LOGITS not in train_columns):
@@ -109,7 +124,11 @@ def load_inputs(
     teacher_model, pairing = None, None
     if teacher is not None:
         teacher_model = loaded_teacher or load_teacher_for(
-            task, teacher, with_new_head=with_new_head, problem_type=problem_type
+            task,
+            teacher,
+            with_new_head=with_new_head,
+            problem_type=problem_type,
+            allow_random_head=allow_weak_teacher,
         )
         task, pairing = pair_classes(task, teacher_model, None if with_new_head else class_names)
     tokenizer, teacher_tokenizer = load_tokenizers(task, teacher, student, max_length)

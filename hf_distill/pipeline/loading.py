@@ -102,7 +102,12 @@ def load_with_labels(
 
 
 def load_teacher_for(
-    task: Task, model: ModelReference, *, with_new_head: bool = False, problem_type: str | None = None
+    task: Task,
+    model: ModelReference,
+    *,
+    with_new_head: bool = False,
+    problem_type: str | None = None,
+    allow_random_head: bool = False,
 ) -> PreTrainedModel:
     """Load a teacher and check that it fits a task.
 
@@ -111,15 +116,22 @@ def load_teacher_for(
         model: The teacher.
         with_new_head: Whether the teacher will be fine-tuned, and therefore gets a head for the task.
         problem_type: What the teacher classifies, if its config does not say so.
+        allow_random_head: Whether a teacher without weights for its head is only warned about.
 
     Raises:
         OSError: if the teacher cannot be loaded.
-        ValueError: if the teacher is for another kind of problem than the task.
+        ValueError: if the teacher is for another kind of problem than the task, or if it has no weights for its head.
     """
     try:
         if with_new_head:
             return load_with_new_head(model, task)
-        teacher = load_teacher(model.name_or_path, model.revision, model.trust_remote_code, problem_type=problem_type)
+        teacher = load_teacher(
+            model.name_or_path,
+            model.revision,
+            model.trust_remote_code,
+            problem_type=problem_type,
+            allow_random_head=allow_random_head,
+        )
     except OSError as error:
         reason = describe_load_error(model.name_or_path, error)
         raise OSError(f"The teacher {model.name_or_path!r} cannot be loaded: {reason}") from error

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
+from hf_distill.pipeline.early_stopping import early_stopping_arguments
+from hf_distill.pipeline.fine_tuning import has_early_stopping
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.student import StudentOptions
+from hf_distill.teachers import ZeroShotTeacher
 from hf_distill.training.checks import are_labelled
 from hf_distill.training_args import DistillationTrainingArguments
 
@@ -76,15 +79,25 @@ def make_plan(
     labelled, num_steps = f" on {num_labelled:,} labelled rows", count_steps(args, num_rows)
     stages = []
     if fine_tunes_teacher:
-        teacher_steps = count_steps(args, num_labelled, teacher_num_train_epochs)
-        stages.append(Stage("teacher", f"teacher, {teacher_steps:,} steps", labelled))
-    if args.cache_teacher_outputs and inputs.teacher is not None:
+        stages.append(_fine_tuning(args, num_labelled, teacher_num_train_epochs, inputs.task.metric_name))
+    # A zero-shot teacher always runs before training.
+    if inputs.teacher is not None and (args.cache_teacher_outputs or inputs.teacher_model is None):
         stages.append(Stage("labels", f"teacher labels {num_rows + len(inputs.eval_dataset):,} texts"))
     rows = labelled if num_rows == num_labelled else f" on {num_rows:,} rows, {num_labelled:,} of them labelled"
     stages.append(Stage("student", f"student, {num_steps:,} steps", rows))
     if has_baseline:
         stages.append(Stage("baseline", f"baseline, {num_steps:,} steps", f"{labelled}, without the teacher"))
     return Plan(describe_teacher(inputs.teacher), _describe_student(student, inputs), stages)
+
+
+def _fine_tuning(
+    args: DistillationTrainingArguments, num_rows: int, num_train_epochs: float | None, metric_name: str
+) -> Stage:
+    rows = f" on {num_rows:,} labelled rows"
+    if not has_early_stopping(args, num_train_epochs):
+        return Stage("teacher", f"teacher, {count_steps(args, num_rows, num_train_epochs):,} steps", rows)
+    num_steps = early_stopping_arguments(args, num_rows, metric_name)[0]["max_steps"]
+    return Stage("teacher", f"teacher, at most {num_steps:,} steps", f"{rows}, until evaluation shows no gain")
 
 
 def count_steps(args: DistillationTrainingArguments, num_rows: int, num_train_epochs: float | None = None) -> int:
@@ -103,10 +116,11 @@ def count_steps(args: DistillationTrainingArguments, num_rows: int, num_train_ep
     return math.ceil((num_train_epochs or args.num_train_epochs) * steps_of_epoch)
 
 
-def describe_teacher(teacher: PreTrainedModel | None) -> str:
+def describe_teacher(given: PreTrainedModel | ZeroShotTeacher | None) -> str:
     """Return the teacher's name, class and size; without a teacher, where its logits are."""
-    if teacher is None:
+    if given is None:
         return "its logits are in the data"
+    teacher = given.model if isinstance(given, ZeroShotTeacher) else given
     num_layers = getattr(teacher.config, "num_hidden_layers", None)
     layers = "" if num_layers is None else f"{num_layers} layers, "
     return f"{teacher.name_or_path} ({type(teacher).__name__}, {layers}{_millions(teacher)})"

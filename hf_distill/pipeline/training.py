@@ -77,7 +77,6 @@ def make_trainer(
     student: PreTrainedModel, inputs: DistillationInputs, args: DistillationTrainingArguments
 ) -> DistillationTrainer:
     """Return the Trainer that [`train`] trains with; the arguments and errors are the same."""
-    has_teacher_tokenizer = inputs.teacher_tokenizer is not None
     return DistillationTrainer(
         student,
         inputs.teacher,
@@ -87,5 +86,5 @@ def make_trainer(
         processing_class=inputs.tokenizer,
         compute_metrics=inputs.task.compute_metrics,
         teacher_processing_class=inputs.teacher_tokenizer,
-        teacher_text_columns=inputs.task.text_columns if has_teacher_tokenizer else None,
+        teacher_text_columns=inputs.task.text_columns if inputs.teacher_reads_texts else None,
     )

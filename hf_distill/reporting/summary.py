@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hf_distill.reporting.history import history_table
+from hf_distill.reporting.probabilities import describe_cross_entropy
 from hf_distill.reporting.tables import TEACHER_MEASURES, results_table
 from hf_distill.reporting.text import BUSY, PLAIN, finite
 
@@ -38,6 +40,7 @@ def summary(record: Mapping[str, Any]) -> str:
     floors = _floor_rows(record)
     table = results_table([*rows, *floors], metric_name, record["dataset"]["eval_rows"])
     notes = _floor_notes(floors, metrics.get("student", {}).get(metric_name), metric_name)
+    notes += [line for line in (describe_cross_entropy(record), history_table(record)) if line]
     notes += [f"\n{BUSY}"] if record.get("machine", {}).get("is_busy") else []
     return "\n".join([table, *notes])
 

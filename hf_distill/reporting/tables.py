@@ -6,6 +6,7 @@ from typing import Any
 
 from hf_distill.data.metrics import find_metric
 from hf_distill.reporting.markdown import markdown_table
+from hf_distill.reporting.probabilities import describe_probabilities
 from hf_distill.reporting.requirements import describe_result
 from hf_distill.reporting.statistics import gap_closed, retention
 from hf_distill.reporting.text import (
@@ -111,6 +112,8 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     """
     models, task = report["models"], report["task"]
     parts = [one_line(report["verdict"]["sentence"])]
+    if (probabilities := describe_probabilities(report)) is not None:
+        parts.append(one_line(probabilities))
     if checked := report.get("requirements"):
         lines = [f"- {one_line(describe_result(result))}" for result in checked["results"]]
         parts += [f"## Requirements on the {one_line(checked['model'])}", "\n".join(lines)]
@@ -161,7 +164,7 @@ def _quality(models: Models, metric: str) -> str:
                 _score(model["metrics"][metric], metric),
                 PLAIN.estimate(model["retention"], PLAIN.share),
                 PLAIN.gap_closed(model["gap_closed"]),
-                _versus(versus, metric),
+                _shipped_run(model) + _versus(versus, metric),
                 non_inferiority(versus),
                 _versus(model["versus_baseline"], metric),
             ]
@@ -176,6 +179,12 @@ def _quality(models: Models, metric: str) -> str:
         "difference to the baseline",
     ]
     return markdown_table(header, rows)
+
+
+def _shipped_run(model: Mapping[str, Any]) -> str:
+    """Return "run 2: " for a model of several runs, of which one is compared with the teacher; else ""."""
+    is_one_of_several = model["num_runs"] > 1 and model["versus_teacher"] is not None
+    return f"run {model['shipped_run'] + 1}: " if is_one_of_several else ""
 
 
 def _versus(versus: Mapping[str, Any] | None, metric: str) -> str:

@@ -1,28 +1,27 @@
 """The structures of a space, and what each one costs: measured once, on an untrained export, before any training."""
 
 import math
-import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.export import Predictor, export_model
+from hf_distill.export import export_model
 from hf_distill.reporting.comparison.cost import describe_latency, draw_texts, interleaved
 from hf_distill.reporting.comparison.predict import TorchPredictor
 from hf_distill.search.need import MINIMIZED, Need, Numbers, bound_of, key_of, signed_distance
 from hf_distill.search.space import ALL_NEURONS, Space
 
-_CALLS, _WARMUP = 100, 3
+_CALLS, _CALLS_IN_A_ROUND, _WARMUP = 100, 20, 3
 _SAME_LATENCY = 1.1  # times whose ratio is smaller count as equal, so that noise does not decide
 _NO_PARITY = 1e9  # an untrained student can answer anything; only its cost is measured
 _NEAREST = 5
+
+Run = Callable[[Any], object]
 
 
 @dataclass(frozen=True)
@@ -82,41 +81,51 @@ def list_architectures(space: Space) -> list[Architecture]:
     return architectures
 
 
-def measure_export(folder: Path, texts: Sequence[Any]) -> dict[str, float]:
-    """Measure an export: the size of its graph, and the time from one text to its logits.
-
-    Args:
-        folder: Folder of the export.
-        texts: Texts or pairs of texts, from which 100 are drawn, the same in every run.
-
-    Returns:
-        `size_mb` (10^6 bytes), and `latency_p50_ms`, `latency_p95_ms`, `latency_p99_ms`, which include the tokenizer.
-    """
-    predictor = Predictor(folder, num_threads=torch.get_num_threads())
-    num_bytes = sum(path.stat().st_size for path in folder.rglob("*.onnx*"))
-    return {"size_mb": num_bytes / 1e6, **_measure_latency(lambda text: predictor.logits([text]), texts)}
-
-
-def measure_model(
+def describe_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any]
 ) -> dict[str, float]:
-    """Measure the teacher as a torch model in float32: size of its weights, latency, parameters and operations."""
-    predictor = TorchPredictor(model, tokenizer)
+    """Return what a torch model in float32 costs apart from time.
+
+    Returns:
+        `size_mb` (10^6 bytes of its weights), `num_parameters`, and `flops` as [`count_flops`] returns them.
+    """
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     return {
         "size_mb": 4 * num_parameters / 1e6,
         "num_parameters": num_parameters,
         "flops": count_flops(model, tokenizer, texts),
-        **_measure_latency(lambda text: predictor.logits([text]), texts),
     }
 
 
-def _measure_latency(run: Any, texts: Sequence[Any]) -> dict[str, float]:
+def measure_latencies(loaders: Mapping[str, Callable[[], Run]], texts: Sequence[Any]) -> dict[str, dict[str, float]]:
+    """Measure the time from one text to its logits, tokenizer included, of models that take turns.
+
+    The calls are divided into rounds. In each round every model is loaded, answers the same texts one at a time and is
+    freed. So other work on the machine slows all models alike, and only one of them is in memory.
+
+    Args:
+        loaders: Name of a model -> function that loads it and returns a function from one text to logits.
+        texts: Texts or pairs of texts, from which 100 are drawn, the same in every run; fewer are repeated.
+
+    Returns:
+        Name of a model -> `latency_p50_ms`, `latency_p95_ms` and `latency_p99_ms`.
+    """
     drawn = draw_texts(texts, _CALLS)
-    calls = iter([text for _ in range(_CALLS + _WARMUP) for text in drawn][: _CALLS + _WARMUP])
-    seconds = interleaved({"model": lambda: run(next(calls))}, _CALLS, _WARMUP)["model"]
-    latency = describe_latency("cpu", None, seconds)
-    return {f"latency_{name}_ms": latency[f"{name}_ms"] for name in ("p50", "p95", "p99")}
+    calls = [drawn[i % len(drawn)] for i in range(_CALLS)]
+    seconds: dict[str, list[float]] = {name: [] for name in loaders}
+    for start in range(0, _CALLS, _CALLS_IN_A_ROUND):
+        for name, load in loaders.items():
+            seconds[name] += _time_calls(load(), calls[start : start + _CALLS_IN_A_ROUND])
+    latencies = {name: describe_latency("cpu", None, values) for name, values in seconds.items()}
+    return {
+        name: {f"latency_{quantile}_ms": latency[f"{quantile}_ms"] for quantile in ("p50", "p95", "p99")}
+        for name, latency in latencies.items()
+    }
+
+
+def _time_calls(run: Run, texts: Sequence[Any]) -> list[float]:
+    calls = iter([*[texts[0]] * _WARMUP, *texts])
+    return interleaved({"model": lambda: run(next(calls))}, len(texts), _WARMUP)["model"]
 
 
 def count_flops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Any]) -> int:
@@ -129,28 +138,25 @@ def count_flops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text
     return counter.get_total_flops()
 
 
-def measure_architecture(
+def describe_export(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[Any],
     variant: str,
     max_length: int,
+    folder: Path,
 ) -> dict[str, float]:
-    """Export an untrained student into a temporary folder, and measure what it costs.
+    """Export an untrained student into a folder, and return what it costs apart from time.
 
     Returns:
-        What [`measure_export`] returns, `num_parameters` and `flops`, and `seconds`, the time that this took.
+        As [`describe_model`]; `size_mb` is the size of the exported graph.
 
     Raises:
         ValueError: if the student cannot be exported.
     """
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        export_student(model, tokenizer, Path(folder) / "export", variant, max_length)
-        cost = measure_export(Path(folder) / "export", texts)
-    cost["num_parameters"] = sum(parameter.numel() for parameter in model.parameters())
-    cost["flops"] = count_flops(model, tokenizer, texts)
-    return {**cost, "seconds": time.perf_counter() - start}
+    export_student(model, tokenizer, folder, variant, max_length)
+    num_bytes = sum(path.stat().st_size for path in folder.rglob("*.onnx*"))
+    return {**describe_model(model, tokenizer, texts), "size_mb": num_bytes / 1e6}
 
 
 def export_student(

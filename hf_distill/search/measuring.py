@@ -1,18 +1,22 @@
 """Measure every architecture of a space once for all processes of a search."""
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from optuna import Study
 
-from hf_distill.search.architectures import Architecture, measure_architecture, measure_model
+from hf_distill.export import Predictor
+from hf_distill.reporting.comparison.predict import TorchPredictor
+from hf_distill.search.architectures import Architecture, Run, describe_export, describe_model, measure_latencies
 from hf_distill.search.need import Numbers
 from hf_distill.search.storage import alone
 from hf_distill.search.trainings import Candidate, Trainings
 
-_COSTS, _TEACHER, _FAILED = "costs", "teacher_cost", "failed"
+_COSTS, _TEACHER = "costs", "teacher_cost"
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,12 @@ class Costs:
     """What the models of a search cost.
 
     Attributes:
-        students: Name of an architecture -> its cost, see
-            [`~hf_distill.search.architectures.measure_architecture`].
+        students: Name of an architecture -> `size_mb`, `num_parameters`, `flops` and `latency_p50_ms`,
+            `latency_p95_ms`, `latency_p99_ms` of its export.
         teacher: The same numbers of the teacher.
     """
 
-    students: dict[str, Numbers]
+    students: Mapping[str, Numbers]
     teacher: Numbers
 
 
@@ -39,8 +43,7 @@ def measure_costs(
 ) -> Costs:
     """Measure the teacher and each architecture, and store the numbers in the study.
 
-    Numbers that the study has already are not measured again, and processes measure one after the other: two at a time
-    would slow each other down.
+    They are measured once for all processes of a search.
 
     Args:
         study: The study.
@@ -53,34 +56,68 @@ def measure_costs(
     Raises:
         ValueError: if no architecture can be made and exported.
     """
-    with alone(folder / ".workers" / "measuring.lock"):
-        if _TEACHER not in study.user_attrs:
-            inputs = trainings.inputs
-            tokenizer = inputs.teacher_tokenizer or inputs.tokenizer
-            study.set_user_attr(_TEACHER, measure_model(trainings.teacher, tokenizer, texts))
-        for architecture in architectures:
-            if (line := _measure(study, trainings, architecture, texts)) is not None:
-                say(line)
-    attrs = study.user_attrs
-    if not attrs.get(_COSTS):
-        raise ValueError(f"No student of the space can be made and exported: {'; '.join(attrs[_FAILED].values())}")
-    return Costs(attrs[_COSTS], attrs[_TEACHER])
+    workers = folder / ".workers"
+    with alone(workers / "measuring.lock"):
+        if _COSTS not in study.user_attrs:
+            with tempfile.TemporaryDirectory(dir=workers) as exports:
+                folders = {architecture.name: Path(exports, str(i)) for i, architecture in enumerate(architectures)}
+                costs = _measure(trainings, architectures, texts, folders, say)
+            study.set_user_attr(_TEACHER, costs.teacher)
+            study.set_user_attr(_COSTS, costs.students)
+    return Costs(study.user_attrs[_COSTS], study.user_attrs[_TEACHER])
 
 
-def _measure(study: Study, trainings: Trainings, architecture: Architecture, texts: Sequence[Any]) -> str | None:
-    attrs, name = study.user_attrs, architecture.name
-    costs, failed = attrs.get(_COSTS, {}), attrs.get(_FAILED, {})
-    if name in costs or name in failed:
-        return None
-    try:
-        candidate = Candidate(architecture)
-        inputs, model = trainings.inputs_for(candidate), trainings.make(candidate)
-        cost = measure_architecture(model, inputs.tokenizer, texts, architecture.variant, inputs.max_length)
-    except ValueError as error:
-        study.set_user_attr(_FAILED, {**failed, name: str(error)})
-        return f"{name} is left out: {error}"
-    study.set_user_attr(_COSTS, {**costs, name: cost})
-    return (
-        f"{name}: {cost['latency_p50_ms']:.3g} ms (95th percentile {cost['latency_p95_ms']:.3g}), "
-        f"{cost['size_mb']:.3g} MB, {cost['num_parameters'] / 1e6:.3g} M parameters"
-    )
+def _measure(
+    trainings: Trainings,
+    architectures: Sequence[Architecture],
+    texts: Sequence[Any],
+    folders: Mapping[str, Path],
+    say: Callable[[str], None],
+) -> Costs:
+    inputs = trainings.inputs
+    teacher, tokenizer = trainings.teacher, inputs.teacher_tokenizer or inputs.tokenizer
+    students = _export_all(trainings, architectures, texts, folders, say)
+    loaders: dict[str, Callable[[], Run]] = {name: _loader_of(folders[name]) for name in students}
+    loaders[_TEACHER] = lambda: _answer_with(TorchPredictor(teacher, tokenizer))
+    latencies = measure_latencies(loaders, texts)
+    costs = {name: {**cost, **latencies[name]} for name, cost in students.items()}
+    for name, cost in costs.items():
+        say(
+            f"{name}: {cost['latency_p50_ms']:.3g} ms (95th percentile {cost['latency_p95_ms']:.3g}), "
+            f"{cost['size_mb']:.3g} MB, {cost['num_parameters'] / 1e6:.3g} M parameters"
+        )
+    return Costs(costs, {**describe_model(teacher, tokenizer, texts), **latencies[_TEACHER]})
+
+
+def _export_all(
+    trainings: Trainings,
+    architectures: Sequence[Architecture],
+    texts: Sequence[Any],
+    folders: Mapping[str, Path],
+    say: Callable[[str], None],
+) -> dict[str, dict[str, float]]:
+    """Export each architecture untrained into its folder, and return its cost apart from time.
+
+    An architecture that cannot be made or exported is left out.
+    """
+    costs, reasons = {}, []
+    for architecture in architectures:
+        name, candidate = architecture.name, Candidate(architecture)
+        try:
+            inputs, model = trainings.inputs_for(candidate), trainings.make(candidate)
+            variant, max_length = architecture.variant, inputs.max_length
+            costs[name] = describe_export(model, inputs.tokenizer, texts, variant, max_length, folders[name])
+        except ValueError as error:
+            reasons.append(str(error))
+            say(f"{name} is left out: {error}")
+    if not costs:
+        raise ValueError(f"No student of the space can be made and exported: {'; '.join(reasons)}")
+    return costs
+
+
+def _loader_of(export: Path) -> Callable[[], Run]:
+    return lambda: _answer_with(Predictor(export, num_threads=torch.get_num_threads()))
+
+
+def _answer_with(predictor: Predictor | TorchPredictor) -> Run:
+    return lambda text: predictor.logits([text])

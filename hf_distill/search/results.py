@@ -52,7 +52,7 @@ def table(trials: Trials) -> list[dict[str, Any]]:
                 "evaluations": len(trial.intermediate_values) + is_complete,
                 "seconds": round(trial.user_attrs.get("seconds", 0.0), 2),
                 **{key: value for key, value in trial.user_attrs.get("values", {}).items() if "[" not in key},
-                **{k: v for k, v in trials.costs[candidate.architecture.name].items() if k != "seconds"},
+                **trials.costs[candidate.architecture.name],
             }
         )
     return rows
@@ -69,16 +69,20 @@ def write_table(rows: list[dict[str, Any]], folder: Path) -> None:
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """Return the share of each setting in the variance of the results; empty with fewer than four completed trials.
+    """Return the share of each setting in the variance of the results.
 
-    By functional ANOVA: Hutter et al. (2014), https://proceedings.mlr.press/v32/hutter14.html. Settings that only
-    some students have, such as the learning rate of static students, are left out.
+    Empty with fewer than four completed trials, or if all have the same result. By functional ANOVA: Hutter et al.
+    (2014), https://proceedings.mlr.press/v32/hutter14.html. Settings that only some students have, such as the
+    learning rate of static students, are left out.
     """
     if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < _FEWEST_FOR_IMPORTANCE:
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna warns about its own experimental parts
-        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+        try:
+            shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+        except RuntimeError:  # all trials have the same result, so there is no variance to share out
+            return {}
     return {name: round(float(share), 4) for name, share in shares.items()}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from hf_distill.cache.fingerprint import fingerprint, hash_json
+from hf_distill.cache.fingerprint import constant_weights, fingerprint, hash_json
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.pipeline.plan import Plan, Stage, describe_teacher
 from hf_distill.record import describe_machine
@@ -23,7 +23,7 @@ from hf_distill.search.architectures import (
     rank_by_cost,
     split_by_cost,
 )
-from hf_distill.search.finalists import NUM_FINALISTS, NUM_SEEDS, Finalist, describe_certainty, train_finalists
+from hf_distill.search.finalists import Finalist, describe_certainty, describe_stage, train_finalists
 from hf_distill.search.measuring import Costs, measure_costs
 from hf_distill.search.need import MINIMIZED, Need
 from hf_distill.search.page import render_page
@@ -93,7 +93,8 @@ def run_search(settings: SearchSettings, trainings: Trainings) -> int:
     settings.say(f"{settings.space}\n\n{plan}\n")
     if settings.is_dry:
         return MET
-    with titled_stages(plan.titles):
+    # Weights of hundreds of megabytes, which every trial would hash again.
+    with constant_weights(trainings.teacher), titled_stages(plan.titles):
         return _run(settings, trainings, architectures)
 
 
@@ -106,7 +107,7 @@ def _plan(settings: SearchSettings, trainings: Trainings, num_architectures: int
         Stage("measuring", f"cost of {num_architectures} architectures"),
         Stage("labels", f"teacher labels {num_texts:,} texts"),
         Stage("trials", f"{settings.num_trials} trials of {steps} steps"),
-        Stage("finalists", f"up to {NUM_FINALISTS} finalists, {NUM_SEEDS} trainings each"),
+        Stage("finalists", describe_stage()),
     ]
     return Plan(describe_teacher(trainings.teacher), "", stages)
 

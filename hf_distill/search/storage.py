@@ -6,8 +6,9 @@ import json
 import os
 import socket
 import sys
+import threading
+import time
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ if sys.platform != "win32":  # which has no such locks; there a killed search le
     import fcntl
 
 _FINGERPRINT, _WORKER = "fingerprint", "worker"
-_HEARTBEAT, _GRACE = 60, 300  # seconds
+_HEARTBEAT, _GRACE = 60.0, 300.0  # seconds between signs of life, and without one until a process counts as dead
 _SQLITE_TIMEOUT = 60  # seconds that a process waits for another one's write
 
 
@@ -82,9 +83,7 @@ def _open_storage(url: str) -> BaseStorage:
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         settings = {"connect_args": {"timeout": _SQLITE_TIMEOUT}} if url.startswith("sqlite") else {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return RDBStorage(url, engine_kwargs=settings, heartbeat_interval=_HEARTBEAT, grace_period=_GRACE)
+        return RDBStorage(url, engine_kwargs=settings)
     except (SQLAlchemyError, ImportError, ValueError) as error:
         # The error can repeat the URL, which can contain a password.
         raise ValueError(
@@ -115,7 +114,9 @@ def alone(path: Path) -> Iterator[None]:
 
 
 class Worker:
-    """A process that works on a study, known to the other processes by a lock file.
+    """A process that works on a study.
+
+    Other processes on this machine know it by a lock file, and other machines by a sign of life every minute.
 
     Args:
         path: The lock file. The operating system drops the lock when the process ends, however it ends.
@@ -125,8 +126,29 @@ class Worker:
         self._path = path.absolute()
 
     def claim(self, trial: optuna.Trial) -> None:
-        """Note in a trial that this process runs it."""
-        trial.set_user_attr(_WORKER, {"host": socket.gethostname(), "lock": str(self._path)})
+        """Note in a trial that this process runs it, and is alive now."""
+        trial.set_user_attr(_WORKER, {"host": socket.gethostname(), "lock": str(self._path), "seen": time.time()})
+
+    @contextlib.contextmanager
+    def running(self, trial: optuna.Trial) -> Iterator[None]:
+        """Claim a trial, and give signs of life in this block."""
+        self.claim(trial)
+        ended = threading.Event()
+        thread = threading.Thread(target=self._give_signs_of_life, args=(trial, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _give_signs_of_life(self, trial: optuna.Trial, ended: threading.Event) -> None:
+        while not ended.wait(_HEARTBEAT):
+            # A storage that cannot be reached now can be back in a minute; a trial that another machine took for dead
+            # is finished.
+            errors = optuna.exceptions
+            with contextlib.suppress(errors.StorageInternalError, errors.UpdateFinishedTrialError, OSError):
+                self.claim(trial)
 
 
 @contextlib.contextmanager
@@ -145,10 +167,10 @@ def working(output_dir: Path) -> Iterator[Worker]:
 
 
 def fail_dead_trials(study: optuna.Study) -> int:
-    """Mark the running trials of processes of this machine that have ended as failed, so that they are repeated.
+    """Mark the running trials of processes that have ended as failed, so that they are repeated.
 
-    A trial of another machine is marked by Optuna, if it has shown no life for five minutes; a journal has no such
-    signs of life, so it counts as running.
+    A process of this machine has ended if nobody holds its lock, a process of another machine if it has given no sign
+    of life for five minutes.
 
     Returns:
         The number of trials that are still running.
@@ -165,7 +187,9 @@ def _is_alive(trial: optuna.trial.FrozenTrial) -> bool:
     worker = trial.user_attrs.get(_WORKER)
     if worker is None:  # between the start of a trial and its claim; a process can die there
         return trial.datetime_start is None or datetime.now() - trial.datetime_start < timedelta(seconds=_GRACE)
-    return worker["host"] != socket.gethostname() or _is_held(Path(worker["lock"]))
+    if worker["host"] != socket.gethostname():
+        return time.time() - worker["seen"] < _GRACE
+    return _is_held(Path(worker["lock"]))
 
 
 def _is_held(path: Path) -> bool:

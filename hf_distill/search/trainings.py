@@ -77,8 +77,8 @@ class Trainings:
     @property
     def teacher(self) -> PreTrainedModel:
         """The teacher."""
-        assert self.inputs.teacher is not None
-        return self.inputs.teacher
+        assert self.inputs.teacher_model is not None
+        return self.inputs.teacher_model
 
     def inputs_for(self, candidate: Candidate) -> DistillationInputs:
         """Return the rows as token ids of a student; loaded once for each tokenizer and number of variants."""

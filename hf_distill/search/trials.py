@@ -62,7 +62,7 @@ class Trials:
             num_running = fail_dead_trials(self.study)
             if len(self.finished()) + num_running >= num_trials:
                 return num_running
-            self.study.optimize(lambda trial: self._run(trial, worker), n_trials=1)
+            self.study.optimize(lambda trial: self._run_alive(trial, worker), n_trials=1)
 
     def finished(self) -> list[FrozenTrial]:
         """Return the trials that were completed or stopped early, in the order of their numbers."""
@@ -87,8 +87,11 @@ class Trials:
                 _suggest(trial, key, dimension)
         return self.candidate(trial.params)
 
-    def _run(self, trial: Trial, worker: Worker) -> float:
-        worker.claim(trial)
+    def _run_alive(self, trial: Trial, worker: Worker) -> float:
+        with worker.running(trial):
+            return self._run(trial)
+
+    def _run(self, trial: Trial) -> float:
         start = time.perf_counter()
         candidate = self._draw(trial)
         callback = ReportEvaluations(trial, self._judge_evaluation)

@@ -5,6 +5,7 @@ from hf_distill.teachers.ensemble import EnsembleTeacher, TeacherEnsemble
 from hf_distill.teachers.function import FunctionTeacher
 from hf_distill.teachers.loading import load_teacher
 from hf_distill.teachers.model import Teacher
+from hf_distill.teachers.zero_shot import ZeroShotTeacher
 
 __all__ = [
     "BaseTeacher",
@@ -13,5 +14,6 @@ __all__ = [
     "FunctionTeacher",
     "Teacher",
     "TeacherEnsemble",
+    "ZeroShotTeacher",
     "load_teacher",
 ]

@@ -20,22 +20,25 @@ def load_teacher(
     revision: str | None = None,
     trust_remote_code: bool = False,
     problem_type: str | None = None,
+    allow_random_head: bool = True,
 ) -> PreTrainedModel:
     """Load a model in float32 with the head that it was saved with.
 
     A model that was saved with a token classification or masked language model head keeps it; every other model is
-    loaded as a sequence classifier. A warning is printed if the checkpoint has no weights for the head.
+    loaded as a sequence classifier.
 
     Args:
         name_or_path: A folder, or an id on the Hub.
         revision: Branch, tag or commit. Only a commit identifies the weights permanently.
         trust_remote_code: Whether to run Python code that comes with the model.
         problem_type: Problem type of a sequence classifier whose config does not set it.
+        allow_random_head: Whether a checkpoint without weights for the head is loaded with a random head and a
+            warning. If not, it is refused.
 
     Raises:
         OSError: if the model does not exist, or a file of weights is damaged.
-        ValueError: if the model needs its own Python code and `trust_remote_code` is False, or if its config does not
-            match its weights.
+        ValueError: if the model needs its own Python code and `trust_remote_code` is False, if its config does not
+            match its weights, or if its head would be random and `allow_random_head` is False.
     """
     revision = revision or "main"
     architectures: list[str] = []
@@ -50,11 +53,14 @@ def load_teacher(
         trust_remote_code=trust_remote_code,
     )
     if missing_weights:
-        logger.warning(
+        message = (
             f"THE TEACHER WAS NEVER FINE-TUNED: {name_or_path} has no weights for {missing_weights}, so its head is "
             "random and a student would learn noise. Fine-tune the teacher on the task first, for "
             "example with `hf-distill train --fine_tune_teacher`."
         )
+        if not allow_random_head:
+            raise ValueError(f"{message} To train with this teacher nevertheless, pass --allow_weak_teacher.")
+        logger.warning(message)
     is_unset = model.config.problem_type is None and not head_problem_type
     if is_unset and problem_type is not None and not PROBLEM_TYPES[problem_type].is_token_level:
         model.config.problem_type = cast(Any, problem_type)

@@ -52,6 +52,11 @@ def describe_data(task: Task, rows: Mapping[str, datasets.Dataset]) -> dict[str,
     return {"dataset": dataset, "metric_name": metric_name}
 
 
+def _prefix(eval_dataset: Any) -> str:
+    """Return how the names of the metrics of the first evaluation set begin."""
+    return f"eval_{next(iter(eval_dataset))}_" if isinstance(eval_dataset, dict) else "eval_"
+
+
 class RunRecorder:
     """Writes the record of a run, `distillation.json`, with every saved student, and publishes the output folder.
 
@@ -61,11 +66,13 @@ class RunRecorder:
     Attributes:
         row_hashes: Hashes of the rows that the student sees, by split, for `hf-distill compare`; empty if they are
             unknown.
+        initial_student: Hash of the student's weights before training; None if it is unknown.
     """
 
     def __init__(self, args: DistillationTrainingArguments) -> None:
         self.args = args
         self.row_hashes: RowHashes = {}
+        self.initial_student: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -101,6 +108,7 @@ class RunRecorder:
         description["origin"] = description.pop("name_or_path")
         if "license" in description:  # the license of the model it was made from; its author chooses its own
             description["origin_license"] = description.pop("license")
+        description["initial_fingerprint"] = self.initial_student
         description["name"] = name or self.folder.resolve().name
         record = {
             **new_record(),
@@ -121,7 +129,7 @@ class RunRecorder:
             state: The Trainer's.
             eval_dataset: The Trainer's; of several evaluation sets the metrics of the first are returned.
         """
-        prefix = f"eval_{next(iter(eval_dataset))}_" if isinstance(eval_dataset, dict) else "eval_"
+        prefix = _prefix(eval_dataset)
         logs = state.log_history
         ends = [i for i, log in enumerate(logs) if "train_runtime" in log]
         evaluations = [(i, log) for i, log in enumerate(logs) if f"{prefix}runtime" in log]
@@ -136,6 +144,24 @@ class RunRecorder:
         teacher = {name[8:]: value for name, value in values.items() if name.startswith("teacher_")}
         student = {name: value for name, value in values.items() if not name.startswith("teacher_")}
         return {role: metrics for role, metrics in (("student", student), ("teacher", teacher)) if metrics}
+
+    def history(self, state: TrainerState, eval_dataset: Any, metric_name: str) -> list[dict[str, Any]]:
+        """Return the evaluations of a training: `step`, `epoch` and the metric of each.
+
+        Args:
+            state: The Trainer's.
+            eval_dataset: The Trainer's; of several evaluation sets the first counts.
+            metric_name: Name of the metric.
+        """
+        prefix = _prefix(eval_dataset)
+        by_step: dict[float, dict[str, Any]] = {}
+        for log in state.log_history:
+            # The evaluation after the training has the step of the last one, and can be of the best checkpoint.
+            if f"{prefix}{metric_name}" in log and "epoch" in log and log["step"] not in by_step:
+                by_step[log["step"]] = {
+                    "step": log["step"], "epoch": log["epoch"], metric_name: log[f"{prefix}{metric_name}"],
+                }  # fmt: skip
+        return list(by_step.values())
 
     # ---- Files ----
 

@@ -1,17 +1,15 @@
 """From what a user passes as `teacher_model` to a teacher that reads columns, and the columns that datasets need."""
 
-import contextlib
 import os
 from typing import Any, cast
 
 import datasets
 from accelerate import PartialState
 from torch import nn
-from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.cache import OutputCache, TeacherCache
-from hf_distill.cache.fingerprint import forward_config, hash_json, hashed_parts
+from hf_distill.cache.fingerprint import hash_json, identify
 from hf_distill.classifiers.compiled import compiled_in_place
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_LOGITS
@@ -22,11 +20,19 @@ from hf_distill.classifiers.signature import tokenizer_names
 from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.data.retokenize import Retokenizer, at_positions
 from hf_distill.record import describe_model
-from hf_distill.teachers import CachedTeacher, FunctionTeacher, Teacher, TeacherEnsemble, load_teacher
+from hf_distill.teachers import (
+    CachedTeacher,
+    FunctionTeacher,
+    Teacher,
+    TeacherEnsemble,
+    ZeroShotTeacher,
+    load_teacher,
+)
 from hf_distill.teachers.pipelines import model_and_tokenizer
 from hf_distill.training.function_source import FunctionSource
 from hf_distill.training.row_hashes import hash_columns
 from hf_distill.training.source import Source, TeacherContext, with_column
+from hf_distill.training.zero_shot_source import ZeroShotSource
 
 
 class ModelSource(Source):
@@ -93,7 +99,7 @@ class ModelSource(Source):
         ]
         self.caches, self.teacher = caches, CachedTeacher(self.prefix)
         self.config, self.problem_type = caches[0].config, caches[0].problem_type
-        self.description = caches[0].description
+        self.description = {**caches[0].description, "fingerprint": caches[0].identity}
 
     def _run_in_every_step(
         self,
@@ -108,9 +114,10 @@ class ModelSource(Source):
         check_equal_on_all_processes(model)
         is_sharded = args.shard_teacher and args.world_size > 1
         # Weights that are shared out or cast here cannot be hashed later. Only the user can change other weights.
-        is_hashed_now = is_sharded or not isinstance(given, nn.Module)
-        if is_hashed_now and PartialState().is_main_process:  # which alone reads and writes checkpoints
-            self._identity = _identify(model)
+        is_hashed_once = is_sharded or not isinstance(given, nn.Module)
+        # The main process alone writes records, and reads and writes checkpoints.
+        identity = identify(model) if PartialState().is_main_process else None
+        self._identity = identity if is_hashed_once else None
         self.teacher = teacher = Teacher(
             model,
             args.device,
@@ -120,7 +127,7 @@ class ModelSource(Source):
             tokenizer_names=tokenizer_names(padding_tokenizer),
         )
         self.config, self.problem_type = model.config, resolve_problem_type(model)
-        self.description = describe_model(model)
+        self.description = {**describe_model(model), "fingerprint": identity}
         self._padding_tokenizer = None if args.shard_teacher else padding_tokenizer
         if self._padding_tokenizer is not None:
             warn_about_left_padding(model, self._padding_tokenizer, "teacher")
@@ -130,7 +137,7 @@ class ModelSource(Source):
     def identify(self) -> str | None:
         """Return a hash of the model's weights, config and adapters."""
         if isinstance(self.teacher, Teacher):
-            return self._identity or _identify(self.teacher.model)
+            return self._identity or identify(self.teacher.model)
         return cast(TeacherCache, self.caches[0]).identity
 
     @property
@@ -166,13 +173,6 @@ class ModelSource(Source):
         return outputs
 
 
-def _identify(model: PreTrainedModel) -> str:
-    if not isinstance(model, FSDPModule):  # whose weights an earlier Trainer has shared out
-        with contextlib.suppress(ValueError):  # weights that are not in memory, or that DeepSpeed has shared out
-            return hash_json(hashed_parts(model))
-    return hash_json({"name": model.config.name_or_path, "class": type(model).__name__, **forward_config(model)})
-
-
 def _has_segments(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> bool:
     """Return whether a model reads segment ids: its config says how many there are, or else its tokenizer is asked."""
     num_segments = config.to_dict().get("type_vocab_size")
@@ -183,7 +183,7 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
     """Make the source of one teacher.
 
     Args:
-        given: A model, a path or Hub id, a pipeline, or a function.
+        given: A model, a path or Hub id, a pipeline, a function, or a zero-shot teacher.
         tokenizer: The teacher's tokenizer; None, or the student's, if it reads the student's token ids.
         prefix: Prefix of the names of its columns.
         context: What all teachers share.
@@ -200,13 +200,15 @@ def make_source(given: Any, tokenizer: PreTrainedTokenizerBase | None, prefix: s
         is_model and isinstance(getattr(given, "config", None), PreTrainedConfig)
     ):
         return ModelSource(given, None if tokenizer is context.student_tokenizer else tokenizer, prefix, context)
+    if isinstance(given, ZeroShotTeacher):
+        return ZeroShotSource(given, prefix, context)
     if isinstance(given, FunctionTeacher) or (callable(given) and not is_model):
         function = given if isinstance(given, FunctionTeacher) else FunctionTeacher(given)
         return FunctionSource(function, prefix, context)
     raise TypeError(
         "`teacher_model` must be a transformers or PEFT model, a path or a Hub id, a pipeline that classifies, a "
-        "function from texts to logits, a "
-        f"list or `TeacherEnsemble` of these, or None with a column `{TEACHER_LOGITS}`; got {type(given).__name__}."
+        "function from texts to logits, a `ZeroShotTeacher`, a list or `TeacherEnsemble` of these, or None with a "
+        f"column `{TEACHER_LOGITS}`; got {type(given).__name__}."
     )
 
 

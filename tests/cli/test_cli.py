@@ -262,7 +262,7 @@ def test_train_takes_a_student_with_another_tokenizer(folder, tmp_path, capsys):
         student_model_name_or_path=tmp_path / "student", transfer_file=folder / "transfer.txt",
         cache_teacher_outputs=True, teacher_cache_dir=tmp_path / "cache", transfer_min_confidence=0.01,
     )  # fmt: skip
-    main(["train", *given, "--baseline", "--fine_tune_teacher"])
+    main(["train", *given, "--baseline", "--fine_tune_teacher", "--teacher_num_train_epochs", "1"])
     assert "baseline (no teacher)" in capsys.readouterr().out
     record = json.loads((tmp_path / "out" / "distillation.json").read_text())
     assert record["teacher"]["model_type"] == "roberta"

@@ -105,12 +105,14 @@ def test_a_finished_run_is_resumed_or_replaced_if_a_flag_says_so(home, words):
     check_train(*TEACHER, "--output_dir", "run", *words)
 
 
-def test_a_finished_teacher_or_baseline_is_not_overwritten_either(home):
-    write(home / "stopped", "teacher/distillation.json", "baseline/distillation.json")
-    check_train(*TEACHER, "--output_dir", "stopped")
+def test_a_run_that_ended_after_its_teacher_is_repeated_without_a_flag(home):
+    write(home / "stopped", "teacher/distillation.json", "teacher/model.safetensors")
+    check_train(*TEACHER, "--output_dir", "stopped", "--fine_tune_teacher")
+    write(home / "other", "teacher/model.safetensors", "baseline/model.safetensors")
+    check_train(*TEACHER, "--output_dir", "other")
     for flag, name in (("--fine_tune_teacher", "teacher"), ("--baseline", "baseline")):
-        with pytest.raises(ValueError, match=f"stopped/{name} has a finished run"):
-            check_train(*TEACHER, "--output_dir", "stopped", flag)
+        with pytest.raises(ValueError, match=f"other/{name} has weights .model.safetensors. and no distillation.json"):
+            check_train(*TEACHER, "--output_dir", "other", flag)
 
 
 def test_to_resume_and_to_start_anew_exclude_each_other(home):

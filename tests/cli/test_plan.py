@@ -48,6 +48,13 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(folder, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_teacher_without_a_number_of_epochs_has_a_highest_number_of_steps(folder, tmp_path, capsys):
+    # 3 steps an epoch; 2,000 steps would be more than 50 epochs.
+    main(["train", *flags(folder, tmp_path / "out"), "--fine_tune_teacher", "--dry_run"])
+    expected = "  1/2 teacher, at most 150 steps on 24 labelled rows, until evaluation shows no gain\n"
+    assert expected in capsys.readouterr().out
+
+
 def test_a_dry_run_finds_what_would_stop_the_training(folder, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", *flags(folder, tmp_path / "out", student_num_hidden_layers=9), "--dry_run"])

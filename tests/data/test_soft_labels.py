@@ -86,3 +86,78 @@ def test_a_student_trains_on_what_a_language_model_said(student, dataset, tokeni
     log_q = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     expected = (probabilities * (np.log(probabilities) - log_q)).sum(-1).mean()
     assert trainer.evaluate()["eval_loss_kl"] == pytest.approx(expected, rel=1e-4)
+
+
+def probabilities_of(rows, names=("a", "b"), **settings):
+    return np.exp(logits_of(rows, names, **settings))
+
+
+def test_the_probability_of_other_tokens_is_shared_out_and_spellings_of_a_class_are_added():
+    log = math.log
+    rows = [
+        {" a": log(0.3), "A": log(0.1), "b": log(0.1), "The": log(0.2)},  # 0.4 and 0.1 of 0.5
+        {"b": log(0.5), "The": log(0.2)},  # "a" is not among the most probable tokens
+    ]
+    assert np.allclose(probabilities_of(rows, kind="log_probabilities"), [[0.8, 0.2], [1e-4, 1.0]])
+    lists = [[log(0.2), log(0.6)]]
+    assert np.allclose(probabilities_of(lists, kind="log_probabilities"), [[0.25, 0.75]])
+    assert np.allclose(probabilities_of(lists, kind="log_probabilities", source_names=["b", "a"]), [[0.75, 0.25]])
+
+
+def test_log_probabilities_of_several_labels_stay_as_they_are():
+    logits = logits_of([{"a": math.log(0.9), "b": math.log(0.4)}], kind="log_probabilities", is_multi_label=True)
+    assert np.allclose(logits, [[math.log(9), math.log(0.4 / 0.6)]])
+
+
+def test_votes_are_smoothed_by_laplaces_rule():
+    assert np.allclose(probabilities_of([["a", "A ", "a"]], kind="votes"), [[0.8, 0.2]])  # (3 + 1) / (3 + 2)
+    assert np.allclose(probabilities_of([{"a": 2, "b": 1}], kind="votes"), [[0.6, 0.4]])
+    assert np.allclose(probabilities_of([["b"]], ("a", "b", "c"), kind="votes"), [[0.25, 0.5, 0.25]])
+    assert np.allclose(probabilities_of([["a", "b"]], kind="votes", smoothing=0.0), [[0.5, 0.5]])
+    logits = logits_of([[["a"], ["a", "b"], []]], kind="votes", is_multi_label=True)  # 3 / 5 and 2 / 5
+    assert np.allclose(logits, [[math.log(1.5), -math.log(1.5)]])
+
+
+def test_each_class_can_have_its_own_column():
+    dataset = Dataset.from_dict({"p_b": [0.75, 0.5], "p_a": [0.25, 0.5], "text": ["x", "y"]})
+    labelled = soft_labels(dataset, {"B": "p_b", "A": "p_a"}, ["a", "b"])
+    assert labelled.column_names == ["text", "teacher_logits"]
+    assert np.allclose(np.exp(labelled["teacher_logits"][:]), [[0.25, 0.75], [0.5, 0.5]])
+    with pytest.raises(ValueError, match="The label names differ"):
+        soft_labels(dataset, {"b": "p_b"}, ["a", "b"])
+    with pytest.raises(ValueError, match="There is no column 'p_c'"):
+        soft_labels(dataset, {"a": "p_a", "b": "p_c"}, ["a", "b"])
+    with pytest.raises(ValueError, match="Votes are in one column"):
+        soft_labels(dataset, {"a": "p_a", "b": "p_b"}, ["a", "b"], kind="votes")
+
+
+def test_answers_in_json_lines_are_read_by_datasets(tmp_path):
+    lines = ['{"text": "x", "answer": {"a": -0.1, "The": -3.0}}', '{"text": "y", "answer": {"b": -0.7, "a": -0.7}}']
+    (tmp_path / "answers.jsonl").write_text("\n".join(lines))
+    rows = datasets.load_dataset(
+        "json", data_files=str(tmp_path / "answers.jsonl"), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    labelled = soft_labels(rows, "answer", ["a", "b"], kind="log_probabilities")
+    assert np.allclose(np.exp(labelled["teacher_logits"][:]), [[1.0, 1e-4], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "message"),
+    [
+        ({"The": -0.1}, {"kind": "log_probabilities"}, "row 0 has no token among the classes"),
+        ({"a": 0.7, "b": -1.0}, {"kind": "log_probabilities"}, "row 0 has numbers that are not log-probabilities"),
+        ([-1.0], {"kind": "log_probabilities"}, "row 0 does not have 2 numbers"),
+        ([float("nan"), -1.0], {"kind": "log_probabilities"}, "row 0 has numbers that are not log-probabilities"),
+        ([-math.inf, -math.inf], {"kind": "log_probabilities"}, "row 0 gives no class a probability"),
+        (["a", "c"], {"kind": "votes"}, "row 0 has the class 'c', which is not among"),
+        ([], {"kind": "votes"}, "row 0 has no votes"),
+        ("a", {"kind": "votes"}, "row 0 is not a list of classes"),
+        (["a"], {"kind": "votes", "is_multi_label": True}, "row 0 is not a list of lists of classes"),
+        ({"a": -1, "b": 3}, {"kind": "votes"}, "row 0 has a negative number of votes"),
+        ({"a": 1, "b": 3}, {"kind": "votes", "is_multi_label": True}, "row 0 is a dict of counts"),
+        (["a"], {"kind": "votes", "smoothing": -1.0}, "`smoothing` must be"),
+    ],
+)
+def test_answers_that_are_none_are_refused_with_their_row(row, settings, message):
+    with pytest.raises(ValueError, match=message):
+        logits_of([row], **settings)

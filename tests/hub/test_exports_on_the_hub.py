@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import torch
 from pushing import REPO, failed_push, push
 from records import EXPORT, FLAT_EXPORT, PARITY, RECORD, changed
+from tiny import tiny_model, tiny_tokenizer
 
+from hf_distill.export.identity import fingerprints
 from hf_distill.export.layout import open_export
 from hf_distill.hub.card.model_card import model_card
 from hf_distill.hub.exports import place_exports
@@ -89,3 +92,64 @@ def test_the_card_shows_how_to_run_an_export_in_python_and_in_javascript():
     text = model_card(pairs, None, EXPORT).text
     assert 'predictor([("The first text.", "The second text.")])' in text
     assert 'text_pair: "The second text."' in text
+
+
+@pytest.fixture
+def described(out):
+    """Write an export whose record has the fingerprints of this model and tokenizer; return the folder of both."""
+
+    def write(model, tokenizer, name="float32"):
+        record = {**variant(name, "onnx/model.onnx"), **fingerprints(model, tokenizer)}
+        make_export(out / name, record, onnx__model_onnx="graph")
+        return out
+
+    return write
+
+
+def test_an_export_of_the_student_is_published_though_it_was_made_from_the_model_in_memory(described, server):
+    push(described(tiny_model(seed=2), tiny_tokenizer()))
+    assert "onnx/model.onnx" in server.repos[REPO].files
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_an_export_of_another_model_of_the_same_size_is_refused_though_it_is_newer(described, server, capsys, seed):
+    folder = described(tiny_model(seed=seed), tiny_tokenizer())
+    assert f"{folder / 'float32'} is an export of another model, not of this student" in failed_push(folder, capsys)
+    assert server.calls == []
+
+
+def test_an_export_of_another_head_of_the_same_weights_is_refused(described, capsys):
+    model = tiny_model(seed=2)
+    with torch.no_grad():
+        model.classifier.bias += 1
+    assert "is an export of another model" in failed_push(described(model, tiny_tokenizer()), capsys)
+
+
+def test_an_export_with_another_tokenizer_is_refused(described, capsys):
+    other = tiny_tokenizer()
+    other.add_tokens(["onemoreword"])
+    assert "is an export with another tokenizer" in failed_push(described(tiny_model(seed=2), other), capsys)
+
+
+def test_padding_and_truncation_that_a_call_has_set_do_not_make_another_tokenizer(described, server):
+    used = tiny_tokenizer()
+    used(["a", "b c"], padding=True, truncation=True, max_length=5)
+    push(described(tiny_model(seed=2), used))
+    assert "onnx/model.onnx" in server.repos[REPO].files
+
+
+def test_the_second_of_two_exports_is_compared_too(described, capsys):
+    described(tiny_model(seed=2), tiny_tokenizer(), "float16")
+    folder = described(tiny_model(seed=1), tiny_tokenizer(), "float32")
+    assert f"{folder / 'float32'} is an export of another model" in failed_push(folder, capsys)
+
+
+def test_a_student_with_its_own_code_is_not_run_and_the_user_is_told(described, server, capsys):
+    folder = described(tiny_model(seed=1), tiny_tokenizer())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "modeling.Model"}}))
+    push(folder)
+    assert (
+        "not compared with the student's weights, because the student comes with its own code"
+        in capsys.readouterr().out
+    )

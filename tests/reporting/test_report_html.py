@@ -17,6 +17,7 @@ from hf_distill.reporting.page.html import render_html
 from hf_distill.reporting.page.palette import COLORS, model_colors
 from hf_distill.reporting.page.plots import PLOTS, inline_svgs, save_plots
 from hf_distill.reporting.page.sections import SECTIONS
+from hf_distill.reporting.report import Report
 from hf_distill.reporting.text import HTML, PLAIN, bucket, describe_machine, ends, non_inferiority, p_value, short
 
 SECTION_IDS = ["models", "quality", "fidelity", "calibration", "robustness", "cost", "deferral", "method"]
@@ -148,6 +149,18 @@ def test_minus_signs_and_apostrophes_of_sentences_are_those_of_the_tables():
     sentence = "The student's loss: -1.3 to +2.2, in sst-2, 3-4."
     html = changed(lambda report: report["verdict"].update(sentence=sentence))
     assert "The student’s loss: −1.3 to +2.2, in sst-2, 3-4." in unescape(html)
+
+
+def test_the_tests_say_which_of_several_runs_they_are_about(html):
+    table = html[html.index("Paired tests on the same rows") :]
+    table = " ".join(re.sub("<[^>]*>", " ", table[: table.index("</table>")]).split())
+    assert "student run 1 of 3 the teacher" in table
+    assert "student mean of the runs the baseline" in table
+    report = sample_report()
+    report["models"]["student"]["shipped_run"] = 2
+    row = next(line for line in Report(report).to_markdown().splitlines() if "student (mean of 3 runs)" in line)
+    assert row.count("run 3: ") == 1
+    assert "run 3: +" in row or "run 3: -" in row
 
 
 def test_a_deviation_of_a_share_is_in_points(html):

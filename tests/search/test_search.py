@@ -11,6 +11,7 @@ from tiny import tiny_model, tiny_rows
 from transformers import AutoModelForSequenceClassification
 
 from hf_distill import Predictor
+from hf_distill.cache import fingerprint
 from hf_distill.cli import main
 from hf_distill.search import architectures, finalists, measuring, results, trainings
 
@@ -45,17 +46,25 @@ def search_flags(folder, output_dir, space=SPACE, **changes):
 
 
 def cost_of(model, *_):
-    """What an architecture costs, in place of a measurement, which takes seconds."""
+    """What an architecture costs apart from time, in place of an export, which takes seconds."""
     layers = model.config.num_hidden_layers
-    latency = {f"latency_{name}_ms": float(layers) for name in ("p50", "p95", "p99")}
-    return {**latency, "size_mb": layers / 100, "num_parameters": 1000 * layers, "flops": layers, "seconds": 0.0}
+    return {"size_mb": layers / 100, "num_parameters": 1000 * layers, "flops": layers}
+
+
+def latencies_of(loaders, texts):
+    """The number of layers of a student, in place of its latency."""
+    names = ("p50", "p95", "p99")
+    return {
+        model: {f"latency_{name}_ms": float(model[0] if model[0].isdigit() else 4) for name in names}
+        for model in loaders
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _known_costs():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "measure_architecture", cost_of)
-        patch.setattr(architectures, "_CALLS", 5)
+        patch.setattr(measuring, "describe_export", cost_of)
+        patch.setattr(measuring, "measure_latencies", latencies_of)
         yield
 
 
@@ -76,6 +85,15 @@ def _teacher_must_not_run(monkeypatch):
         raise AssertionError("the teacher ran")
 
     monkeypatch.setattr(trainings.Trainings, "label", run)
+
+
+def count_hashed_weights(monkeypatch):
+    """A list to which the name of every weight is added that is hashed from now on."""
+    names, hash_value = [], fingerprint._hash_value
+    monkeypatch.setattr(
+        fingerprint, "_hash_value", lambda digest, name, value: names.append(name) or hash_value(digest, name, value)
+    )
+    return names
 
 
 def weights(folder):
@@ -191,9 +209,12 @@ def test_a_space_that_does_not_exist_is_refused(folder, tmp_path, capsys):
     assert "missing.yaml" in refused([*arguments, "--space", "missing.yaml"], capsys)
 
 
-def test_an_export_is_measured_one_text_at_a_time(tokenizer):
+def test_an_export_is_measured_one_text_at_a_time(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(architectures, "_CALLS", 5)
     texts = [row["text"] for row in tiny_rows(20)]
-    cost = architectures.measure_architecture(tiny_model(1), tokenizer, texts, "float32", 128)
+    cost = architectures.describe_export(tiny_model(1), tokenizer, texts, "float32", 128, tmp_path / "export")
+    loaders = {"student": measuring._loader_of(tmp_path / "export")}
+    cost |= architectures.measure_latencies(loaders, texts)["student"]
     num_parameters = tiny_model(1).num_parameters()
     assert cost["num_parameters"] == num_parameters
     assert cost["size_mb"] == pytest.approx(4 * num_parameters / 1e6, rel=1.0)  # the graph of a tiny model weighs, too
@@ -201,10 +222,33 @@ def test_an_export_is_measured_one_text_at_a_time(tokenizer):
     assert cost["flops"] > 0
 
 
-def test_requirements_that_no_trial_meets_end_with_the_nearest_trials(folder, tmp_path, capsys):
+def test_models_take_turns_in_which_they_answer_the_same_texts(monkeypatch):
+    """40 calls are two rounds of 20, each after 3 calls that are not measured."""
+    monkeypatch.setattr(architectures, "_CALLS", 40)
+    answered = []
+
+    def loader(name):
+        def load():
+            answered.append((name, []))
+            return answered[-1][1].append
+
+        return load
+
+    texts = [f"text {i}" for i in range(30)]
+    latencies = architectures.measure_latencies({"a": loader("a"), "b": loader("b")}, texts)
+    assert [name for name, _ in answered] == ["a", "b", "a", "b"]
+    assert [len(calls) for _, calls in answered] == [23, 23, 23, 23]
+    assert answered[0][1] == answered[1][1]
+    assert set(answered[0][1] + answered[2][1]) == set(texts)
+    assert 0 < latencies["b"]["latency_p50_ms"] <= latencies["b"]["latency_p95_ms"]
+
+
+def test_requirements_that_no_trial_meets_end_with_the_nearest_trials(folder, tmp_path, capsys, monkeypatch):
+    hashed = count_hashed_weights(monkeypatch)
     arguments = search_flags(folder, tmp_path / "out", require="accuracy > 1", num_trials=1)
     printed = refused(arguments, capsys, status=3)
     assert "No student meets the requirements on quality. The nearest ones:" in printed
     assert "(short by 0." in printed
     assert "winner" not in summary(tmp_path / "out")
+    assert hashed.count("bert.encoder.layer.3.output.dense.weight") == 1  # only the teacher has a fourth layer
     assert "✕ No" in (tmp_path / "out" / "search.html").read_text()

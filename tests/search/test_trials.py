@@ -1,6 +1,7 @@
 """Trials without training: which are stopped, which win, and how several processes and runs share them."""
 
 import threading
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,13 +12,14 @@ from datasets import Dataset, DatasetDict
 
 from hf_distill.data import Task
 from hf_distill.data.compute_metrics import as_compute_metrics
-from hf_distill.search import finalists
+from hf_distill.search import finalists, storage
 from hf_distill.search.architectures import Architecture, describe_nearest, rank_by_cost, split_by_cost
 from hf_distill.search.finalists import describe_certainty, lower_bound, margin_and_bound
 from hf_distill.search.halving import ARCHITECTURE, Halving
 from hf_distill.search.need import make_need, score
 from hf_distill.search.plots import front
 from hf_distill.search.quality import ValidationRows
+from hf_distill.search.results import importances
 from hf_distill.search.space import Dimension, Space
 from hf_distill.search.storage import fail_dead_trials, open_study, working
 from hf_distill.search.trials import Trials
@@ -166,9 +168,43 @@ def test_a_trial_of_a_living_process_counts_and_is_left_alone(tmp_path, validati
     assert len(second.finished()) == 3
 
 
+def url_of(scheme, folder):
+    return f"sqlite:///{folder / 'study.db'}" if scheme == "sqlite" else f"journal://{folder / 'study.log'}"
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "journal"])
+@pytest.mark.parametrize(("silence", "num_running"), [(299, 1), (301, 0)])
+def test_a_trial_of_another_machine_is_repeated_after_five_minutes_of_silence(tmp_path, scheme, silence, num_running):
+    study = open_study(url_of(scheme, tmp_path), "search", {}, 0)
+    seen = time.time() - silence
+    study.ask().set_user_attr("worker", {"host": "another machine", "lock": "/unknown", "seen": seen})
+    assert fail_dead_trials(study) == num_running
+    state = optuna.trial.TrialState.RUNNING if num_running else optuna.trial.TrialState.FAIL
+    assert [trial.state for trial in study.get_trials()] == [state]
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "journal"])
+def test_a_running_trial_gives_signs_of_life(tmp_path, scheme, monkeypatch):
+    monkeypatch.setattr(storage, "_HEARTBEAT", 0.01)
+    study = open_study(url_of(scheme, tmp_path), "search", {}, 0)
+    trial = study.ask()
+
+    def seen():
+        return study.get_trials()[0].user_attrs["worker"]["seen"]
+
+    with working(tmp_path) as worker, worker.running(trial):
+        first, deadline = seen(), time.time() + 10
+        while seen() == first and time.time() < deadline:
+            time.sleep(0.01)
+        assert seen() > first
+    last = seen()
+    time.sleep(0.05)
+    assert seen() == last  # it has ended
+
+
 @pytest.mark.parametrize("scheme", ["sqlite", "journal"])
 def test_two_workers_share_one_storage(tmp_path, validation_rows, scheme):
-    url = f"sqlite:///{tmp_path / 'study.db'}" if scheme == "sqlite" else f"journal://{tmp_path / 'study.log'}"
+    url = url_of(scheme, tmp_path)
     both = [make_trials(tmp_path, validation_rows, StubTrainings(), url) for _ in range(2)]
     threads = [threading.Thread(target=run, args=(trials, tmp_path)) for trials in both]
     for thread in threads:
@@ -237,6 +273,11 @@ def test_a_trial_goes_on_if_it_is_in_the_better_half_of_those_not_more_expensive
     trial = study.ask({ARCHITECTURE: optuna.distributions.IntDistribution(own[0], own[0])})
     trial.report(own[1], 1)
     assert trial.should_prune() == is_stopped
+
+
+def test_trials_that_all_have_the_same_result_have_no_importances():
+    assert importances(halving_study([(0, 0.5), (1, 0.5), (2, 0.5), (3, 0.5)])) == {}
+    assert importances(halving_study([(0, 0.1), (1, 0.2), (2, 0.3), (3, 0.4)])) == {ARCHITECTURE: 1.0}
 
 
 def test_halving_decides_after_evaluations_1_2_and_4_only():

@@ -189,7 +189,8 @@ def test_ctrl_c_on_the_command_line_reaches_the_workers_and_ends_with_status_130
 
 def command(folder, output_dir):
     settings = {
-        "fine_tune_teacher": True, "baseline": True, "save_strategy": "epoch", "report_to": "none", "logging_steps": 1,
+        "fine_tune_teacher": True, "teacher_num_train_epochs": 1, "baseline": True, "save_strategy": "epoch",
+        "report_to": "none", "logging_steps": 1,
         "disable_tqdm": True, "resume_from_checkpoint": "True",
     }  # fmt: skip
     return ["train", *flags(folder, output_dir, **settings)]

@@ -18,6 +18,7 @@ from tiny import LABEL_NAMES, tiny_model
 from transformers import TrainerCallback
 
 from hf_distill import DistillationTrainer
+from hf_distill.cache.fingerprint import identify
 
 # ---- What else a Trainer does ----
 
@@ -133,6 +134,30 @@ def test_the_saved_folder_has_a_record_and_no_pickle(models, dataset, tokenizer,
     assert record["objectives"]["kl"] == {"temperature": TEMPERATURE, "weight": SOFT}
     assert record["teacher"]["num_hidden_layers"] == 4
     assert record["metrics"]["student"]["loss"] == trainer.state.log_history[-1]["eval_loss"]
+
+
+def test_the_record_knows_the_teacher_by_its_weights_not_by_how_it_was_run(models, dataset, tokenizer, tmp_path):
+    student, teacher = models
+    teacher.save_pretrained(tmp_path / "teacher")
+    settings = {"cache_teacher_outputs": True, "teacher_cache_dir": str(tmp_path / "store")}
+
+    def fingerprint(teacher, **changes):
+        trainer = make_trainer(student, teacher, dataset, tokenizer, tmp_path / "out", **changes)
+        return trainer.distillation_record()["teacher"]["fingerprint"]
+
+    live = fingerprint(teacher)
+    assert len(live) == 32
+    assert fingerprint(teacher, **settings) == fingerprint(str(tmp_path / "teacher")) == live
+    teacher.classifier.bias.data += 1
+    assert fingerprint(teacher) != live
+
+
+def test_the_record_knows_the_weights_that_the_student_started_from(models, dataset, tokenizer, tmp_path):
+    trainer = make_trainer(*models, dataset, tokenizer, tmp_path)
+    before = trainer.distillation_record()["student"]["initial_fingerprint"]
+    trainer.train()
+    assert trainer.distillation_record()["student"]["initial_fingerprint"] == before == identify(models[0])
+    assert identify(trainer.model) != before
 
 
 def test_the_record_tells_of_the_checkpoint_that_was_best(models, dataset, tokenizer, tmp_path):

@@ -174,7 +174,8 @@ def flags(folder, output_dir, *more):
 def test_train_fine_tunes_a_tagger_and_distils_it_through_the_cache(folder, tmp_path, capsys):
     more = ["--teacher_model_name_or_path", folder / "teacher", "--student_num_hidden_layers", 2, "--baseline"]
     out = tmp_path / "out"
-    stored = ["--fine_tune_teacher", "--cache_teacher_outputs", "--teacher_cache_dir", tmp_path / "cache"]
+    stored = ["--fine_tune_teacher", "--teacher_num_train_epochs", 2, "--cache_teacher_outputs"]
+    stored += ["--teacher_cache_dir", tmp_path / "cache"]
     main(flags(folder, out, *more, *stored))
     assert "entity_f1" in capsys.readouterr().out
     student = AutoModelForTokenClassification.from_pretrained(out)

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from hf_distill import TeacherCache
+from hf_distill.cache.fingerprint import constant_weights, hash_weights
 from hf_distill.cache.store import SUFFIX, checksum
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 
@@ -29,6 +30,17 @@ IDS = [2, 7, 9, 11, 8, 3]
 @pytest.fixture
 def cache(tmp_path, teacher, tokenizer):
     return TeacherCache(tmp_path / "cache", teacher, tokenizer)
+
+
+def test_weights_that_are_declared_constant_are_hashed_again_after_the_block(teacher):
+    before = hash_weights(teacher)
+    with constant_weights(teacher):
+        assert hash_weights(copy.deepcopy(teacher)) == hash_weights(teacher) == before
+        with torch.no_grad():
+            teacher.classifier.bias.add_(1.0)
+        assert hash_weights(teacher) == before
+        assert hash_weights(copy.deepcopy(teacher)) != before
+    assert hash_weights(teacher) != before
 
 
 def rows_of(*rows):

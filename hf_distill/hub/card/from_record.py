@@ -5,6 +5,8 @@ from typing import Any
 
 from hf_distill.data.metrics import find_metric
 from hf_distill.hub.card.words import as_text, describe_evaluation
+from hf_distill.reporting.history import history_table
+from hf_distill.reporting.probabilities import describe_cross_entropy
 from hf_distill.reporting.statistics import wilson_interval
 from hf_distill.reporting.tables import MODELS, TEACHER_MEASURES, markdown_table, results_table
 from hf_distill.reporting.text import BUSY, describe_machine, escape, finite, number
@@ -27,6 +29,7 @@ def results_section(record: Mapping[str, Any]) -> str:
         rows = [_row(record, model) for model in models]
         num_rows = (record.get("dataset") or {}).get("eval_rows")
         parts += [results_table(rows, metric_name, num_rows), _explanation(record, metric_name)]
+        parts += [describe_cross_entropy(record) or "", history_table(record)]
     parts += _test_scores(record)
     parts += _intervals(record, models)
     names = dict.fromkeys(name for model in models for name in metrics[model] if name != metric_name)

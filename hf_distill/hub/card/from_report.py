@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from hf_distill.hub.card.words import as_text
+from hf_distill.reporting.probabilities import describe_probabilities
 from hf_distill.reporting.tables import markdown_table
 from hf_distill.reporting.text import (
     BUSY,
@@ -32,6 +33,7 @@ def report_section(report: Mapping[str, Any]) -> str:
     parts = [
         "## Results",
         escape(report["verdict"]["sentence"]),
+        escape(describe_probabilities(report) or ""),
         f"Measured on {as_text(task['rows'])} rows of {escape(task['name'])} on {escape(as_text(report['created']))}. "
         f"The {level} intervals in parentheses come from {as_text(task['num_resamples'])} bootstrap resamples.",
         _scores(task, models),

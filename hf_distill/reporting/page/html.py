@@ -10,6 +10,7 @@ from hf_distill.reporting.page.palette import css_variables, model_colors
 from hf_distill.reporting.page.plots import PLOTS, inline_svgs
 from hf_distill.reporting.page.sections import sections
 from hf_distill.reporting.page.tables import Cell
+from hf_distill.reporting.probabilities import describe_probabilities
 from hf_distill.reporting.text import HTML, describe_machine, is_clear_gap, is_error, short, typeset, whole
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def render_html(report: Report) -> str:
         variables=css_variables(),
         style=(Path(__file__).parent / "report.css").read_text(encoding="utf-8"),
         verdict=_VERDICTS[report["verdict"]["replace"]],
+        probabilities=describe_probabilities(report),
         headline=_headline(report),
         sections=sections(report, svgs),
         texts=_disagreements(report)[:_NUM_TEXTS],

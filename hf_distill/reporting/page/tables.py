@@ -129,10 +129,17 @@ def tests_table(report: Report) -> Table | None:
                 answer = non_inferiority(test)
                 margin = test["margin"] if answer != NOT_AVAILABLE else margin
                 cells = [difference, p_value_cell, Cell(NOT_APPLICABLE if answer == NOT_AVAILABLE else answer)]
-                rows.append([name_cell(report, name), Cell(f"the {other}"), *cells])
+                rows.append([name_cell(report, name, _compared_runs(model, other)), Cell(f"the {other}"), *cells])
     within = "" if margin is None else f"at most {HTML.margin(margin, metric)} worse"
     header = ["model", "compared with", "difference", "p-value", within]
     return Table("Paired tests on the same rows", *without_empty_columns(header, rows)) if rows else None
+
+
+def _compared_runs(model: Model, other: str) -> str:
+    """Return which of several runs a test is about: the one that is shipped against the teacher, else all of them."""
+    if model["num_runs"] < 2:
+        return ""
+    return f"run {model['shipped_run'] + 1} of {model['num_runs']}" if other == "teacher" else "mean of the runs"
 
 
 def fidelity_table(report: Report) -> Table | None:
@@ -228,9 +235,9 @@ def without_empty_columns(header: Sequence[str], rows: Sequence[Sequence[Cell]])
     return list(compress(header, used)), [list(compress(row, used)) for row in rows]
 
 
-def name_cell(report: Report, name: str) -> Cell:
+def name_cell(report: Report, name: str, note: str = "") -> Cell:
     """Return the name of a model with its color."""
-    return Cell(ends(name, _NAME_LENGTH), color=model_colors(report["models"])[name])
+    return Cell(ends(name, _NAME_LENGTH), note, color=model_colors(report["models"])[name])
 
 
 def _described(report: Report, name: str) -> Cell:
@@ -239,7 +246,7 @@ def _described(report: Report, name: str) -> Cell:
     kind = model["format"] if model["format"] != "pytorch" else ""
     seeds = f"{model['num_runs']} seeds" if model["num_runs"] > 1 else ""
     note = " · ".join(short(part, 40) for part in (role, kind, seeds) if part)
-    return name_cell(report, name)._replace(note=note)
+    return name_cell(report, name, note)
 
 
 def score_cell(estimate: Mapping[str, Any] | None, metric: str) -> Cell:

@@ -1,0 +1,300 @@
+r"""Measure what distilling gives if every row has a label: students by variants, steps and loss, and two baselines.
+
+    python benchmarks/all_labels.py --data_dir DATA --encoder MINILM [--tasks sst2,cola] [--seeds 0,1,2] [--arms ...]
+
+A tenth of the training rows, at most 1,000, is held out to choose the checkpoint of the baseline that stops early. All
+students start from the same layers of the teacher and see the other rows. They are compared on the validation split,
+which nothing else uses; of QNLI, whose training rows are not at hand, that split is divided. Runs are in float32. Each
+run is written when it is finished, and a benchmark that was stopped goes on there: its files are in `--work_dir`.
+
+The arms:
+
+- `labels`: the student without a teacher, for as many steps as the others, its last checkpoint;
+- `labels_early`: the same with early stopping on the held-out rows, its best checkpoint;
+- `labels_variants`: the same as `labels` with 4 variants of each row, which keep the label of their row;
+- `soft`: the default loss (T 2, hard weight 0.1) on the labelled rows;
+- `variants2`, `variants4`, ...: the default loss, with that many variants of each row, labelled by the teacher;
+- these with `_x3` (three times the steps), `_hard1` (hard weight 1), `_t1` (T 1), or several: `variants4_x3_hard1`.
+"""
+
+import argparse
+import csv
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+import numpy as np
+import torch
+from datasets import Dataset, concatenate_datasets, disable_progress_bars
+from paired_intervals import mean_of_draws, metric_of_draws, paired_interval
+from transformers import AutoTokenizer, EvalPrediction, PreTrainedModel, PrinterCallback, set_seed
+from transformers.utils import logging
+
+from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
+from hf_distill.data import Task, augment_texts, load_task, load_text_dataset
+from hf_distill.data.augment import SOURCE_ROW
+from hf_distill.pipeline import ModelReference, fine_tune, load_with_new_head
+from hf_distill.pipeline.early_stopping import early_stopping_arguments
+from hf_distill.reporting.comparison.calibration_error import NUM_BINS, bins_of
+from hf_distill.reporting.markdown import markdown_table
+from hf_distill.teachers import load_teacher
+
+# Task -> number of training rows (None: all), epochs and learning rate of the teacher.
+TASKS: dict[str, tuple[int | None, int, float]] = {
+    "sst2": (8000, 4, 5e-5),
+    "cola": (None, 4, 5e-5),
+    "mrpc": (None, 5, 5e-5),
+    "qnli": (4000, 4, 5e-5),
+    "banking77": (None, 20, 1e-4),
+}
+ARMS = "labels,labels_early,soft,variants4,variants4_x3,labels_variants"
+FIELDS = ["task", "layers", "seed", "arm", "steps", "metric", "score", "cross_entropy", "calibration_error", "seconds"]
+QUICK_ROWS = 48
+
+
+def load(name: str, data_dir: Path) -> tuple[Task, Dataset, Dataset]:
+    """Return a task, the rows to train on and the rows to compare on."""
+    if name == "banking77":
+        files = {"train_file": data_dir / "banking77/train.csv", "validation_file": data_dir / "banking77/test.csv"}
+        task = load_text_dataset(**files, text_column_names=["text"], label_column_name="category")
+    elif name == "qnli":
+        file = data_dir / "glue/QNLI/dev.tsv"
+        columns = {"text_column_names": ["question", "sentence"], "label_column_name": "label"}
+        task = load_text_dataset(train_file=file, validation_file=file, **columns)
+        rows = task.datasets["train"].shuffle(seed=1)
+        num_rows = TASKS[name][0] or 0
+        return task, rows.select(range(num_rows)), rows.select(range(num_rows, len(rows)))
+    else:
+        task = load_task(name, data_dir / "glue")
+    return task, task.datasets["train"].shuffle(seed=0), task.datasets["validation"]
+
+
+class Bench:
+    """The runs of one task.
+
+    Args:
+        name: The task.
+        options: The flags.
+    """
+
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        self.name, self.options = name, options
+        self.folder = options.work_dir / name
+        self.task, rows, test = load(name, options.data_dir)
+        num_rows, self.teacher_epochs, self.teacher_learning_rate = TASKS[name]
+        if options.quick:
+            num_rows, self.teacher_epochs = QUICK_ROWS, 1
+            test = test.select(range(min(QUICK_ROWS, len(test))))
+        rows = rows.select(range(min(num_rows or len(rows), len(rows))))
+        num_held_out = min(1000, len(rows) // 10)
+        held_out, self.train = rows.select(range(num_held_out)), rows.select(range(num_held_out, len(rows)))
+        self.tokenizer = AutoTokenizer.from_pretrained(options.encoder)
+        self.held_out, self.test = self._tokenize(held_out), self._tokenize(test)
+        self.train_rows = self._tokenize(self.train)
+        self.labels = np.array(self.test["labels"])
+        self.num_labels = len(self.task.label_names or [])
+        self.teacher = self._make_teacher()
+
+    def _tokenize(self, rows: Dataset) -> Dataset:
+        return self.task.tokenize_dataset(rows, self.tokenizer, max_length=self.options.max_seq_length)
+
+    def _args(self, folder: Path, **changes: Any) -> DistillationTrainingArguments:
+        return DistillationTrainingArguments(
+            str(folder),
+            per_device_train_batch_size=32,
+            per_device_eval_batch_size=64,
+            warmup_steps=0.1,
+            train_sampling_strategy="group_by_length",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+            teacher_cache_dir=str(self.folder / "store"),
+            **{"save_strategy": "no", **changes},
+        )
+
+    def _make_teacher(self) -> PreTrainedModel:
+        folder = self.folder / "teacher"
+        if not (folder / "model.safetensors").exists():
+            set_seed(0)
+            args = self._args(folder, num_train_epochs=self.teacher_epochs, learning_rate=self.teacher_learning_rate)
+            model = load_with_new_head(ModelReference(self.options.encoder), self.task)
+            rows = {"train_dataset": self.train_rows, "eval_dataset": self.held_out}
+            fine_tune(model, self.task, args, folder, tokenizer=self.tokenizer, **rows)
+        return load_teacher(folder)
+
+    # ---- Runs ----
+
+    def run(self, arm: str, seed: int) -> dict[str, Any]:
+        """Train a student, store its logits on the test rows, and return what is known of it."""
+        parts = parse(arm)
+        steps = round(self.options.steps * parts["x"])
+        set_seed(seed)
+        student = create_student(self.teacher, self.options.num_hidden_layers)
+        changes: dict[str, Any] = {"max_steps": steps, "learning_rate": self.options.learning_rate, "seed": seed}
+        rows, teacher, callbacks = self.train_rows, None, []
+        if parts["kind"] == "labels":
+            changes["objectives"] = {"ce": 1.0}
+        else:
+            teacher = self.teacher
+            changes["objectives"] = {"kl": {"weight": 1.0, "temperature": parts["t"]}, "ce": parts["hard"]}
+            changes["cache_teacher_outputs"] = True
+        if parts["copies"]:
+            rows = concatenate_datasets([rows, self.variants(parts["copies"], parts["kind"] == "labels")])
+        if parts["is_early"]:
+            args = self._args(self.folder / "run", num_train_epochs=1)
+            stopping, callback = early_stopping_arguments(args, len(rows), self.task.metric_name)
+            changes |= {**stopping, **({"max_steps": steps} if self.options.quick else {})}
+            callbacks = [callback]
+        trainer = DistillationTrainer(
+            student,
+            teacher,
+            self._args(self.folder / "run", **changes),
+            train_dataset=rows,
+            eval_dataset=self.held_out,
+            processing_class=self.tokenizer,
+            compute_metrics=self.task.compute_metrics,
+            callbacks=callbacks,
+        )
+        trainer.remove_callback(PrinterCallback)
+        start = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - start
+        return self.store(arm, seed, trainer, trainer.state.global_step, seconds)
+
+    def store(self, arm: str, seed: int, trainer: DistillationTrainer, steps: int, seconds: float) -> dict[str, Any]:
+        """Store the logits of a model on the test rows, and return its scores."""
+        logits = trainer.predict(self.test).predictions
+        np.save(self.path(arm, seed), np.asarray(logits, dtype=np.float32))
+        probabilities = torch.tensor(logits).softmax(dim=1).numpy()
+        confidence, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == self.labels
+        bins = bins_of(confidence)
+        gaps = np.bincount(bins, is_right - confidence, NUM_BINS)
+        scores = self.task.compute_metrics(EvalPrediction(predictions=logits, label_ids=self.labels))
+        values = {"score": scores[self.task.metric_name], "cross_entropy": cross_entropies(logits, self.labels).mean()}
+        values["calibration_error"] = np.abs(gaps).sum() / len(bins)
+        return {
+            "task": self.name, "layers": self.options.num_hidden_layers, "seed": seed, "arm": arm, "steps": steps,
+            "metric": self.task.metric_name, "seconds": round(seconds),
+            **{name: round(float(value), 4) for name, value in values.items()},
+        }  # fmt: skip
+
+    def score_teacher(self) -> dict[str, Any]:
+        """Return the scores of the teacher."""
+        args = self._args(self.folder / "run", objectives={"ce": 1.0})
+        trainer = DistillationTrainer(self.teacher, args=args, processing_class=self.tokenizer)
+        return self.store("teacher", 0, trainer, 0, 0.0)
+
+    def path(self, arm: str, seed: int) -> Path:
+        """Return the file with the logits of a run."""
+        return self.folder / f"{arm}-{self.options.num_hidden_layers}-{seed}.npy"
+
+    def variants(self, copies: int, keeps_labels: bool) -> Dataset:
+        """Return tokenized variants of the training rows, without labels or with the label of their row."""
+        embeddings = self.teacher.get_input_embeddings().weight.detach().numpy()
+        columns = list(self.task.text_columns)
+        texts = augment_texts(
+            self.train, text_columns=columns, tokenizer=self.tokenizer, embeddings=embeddings, copies=copies
+        )
+        rows = texts.select_columns(columns)
+        if keeps_labels:
+            labels = np.asarray(self.train["label"])[np.asarray(texts[SOURCE_ROW])]
+            rows = rows.add_column("label", labels, feature=self.train.features["label"])
+        return self._tokenize(rows).cast(self.train_rows.features)
+
+
+def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy of each row, in nats."""
+    return torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels), reduction="none").numpy()
+
+
+def parse(arm: str) -> dict[str, Any]:
+    """Return the settings that the name of an arm stands for."""
+    match = re.fullmatch(r"(labels|soft|variants(\d+))((?:_(?:early|variants|x[\d.]+|hard[\d.]+|t[\d.]+))*)", arm)
+    if match is None:
+        raise SystemExit(f"Unknown arm {arm!r}. The docstring of {Path(__file__).name} lists the arms.")
+    words = match[3].split("_")[1:]
+    numbers = {"x": 1.0, "hard": 0.1, "t": 2.0}
+    for word in words:
+        number = re.fullmatch(r"(x|hard|t)([\d.]+)", word)
+        if number is not None:
+            numbers[number[1]] = float(number[2])
+    kind = "labels" if match[1] == "labels" else "soft"
+    copies = int(match[2] or (4 if "variants" in words else 0))
+    return {**numbers, "kind": kind, "copies": copies, "is_early": "early" in words}
+
+
+def differences(bench: Bench, arms: list[str], seeds: list[int]) -> list[list[str]]:
+    """Return the rows of the table: each arm minus each of the two baselines."""
+    metric_name, num_rows, table = bench.task.metric_name, len(bench.labels), []
+    logits = {(arm, seed): np.load(bench.path(arm, seed)) for arm in arms for seed in seeds}
+
+    def scores(arm: str, seed: int) -> tuple[Any, Any]:
+        values = logits[arm, seed]
+        metric = metric_of_draws(metric_name, values.argmax(axis=1), bench.labels, bench.num_labels)
+        return metric, mean_of_draws(cross_entropies(values, bench.labels))
+
+    for arm in arms:
+        for baseline in [name for name in ("labels", "labels_early") if name in arms and name != arm]:
+            cells = []
+            for which, scale in ((0, 100), (1, 1)):
+                pairs = [(scores(arm, seed)[which], scores(baseline, seed)[which]) for seed in seeds]
+                value, low, high = (scale * number for number in paired_interval(pairs, num_rows))
+                cells.append(f"{value:+.2f} ({low:+.2f} to {high:+.2f})")
+            table.append([bench.name, arm, baseline, *cells])
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", type=Path, required=True)
+    parser.add_argument("--encoder", required=True, help="path of the pretrained encoder")
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--arms", default=ARMS)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--num_hidden_layers", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--learning_rate", type=float, default=1e-4)
+    parser.add_argument("--max_seq_length", type=int, default=64)
+    parser.add_argument("--work_dir", type=Path, default=Path(__file__).parent / "work" / "all_labels")
+    parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--quick", action="store_true", help="few rows and 3 steps, to check that the script runs")
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    disable_progress_bars()
+    arms, seeds = options.arms.split(","), [int(seed) for seed in options.seeds.split(",")]
+    for arm in arms:
+        parse(arm)
+    if options.quick:
+        options.steps, options.work_dir = 3, options.work_dir / "quick"
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    path = options.output_dir / f"all_labels{'_quick' if options.quick else ''}.csv"
+    done = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
+    finished = {(row["task"], row["layers"], row["seed"], row["arm"]) for row in done}
+    table: list[list[str]] = []
+    for name in options.tasks.split(","):
+        bench = Bench(name, options)
+        for arm, seed in [("teacher", 0), *((arm, seed) for arm in arms for seed in seeds)]:
+            key = (name, str(options.num_hidden_layers), str(seed), arm)
+            if key in finished and bench.path(arm, seed).exists():
+                continue
+            row = bench.score_teacher() if arm == "teacher" else bench.run(arm, seed)
+            is_new = not path.exists()
+            with path.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, FIELDS)
+                if is_new:
+                    writer.writeheader()
+                writer.writerow(row)
+            print(row, flush=True)
+        table += differences(bench, arms, seeds)
+    header = ["task", "student", "minus", "metric, points (95 %)", "cross-entropy (95 %)"]
+    print(f"\n{markdown_table(header, table)}")
+
+
+if __name__ == "__main__":
+    main()

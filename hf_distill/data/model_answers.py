@@ -1,0 +1,85 @@
+"""Probabilities of the classes from what a language model returns: log-probabilities of label tokens, or votes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def from_log_probabilities(
+    row: Any, names: Mapping[str, int], places: Sequence[int], is_multi_label: bool
+) -> np.ndarray:
+    r"""Return the probabilities of the classes, `(num_classes,)`.
+
+    The probability that the model gave to other tokens is shared out: $p_c = e^{\ell_c} / \sum_k e^{\ell_k}$, over the
+    classes. With several labels, each has its own probability, $e^{\ell_c}$.
+
+    Args:
+        row: A number <= 0 for each class; or a dict from tokens to such numbers, for instance the most probable tokens
+            of an answer. Tokens that differ only in case or blanks around them are added; tokens that are no class are
+            left out, and a class without a token has the probability 0.
+        names: Class in lower case -> its place.
+        places: The place of each number of a list.
+        is_multi_label: Whether each class has its own probability.
+
+    Raises:
+        ValueError: with what is wrong with the row.
+    """
+    probabilities = np.zeros(len(names))
+    if isinstance(row, Mapping):
+        given = [(names.get(token.strip().casefold()), value) for token, value in row.items() if value is not None]
+        known = [(place, value) for place, value in given if place is not None]
+        if not known:
+            raise ValueError(f"has no token among the classes {list(names)}")
+    else:
+        if row is None or len(row) != len(places):
+            raise ValueError(f"does not have {len(places)} numbers, one for each class")
+        known = list(zip(places, row, strict=True))
+    for place, value in known:
+        if not value <= 1e-6:
+            raise ValueError("has numbers that are not log-probabilities, at most 0; for logits set `kind='logits'`")
+        probabilities[place] += np.exp(value)
+    if is_multi_label:
+        return probabilities.clip(max=1.0)
+    if probabilities.sum() == 0:
+        raise ValueError("gives no class a probability")
+    return probabilities / probabilities.sum()
+
+
+def from_votes(row: Any, names: Mapping[str, int], smoothing: float, is_multi_label: bool) -> np.ndarray:
+    r"""Return the probabilities of the classes, `(num_classes,)`, with Laplace smoothing.
+
+    $p_c = (n_c + s) / (k + s C)$ for $k$ votes and $C$ classes; with several labels, in which a vote is a list of
+    classes, $p_c = (n_c + s) / (k + 2 s)$.
+
+    Args:
+        row: A list of votes; for one label also a dict from classes to numbers of votes.
+        names: Class in lower case -> its place.
+        smoothing: $s$, the number of votes that each class has from the start.
+        is_multi_label: Whether a vote is a list of classes.
+
+    Raises:
+        ValueError: with what is wrong with the row.
+    """
+    counts = np.zeros(len(names))
+    if isinstance(row, Mapping):
+        if is_multi_label:
+            raise ValueError("is a dict of counts, which does not say how many votes there were; give a list of votes")
+        votes = [(name, value) for name, value in row.items() if value is not None]
+        if any(value < 0 for _, value in votes):
+            raise ValueError("has a negative number of votes")
+        num_votes = sum(value for _, value in votes)
+    else:
+        if row is None or isinstance(row, str) or any(isinstance(vote, str) == is_multi_label for vote in row):
+            raise ValueError(f"is not a list of {'lists of classes' if is_multi_label else 'classes'}")
+        votes = [(name, 1) for vote in row for name in (set(vote) if is_multi_label else [vote])]
+        num_votes = len(row)
+    if not num_votes:
+        raise ValueError("has no votes")
+    for name, value in votes:
+        if (place := names.get(name.strip().casefold())) is None:
+            raise ValueError(f"has the class {name!r}, which is not among {list(names)}")
+        counts[place] += value
+    return (counts + smoothing) / (num_votes + smoothing * (2 if is_multi_label else len(names)))

@@ -1,0 +1,82 @@
+"""What a run with a zero-shot teacher trains with."""
+
+from transformers import PreTrainedModel
+
+from hf_distill.classifiers.label_maps import are_paired_by_order
+from hf_distill.classifiers.loading import load_pretrained
+from hf_distill.classifiers.problem_types import auto_model
+from hf_distill.data import Task
+from hf_distill.pipeline.inputs import DistillationInputs
+from hf_distill.pipeline.loading import ModelReference, load_tokenizer
+from hf_distill.pipeline.transfer import TransferSet
+from hf_distill.teachers import ZeroShotTeacher
+from hf_distill.training_args import DistillationTrainingArguments
+
+
+def load_zero_shot_base(teacher: ZeroShotTeacher, reference: ModelReference) -> PreTrainedModel:
+    """Load the teacher's encoder with a new head for the candidate labels, from which a student can be made.
+
+    Args:
+        teacher: The teacher.
+        reference: Where its model is.
+    """
+    labels = teacher.labels
+    arguments = {
+        "revision": reference.revision or "main",
+        "dtype": "float32",
+        "problem_type": teacher.problem_type,
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: i for i, name in enumerate(labels)},
+    }
+    model, _ = load_pretrained(
+        auto_model(teacher.problem_type),
+        reference.name_or_path,
+        arguments,
+        trust_remote_code=reference.trust_remote_code,
+        with_new_head=True,
+    )
+    return model
+
+
+def zero_shot_inputs(
+    task: Task,
+    transfer: TransferSet,
+    teacher: ZeroShotTeacher,
+    base: PreTrainedModel,
+    tokenizer_source: ModelReference,
+    args: DistillationTrainingArguments,
+    max_length: int = 128,
+) -> DistillationInputs:
+    """Tokenize unlabelled text and the rows to evaluate on.
+
+    Args:
+        task: The rows to evaluate on, labelled or not, as [`load_inputs`] takes them.
+        transfer: The text to train on.
+        teacher: The teacher.
+        base: What [`load_zero_shot_base`] returns.
+        tokenizer_source: The model whose tokenizer the student has.
+        args: Training arguments, which say which process tokenizes first.
+        max_length: Number of tokens after which rows are cut.
+
+    Raises:
+        OSError: if the tokenizer cannot be loaded.
+        ValueError: if labels are not candidate labels, or if the texts are pairs.
+    """
+    if task.label_names is not None and are_paired_by_order(task.label_names, teacher.labels):
+        raise ValueError(
+            f"The labels of the rows are {', '.join(task.label_names)}, and the candidate labels are "
+            f"{', '.join(teacher.labels)}. Write the candidate labels into the label column, or name the labels in "
+            "the order of their ids with --class_names."
+        )
+    if len(task.text_columns) > 1:
+        raise ValueError(
+            f"A zero-shot teacher reads one text, and the rows have the pair {' and '.join(task.text_columns)}. Pass "
+            "--text_column_delimiter to join the two."
+        )
+    task = task.for_model(base)
+    tokenizer = load_tokenizer(tokenizer_source)
+    with args.main_process_first(desc="tokenizing the data"):
+        rows = task.tokenize(tokenizer, max_length, keep_text=True)
+        text = task.tokenize_dataset(transfer.text, tokenizer, max_length, keep_text=True)
+    return DistillationInputs(task, rows, text, tokenizer, max_length, teacher, transfer=transfer, student_base=base)

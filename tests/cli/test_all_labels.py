@@ -1,0 +1,108 @@
+"""The benchmark of students whose rows all have a label."""
+
+import csv
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_examples import run_in_folder
+from tiny import tiny_model, tiny_rows
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ARMS = "labels,labels_early,variants2_x2_t4"
+
+
+def write_task(folder, tokenizer):
+    """Write SST-2 as its original files, and an encoder."""
+    (folder / "glue" / "SST-2").mkdir(parents=True)
+    for name, num_rows, seed in (("train", 60, 0), ("dev", 30, 1)):
+        rows = [f"{row['text']}\t{int(row['label'] > 0)}" for row in tiny_rows(num_rows, seed)]
+        (folder / "glue" / "SST-2" / f"{name}.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
+    tiny_model(num_hidden_layers=3, seed=4).bert.save_pretrained(folder / "encoder")
+    tokenizer.save_pretrained(folder / "encoder")
+
+
+def run_benchmark(folder):
+    words = [
+        "--data_dir",
+        folder,
+        "--encoder",
+        folder / "encoder",
+        "--tasks",
+        "sst2",
+        "--arms",
+        ARMS,
+        "--seeds",
+        "0,1",
+    ]
+    words += ["--num_hidden_layers", 2, "--work_dir", folder / "work", "--output_dir", folder, "--quick"]
+
+    def run():
+        sys.argv = ["all_labels.py", *map(str, words)]
+        sys.path.insert(0, str(BENCHMARKS))
+        runpy.run_path(str(BENCHMARKS / "all_labels.py"), run_name="__main__")
+
+    return run_in_folder(folder, run)
+
+
+def test_the_benchmark_compares_each_arm_with_both_baselines_and_goes_on_where_it_was(tmp_path, tokenizer):
+    write_task(tmp_path, tokenizer)
+    first = run_benchmark(tmp_path)
+    path = tmp_path / "all_labels_quick.csv"
+    runs = list(csv.DictReader(path.open()))
+    steps = {(run["arm"], run["seed"]): run["steps"] for run in runs}
+    assert len(runs) == len(steps) == 1 + 3
+    assert (steps["labels", "0"], steps["variants2_x2_t4", "0"], steps["teacher", "0"]) == ("3", "6", "0")
+    table = first.split("\n\n")[-1]
+    assert len(table.splitlines()) == 2 + 1 + 1 + 2  # each baseline minus the other, and the student minus both
+    path.write_text("".join(path.open().readlines()[:-1]))  # the last run was not finished
+    second = run_benchmark(tmp_path)
+    assert second.count("'arm'") == 1
+    assert len(list(csv.DictReader(path.open()))) == 4
+    assert second.split("\n\n")[-1].splitlines()[0] == table.splitlines()[0]
+
+
+@pytest.fixture(scope="module")
+def paired():
+    return runpy.run_path(str(BENCHMARKS / "paired_intervals.py"))
+
+
+def test_the_difference_is_the_mean_over_seeds_and_equal_models_differ_by_nothing(paired):
+    labels = np.arange(100) % 2
+    half_right, right = np.where(np.arange(100) < 50, labels, 1 - labels), labels
+    scores = [paired["metric_of_draws"]("accuracy", answers, labels, 2) for answers in (half_right, right)]
+    value, low, high = paired["paired_interval"]([(scores[1], scores[0]), (scores[1], scores[1])], 100)
+    assert value == pytest.approx(0.25)  # 0.5 with one seed and 0 with the other
+    assert low == 0.0  # both seeds drawn can be the second
+    assert 0.5 < high < 0.65
+    assert paired["paired_interval"]([(scores[0], scores[0])], 100) == (0.0, 0.0, 0.0)
+
+
+def test_the_interval_over_rows_has_the_width_of_the_standard_error(paired):
+    values = np.random.default_rng(0).normal(1.0, 2.0, size=400)
+    score = paired["mean_of_draws"]
+    value, low, high = paired["paired_interval"]([(score(values), score(np.zeros(400)))], 400)
+    assert value == pytest.approx(values.mean())
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
+
+
+def test_the_metric_of_all_rows_is_that_of_the_library(paired):
+    labels, answers = np.array([0, 1, 1, 0, 1]), np.array([0, 1, 0, 0, 1])
+    every = np.ones((1, 5))
+    for name, expected in (("accuracy", 0.8), ("f1", 0.8), ("matthews_correlation", 2 / 3)):
+        assert paired["metric_of_draws"](name, answers, labels, 2)(every)[0] == pytest.approx(expected)
+
+
+def test_the_name_of_an_arm_says_its_settings(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    parse = runpy.run_path(str(BENCHMARKS / "all_labels.py"))["parse"]
+    default = {"x": 1.0, "hard": 0.1, "t": 2.0, "kind": "soft", "copies": 0, "is_early": False}
+    assert parse("soft") == default
+    assert parse("variants8_x3_hard0.5_t1") == {**default, "copies": 8, "x": 3.0, "hard": 0.5, "t": 1.0}
+    assert parse("labels_variants") == {**default, "kind": "labels", "copies": 4}
+    assert parse("labels_early")["is_early"]
+    for name in ("sofd", "variants", "soft_hard", "soft_x1_y2"):
+        with pytest.raises(SystemExit, match="Unknown arm"):
+            parse(name)

@@ -1,0 +1,272 @@
+"""Teachers that need no labels: entailment models and sentence encoders."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from command_line import flags
+from datasets import Dataset
+from tiny import LABEL_NAMES, named_model, tiny_model, tiny_rows
+
+from hf_distill import DistillationTrainer, DistillationTrainingArguments
+from hf_distill.cli import main
+from hf_distill.teachers import ZeroShotTeacher
+
+NLI = ("contradiction", "neutral", "ENTAILMENT")
+CLASSES = ["good", "bad", "fun"]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, tokenizer):
+    """Folders with an inference model, one of two classes, a classifier, and a sentence encoder; and texts."""
+    folder = tmp_path_factory.mktemp("models")
+    models = {
+        "nli": named_model(*NLI), "two": named_model("entailment", "not_entailment"), "other": named_model("a", "b"),
+        "unclear": named_model("entailment", "entailed", "x"), "encoder": tiny_model(2, seed=3).bert,
+        "student": tiny_model(1, seed=5),
+    }  # fmt: skip
+    for name, model in models.items():
+        model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    (folder / "texts.txt").write_text("\n".join(f"{row['text']} {row['text_pair']}" for row in tiny_rows(40)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return [row["text"] for row in tiny_rows(6)]
+
+
+@torch.no_grad()
+def test_the_logits_of_an_inference_model_are_those_of_its_own_forward_pass(places, texts, tokenizer):
+    teacher = ZeroShotTeacher(places / "nli", CLASSES, "the film is {}")
+    model = named_model(*NLI)
+    expected = [
+        [model(**tokenizer(text, f"the film is {name}", return_tensors="pt")).logits[0] for name in CLASSES]
+        for text in texts
+    ]
+    entailment = [[float(values[2]) for values in row] for row in expected]
+    assert teacher.logits(texts) == pytest.approx(np.array(entailment), abs=1e-5)
+    several = ZeroShotTeacher(places / "nli", CLASSES, "the film is {}", multi_label=True)
+    contrast = [[float(values[2] - values[0]) for values in row] for row in expected]
+    assert several.logits(texts) == pytest.approx(np.array(contrast), abs=1e-5)
+    assert ZeroShotTeacher(places / "two", CLASSES, multi_label=True).scorer.contradiction == 1
+
+
+def test_the_probabilities_are_those_of_the_pipeline_of_transformers(places, texts):
+    from transformers import pipeline
+
+    classify = pipeline("zero-shot-classification", model=str(places / "nli"))
+    for multi_label in (False, True):
+        teacher = ZeroShotTeacher(places / "nli", CLASSES, multi_label=multi_label)
+        assert teacher.hypotheses[0] == "This example is good."
+        logits = torch.tensor(teacher.logits(texts))
+        scores = logits.sigmoid() if multi_label else logits.softmax(dim=1)
+        for text, row in zip(texts, scores.tolist(), strict=True):
+            answer = classify(text, candidate_labels=CLASSES, multi_label=multi_label)
+            by_name = dict(zip(answer["labels"], answer["scores"], strict=True))
+            assert [by_name[name] for name in CLASSES] == pytest.approx(row, abs=1e-5)
+
+
+@torch.no_grad()
+def test_the_logits_of_a_sentence_encoder_are_cosines_divided_by_the_temperature(places, texts, tokenizer):
+    descriptions = {"joy": "a fun film", "boredom": "a slow plot"}
+    teacher = ZeroShotTeacher(places / "encoder", descriptions, temperature=0.5)
+    model = tiny_model(2, seed=3).bert
+
+    def mean(text):
+        return model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(dim=0)
+
+    expected = [
+        [torch.cosine_similarity(mean(text), mean(d), dim=0).item() / 0.5 for d in descriptions.values()]
+        for text in texts
+    ]
+    assert teacher.logits(texts) == pytest.approx(np.array(expected), abs=1e-4)
+    assert teacher.labels == ["joy", "boredom"]
+
+
+def test_the_pooling_of_sentence_transformers_is_read_from_its_file(places, tmp_path, texts, tokenizer):
+    tiny_model(2, seed=3).bert.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "1_Pooling").mkdir()
+    config = tmp_path / "1_Pooling" / "config.json"
+    config.write_text(json.dumps({"word_embedding_dimension": 16, "pooling_mode_cls_token": True}))
+    cls = ZeroShotTeacher(tmp_path, CLASSES)
+    assert cls.scorer.pooling == "cls"
+    assert not np.allclose(cls.logits(texts), ZeroShotTeacher(places / "encoder", CLASSES).logits(texts))
+    config.write_text(json.dumps({"pooling_mode_lasttoken": True}))
+    with pytest.raises(ValueError, match="pools by pooling_mode_lasttoken"):
+        ZeroShotTeacher(tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("labels", "changes", "message"),
+    [
+        (["good", "Good"], {}, "Candidate labels repeat: good"),
+        ({"a": "fun", "b": "fun"}, {}, "Descriptions repeat: fun"),
+        (["good", " "], {}, "must not be empty"),
+        (["good"], {}, "leaves nothing to decide"),
+        (CLASSES, {"hypothesis_template": "This is it."}, r"must contain `\{\}` once"),
+        (CLASSES, {"hypothesis_template": "{} or {}"}, r"must contain `\{\}` once"),
+        (CLASSES, {"temperature": 0.0}, "`temperature` must be > 0"),
+        (CLASSES, {"model": "other"}, "needs one that is called entailment"),
+        (CLASSES, {"model": "unclear"}, "needs one that is called entailment"),
+        (CLASSES, {"model": "encoder", "multi_label": True}, "`multi_label` needs an entailment model"),
+    ],
+)
+def test_bad_input_is_refused_before_the_teacher_runs(places, labels, changes, message):
+    model = places / changes.pop("model", "nli")
+    with pytest.raises(ValueError, match=message):
+        ZeroShotTeacher(model, labels, **changes)
+
+
+def test_a_text_in_place_of_labels_and_a_model_of_another_kind_are_refused(places, tmp_path):
+    with pytest.raises(TypeError, match="must be a list of names or a dict"):
+        ZeroShotTeacher(places / "nli", "good,bad")
+    with pytest.raises(OSError, match="there is no such folder"):
+        ZeroShotTeacher("no_such_model", CLASSES)
+    with pytest.raises(ValueError, match="needs its `tokenizer`"):
+        ZeroShotTeacher(named_model(*NLI), CLASSES)
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertForMaskedLM"]}')
+    with pytest.raises(ValueError, match="is a BertForMaskedLM"):
+        ZeroShotTeacher(tmp_path, CLASSES)
+
+
+def make_trainer(teacher, rows, tokenizer, folder, **changes):
+    student = named_model(*(changes.pop("classes", CLASSES)), **changes.pop("config", {}))
+    args = DistillationTrainingArguments(
+        str(folder / "out"), use_cpu=True, report_to="none", max_steps=2, teacher_cache_dir=str(folder / "cache"),
+        **changes,
+    )  # fmt: skip
+    return DistillationTrainer(student, teacher, args, train_dataset=rows, processing_class=tokenizer)
+
+
+@pytest.fixture(scope="module")
+def unlabelled(texts, tokenizer):
+    dataset = Dataset.from_dict({"text": texts})
+    return dataset.map(lambda rows: dict(tokenizer(rows["text"])), batched=True)
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("name", ["nli", "encoder"])
+def test_the_trainer_adds_the_logits_of_a_zero_shot_teacher(
+    places, texts, unlabelled, tokenizer, tmp_path, name, is_stored
+):
+    teacher = ZeroShotTeacher(places / name, CLASSES)
+    trainer = make_trainer(teacher, unlabelled, tokenizer, tmp_path, cache_teacher_outputs=is_stored)
+    stored = np.array(trainer.train_dataset["teacher_logits"][:])
+    assert stored == pytest.approx(teacher.logits(texts), abs=1e-4)
+    trainer.train()
+    description = trainer.distillation_record()["teacher"]["zero_shot"]
+    assert description["hypotheses"]["fun"] == ("This example is fun." if name == "nli" else "fun")
+    assert (tmp_path / "cache").exists() == is_stored
+
+
+def test_another_class_is_one_hypothesis_more_and_nothing_for_an_encoder(places, unlabelled, tokenizer, tmp_path):
+    def computed(name, classes):
+        trainer = make_trainer(
+            ZeroShotTeacher(places / name, classes), unlabelled, tokenizer, tmp_path, classes=classes,
+            cache_teacher_outputs=True,
+        )  # fmt: skip
+        return [cache.num_computed for cache in trainer.teaching.caches]
+
+    distinct = len(set(unlabelled["text"]))
+    assert computed("nli", CLASSES) == [distinct] * 3
+    assert computed("nli", ["fun", "good", "slow", "bad"]) == [0, 0, distinct, 0]
+    assert computed("encoder", CLASSES) == [distinct]
+    assert computed("encoder", ["slow", "fast"]) == [0]
+
+
+def test_classes_are_matched_with_the_student_by_name(places, texts, unlabelled, tokenizer, tmp_path):
+    teacher = ZeroShotTeacher(places / "nli", CLASSES)
+    trainer = make_trainer(teacher, unlabelled, tokenizer, tmp_path, classes=["fun", "good", "bad"])
+    batch = {"teacher_logits": torch.tensor(trainer.train_dataset["teacher_logits"][:])}
+    assert trainer.teacher(batch).logits.numpy() == pytest.approx(teacher.logits(texts)[:, [2, 0, 1]], abs=1e-4)
+
+
+def test_pairs_and_other_kinds_of_problems_are_refused(places, unlabelled, tokenizer, tmp_path):
+    teacher = ZeroShotTeacher(places / "nli", CLASSES)
+    pairs = unlabelled.add_column("second", unlabelled["text"][:])
+    pairs = pairs.map(lambda rows: dict(tokenizer(rows["text"], rows["second"])), batched=True)
+    with pytest.raises(ValueError, match="reads one text, and the rows have the pair text and second"):
+        make_trainer(teacher, pairs, tokenizer, tmp_path)
+    several = ZeroShotTeacher(places / "nli", CLASSES, multi_label=True)
+    with pytest.raises(ValueError, match="problem type is multi_label_classification"):
+        make_trainer(several, unlabelled, tokenizer, tmp_path)
+
+
+# ---- The command line ----
+
+
+def run(places, folder, **changes):
+    values = {
+        "train_file": None, "validation_file": None, "transfer_file": places / "texts.txt", "num_train_epochs": None,
+        "max_steps": 2, "save_strategy": "no", "candidate_labels": "good,bad,fun", "student_num_hidden_layers": 1,
+        "teacher_model_name_or_path": places / "encoder", "teacher_cache_dir": folder / "cache",
+    }  # fmt: skip
+    main(["train", *flags(places, folder / "out", **{**values, **changes})])
+    return json.loads((folder / "out" / "distillation.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["nli", "encoder"])
+def test_train_makes_a_student_for_classes_that_nobody_labelled(places, tmp_path, capsys, name):
+    record = run(
+        places, tmp_path, teacher_model_name_or_path=places / name, hypothesis_template="the film is {}",
+        cache_teacher_outputs=True, transfer_min_confidence=0.01,
+    )  # fmt: skip
+    assert record["teacher"]["zero_shot"]["hypotheses"]["bad"] == "the film is bad"
+    assert (record["metric_name"], record["dataset"]["unlabelled_rows"]) == ("agreement", 20)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert sorted(config["label2id"]) == sorted(CLASSES)
+    assert (config["num_hidden_layers"], record["latency"].keys()) == (1, {"student"})
+    assert "Out of domain by the teacher's confidence" in capsys.readouterr().out
+
+
+def test_a_pretrained_student_learns_from_a_zero_shot_teacher(places, tmp_path):
+    record = run(
+        places, tmp_path, student_num_hidden_layers=None, student_model_name_or_path=places / "student",
+        problem_type="multi_label_classification", teacher_model_name_or_path=places / "nli",
+    )  # fmt: skip
+    assert record["problem_type"] == "multi_label_classification"
+    assert record["teacher"]["zero_shot"]["multi_label"] is True
+
+
+def test_gold_rows_score_teacher_and_student_by_the_names_of_the_classes(places, tmp_path):
+    names = dict(zip(LABEL_NAMES, ["bad", "fun", "good"], strict=True))
+    with (tmp_path / "gold.csv").open("w", newline="") as file:
+        rows = [(row["text"], names[LABEL_NAMES[row["label"]]]) for row in tiny_rows(30, 1)]
+        csv.writer(file).writerows([("text", "label"), *rows])
+    record = run(places, tmp_path, validation_file=tmp_path / "gold.csv")
+    teacher = ZeroShotTeacher(places / "encoder", CLASSES)
+    answers = teacher.logits([text for text, _ in rows]).argmax(axis=1)
+    accuracy = np.mean([CLASSES[answer] == label for answer, (_, label) in zip(answers, rows, strict=True)])
+    assert record["metrics"]["teacher"]["accuracy"] == pytest.approx(accuracy)
+    assert record["dataset"]["unlabelled_rows"] == 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"candidate_labels": "good,good"}, "Candidate labels repeat"),
+        ({"hypothesis_template": "no place"}, "must contain `{}` once"),
+        ({"candidate_labels": None, "hypothesis_template": "a {}"}, "--hypothesis_template needs --candidate_labels"),
+        ({"transfer_file": None}, "--candidate_labels needs unlabelled text"),
+        ({"train_file": "rows.csv"}, "so leave out --train_file"),
+        ({"fine_tune_teacher": True}, "--fine_tune_teacher is for a teacher that was fine-tuned"),
+        ({"baseline": True}, "--baseline is for a teacher that was fine-tuned"),
+        ({"augment": 2}, "--augment is for a teacher that was fine-tuned"),
+        ({"problem_type": "regression"}, "--problem_type is regression"),
+        ({"validation_file": "gold"}, "The label"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused_before_the_teacher_runs(places, tmp_path, capsys, changes, message):
+    if changes.get("validation_file"):
+        (tmp_path / "gold.csv").write_text("text,label\na film,joy\nbad plot,fear\n")
+        changes = {"validation_file": tmp_path / "gold.csv"}
+    with pytest.raises(SystemExit) as stopped:
+        run(places, tmp_path, **changes)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
