@@ -38,6 +38,11 @@ __all__ = [  # noqa: RUF022 (in the order in which a user meets them)
 ]
 
 
+def __dir__() -> list[str]:
+    """Return the names that a notebook completes, those that are not imported yet among them."""
+    return sorted({*globals(), *_PUBLIC})
+
+
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'hf_distill' has no attribute {name!r}")

@@ -4,6 +4,7 @@ A record can be published. It is cleaned of tokens and local folders where it is
 nowhere else: whatever `read_record` and `read_json` return is clean.
 """
 
+import functools
 import json
 import os
 import platform
@@ -26,13 +27,14 @@ from hf_distill.utils.redaction import publishable
 
 RECORD_NAME = "distillation.json"
 _KEYS = ("format", "student", "problem_type", "objectives", "training", "versions")
+_version = functools.cache(version)  # reads and parses a file, and a training describes its versions several times
 _TRAINING = ("learning_rate", "num_train_epochs", "seed", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim")
 
 
 def describe_versions() -> dict[str, str]:
     """Return the versions that results depend on."""
     names = ("hf_distill", "transformers", "torch", "accelerate", "datasets")
-    return {**{name: version(name) for name in names}, "python": platform.python_version()}
+    return {**{name: _version(name) for name in names}, "python": platform.python_version()}
 
 
 def describe_machine() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ _MAX_DEPTH = 10  # of nested mappings and lists; objectives with schedules have 
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain YAML, and refuses what can make a small file large or deep, and names that occur twice."""
+    """Reads plain YAML, and refuses what can make a small file large or deep, and names that occur twice.
+
+    Names in mappings are kept as they are written: `{no: 2.0}` is about a class `no`, not about false.
+    """
 
     depth = 0
 
@@ -26,12 +29,15 @@ class _Loader(yaml.SafeLoader):
         self.depth -= 1
         return node
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for i, (key, _) in enumerate(node.value):
-            if isinstance(key, yaml.ScalarNode) and key.value in names[:i]:
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        mapping: dict[Hashable, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                raise _error("has a name that is not a text", key)
+            if key.value in mapping:
                 raise _error("has a name for the second time", key)
-        return super().construct_mapping(node, deep)
+            mapping[key.value] = self.construct_object(value, deep)
+        return mapping
 
 
 def _error(problem: str, place: Any) -> yaml.MarkedYAMLError:
@@ -98,7 +104,7 @@ def _read(path: Path, texts: Collection[str]) -> dict[Any, Any]:
         place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
         # The problem of a constructor repeats what was written.
         is_kind = isinstance(error, yaml.constructor.ConstructorError)
-        problem = "has a tag, or a name that is not a text" if is_kind else error.problem
+        problem = "has a tag" if is_kind else error.problem
         raise ValueError(f"The recipe {path.name}{place} is not YAML as recipes need it: {problem}.") from None
     except (yaml.YAMLError, ValueError) as error:  # characters that are not text
         raise ValueError(f"The recipe {path.name} is not YAML: {type(error).__name__}.") from None

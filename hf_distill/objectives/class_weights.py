@@ -35,8 +35,12 @@ def check_class_weights(weights: ClassWeights) -> None:
     if weights == BALANCED:
         return
     if not isinstance(weights, Mapping) or not weights or not all(isinstance(name, str) for name in weights):
+        remedy = ""
+        if isinstance(weights, Mapping) and any(isinstance(name, bool) for name in weights):
+            remedy = " YAML reads the names no, off, yes and on as false and true: put them in quotes."
         raise ValueError(
             f"`class_weights` of `ce` must map names of classes to numbers, or be {BALANCED!r}; got {weights!r}."
+            f"{remedy}"
         )
     for name, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:

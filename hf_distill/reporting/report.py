@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_distill.reporting.notebook import as_html
 from hf_distill.reporting.requirements import Requirement, parse_requirement
 from hf_distill.reporting.tables import render_markdown
 from hf_distill.utils.atomic import write_file_atomically
@@ -18,7 +19,7 @@ REPORT_NAME = "report"
 
 
 class Report:
-    """The result of [`compare_models`].
+    """The result of [`compare_models`]. As the last line of a notebook cell it is shown as tables.
 
     Args:
         content: The numbers, in the schema that `docs/report.md` describes.
@@ -61,6 +62,10 @@ class Report:
     def to_markdown(self) -> str:
         """Return the verdict, tables and notes as Markdown that is aligned for a terminal."""
         return render_markdown(self._content)
+
+    def _repr_html_(self) -> str:
+        """Return the tables for a notebook; `to_html` writes the page with plots."""
+        return as_html(self.to_markdown())
 
     def to_html(self, path: str | os.PathLike) -> None:
         """Write one self-contained page with plots; needs matplotlib (`pip install hf_distill[report]`)."""

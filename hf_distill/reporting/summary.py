@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_distill.reporting.history import history_table
+from hf_distill.reporting.notebook import MarkdownText
 from hf_distill.reporting.probabilities import describe_cross_entropy
 from hf_distill.reporting.tables import TEACHER_MEASURES, results_table
 from hf_distill.reporting.text import BUSY, PLAIN, finite
@@ -12,8 +13,10 @@ from hf_distill.reporting.text import BUSY, PLAIN, finite
 FLOORS = {"labels": "TF-IDF + linear (labels)", "teacher_answers": "TF-IDF + linear (teacher's answers)"}
 
 
-def summary(record: Mapping[str, Any]) -> str:
+def summary(record: Mapping[str, Any]) -> MarkdownText:
     """Return a table that compares teacher, student, baseline and floor. A model without metrics is left out.
+
+    The table is text; as the last line of a notebook cell it is shown as HTML.
 
     Args:
         record: What `DistillationTrainer.distillation_record` returns, with `metric_name` and `dataset`.
@@ -42,7 +45,7 @@ def summary(record: Mapping[str, Any]) -> str:
     notes = _floor_notes(floors, metrics.get("student", {}).get(metric_name), metric_name)
     notes += [line for line in (describe_cross_entropy(record), history_table(record)) if line]
     notes += [f"\n{BUSY}"] if record.get("machine", {}).get("is_busy") else []
-    return "\n".join([table, *notes])
+    return MarkdownText("\n".join([table, *notes]))
 
 
 def _floor_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:

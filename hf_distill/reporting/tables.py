@@ -6,6 +6,7 @@ from typing import Any
 
 from hf_distill.data.metrics import find_metric
 from hf_distill.reporting.markdown import markdown_table
+from hf_distill.reporting.notebook import MarkdownText
 from hf_distill.reporting.probabilities import describe_probabilities
 from hf_distill.reporting.requirements import describe_result
 from hf_distill.reporting.statistics import gap_closed, retention
@@ -30,7 +31,9 @@ TEACHER_MEASURES = {"agreement": "agreement with the teacher", "loss_kl": "squar
 Models = Mapping[str, Mapping[str, Any]]
 
 
-def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_rows: int | None = None) -> str:
+def results_table(
+    rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_rows: int | None = None
+) -> MarkdownText:
     """Compare teacher, student and baseline.
 
     Args:
@@ -41,7 +44,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_
 
     Returns:
         A Markdown table with aligned columns, an empty line, and a line about the gap between baseline and teacher, or
-        about rows without labels.
+        about rows without labels. A notebook shows it as HTML.
     """
     if metric_name in TEACHER_MEASURES:
         return _teacher_table(rows, metric_name)
@@ -57,10 +60,10 @@ def results_table(rows: Sequence[Mapping[str, Any]], metric_name: str, num_eval_
         for row in rows
     ]
     header = ["model", metric_name, "retention", "parameters (M)", "CPU latency p50 (ms, batch 1)"]
-    return f"{markdown_table(header, cells)}\n\n{_describe_gap(scores, metric_name, num_eval_rows)}"
+    return MarkdownText(f"{markdown_table(header, cells)}\n\n{_describe_gap(scores, metric_name, num_eval_rows)}")
 
 
-def _teacher_table(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
+def _teacher_table(rows: Sequence[Mapping[str, Any]], measure: str) -> MarkdownText:
     cells = [
         [
             MODELS.get(row["model"], row["model"]),
@@ -71,7 +74,7 @@ def _teacher_table(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
         for row in rows
     ]
     header = ["model", TEACHER_MEASURES[measure], "parameters (M)", "CPU latency p50 (ms, batch 1)"]
-    return (
+    return MarkdownText(
         f"{markdown_table(header, cells)}\n\nNo row has a label, so it is unknown how often teacher and student are "
         f"right. The {TEACHER_MEASURES[measure]} compares only their answers."
     )

@@ -63,7 +63,13 @@ def test_the_metrics_of_a_function_are_not_known_before_it_runs():
 
 @pytest.mark.parametrize("flag", ["baseline", "fine_tune_teacher"])
 def test_a_model_without_a_teacher_cannot_be_chosen_by_its_teacher(folder, tmp_path, capsys, flag):
-    changes = {"eval_strategy": "epoch", "metric_for_best_model": "agreement", flag: True}
+    # Without a number of epochs, the metric of the task decides when the teacher's fine-tuning ends.
+    changes = {
+        "eval_strategy": "epoch",
+        "metric_for_best_model": "agreement",
+        "teacher_num_train_epochs": 1,
+        flag: True,
+    }
     with pytest.raises(SystemExit, match="2"):
         main(["train", *flags(folder, tmp_path / "out", **changes)])
     assert "'agreement', which a baseline without a teacher does not have, nor" in capsys.readouterr().err

@@ -160,22 +160,6 @@ def train_flags(folder):
     ]  # fmt: skip
 
 
-def test_the_recipes_of_two_stages_run_one_after_the_other(tmp_path, tokenizer, capsys):
-    write_teacher(tmp_path / "teacher", tokenizer, 3, LABEL_NAMES)
-    write_custom_files(tmp_path, ("train.csv", "validation.csv", "text.txt"))
-    recipes, shared_flags = EXAMPLES / "two_stages", [*train_flags(tmp_path), "--num_train_epochs", "1"]
-    first = ["--student_num_hidden_layers", "2", "--output_dir", f"{tmp_path}/stage1"]
-    main(["train", "--config", str(recipes / "stage1.yaml"), *shared_flags, *first])
-    second = ["--student_model_name_or_path", f"{tmp_path}/stage1", "--output_dir", f"{tmp_path}/stage2"]
-    main(["train", "--config", str(recipes / "stage2.yaml"), *shared_flags, *second])
-    records = [json.loads((tmp_path / f"stage{i}" / "distillation.json").read_text()) for i in (1, 2)]
-    assert [record["objectives"].keys() for record in records] == [
-        {"embedding_mse", "hidden_mse", "attention_mse"},
-        {"kl", "ce"},
-    ]
-    assert records[1]["student"]["num_hidden_layers"] == 2
-
-
 def test_distill_an_ensemble_compares_it_with_one_teacher(tmp_path, tokenizer):
     write_encoder(tmp_path / "encoder", tokenizer)
     write_custom_files(tmp_path / "out" / "data", ("labelled.csv", "test.csv", "unlabelled.txt"))

@@ -29,7 +29,8 @@ RECIPES = {
     "a huge number": (f"seed: {'9' * 100_000}\n", "is not YAML"),
     "no text": ("seed: \x00\n", "is not YAML"),
     "no mapping": ("- seed\n", "must map names of flags to values, got list"),
-    "a list as a name": ("[a, b]: 1\n", "is not YAML"),
+    "a list as a name": ("[a, b]: 1\n", "line 1, column 1 .* has a name that is not a text"),
+    "a merge of a mapping": ("objectives: {<<: {kl: 1}}\n", "line 1, column 14 .* has a name that is not a text"),
     "nothing": ("", "must map names of flags to values, got NoneType"),
 }
 
