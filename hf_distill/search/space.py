@@ -82,6 +82,11 @@ class Dimension:
     log: bool = False
 
     @property
+    def highest(self) -> Any:
+        """The highest value."""
+        return max(self.choices) if self.choices else self.high
+
+    @property
     def lowest(self) -> Any:
         """The lowest value."""
         return min(self.choices) if self.choices else self.low
