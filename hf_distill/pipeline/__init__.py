@@ -7,6 +7,7 @@ from typing import Any
 _MODULES = {
     "DistillationInputs": "inputs",
     "ModelReference": "loading",
+    "Plan": "plan",
     "StudentOptions": "student",
     "TransferOptions": "transfer",
     "TransferSet": "transfer",
@@ -24,6 +25,7 @@ _MODULES = {
     "load_tokenizer": "loading",
     "load_transfer": "transfer",
     "load_with_new_head": "loading",
+    "make_plan": "plan",
     "make_student": "student",
     "make_trainer": "training",
     "measure_teacher": "teacher_fit",
