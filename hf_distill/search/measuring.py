@@ -62,8 +62,9 @@ def measure_costs(
             with tempfile.TemporaryDirectory(dir=workers) as exports:
                 folders = {architecture.name: Path(exports, str(i)) for i, architecture in enumerate(architectures)}
                 costs = _measure(trainings, architectures, texts, folders, say)
-            study.set_user_attr(_TEACHER, costs.teacher)
-            study.set_user_attr(_COSTS, costs.students)
+            if _COSTS not in study.user_attrs:  # another machine, which has another lock, can have been faster
+                study.set_user_attr(_TEACHER, costs.teacher)
+                study.set_user_attr(_COSTS, costs.students)
     return Costs(study.user_attrs[_COSTS], study.user_attrs[_TEACHER])
 
 
