@@ -116,6 +116,7 @@ def main() -> None:
     flags += ["--max_seq_length", "64", "--save_strategy", "no", "--use_cpu", "True", "--overwrite_output_dir"]
     flags += ["--teacher_model_name_or_path", str(teacher if is_fine_tuned else find_weights())]
     flags += ["--fine_tune_teacher", str(not is_fine_tuned), "--bf16", str(use_bf16)]
+    flags += ["--teacher_num_train_epochs", "4"]
     flags += ["--train_file", str(files["labelled.csv"]), "--validation_file", str(files["test.csv"])]
     flags += ["--transfer_file", str(files["unlabelled.txt"])]
     flags += ["--teacher_cache_dir", str(options.output_dir / "teacher_outputs")]

@@ -2,10 +2,10 @@
 
     python examples/distill_custom_dataset.py --teacher_model_name_or_path user/teacher \
         --train_file labelled.csv --validation_file validation.csv --transfer_file unlabelled.txt \
-        --num_hidden_layers 3 --output_dir student
+        --student_num_hidden_layers 3 --output_dir student
 
 The files are CSV, TSV, JSON or Parquet with a text column and a `label` column. The unlabelled text can also be a
-`.txt` file with one text per line. `hf-distill train` takes the same flags; use this script if you want to change what
+`.txt` file with one text per line. `hf-distill train` takes the same flags. Use this script if you want to change what
 happens between the steps.
 """
 
@@ -27,7 +27,7 @@ class ScriptArguments:
     train_file: str = field(metadata={"help": "Labelled rows to train on."})
     validation_file: str = field(metadata={"help": "Labelled rows to evaluate on."})
     transfer_file: str = field(metadata={"help": "Unlabelled text, which the teacher labels with soft targets."})
-    num_hidden_layers: int = field(default=3, metadata={"help": "Number of layers of the student."})
+    student_num_hidden_layers: int = field(default=3, metadata={"help": "Number of layers of the student."})
 
 
 def main():
@@ -42,7 +42,7 @@ def main():
     unlabelled = task.tokenize_dataset(texts, tokenizer).cast(rows["train"].features)
     rows["train"] = concatenate_datasets([rows["train"], unlabelled])
 
-    student = create_student(teacher, num_hidden_layers=script.num_hidden_layers)
+    student = create_student(teacher, num_hidden_layers=script.student_num_hidden_layers)
     untrained = copy.deepcopy(student)
     trainer = DistillationTrainer(
         student,

@@ -1,4 +1,4 @@
-"""Fixtures that every test shares: tiny models, a tokenizer and a data set, all built in code; nothing downloads."""
+"""Fixtures that every test shares: tiny models, a tokenizer and a dataset, all built in code; nothing downloads."""
 
 import gc
 import os

@@ -21,6 +21,7 @@ from hf_distill.data.files import ColumnNames, read_task
 from hf_distill.data.reading import read_file
 from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS, warn_of_labels
 from hf_distill.data.sources import Sources
+from hf_distill.pipeline.floor import add_floor
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
@@ -37,13 +38,13 @@ def run(arguments: Sequence[str]) -> None:
     hide_noise()
     args, data = parse((CompareArguments, DataArguments), arguments)
     args.check()
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("The report's plots need matplotlib: pip install 'hf_distill[report]'.")
+    if missing := [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]:
+        raise ValueError(f"The report needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
     metric_functions = load_metric_modules(args.metric_module or ())
     own_metric = data.metric_name if data.metric_name in metric_functions else None
     if own_metric is not None:
         data.metric_name = None  # the reader of the rows does not know it
-    rows = _load_texts(args, data) if _has_no_labels(data) else _load_labelled(args, data)
+    task, rows = (None, _load_texts(args, data)) if _has_no_labels(data) else _load_labelled(args, data)
     check_labels(args.requirements, rows.get("label_names"))
     if own_metric is not None:
         rows["metric_name"] = own_metric
@@ -59,6 +60,8 @@ def run(arguments: Sequence[str]) -> None:
         latency_rounds=args.latency_rounds,
         **rows,
     )
+    if task is not None and "train" in data.files:
+        add_floor(report, task, rows["dataset"])
     results = report.check(args.requirements) if args.requirements else []
     print(f"\n{report.to_markdown()}")
     report.save(args.output_dir)
@@ -68,8 +71,8 @@ def run(arguments: Sequence[str]) -> None:
         sys.exit(UNMET)
 
 
-def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
-    """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
+def _load_labelled(args: CompareArguments, data: DataArguments) -> tuple[Task, dict[str, Any]]:
+    """Load labelled rows, print what was read, and return the task and the rows as arguments of `compare_models`."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
     task = data.load(to_train=False, teacher=head, kept=args.kept_columns)
     if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
@@ -82,7 +85,7 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
         )
     shifted = None if args.shifted_file is None else _read_shifted(args, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
-    return {
+    return task, {
         "dataset": task.datasets[split],
         "text_columns": task.text_columns,
         "label_column": "label",

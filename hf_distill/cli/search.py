@@ -79,10 +79,9 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _check_installed() -> None:
-    packages = {"optuna": "search", "matplotlib": "report", "onnx": "export", "onnxruntime": "export"}
-    if missing := {name: extra for name, extra in packages.items() if importlib.util.find_spec(name) is None}:
-        extras = ",".join(dict.fromkeys(missing.values()))
-        raise ValueError(f"A search needs {', '.join(missing)}: pip install 'hf_distill[{extras}]'.")
+    packages = ("optuna", "jinja2", "matplotlib", "onnx", "onnxruntime", "onnxscript")
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        raise ValueError(f"A search needs {', '.join(missing)}: pip install {' '.join(missing)}.")
 
 
 def _save_with_evaluations(given: Mapping[str, Any]) -> dict[str, Any]:

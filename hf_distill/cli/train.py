@@ -168,7 +168,14 @@ def _check_teacher(
         print(fit)
     num_labelled = sum(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
     num_unlabelled = len(inputs.train_dataset) - num_labelled
-    warning = check_teacher(fit, num_labelled, num_unlabelled, models.fine_tune_teacher, models.allow_weak_teacher)
+    warning = check_teacher(
+        fit,
+        num_labelled,
+        num_unlabelled,
+        was_fine_tuned=models.fine_tune_teacher,
+        stopped_early="best_step" in report.get("fine_tuning", {}),
+        allow_weak_teacher=models.allow_weak_teacher,
+    )
     if warning is not None and says:
         logger.warning(warning)
     return {**report, "fit": fit.to_dict()}

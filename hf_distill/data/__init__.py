@@ -1,4 +1,4 @@
-"""Data: the GLUE tasks, any data set with text and label columns, and the metrics to compare models by."""
+"""Data: the GLUE tasks, any dataset with text and label columns, and the metrics to compare models by."""
 
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.data.augment import augment_texts

@@ -61,7 +61,7 @@ class MaskingCollator(TokenCollator):
         self.mask = DataCollatorForLanguageModeling(tokenizer, mlm_probability=mlm_probability)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Collate rows of one data set."""
+        """Collate rows of one dataset."""
         return super().__call__(rows) if "labels" in rows[0] else self.mask([dict(row) for row in rows])
 
 

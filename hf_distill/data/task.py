@@ -1,4 +1,4 @@
-"""What a training run needs to know of a data set of texts, or of words, with labels."""
+"""What a training run needs to know of a dataset of texts, or of words, with labels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Task:
-    """A data set with text and labels, and how its models are compared.
+    """A dataset with text and labels, and how its models are compared.
 
     Args:
         name: Short name, e.g. `sst2`.
@@ -52,7 +52,7 @@ class Task:
         metric_name: The number to compare models by: a key of what `compute_metrics` returns.
         compute_metrics: From logits and labels to named numbers, as `Trainer` takes it.
         dataset_id: Where the data are from, for the model card: an id on the Hub, or a file's or folder's bare name.
-        config_name: Configuration of the data set on the Hub.
+        config_name: Configuration of the dataset on the Hub.
         summary: What was read from which files, and how it was interpreted.
     """
 
@@ -69,7 +69,7 @@ class Task:
 
     @property
     def revision(self) -> str | None:
-        """Commit of the data set on the Hub, after which `datasets` names the folder of its cache; None for files."""
+        """Commit of the dataset on the Hub, after which `datasets` names the folder of its cache; None for files."""
         files = [Path(file["filename"]) for split in self.datasets.values() for file in split.cache_files]
         commits = {name for file in files if re.fullmatch("[0-9a-f]{40}", name := file.parent.name)}
         return commits.pop() if len(commits) == 1 else None
@@ -193,6 +193,10 @@ class Task:
             },
             desc="Tokenizing",
         )
+
+    def targets(self, dataset: Dataset) -> np.ndarray:
+        """Return the labels of rows with a column `label`, as [`Task.tokenize`] returns them."""
+        return _as_targets(np.array(dataset["label"]), self.problem_type)
 
     def check_model(self, model: PreTrainedModel) -> None:
         """Check that a model is for the same kind of problem as the labels.

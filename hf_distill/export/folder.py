@@ -165,7 +165,7 @@ def _check_texts(texts: Sequence[Text] | None, labels: Sequence[Any] | None) -> 
 
 def _check_installed() -> None:
     if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
-        raise ImportError(f"Exporting needs {' and '.join(missing)}: pip install 'hf_distill[export]'.")
+        raise ImportError(f"Exporting needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
 
 
 def _describe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ _MODULES = {
     "StudentOptions": "student",
     "TransferOptions": "transfer",
     "TransferSet": "transfer",
+    "check_teacher": "teacher_fit",
     "check_training": "training",
     "describe_history": "evaluation",
     "describe_latency": "evaluation",
@@ -27,6 +28,7 @@ _MODULES = {
     "make_plan": "plan",
     "make_student": "student",
     "make_trainer": "training",
+    "measure_teacher": "teacher_fit",
     "select_transfer_rows": "inputs",
     "train": "training",
 }

@@ -12,6 +12,7 @@ from datasets import Dataset
 
 from hf_distill.cache.fingerprint import constant_weights, fingerprint, hash_json
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
+from hf_distill.data.table import counted
 from hf_distill.pipeline.plan import Plan, Stage, describe_teacher
 from hf_distill.record import describe_machine
 from hf_distill.reporting.requirements import describe_result
@@ -142,16 +143,20 @@ def _run(settings: SearchSettings, trainings: Trainings, architectures: dict[str
 def _check_rows(settings: SearchSettings, trainings: Trainings) -> None:
     inputs = trainings.inputs
     if not any(are_labelled(inputs.eval_dataset, PROBLEM_TYPES[inputs.task.problem_type])):
-        raise ValueError(f"No validation row of {inputs.task.name} has a label, by which students are compared.")
+        raise ValueError(
+            f"None of the {len(inputs.eval_dataset):,} validation rows has a label, and a search compares students on "
+            "labelled validation rows. Pass a --validation_file with labels."
+        )
     if len(inputs.eval_dataset) < _FEWEST_TO_TELL_APART:
         logger.warning(f"Only {len(inputs.eval_dataset)} validation rows: they can hardly tell students apart.")
     epochs = settings.space.dimensions.get("num_train_epochs")
     num_steps = trainings.num_steps({} if epochs is None else {"num_train_epochs": epochs.lowest})
     if settings.halves and num_steps < EVALUATIONS:
         raise ValueError(
-            f"The shortest trial takes {num_steps} optimizer steps on {len(inputs.train_dataset):,} rows, "
-            f"and successive halving evaluates it {EVALUATIONS} times. Use more rows, more epochs or a smaller "
-            "--per_device_train_batch_size, or pass --eval_strategy no to search without halving."
+            f"The shortest trial takes {counted(num_steps, 'optimizer step')} on "
+            f"{counted(len(inputs.train_dataset), 'row')}, and successive halving evaluates it {EVALUATIONS} times. "
+            "Use more rows, more epochs or a smaller --per_device_train_batch_size, or pass --eval_strategy no to "
+            "search without halving."
         )
 
 

@@ -1,6 +1,7 @@
 """Run every example on tiny files, each in a process of its own."""
 
 import csv
+import dataclasses
 import json
 import os
 import runpy
@@ -15,6 +16,7 @@ from tiny import LABEL_NAMES, tiny_model, tiny_rows
 from transformers import DistilBertForSequenceClassification
 
 from hf_distill.cli import main
+from hf_distill.cli.flags import command_flags
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHARED_FLAGS = ["--use_cpu", "--max_steps", "2", "--per_device_train_batch_size", "8", "--disable_tqdm", "true"]
@@ -83,10 +85,16 @@ def test_distill_custom_dataset_learns_from_unlabelled_text(tmp_path, tokenizer)
     output = run(
         "distill_custom_dataset.py", "--teacher_model_name_or_path", tmp_path / "teacher", "--train_file",
         tmp_path / "train.csv", "--validation_file", tmp_path / "validation.csv", "--transfer_file",
-        tmp_path / "texts.txt", "--num_hidden_layers", 2, "--output_dir", tmp_path / "out", cwd=tmp_path,
+        tmp_path / "texts.txt", "--student_num_hidden_layers", 2, "--output_dir", tmp_path / "out", cwd=tmp_path,
     )  # fmt: skip
     assert "baseline (no teacher)" in output
     assert "'label':" in output
+
+
+def test_hf_distill_train_takes_the_flags_of_distill_custom_dataset():
+    script = runpy.run_path(str(EXAMPLES / "distill_custom_dataset.py"), run_name="example")
+    names = {field.name for field in dataclasses.fields(script["ScriptArguments"])}
+    assert names - {flag.name for flag in command_flags("train")} == set()
 
 
 def write_encoder(folder, tokenizer):

@@ -1,4 +1,4 @@
-"""Soft labels that a data set carries become the teacher's logits, in the student's order of the classes."""
+"""Soft labels that a dataset carries become the teacher's logits, in the student's order of the classes."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""GLUE tasks and other data sets: every layout that is read, and every refusal."""
+"""GLUE tasks and other datasets: every layout that is read, and every refusal."""
 
 import json
 import math
@@ -257,7 +257,7 @@ def test_f1_keeps_its_positive_class_when_the_model_orders_the_classes_otherwise
     assert task.for_model(named_model("not_duplicate", "duplicate")) is task
 
 
-# --- Any data set
+# --- Any dataset
 
 
 def test_named_columns_pairs_and_a_test_file_without_labels(tmp_path):

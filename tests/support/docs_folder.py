@@ -1,6 +1,7 @@
 """The files and the variables that the pages use without making them: what a reader has."""
 
 import functools
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ def write_docs_folder(folder: Path) -> Path:
     save(teacher, folder / "student" / "teacher", tokenizer)
     save(tiny_model(2, 2, seed=5, **LABELS), folder / "student" / "baseline", tokenizer)
     save(teacher, folder / "demo_output" / "student" / "teacher", tokenizer)
+    names = ("contradiction", "neutral", "entailment")
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    save(tiny_model(3, 3, seed=6, **labels), folder / "nli", tokenizer)
     save(BertForMaskedLM(BertConfig(**TINY, num_hidden_layers=4)), folder / "encoder", tokenizer)
     demo = folder / "demo_output" / "data"
     demo.mkdir()
@@ -38,6 +42,8 @@ def write_docs_folder(folder: Path) -> Path:
     for seed, name in enumerate(("unlabelled.txt", "untagged.txt", "texts.txt", "demo_output/data/unlabelled.txt"), 4):
         (folder / name).write_text("\n".join(row["text"] for row in tiny_rows(30, seed)))
     write_labelled(folder / "banking.csv", [{"text": f"text {i} of {i * i}", "label": i % 2} for i in range(40)])
+    answers = ({"text": row["text"], "answers": ["good", "bad", "good"]} for row in tiny_rows(6))
+    (folder / "answers.jsonl").write_text("\n".join(map(json.dumps, answers)))
     for seed, name in enumerate(("train.conll", "dev.conll")):
         sentences = [row["text"].split() for row in tiny_rows(20, seed)]
         tagged = [[f"{word}\t{'B-thing' if word in WORDS[9:12] else 'O'}" for word in words] for words in sentences]

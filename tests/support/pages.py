@@ -31,6 +31,7 @@ PAGES = sorted(
 LANGUAGES = ("bash", "python", "text", "js", "yaml", "csv", "tsv", "txt")
 # Flags that make a command cheap on tiny models; a later flag wins.
 _CHEAP = {"train": ["--use_cpu", "True", "--overwrite_output_dir"], "compare": ["--latency_rounds", "0"]}
+_SHORT = ["--teacher_num_train_epochs", "1"]
 _STATUS_OF_UNMET_REQUIREMENT = 3
 
 
@@ -127,7 +128,7 @@ def _run(words: list[str]) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         try:
-            main([*words[1:], *_CHEAP.get(words[1], [])])
+            main([*words[1:], *_CHEAP.get(words[1], []), *(_SHORT if "--fine_tune_teacher" in words else [])])
         except SystemExit as error:
             if error.code != _STATUS_OF_UNMET_REQUIREMENT or "--require" not in words:
                 raise AssertionError(f"{' '.join(words)}: exit status {error.code}") from error
