@@ -13,6 +13,7 @@ from hf_distill.cli.teacher_arguments import TeacherArguments
 if TYPE_CHECKING:  # slow to import
     from hf_distill.pipeline.student import StudentOptions
 
+TEACHER_FOLDER = "teacher"  # of a teacher that is fine-tuned, in the output folder
 LAYER_CHOICES = ("uniform", "first", "last")
 
 
@@ -204,7 +205,7 @@ class ModelArguments(TeacherArguments):
 
     def written_folders(self, output_dir: Path) -> list[Path]:
         """Return the folders that a trained model is written into."""
-        teacher = [output_dir / "teacher"] if self.fine_tune_teacher else []
+        teacher = [output_dir / TEACHER_FOLDER] if self.fine_tune_teacher else []
         return [output_dir, *teacher, *([output_dir / "baseline"] if self.baseline else [])]
 
     @property

@@ -13,7 +13,7 @@ from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.commands import COMMANDS
-from hf_distill.cli.model_arguments import ModelArguments
+from hf_distill.cli.model_arguments import TEACHER_FOLDER, ModelArguments
 from hf_distill.cli.next_commands import next_commands
 from hf_distill.cli.parsing import parse, read_command_line
 from hf_distill.cli.printing import hide_noise, print_summary
@@ -101,11 +101,16 @@ def _prepare(
 def _train(
     models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments, inputs: DistillationInputs
 ) -> DistillationTrainer:
+    output_dir = Path(str(args.output_dir))
     if models.fine_tune_teacher or models.overwrite_output_dir:
         _check_all(models, inputs, args)
-    if models.overwrite_output_dir and args.process_index == 0:
-        _remove_earlier_run(models.written_folders(Path(str(args.output_dir))))
+    replaces = models.overwrite_output_dir and args.process_index == 0
+    written, teacher_folder = models.written_folders(output_dir), output_dir / TEACHER_FOLDER
+    if replaces and models.fine_tune_teacher:
+        _remove_earlier_run([teacher_folder], written)
     teacher_check = _check_teacher(models, inputs, args)
+    if replaces:  # not earlier, because a weak teacher stops the command
+        _remove_earlier_run([folder for folder in written if folder != teacher_folder], written)
     inputs = select_transfer_rows(inputs, args)
     if inputs.transfer is not None and args.process_index == 0:
         print(inputs.transfer.summary())
@@ -132,11 +137,11 @@ def _check_all(models: ModelArguments, inputs: DistillationInputs, args: Distill
         check_training(models.student, inputs, args)
 
 
-def _remove_earlier_run(folders: Sequence[Path]) -> None:
-    """Remove what an earlier run wrote into the folders, and print what stays."""
+def _remove_earlier_run(folders: Sequence[Path], written: Sequence[Path]) -> None:
+    """Remove what an earlier run wrote into folders, and print what stays, apart from other folders of this run."""
     for folder in folders:
         removed, others = remove_earlier_run(folder)
-        stays = [name for name in others if folder / name not in folders]
+        stays = [name for name in others if folder / name not in written]
         names = f" These files and folders stay: {', '.join(stays)}." if stays else ""
         if removed:
             print(f"Removed the earlier run in {folder}.{names}")

@@ -148,6 +148,7 @@ WITHOUT_SLOW_IMPORTS = {
     f"train --student_num_hidden_layers 2 {TEACHER} --task_name sst2": (2, "all name labelled rows"),
     f"train --student_num_hidden_layers 2 {TEACHER} --objectives {{}} --temperature 2": (2, "`temperature` is also"),
     f"train --student_num_hidden_layers 2 {TEACHER} --cache_teacher_outputs --shard_teacher": (2, "Set only one"),
+    f"train --student_num_hidden_layers 2 {TEACHER} --candidate_labels a,b": (2, "so leave out --train_file"),
     "compare": (2, "required: --teacher_model_name_or_path"),
     "compare --teacher_model_name_or_path t": (2, "No student given."),
     "cache --teacher_dtype int4": (2, "invalid choice: 'int4'"),

@@ -191,7 +191,11 @@ def test_only_what_a_run_wrote_is_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == stays
 
 
-def test_train_replaces_a_finished_run_and_says_what_stays(folder, tmp_path, capsys):
+def stop(*args):
+    raise ValueError("The teacher is weak.")
+
+
+def test_train_replaces_a_finished_run_and_says_what_stays(folder, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     main(["train", *flags(folder, out, max_steps=2, save_steps=1)])
     first = (out / "model.safetensors").read_bytes()
@@ -200,6 +204,12 @@ def test_train_replaces_a_finished_run_and_says_what_stays(folder, tmp_path, cap
     with pytest.raises(SystemExit, match="2"):
         main(again)
     assert "has a finished run" in capsys.readouterr().err
+    assert (out / "model.safetensors").read_bytes() == first
+    with monkeypatch.context() as patch:
+        patch.setattr("hf_distill.cli.train._check_teacher", stop)
+        with pytest.raises(SystemExit, match="2"):
+            main([*again, "--overwrite_output_dir"])
+    assert "The teacher is weak." in capsys.readouterr().err
     assert (out / "model.safetensors").read_bytes() == first
     main([*again, "--overwrite_output_dir"])
     said = capsys.readouterr().out
