@@ -12,6 +12,7 @@ from hf_distill.data.reading import read_file
 from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS, warn_of_labels
 from hf_distill.data.sources import Sources
 from hf_distill.data.summary import DataSummary
+from hf_distill.data.table import Table
 from hf_distill.data.transfer_text import read_transfer_text
 from hf_distill.pipeline.transfer import load_transfer
 from hf_distill.utils.user_paths import find_files
@@ -44,11 +45,26 @@ def _read(file: Path, data: DataArguments) -> DataSummary:
             file, None, data.text_column_names, options=options, text_column_delimiter=delimiter
         )
         summary.role = "text"
-        return DataSummary([summary], warnings=warn_of_labels(summary.not_read))
+        not_read = summary.not_read
+        warnings = warn_of_labels(not_read) or _warn_of_classes(read_file(file, options), not_read)
+        return DataSummary([summary], warnings=warnings)
     task = read_task(sources, data.options, data.settings(data.problem_type), data.columns, needs_validation=False)
     if sources.dataset_name is None:
         task.summary.splits[0].role = "labelled"
     return task.summary
+
+
+def _warn_of_classes(table: Table, not_read: Sequence[str]) -> list[str]:
+    """Return a warning if a file without a column `label` has a column whose values repeat, as classes do."""
+    for name in not_read:
+        values = table.dataset[:1000][name] if name in table.dataset.column_names else []
+        texts = [str(value) for value in values]
+        if len(set(texts)) < len(texts):
+            return [
+                f"no label is read, because no column is called `label` or `labels`; if {name!r} is the label, pass "
+                f"--label_column_name {name}"
+            ]
+    return []
 
 
 def _has_labels(file: Path, data: DataArguments) -> bool:

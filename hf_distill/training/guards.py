@@ -66,7 +66,7 @@ class ChanceGuard:
                 return
             logger.warning(
                 f"THE TEACHER IS AT CHANCE: it gets {correct.sum().item() / num_rows:.1%} of {num_rows:,.0f} labelled "
-                f"rows right, and always predicting {self.label_names[most_frequent]!r} gets "
+                f"rows right (repeats count), and always predicting {self.label_names[most_frequent]!r} gets "
                 f"{rows[most_frequent].item() / num_rows:.1%}. Was the teacher fine-tuned on this task, and do its "
                 "labels mean what the labels of the data mean? A student learns what its teacher does."
             )
@@ -92,7 +92,7 @@ class ChanceGuard:
         ]
         return (
             f"THE TEACHER'S CLASSES HAVE ANOTHER ORDER: it gets {counts.trace().item() / num_rows:.1%} of "
-            f"{num_rows:,.0f} labelled rows right, and {num_right / num_rows:.1%} if its answer "
+            f"{num_rows:,.0f} labelled rows right (repeats count), and {num_right / num_rows:.1%} if its answer "
             f"{', '.join(pairs[:8])}. Correct `id2label` in the teacher's config, or use --class_names."
         )
 

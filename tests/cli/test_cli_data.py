@@ -256,3 +256,9 @@ def test_rows_that_count_as_unlabelled_have_a_warning_if_a_column_can_be_the_lab
     assert warning in printed(capsys, unlabelled)
     assert warning not in printed(capsys, unlabelled, "--label_column_name", "sentiment")
     assert "no label is read" not in printed(capsys, write(tmp_path / "texts.csv", "id,text\n1,a warm film\n"))
+
+
+def test_a_label_column_with_an_unknown_name_is_not_passed_over_in_silence(tmp_path, capsys):
+    moods = write(tmp_path / "moods.csv", "id,text,mood\n1,a warm film,good\n2,slow,bad\n3,great fun,good\n")
+    assert "if 'mood' is the label, pass --label_column_name mood" in " ".join(printed(capsys, moods).split())
+    assert "no label is read" not in printed(capsys, write(tmp_path / "texts.csv", "id,text,url\n1,a,x\n2,b,y\n"))

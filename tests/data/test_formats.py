@@ -59,12 +59,26 @@ def test_objects_in_lines_or_in_a_list_are_rows(tmp_path, content, suffix):
             '{"text": {"0": "a"}, "label": {"0": "x"}}',
             r"one object with the columns \['text', 'label'\].*orient='records'",
         ),
+        (
+            '{"text": ["a", "b"], "label": ["x", "y"]}',
+            r"one object with the columns \['text', 'label'\], each of which is a list .*read_json\(path\)\.to_json",
+        ),
+        ('{"text": [], "label": []}', r"one object with the columns \['text', 'label'\], each of which is a list"),
+        (
+            '{"columns": ["text", "label"], "index": [0], "data": [["a", "x"]]}',
+            r"one object with the columns \['text', 'label'\] and their rows, .*'split'.*json\(path, orient='split'\)",
+        ),
         ("[" * 100_000, "line 1"),
     ],
 )
 def test_what_is_no_list_of_objects_is_refused_by_its_line(tmp_path, content, message):
     with pytest.raises(ValueError, match=rf"rows.json.*{message}"):
         load(write(tmp_path / "rows.json", content))
+
+
+def test_a_single_row_of_words_is_no_table(tmp_path):
+    rows = load(write(tmp_path / "rows.json", '{"tokens": ["a", "film"], "tags": ["O", "B-thing"]}'))
+    assert texts(rows) == [["a", "film"]]
 
 
 def test_lines_of_json_are_those_of_the_file(tmp_path):

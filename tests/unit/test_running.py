@@ -130,7 +130,10 @@ def test_the_warning_says_what_the_teacher_and_what_the_commonest_label_get(acce
     guard_after(accelerator, 40, [0] * 40 + [1] * 60)
     assert len(warnings) == 1
     assert WARNING in warnings[0]
-    assert "it gets 40.0% of 100 labelled rows right, and always predicting 'yes' gets 60.0%" in warnings[0]
+    assert (
+        "it gets 40.0% of 100 labelled rows right (repeats count), and always predicting 'yes' gets 60.0%"
+        in warnings[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,7 +167,7 @@ def test_the_order_that_makes_a_teacher_right_is_named(accelerator, warnings):
     guard.check(accelerator)
     (warning,) = warnings
     assert WARNING not in warning
-    assert "CLASSES HAVE ANOTHER ORDER: it gets 10.0% of 300 labelled rows right, and 90.0%" in warning
+    assert "CLASSES HAVE ANOTHER ORDER: it gets 10.0% of 300 labelled rows right (repeats count), and 90.0%" in warning
     assert "if its answer 'yes' means 'no', 'no' means 'perhaps', 'perhaps' means 'yes'" in warning
 
 

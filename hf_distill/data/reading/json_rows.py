@@ -120,16 +120,34 @@ def _refuse_wrapped(rows: list[dict[str, Any]], path: str) -> None:
     """Refuse one object that contains all rows or columns."""
     if len(rows) != 1:
         return
+    if layout := _layout_of_columns(rows[0]):
+        description, arguments = layout
+        raise ValueError(
+            f"{path} is {description}. {_WANTED}: in pandas, `read_json(path{arguments}).to_json('rows.jsonl', "
+            "orient='records', lines=True)` converts it."
+        )
     inside = {name: value for name, value in rows[0].items() if isinstance(value, list | dict)}
     lists = [name for name, value in inside.items() if isinstance(value, list) and isinstance((*value, None)[0], dict)]
     if lists:
         several = f"one of the lists {', '.join(map(repr, lists))}" if len(lists) > 1 else f"the list {lists[0]!r}"
         raise ValueError(f"{path} is one object with the keys {list(rows[0])}. {_WANTED}: save only {several}.")
-    if inside and all(isinstance(value, dict) for value in rows[0].values()):
-        raise ValueError(
-            f"{path} is one object with the columns {list(rows[0])}. {_WANTED}: in pandas, "
-            "`to_json(path, orient='records', lines=True)` writes it."
+
+
+def _layout_of_columns(row: dict[str, Any]) -> tuple[str, str] | None:
+    """Return what an object that contains a whole table is, and how pandas reads it; None if the object is a row."""
+    values = list(row.values())
+    if {"columns", "data"} <= row.keys() and isinstance(row["data"], list) and isinstance(row["columns"], list):
+        return (
+            f"one object with the columns {row['columns']} and their rows, pandas' layout 'split'",
+            ", orient='split'",
         )
+    if values and all(isinstance(value, dict) for value in values):
+        return f"one object with the columns {list(row)}, each of which maps row numbers to values", ""
+    is_sentence = not {"tokens", "tags", "ner_tags"}.isdisjoint(row)  # a single row of words
+    has_columns = len(row) > 1 and all(isinstance(value, list) for value in values)
+    if has_columns and not is_sentence and not any(isinstance(item, dict) for value in values for item in value):
+        return f"one object with the columns {list(row)}, each of which is a list of values", ""
+    return None
 
 
 def refuse_json(text: str, path: str) -> None:
