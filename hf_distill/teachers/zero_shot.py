@@ -164,18 +164,18 @@ def _check_template(template: str | None) -> None:
 def _load(
     name_or_path: str, max_length: int, revision: str | None, trust_remote_code: bool
 ) -> EntailmentModel | SentenceEncoder:
-    arguments = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    revision = revision or "main"
     try:
-        config = AutoConfig.from_pretrained(name_or_path, **arguments)
+        config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
         class_name = next(iter(config.architectures or []), "")
         is_classifier = _kind_of(class_name, name_or_path) == EntailmentModel.kind
         model, missing_weights = load_pretrained(
             AutoModelForSequenceClassification if is_classifier else AutoModel,
             name_or_path,
-            {"revision": revision or "main", "dtype": torch.float32},
+            {"revision": revision, "dtype": torch.float32},
             trust_remote_code=trust_remote_code,
         )
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, **arguments)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
     except OSError as error:
         reason = describe_load_error(name_or_path, error)
         raise OSError(f"The teacher {name_or_path!r} cannot be loaded: {reason}") from error
