@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-BENCHMARKS := compare_peers step_cost student_step search_cost teacher_precision growth
+BENCHMARKS := compare_peers step_cost student_step search_cost teacher_precision growth startup
 
 .PHONY: demo test check docs scan benchmark robustness clean
 

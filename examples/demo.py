@@ -113,7 +113,7 @@ def main() -> None:
         print("teacher: using the teacher that an earlier run fine-tuned")
     recipe = Path(__file__).parents[1] / "recipes" / "distill.yaml"
     flags = ["--config", str(recipe), "--output_dir", str(options.output_dir / "student")]
-    flags += ["--max_seq_length", "64", "--save_strategy", "no", "--use_cpu", "True"]
+    flags += ["--max_seq_length", "64", "--save_strategy", "no", "--use_cpu", "True", "--overwrite_output_dir"]
     flags += ["--teacher_model_name_or_path", str(teacher if is_fine_tuned else find_weights())]
     flags += ["--fine_tune_teacher", str(not is_fine_tuned), "--bf16", str(use_bf16)]
     flags += ["--teacher_num_train_epochs", "4"]

@@ -55,7 +55,7 @@ from hf_distill.training.checks import (
 )
 from hf_distill.training.collating import UnitCollator, prepare_loader
 from hf_distill.training.dataset_kinds import is_transformed
-from hf_distill.training.evaluation import TeacherPredictions, on_labelled_rows
+from hf_distill.training.evaluation import TeacherPredictions, describe_missing_metric, on_labelled_rows
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
 from hf_distill.training.label_checks import (
@@ -68,6 +68,7 @@ from hf_distill.training.launch import check_launch
 from hf_distill.training.loss import ClipAndZero, LossRunner
 from hf_distill.training.monitor import LossMonitor, Observation
 from hf_distill.training.optimizer_settings import check_has_trained_weights, given_settings
+from hf_distill.training.progress import replace_progress
 from hf_distill.training.recorder import RunRecorder, describe_data
 from hf_distill.training.run_fingerprint import (
     RunFingerprint,
@@ -196,6 +197,7 @@ class DistillationTrainer(Trainer):
         self._collator_description = describe_collator(self.data_collator)
         self.label_names = ["labels"]  # Trainer finds none if `forward` hides its signature
         self._bind(self.model, loss)
+        replace_progress(self, loss.current_values)
         self._is_constructed = True
         if compute_metrics is not None:
             self.compute_metrics = on_labelled_rows(compute_metrics, self.problem_type, args.batch_eval_metrics)
@@ -776,6 +778,16 @@ class DistillationTrainer(Trainer):
         return loss, outputs["logits"], labels
 
     # ---- Checkpoints ----
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        name = f"eval_{(self.args.metric_for_best_model or '').removeprefix('eval_')}"
+        if self.args.metric_for_best_model is None or name in metrics:
+            return super()._determine_best_metric(metrics, trial)
+        if trial is None:
+            if self.state.best_metric is None:  # so the run can be resumed with another metric
+                self.checkpoints.forget_choice()
+            self._save_checkpoint(self.model_wrapped, trial)
+        raise ValueError(describe_missing_metric(name, metrics, self.args, self.state))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self._check_finite("training", self.train_dataset)

@@ -13,6 +13,7 @@ from transformers.utils import logging
 from hf_distill.functional import LOWEST_TEMPERATURE
 from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
 from hf_distill.teachers import CachedTeacher
+from hf_distill.utils.loss_arguments import LOSS_ARGUMENTS, check_exclusions, check_no_loss_arguments
 
 logger = logging.get_logger(__name__)
 
@@ -25,7 +26,6 @@ _LOWER_IS_BETTER = tuple(
 # After one of these, the end is the name of a class: `f1_error` is the F1 of the class "error".
 _SCORES = frozenset({"f1", "precision", "recall", "accuracy", "auc", "specificity", "sensitivity", "support"})
 TEACHER_DTYPES = ("auto", "float32", "bfloat16", "float16")
-LOSS_ARGUMENTS = ("temperature", "soft_label_weight", "hard_label_weight", "soft_loss")  # `objectives` replaces them
 
 
 @dataclass
@@ -86,7 +86,10 @@ class DistillationTrainingArguments(TrainingArguments):
     )
     soft_loss: str | None = field(
         default=None,
-        metadata={"help": "Soft loss on the logits: kl, reverse_kl, jsd, logit_mse, dkd, dist. Unset: kl."},
+        metadata={
+            "help": "Soft loss on the logits: kl, reverse_kl, jsd, logit_mse, dkd, dist. Unset: kl.",
+            "choices": ["kl", "reverse_kl", "jsd", "logit_mse", "dkd", "dist"],
+        },
     )
     objectives: dict[str, Any] | str | None = field(
         default=None,
@@ -109,7 +112,8 @@ class DistillationTrainingArguments(TrainingArguments):
         default="auto",
         metadata={
             "help": "Precision of the teacher's forward pass: float32, bfloat16, float16, or auto: bfloat16 with "
-            "--bf16, float16 with --fp16, and float32 otherwise."
+            "--bf16, float16 with --fp16, and float32 otherwise.",
+            "choices": ["auto", "float32", "bfloat16", "float16"],
         },
     )
     calibrate_teacher: bool = field(
@@ -174,21 +178,11 @@ class DistillationTrainingArguments(TrainingArguments):
             logger.warning_once("`learning_rate` is 0, so the student does not learn.")
 
     def _check_exclusions(self) -> None:
+        check_exclusions(vars(self))
         if self.label_smoothing_factor and "ce" not in (self.objectives or {"ce": None}):
             raise ValueError(
                 "`label_smoothing_factor` is set, but `objectives` does not contain `ce`. Add `ce`, or do not set "
                 "`label_smoothing_factor`."
-            )
-        if self.objectives is not None:
-            self.check_no_loss_arguments("`objectives`")
-        if self.shard_teacher and self.cache_teacher_outputs:
-            raise ValueError(
-                "With `shard_teacher`, all processes must run the teacher together, but with `cache_teacher_outputs`, "
-                "each process runs the teacher on different texts. Set only one of them."
-            )
-        if self.soft_label_weight == 0 and self.hard_label_weight == 0:
-            raise ValueError(
-                "`soft_label_weight` and `hard_label_weight` are both 0, so the student would not learn anything."
             )
         if self.temperature is not None and "temperature" not in accepted_arguments(self.soft_loss or "kl"):
             raise ValueError(
@@ -223,24 +217,20 @@ class DistillationTrainingArguments(TrainingArguments):
         Raises:
             ValueError: if one of the four arguments is set.
         """
-        if set_arguments := [name for name in LOSS_ARGUMENTS if getattr(self, name) is not None]:
-            raise ValueError(
-                f"{replacement} defines the whole loss, but `{set_arguments[0]}` is also set. Set it inside "
-                "`objectives`, or do not use `objectives`."
-            )
+        check_no_loss_arguments(vars(self), replacement)
 
     def check_baseline(self) -> None:
-        """Check that a student without a teacher can select its best checkpoint by the same metric.
+        """Check that a model that is trained without a teacher can select its best checkpoint by the same metric.
 
         Raises:
             ValueError: if `metric_for_best_model` needs a teacher.
         """
         metric = (self.metric_for_best_model or "loss").removeprefix("eval_")
         needs_teacher = metric == "agreement" or metric.startswith(("teacher_", "loss_")) and metric != "loss_ce"
-        if self.load_best_model_at_end and needs_teacher:
+        if self.eval_strategy != "no" and needs_teacher:
             raise ValueError(
-                f"`metric_for_best_model` is {metric!r}, which a baseline without a teacher does not have. Use a "
-                "metric of the task, or do not train a baseline."
+                f"`metric_for_best_model` is {metric!r}, which a baseline without a teacher does not have, nor a "
+                "teacher that is fine-tuned. Use a metric of the task."
             )
 
     def objective_spec(self) -> dict[str, Any]:

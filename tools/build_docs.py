@@ -13,7 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "build" / "docs"
 PATTERNS = (
-    "*.md", "docs/**/*", "benchmarks/README.md", "benchmarks/results/*", "examples/two_stages/*", "recipes/*",
+    "*.md", "docs/**/*", "benchmarks/README.md", "benchmarks/results/*", "examples/two_stages/*",
+    "examples/hinton/*.md", "examples/hinton/results/*.png", "recipes/*",
     "examples/*.ipynb",
 )  # fmt: skip
 # Modules whose public names are the Python API, with the heading of each.

@@ -21,6 +21,7 @@ from hf_distill.cache.store import Store
 from hf_distill.record import describe_versions
 from hf_distill.utils.atomic import write_file_atomically
 from hf_distill.utils.dataset_types import check_is_dataset
+from hf_distill.utils.stages import current_title
 
 logger = logging.get_logger(__name__)
 
@@ -116,7 +117,12 @@ class OutputCache:
     def _compute_and_store(self, rows: datasets.Dataset, keys: np.ndarray, stored_share: float) -> None:
         pending: list[tuple[np.ndarray, list[np.ndarray]]] = []
         num_pending = num_bytes = 0
-        bar = tqdm(total=len(rows), unit="row", desc="Teacher", disable=not self.processes.is_local_main_process)
+        bar = tqdm(
+            total=len(rows),
+            unit="row",
+            desc=current_title() or "Teacher",
+            disable=not self.processes.is_local_main_process,
+        )
         bar.set_postfix_str(f"{stored_share:.0%} stored before")
         try:
             with closing(self._compute_outputs(rows)) as batches:

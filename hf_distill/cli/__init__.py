@@ -7,16 +7,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 
-COMMANDS = {
-    "train": "distill a fine-tuned classifier into a smaller one",
-    "search": "find the smallest student that meets requirements on quality, time and size",
-    "cache": "run a teacher over texts once and store its logits",
-    "compare": "report whether a student can replace its teacher",
-    "export": "export a classifier to ONNX, in float32 or int8, to predict without torch",
-    "data": "print what is read from files: columns, classes, encodings, contradictions",
-    "env": "print versions and machine for a bug report",
-    "push": "publish a student with its exports, report, record and card in one commit",
-}
+from hf_distill.cli.commands import COMMANDS
+from hf_distill.cli.early_checks import check_flags
+from hf_distill.cli.help import help_text
+from hf_distill.utils.redaction import secret_values, without_secrets
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> None:
     usage = "usage: hf-distill COMMAND [flags]; `hf-distill COMMAND --help` lists the flags\n\n" + "\n".join(
-        f"  {name:10}{text}" for name, text in COMMANDS.items()
+        f"  {name:10}{command.description}" for name, command in COMMANDS.items()
     )
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage)
@@ -50,22 +44,14 @@ def _run(arguments: list[str]) -> None:
         print(f"hf-distill: unknown command {arguments[0]!r}.{remedy}\n\n{usage}", file=sys.stderr)
         sys.exit(2)
     if asked := {"-h", "--help", "--help-all"} & set(arguments[1:]):
-        from hf_distill.cli.help import DESCRIPTIONS, help_text
-
-        print(help_text(arguments[0], "--help-all" in asked) if arguments[0] in DESCRIPTIONS else usage)
+        print(help_text(arguments[0], "--help-all" in asked))
         sys.exit(0)
     try:
+        check_flags(arguments[0], arguments[1:])
         import_module(f"hf_distill.cli.{arguments[0]}").run(arguments[1:])
     except BrokenPipeError:
         raise
-    except KeyError as error:
-        if "metric_for_best_model" not in str(error):  # the user chose that name; any other KeyError is our bug
-            raise
-        print(f"hf-distill {arguments[0]}: {error.args[0]}", file=sys.stderr)
-        sys.exit(2)
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        from hf_distill.utils.redaction import secret_values, without_secrets
-
         message = without_secrets(str(error), *secret_values(arguments))
         print(f"hf-distill {arguments[0]}: {message}", file=sys.stderr)
         sys.exit(2)

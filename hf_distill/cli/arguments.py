@@ -1,20 +1,21 @@
 """Flags that name the rows; several commands share them."""
 
+from __future__ import annotations
+
 import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hf_distill.cli.reading_arguments import ReadingArguments
-from hf_distill.data import Task, has_labels, hold_out_of_train, load_task
-from hf_distill.data.files import read_task
-from hf_distill.data.metrics import METRICS
-from hf_distill.data.reading.paths import find_files
-from hf_distill.data.sources import Sources
-from hf_distill.pipeline.loading import limit_rows
-from hf_distill.pipeline.teacher_head import TeacherHead
-from hf_distill.pipeline.transfer import TransferOptions
+from hf_distill.utils.user_paths import find_files
+
+if TYPE_CHECKING:  # slow to import
+    from hf_distill.data import Task
+    from hf_distill.pipeline.teacher_head import TeacherHead
+    from hf_distill.pipeline.transfer import TransferOptions
 
 # Flags that a GLUE task answers itself.
 _SET_BY_GLUE = (
@@ -98,7 +99,12 @@ class DataArguments(ReadingArguments):
         metadata={
             "help": "Problem type, if it is not the one that the type of the labels suggests, or if the teacher's "
             "config does not say it.",
-            "choices": list(METRICS),
+            "choices": [
+                "single_label_classification",
+                "multi_label_classification",
+                "regression",
+                "token_classification",
+            ],
         },
     )
     metric_name: str | None = field(
@@ -195,6 +201,8 @@ class DataArguments(ReadingArguments):
     @property
     def transfer(self) -> TransferOptions:
         """Where unlabelled text comes from, and which of it to use."""
+        from hf_distill.pipeline.transfer import TransferOptions
+
         return TransferOptions(
             files=self.transfer_files,
             dataset_names=self.transfer_dataset_names,
@@ -207,11 +215,38 @@ class DataArguments(ReadingArguments):
             notes=self._file_notes(["transfer"]),
         )
 
+    def check_has_labelled_rows(self, to_train: bool = True) -> None:
+        """Check that labelled rows are named, and rows to train on.
+
+        Args:
+            to_train: Whether rows to train on are needed: labelled rows or unlabelled text.
+
+        Raises:
+            ValueError: if no rows are named.
+        """
+        has_training_rows = self.task_name or self.dataset_name or self.train_file or self.has_transfer
+        if not self.has_labelled_rows or (to_train and not has_training_rows):
+            raise ValueError("No labelled rows given. Pass one of --task_name, --dataset_name and --train_file.")
+
+    @property
+    def folders(self) -> dict[str, list[str | None]]:
+        """Flag -> the folders or Hub ids that rows are read from."""
+        return {
+            "--dataset_name": [self.dataset_name],
+            "--data_dir": [self.data_dir],
+            "--transfer_dataset_name": list(self.transfer_dataset_names),
+        }
+
     @property
     def has_labelled_rows(self) -> bool:
         """Whether labelled rows are named, not only unlabelled text."""
         sources = (self.task_name, self.dataset_name, self.train_file, self.validation_file, self.test_file)
         return any(source is not None for source in sources)
+
+    @property
+    def has_only_texts(self) -> bool:
+        """Whether unlabelled text is named, and no labelled rows."""
+        return self.has_transfer and not self.has_labelled_rows
 
     @property
     def has_transfer(self) -> bool:
@@ -230,9 +265,10 @@ class DataArguments(ReadingArguments):
         Raises:
             ValueError: if no rows are named, or a split is missing.
         """
-        has_training_rows = self.task_name or self.dataset_name or self.train_file or self.has_transfer
-        if not self.has_labelled_rows or (to_train and not has_training_rows):
-            raise ValueError("No labelled rows given. Pass one of --task_name, --dataset_name and --train_file.")
+        from hf_distill.data import has_labels, hold_out_of_train
+        from hf_distill.pipeline.loading import limit_rows
+
+        self.check_has_labelled_rows(to_train)
         task = self._load_all_rows(False, teacher, kept)
         if to_train and "train" in task.datasets and not task.validation_splits:
             # What `cache` writes for unlabelled text has no validation split. Labelled rows need one.
@@ -245,6 +281,10 @@ class DataArguments(ReadingArguments):
         return limit_rows(task, self.max_train_samples, self.max_eval_samples)
 
     def _load_all_rows(self, needs_validation: bool, teacher: TeacherHead | None, kept: Sequence[str]) -> Task:
+        from hf_distill.data import load_task
+        from hf_distill.data.files import read_task
+        from hf_distill.data.sources import Sources
+
         if self.task_name is not None:
             if kept:
                 raise ValueError(f"The GLUE task {self.task_name!r} has no other columns, so leave out {kept[0]!r}.")

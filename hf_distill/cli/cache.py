@@ -3,7 +3,6 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from accelerate import PartialState
@@ -16,60 +15,25 @@ from hf_distill.classifiers.label_maps import check_class_names, class_names_of,
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.cache_arguments import CacheArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import print_summary
+from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.data import Task, has_labels, unlabelled_task, with_teacher_logits, write_labelled
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
-from hf_distill.pipeline.loading import ModelReference, load_tokenizer
+from hf_distill.pipeline.loading import load_tokenizer
 from hf_distill.pipeline.pairing import Pairing, compare_with_labels, pair_classes
+from hf_distill.pipeline.plan import Plan, Stage, describe_teacher
 from hf_distill.pipeline.teacher_head import TeacherHead, read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.record import describe_versions
 from hf_distill.teachers import load_teacher
-
-
-@dataclass
-class CacheArguments:
-    """The teacher, its precision, and where its logits are stored."""
-
-    teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
-    teacher_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
-    )
-    teacher_trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run Python files that come with the teacher. A recipe cannot set this."}
-    )
-    teacher_cache_dir: str | None = field(
-        default=None,
-        metadata={"help": "Folder of the store of logits. Unset: the folder under HF_HOME that `train` also uses."},
-    )
-    teacher_dtype: str = field(
-        default="float32",
-        metadata={
-            "help": "Precision of the teacher's forward pass: float32, bfloat16 or float16. `train` reads the stored "
-            "logits only if it runs the teacher with the same precision.",
-            "choices": ["float32", "bfloat16", "float16"],
-        },
-    )
-    output_dir: str | None = field(
-        default=None,
-        metadata={"help": "Also write texts and logits to this folder, for `train --dataset_name`."},
-    )
-    hub_dataset_id: str | None = field(
-        default=None,
-        metadata={"help": "Also push texts and logits to a private dataset on the Hub with this id, user/name."},
-    )
-    use_cpu: bool = field(default=False, metadata={"help": "Run on the CPU even if there is an accelerator."})
-
-    @property
-    def teacher(self) -> ModelReference:
-        """The teacher."""
-        return ModelReference(self.teacher_model_name_or_path, self.teacher_revision, self.teacher_trust_remote_code)
+from hf_distill.utils.stages import stage, titled_stages
 
 
 def run(arguments: Sequence[str]) -> None:
     """Run the teacher over every split that the flags name, and write its logits."""
+    hide_noise()
     args, data = parse((CacheArguments, DataArguments), arguments)
     reference = args.teacher
     teacher = load_teacher(
@@ -86,6 +50,11 @@ def run(arguments: Sequence[str]) -> None:
             "words. Leave out --output_dir and --hub_dataset_id, and train with --cache_teacher_outputs and the same "
             "--teacher_cache_dir."
         )
+    plan = _plan(task, teacher)
+    processes.print(f"\n{plan}\n")
+    if args.dry_run:
+        processes.print("Nothing was computed or written (--dry_run).")
+        return
     tokenizer = load_tokenizer(reference, for_words=task.has_words)
     cache = TeacherCache(args.teacher_cache_dir, teacher, tokenizer, args.teacher_dtype, processes.device)
     if pairing is not None:
@@ -96,7 +65,8 @@ def run(arguments: Sequence[str]) -> None:
             lambda rows: cache.label(rows)[TEACHER_LOGITS][:],
         )
         processes.print(pairing)
-    splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
+    with titled_stages(plan.titles), stage("labels"):
+        splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
     if transfer is not None:
         splits["train"] = transfer.select(splits["train"], *(splits[name] for name in task.validation_splits[:1]))
         processes.print(transfer.summary())
@@ -143,6 +113,11 @@ def _load(
         labelled = [task.datasets["train"]] if "train" in task.datasets else []
         task.datasets["train"] = concatenate_datasets([*labelled, unlabelled])
     return task, transfer, pairing
+
+
+def _plan(task: Task, teacher: PreTrainedModel) -> Plan:
+    num_texts = sum(len(rows) for rows in task.datasets.values())
+    return Plan(describe_teacher(teacher), "", [Stage("labels", f"teacher labels {num_texts:,} texts")])
 
 
 def _label(

@@ -3,8 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,154 +12,39 @@ from datasets import Dataset, List, Value
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
-from hf_distill.cli.model_columns import read_models
+from hf_distill.cli.compare_arguments import CompareArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import print_summary
+from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.data import Task
 from hf_distill.data.assemble import parts_of_columns
 from hf_distill.data.files import ColumnNames, read_task
 from hf_distill.data.reading import read_file
-from hf_distill.data.reading.paths import find_files
 from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS, warn_of_labels
 from hf_distill.data.sources import Sources
+from hf_distill.pipeline.floor import add_floor
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
-from hf_distill.reporting.comparison.own_metrics import load_metric_modules, module_file
-from hf_distill.reporting.requirements import Requirement, check_labels, describe_result, parse_requirement
+from hf_distill.reporting.comparison.own_metrics import load_metric_modules
+from hf_distill.reporting.requirements import check_labels, describe_result
+from hf_distill.utils.user_paths import find_files
 
 UNMET = 3  # exit status
 
 
-@dataclass
-class CompareArguments:
-    """The models, how they are compared, and where the report is written."""
-
-    teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
-    student_model_name_or_path: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Paths or Hub ids of students: small=out/small tiny=out/tiny. Paths with the same name, or "
-            "without a name, are runs of one student with different seeds. Commas can separate them too: a,b,c."
-        },
-    )
-    baseline_model_name_or_path: str | None = field(
-        default=None,
-        metadata={
-            "help": "Path or Hub id of the same student trained without the teacher. Separate runs with commas."
-        },
-    )
-    export_folder: str | None = field(
-        default=None,
-        metadata={
-            "help": "Also compare these exports of `hf-distill export`, each with a name for its column: "
-            "int8=onnx_int8,fp32=onnx."
-        },
-    )
-    shifted_file: list[str] | None = field(
-        default=None,
-        metadata={"help": "Files of labelled rows from another domain, with the same columns, to score as well."},
-    )
-    metric_module: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Folders with a metric of the `evaluate` library (NAME/NAME.py) to report as well; --metric_name "
-            "NAME makes it decide. Its code is run, so a recipe cannot set this."
-        },
-    )
-    slice_column: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Columns of the evaluation files, such as a language, to compare the models on the rows with each "
-            "value of it as well. Values with fewer than 20 rows are merged."
-        },
-    )
-    group_column: str | None = field(
-        default=None,
-        metadata={
-            "help": "Column of the evaluation files that says which rows belong together, such as the document of a "
-            "sentence. Intervals and tests then count whole groups."
-        },
-    )
-    tune_thresholds: bool = field(
-        default=False,
-        metadata={
-            "help": "For multi-label classification: choose a threshold for each class of each model on the rows of "
-            "--validation_file, and compare on the rows of --test_file."
-        },
-    )
-    margin: float = field(
-        default=0.01,
-        metadata={"help": "Largest loss against the teacher with which a student is non-inferior; 0.01 is one point."},
-    )
-    require: list[str] | None = field(
-        default=None,
-        metadata={
-            "action": "extend",
-            "help": "Exit with status 3 unless the model of the verdict fulfills this: 'accuracy >= 0.98 * teacher', "
-            "'recall[fraud] >= 0.9', 'latency_p95_ms <= 5', 'size_mb <= 20', 'ece <= 0.05', 'agreement >= 0.95'. The "
-            "flag can be repeated, and the requirements of a recipe count too.",
-        },
-    )
-    allow_training_rows: bool = field(
-        default=False,
-        metadata={"help": "Compare even if more than half of the evaluation rows trained a model."},
-    )
-    latency_rounds: int = field(
-        default=30,
-        metadata={
-            "help": "Number of timed calls of each model with one made-up text. Calls with single evaluation texts "
-            "are five times that. 0 measures neither time nor memory."
-        },
-    )
-    output_dir: str = field(
-        default="report",
-        metadata={"help": "Folder for report.json, report.html and plots. Files with these names are overwritten."},
-    )
-
-    def __post_init__(self) -> None:
-        if self.student_model_name_or_path is None and self.export_folder is None:
-            raise ValueError("No student given. Pass --student_model_name_or_path, --export_folder or both.")
-        _ = self.models, self.requirements  # report a typo before anything is loaded
-
-    @cached_property
-    def requirements(self) -> list[Requirement]:
-        """The requirements on the model of the verdict."""
-        own_metrics = [module_file(path).stem for path in self.metric_module or ()]
-        return [parse_requirement(line, own_metrics) for line in self.require or []]
-
-    @property
-    def kept_columns(self) -> list[str]:
-        """The columns beside texts and labels that the comparison reads."""
-        return list(dict.fromkeys([*(self.slice_column or ()), *self.group_columns]))
-
-    @property
-    def group_columns(self) -> list[str]:
-        """The column of groups, if there is one."""
-        return [] if self.group_column is None else [self.group_column]
-
-    @property
-    def models(self) -> dict[str, Any]:
-        """The models by name, in the order of the columns."""
-        return read_models(
-            self.teacher_model_name_or_path,
-            self.student_model_name_or_path,
-            self.export_folder,
-            self.baseline_model_name_or_path,
-        )
-
-
 def run(arguments: Sequence[str]) -> None:
     """Compare the models as the flags say, print the tables, and write the report."""
+    hide_noise()
     args, data = parse((CompareArguments, DataArguments), arguments)
+    args.check()
     if missing := [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]:
         raise ValueError(f"The report needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
     metric_functions = load_metric_modules(args.metric_module or ())
     own_metric = data.metric_name if data.metric_name in metric_functions else None
     if own_metric is not None:
         data.metric_name = None  # the reader of the rows does not know it
-    rows = _load_texts(args, data) if _has_no_labels(data) else _load_labelled(args, data)
+    task, rows = (None, _load_texts(args, data)) if _has_no_labels(data) else _load_labelled(args, data)
     check_labels(args.requirements, rows.get("label_names"))
     if own_metric is not None:
         rows["metric_name"] = own_metric
@@ -176,6 +60,8 @@ def run(arguments: Sequence[str]) -> None:
         latency_rounds=args.latency_rounds,
         **rows,
     )
+    if task is not None and "train" in data.files:
+        add_floor(report, task, rows["dataset"])
     results = report.check(args.requirements) if args.requirements else []
     print(f"\n{report.to_markdown()}")
     report.save(args.output_dir)
@@ -185,8 +71,8 @@ def run(arguments: Sequence[str]) -> None:
         sys.exit(UNMET)
 
 
-def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
-    """Load labelled rows, print what was read, and return the arguments of `compare_models` that describe them."""
+def _load_labelled(args: CompareArguments, data: DataArguments) -> tuple[Task, dict[str, Any]]:
+    """Load labelled rows, print what was read, and return the task and the rows as arguments of `compare_models`."""
     head = read_head(ModelReference(args.teacher_model_name_or_path))
     task = data.load(to_train=False, teacher=head, kept=args.kept_columns)
     if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
@@ -199,7 +85,7 @@ def _load_labelled(args: CompareArguments, data: DataArguments) -> dict[str, Any
         )
     shifted = None if args.shifted_file is None else _read_shifted(args, task, data)
     print_summary(task.summary if shifted is None else task.summary + shifted.summary)
-    return {
+    return task, {
         "dataset": task.datasets[split],
         "text_columns": task.text_columns,
         "label_column": "label",

@@ -5,28 +5,23 @@ from pathlib import Path
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.early_checks import count_files
 from hf_distill.cli.parsing import parse
 from hf_distill.data.files import read_task
 from hf_distill.data.reading import read_file
-from hf_distill.data.reading.paths import find_files
 from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS, warn_of_labels
 from hf_distill.data.sources import Sources
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.table import Table
 from hf_distill.data.transfer_text import read_transfer_text
 from hf_distill.pipeline.transfer import load_transfer
+from hf_distill.utils.user_paths import find_files
 
 
 def run(arguments: Sequence[str]) -> None:
     """Print the summary of each file that is named before the flags, then of the rows that the flags name."""
-    is_flag = [word.startswith("--") for word in arguments]
-    num_files = is_flag.index(True) if True in is_flag else len(arguments)
-    try:
-        (data,) = parse((DataArguments,), arguments[num_files:])
-    except ValueError as error:
-        if num_files:
-            raise
-        raise ValueError(f"{error}. Files come before flags: hf-distill data rows.csv --encoding cp1252.") from None
+    num_files = count_files(arguments)
+    (data,) = parse((DataArguments,), arguments[num_files:])
     files, notes = find_files(list(arguments[:num_files]))
     for note in notes:
         print(note)

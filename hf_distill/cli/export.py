@@ -1,7 +1,6 @@
 """`hf-distill export`: export a classifier to ONNX, in float32 or int8, and compare the export with the model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset
@@ -9,8 +8,9 @@ from transformers import PreTrainedModel
 
 from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
+from hf_distill.cli.export_arguments import ExportArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import print_summary
+from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.cli.reading_arguments import ReadingArguments
 from hf_distill.data import DataSummary
 from hf_distill.data.files import read_task
@@ -26,70 +26,10 @@ from hf_distill.pipeline.teacher_head import TeacherHead
 from hf_distill.reporting.text import PLAIN
 
 
-@dataclass
-class ExportArguments:
-    """The model, the output folder, and how to check the export."""
-
-    model_name_or_path: str = field(metadata={"help": "Path or Hub id of the classifier, e.g. a student."})
-    output_dir: str = field(
-        metadata={
-            "help": "Folder for tokenizer, labels and onnx/. An export of the same model in it gets a new variant."
-        }
-    )
-    quantize: str | None = field(
-        default=None,
-        metadata={"help": "int8: weights take a quarter of the space. Unset: float32.", "choices": ["int8"]},
-    )
-    dtype: str = field(
-        default="float32",
-        metadata={
-            "help": "float16: half of the space, for GPUs. CPUs run it no faster.",
-            "choices": ["float32", "float16"],
-        },
-    )
-    max_seq_length: int | None = field(
-        default=None,
-        metadata={"help": "Cut texts after this number of tokens. Unset: the largest number that the model takes."},
-    )
-    text_file: str | None = field(
-        default=None,
-        metadata={
-            "help": "File of texts on which export and model are compared: .txt (one text per line), CSV, TSV, JSON "
-            "or Parquet. Unset: random token ids."
-        },
-    )
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Compare on the first N texts only."})
-    trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run Python files that come with the model. Set it only if you trust them."}
-    )
-    tolerance: float | None = field(
-        default=None,
-        metadata={
-            "help": "Largest difference between export and model. For float32 and float16, max |Δlogit| / max(1, max "
-            "|logit|); unset: 1e-3 and 2e-2. For int8, the share of decisions that differ; unset: 0.05."
-        },
-    )
-    report: str | None = field(
-        default=None,
-        metadata={
-            "help": "report.json of hf-distill compare. The threshold that it certifies for this model goes into "
-            "export.json, for Predictor(folder, defer_below='certified')."
-        },
-    )
-
-    def check(self, reading: ReadingArguments) -> None:
-        """Raise an error for flags about texts without texts."""
-        given = {**vars(reading), "max_eval_samples": self.max_eval_samples}
-        needing_file = [f"--{name}" for name, value in given.items() if value is not None]
-        if self.text_file is None and needing_file:
-            verb = "needs" if len(needing_file) == 1 else "need"
-            raise ValueError(f"{', '.join(needing_file)} {verb} --text_file.")
-
-
 def run(arguments: Sequence[str]) -> None:
     """Export a model, and print how much the export differs and how large it is."""
+    hide_noise()
     args, reading = parse((ExportArguments, ReadingArguments), arguments)
-    args.check(reading)
     reference = ModelReference(args.model_name_or_path, trust_remote_code=args.trust_remote_code)
     tokenizer = load_tokenizer(reference)
     model = load_classifier(args.model_name_or_path, args.trust_remote_code)

@@ -4,42 +4,9 @@ import shutil
 import textwrap
 from collections.abc import Iterable
 
-from hf_distill.cli.flags import TRAINER, Flag, command_flags
+from hf_distill.cli.commands import COMMANDS
+from hf_distill.cli.flags import TRAINER, Flag, flags_of
 
-DESCRIPTIONS = {
-    "train": (
-        "Distill a fine-tuned classifier into a smaller one.",
-        "hf-distill train --teacher_model_name_or_path teacher --student_num_hidden_layers 3 --baseline \\\n"
-        "      --train_file labelled.csv --validation_file validation.csv --output_dir student",
-    ),
-    "search": (
-        "Find the cheapest student that is good enough.",
-        "hf-distill search --teacher_model_name_or_path teacher --train_file labelled.csv \\\n"
-        "      --validation_file validation.csv --require 'accuracy >= 0.98 * teacher' --output_dir search",
-    ),
-    "cache": (
-        "Run a teacher over texts once and store its logits.",
-        "hf-distill cache --teacher_model_name_or_path teacher --train_file labelled.csv \\\n"
-        "      --transfer_file unlabelled.txt --output_dir labelled",
-    ),
-    "compare": (
-        "Report whether a student can replace its teacher.",
-        "hf-distill compare --teacher_model_name_or_path teacher --student_model_name_or_path student \\\n"
-        "      --validation_file test.csv --output_dir report",
-    ),
-    "export": (
-        "Export a classifier to ONNX.",
-        "hf-distill export --model_name_or_path student --quantize int8 --text_file test.csv --output_dir onnx",
-    ),
-    "data": (
-        "Print what is read from files: columns, classes, encodings, contradictions. Files come before flags.",
-        "hf-distill data labelled.csv --label_column_name sentiment",
-    ),
-    "push": (
-        "Publish a student with its exports, report, record and card in one commit.",
-        "hf-distill push --folder student --hub_model_id user/name",
-    ),
-}
 # Heading -> names of flags, or prefixes that end with *. The first heading that fits gets a flag.
 _GROUPS = {
     "Requirements and space": "require minimize space num_trials study_name storage",
@@ -58,7 +25,7 @@ _GROUPS = {
     "Cache": "cache_teacher_outputs teacher_cache_dir teacher_dtype",
     "Export": "quantize dtype tolerance report",
     "Hub": "folder hub_model_id hub_dataset_id public revision commit_message create_pr license language tags",
-    "Output": "output_dir",
+    "Output": "output_dir overwrite_output_dir dry_run",
     "Training": "num_train_epochs max_steps learning_rate per_device_train_batch_size per_device_eval_batch_size "
     "gradient_accumulation_steps warmup_steps eval_strategy save_strategy load_best_model_at_end "
     "metric_for_best_model resume_from_checkpoint seed bf16 use_cpu report_to push_to_hub",
@@ -75,6 +42,7 @@ _SENTENCES = {
     "anew if there is none. Or the path of a checkpoint.",
 }
 _PLACEHOLDERS = {"int": "N", "float": "NUMBER", "bool": "True|False", "str": "TEXT"}
+_LONGEST_CHOICES = 60  # characters
 _INDENT = " " * 6
 
 
@@ -85,9 +53,12 @@ def help_text(command: str, shows_all: bool = False) -> str:
         command: Name of the command.
         shows_all: Whether to show every flag of Trainer, too.
     """
-    description, example = DESCRIPTIONS[command]
-    flags = [flag for flag in command_flags(command) if not _fits(flag.name, _HIDDEN.get(command, ()))]
-    lines = [f"usage: hf-distill {command} [flags]", "", description, "", "Example:", f"  {example}"]
+    about = COMMANDS[command]
+    flags = [flag for flag in flags_of(about.classes) if not _fits(flag.name, _HIDDEN.get(command, ()))]
+    usage = f"usage: hf-distill {command}{' [flags]' if flags else ''}"
+    lines = [usage, "", about.description, "", "Example:", f"  {about.example}"]
+    if not flags:
+        return "\n".join(lines)
     shown: set[str] = set()
     for heading, words in _GROUPS.items():
         group = [flag for flag in flags if _fits(flag.name, words.split()) and flag.name not in shown]
@@ -107,7 +78,11 @@ def help_text(command: str, shows_all: bool = False) -> str:
 def ungrouped_flags(command: str) -> list[str]:
     """Return the names of the flags of this package that no heading has."""
     words = " ".join(_GROUPS.values()).split()
-    return [flag.name for flag in command_flags(command) if flag.owner != TRAINER and not _fits(flag.name, words)]
+    return [
+        flag.name
+        for flag in flags_of(COMMANDS[command].classes)
+        if flag.owner != TRAINER and not _fits(flag.name, words)
+    ]
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:
@@ -127,9 +102,9 @@ def _section(heading: str, flags: list[Flag]) -> list[str]:
 
 
 def _placeholder(flag: Flag) -> str:
-    kinds = [name for name in _PLACEHOLDERS if name in flag.type_name]
-    placeholder = _PLACEHOLDERS["str" if "str" in kinds or not kinds else kinds[0]]
-    return f"{placeholder} ..." if flag.type_name.startswith("list") else placeholder
+    choices = "|".join(flag.choices)
+    placeholder = choices if 0 < len(choices) <= _LONGEST_CHOICES else _PLACEHOLDERS[flag.kind]
+    return f"{placeholder} ..." if flag.takes_several else placeholder
 
 
 def _default(flag: Flag) -> str:

@@ -1,42 +1,19 @@
 """Flags that name the teacher and the student."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.reading_arguments import words
-from hf_distill.pipeline.loading import ModelReference
-from hf_distill.pipeline.student import StudentOptions
-from hf_distill.students import LAYER_CHOICES
+from hf_distill.cli.teacher_arguments import TeacherArguments
 
+if TYPE_CHECKING:  # slow to import
+    from hf_distill.pipeline.student import StudentOptions
 
-@dataclass
-class TeacherArguments:
-    """The teacher."""
-
-    teacher_model_name_or_path: str | None = field(
-        default=None,
-        metadata={"help": "Path or Hub id of the teacher. Unset: the data have its logits (see `hf-distill cache`)."},
-    )
-    teacher_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the teacher on the Hub."}
-    )
-    teacher_trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run Python files that come with the teacher. A recipe cannot set this."}
-    )
-
-    allow_weak_teacher: bool = field(
-        default=False,
-        metadata={
-            "help": "Train also if the teacher was never fine-tuned, or if its fine-tuning was too short "
-            "(docs/teachers.md#weak-teachers); these stop the command otherwise."
-        },
-    )
-
-    @property
-    def teacher(self) -> ModelReference | None:
-        """The teacher; None if the data have its logits."""
-        if self.teacher_model_name_or_path is None:
-            return None
-        return ModelReference(self.teacher_model_name_or_path, self.teacher_revision, self.teacher_trust_remote_code)
+LAYER_CHOICES = ("uniform", "first", "last")
 
 
 @dataclass
@@ -143,6 +120,18 @@ class ModelArguments(TeacherArguments):
         },
     )
 
+    dry_run: bool = field(
+        default=False,
+        metadata={"help": "Read the data, check everything and print the plan. Nothing is trained or written."},
+    )
+    overwrite_output_dir: bool = field(
+        default=False,
+        metadata={
+            "help": "Replace what an earlier run wrote into output_dir: its student and checkpoints, and the teacher "
+            "and the baseline if this run writes them too. Other files stay."
+        },
+    )
+
     def __post_init__(self) -> None:
         copied = {
             "--student_num_hidden_layers": self.student_num_hidden_layers,
@@ -189,6 +178,41 @@ class ModelArguments(TeacherArguments):
         self._check_zero_shot()
         _ = self.layers  # report a typo before anything is loaded
 
+    def check(self, data: DataArguments, caches_outputs: bool) -> None:
+        """Check the models together with the rows.
+
+        Args:
+            data: The flags that name the rows.
+            caches_outputs: Whether the teacher's outputs are stored before training.
+
+        Raises:
+            ValueError: if models and rows do not go together.
+        """
+        if self.labels is not None:
+            _check_zero_shot_rows(data)
+        if not data.has_only_texts:
+            data.check_has_labelled_rows()
+        if data.transfer_min_confidence is not None and not (caches_outputs and self.teacher_model_name_or_path):
+            raise ValueError(
+                "--transfer_min_confidence needs the teacher's outputs before training: add --cache_teacher_outputs "
+                "True, or select the texts with `hf-distill cache`."
+            )
+        if data.has_only_texts and (self.baseline or self.fine_tune_teacher):
+            raise ValueError(f"{self.needs_labels}: pass --train_file, --dataset_name or --task_name.")
+        if self.augment is not None and data.has_only_texts:
+            raise ValueError("--augment varies labelled texts, and there are none. Leave it out.")
+
+    def written_folders(self, output_dir: Path) -> list[Path]:
+        """Return the folders that a trained model is written into."""
+        teacher = [output_dir / "teacher"] if self.fine_tune_teacher else []
+        return [output_dir, *teacher, *([output_dir / "baseline"] if self.baseline else [])]
+
+    @property
+    def needs_labels(self) -> str:
+        """What is wrong with --baseline or --fine_tune_teacher if no row has a label."""
+        flag = "--baseline" if self.baseline else "--fine_tune_teacher"
+        return f"{flag} trains on labels, and no row to train on has a label. Leave out {flag}, or name labelled rows"
+
     def _check_zero_shot(self) -> None:
         if self.labels is None:
             if self.hypothesis_template is not None:
@@ -230,6 +254,9 @@ class ModelArguments(TeacherArguments):
     @property
     def student(self) -> StudentOptions:
         """How to make the student."""
+        from hf_distill.pipeline.loading import ModelReference
+        from hf_distill.pipeline.student import StudentOptions
+
         pretrained = None
         if self.student_model_name_or_path is not None:
             pretrained = ModelReference(
@@ -244,3 +271,17 @@ class ModelArguments(TeacherArguments):
             static_dim=self.student_static_dim,
             freeze_embeddings=self.freeze_student_embeddings,
         )
+
+
+def _check_zero_shot_rows(data: DataArguments) -> None:
+    """Refuse rows that a zero-shot teacher is not for."""
+    labelled = {"train_file": data.train_file, "task_name": data.task_name, "dataset_name": data.dataset_name}
+    if given := [f"--{name}" for name, value in labelled.items() if value is not None]:
+        raise ValueError(
+            f"--candidate_labels makes a teacher for unlabelled text, so leave out {given[0]}. Labelled rows can "
+            "measure the result: pass them as --validation_file."
+        )
+    if not data.has_transfer:
+        raise ValueError("--candidate_labels needs unlabelled text: pass --transfer_file or --transfer_dataset_name.")
+    if data.problem_type not in (None, "single_label_classification", "multi_label_classification"):
+        raise ValueError(f"--candidate_labels names classes of texts, and --problem_type is {data.problem_type}.")

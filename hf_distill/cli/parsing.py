@@ -1,21 +1,26 @@
-"""Parse flags, and the recipe that `--config` names."""
+"""Parse flags, and the recipe that `--config` names, without slow imports."""
 
 import argparse
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, NoReturn
 
-from transformers import HfArgumentParser
-
+from hf_distill.cli.flags import Flag, flags_of
 from hf_distill.cli.recipe import recipe_flags
 from hf_distill.utils.redaction import without_values
 
+_TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 
-class _Parser(HfArgumentParser):
+
+class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        # argparse would print the usage first: 135 lines, since every training argument is a flag.
-        raise ValueError(f"{message} (`--help` lists the flags)")
+        # argparse would print the usage first: 135 lines, since every training argument is a flag. It also names both
+        # spellings: --learning_rate/--learning-rate.
+        message = re.sub(r"/--[\w-]+", "", message)
+        raise ValueError(f"{message}. `--help` lists the flags.")
 
 
 class _ConfigParser(argparse.ArgumentParser):
@@ -23,43 +28,66 @@ class _ConfigParser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def parse(types: Iterable[Any], arguments: Sequence[str]) -> tuple[Any, ...]:
-    """Parse flags and the recipe that `--config recipe.yaml` names; a flag wins over the recipe.
+@dataclass(frozen=True)
+class CommandLine:
+    """The flags that a command line and its recipe set.
+
+    Attributes:
+        values: Name of a flag -> value of its type; only for flags that are given.
+        words: All words of recipe and command line. They can contain tokens.
+    """
+
+    values: Mapping[str, Any]
+    words: Sequence[str]
+
+    def make(self, dataclass_type: type[Any]) -> Any:
+        """Return an object of a dataclass with the values of its flags.
+
+        Raises:
+            ValueError: for a value that the dataclass refuses. The message repeats no value that can be a token.
+            TypeError: the same.
+        """
+        names = [flag.name for flag in flags_of([dataclass_type.__name__])]
+        try:
+            return dataclass_type(**{name: self.values[name] for name in names if name in self.values})
+        except (ValueError, TypeError) as error:
+            raise type(error)(without_values(str(error), self.words)) from None
+
+
+def read_command_line(class_names: Iterable[str], arguments: Sequence[str]) -> CommandLine:
+    """Read flags and the recipe that `--config recipe.yaml` names; a flag wins over the recipe.
 
     Args:
-        types: Dataclasses whose fields are the flags.
+        class_names: Names of the dataclasses whose fields are the flags.
         arguments: The command line without the name of the command.
 
-    Returns:
-        One object of each type.
-
     Raises:
-        ValueError: for a recipe that is not a mapping, an unknown flag, or a value that a type refuses. The message
-            does not repeat a value that can be a token.
+        ValueError: for a recipe that is not a mapping, an unknown or missing flag, or a value of another type. The
+            message does not repeat a value that can be a token.
     """
-    parser, words, type_names = _prepare(types, arguments)
+    config_parser = _ConfigParser(add_help=False, allow_abbrev=False)
+    config_parser.add_argument("--config", type=Path)
+    config, words = config_parser.parse_known_args(arguments)
+    flags = flags_of(class_names)
+    type_names = {flag.name: flag.type_name for flag in flags}
+    parser = _make_parser(flags)
+    _check_not_repeated(parser, words)
+    if config.config is not None:  # argparse lets the last flag win, so the recipe comes first
+        words = [*recipe_flags(config.config, type_names), *words]
     try:
-        _check_known(parser.parse_known_args(words)[1], type_names)
-        # Without `look_for_args_file`, a file beside the program could set flags.
-        return parser.parse_args_into_dataclasses(words, look_for_args_file=False)
-    except (ValueError, TypeError) as error:
-        raise type(error)(without_values(str(error), words)) from None
+        _check_known(words, type_names, parser)
+        values, remaining = parser.parse_known_args(words)
+    except ValueError as error:
+        raise ValueError(without_values(str(error), words)) from None
+    if remaining:  # they can be tokens, and are not repeated
+        raise ValueError(f"{len(remaining)} values belong to no flag. `--help` lists the flags.")
+    return CommandLine(vars(values), words)
 
 
-def given_flags(types: Iterable[Any], arguments: Sequence[str]) -> dict[str, Any]:
-    """Return only the flags that the command line or its recipe sets, by name, with values of their types.
-
-    The values of several flags together are not checked: [`parse`] does that. Arguments and errors are the same.
-    """
-    parser, words, type_names = _prepare(types, arguments)
-    for action in parser._actions:
-        action.default = argparse.SUPPRESS
-    try:
-        flags, remaining = parser.parse_known_args(words)
-        _check_known(remaining, type_names)
-    except (ValueError, TypeError) as error:
-        raise type(error)(without_values(str(error), words)) from None
-    return vars(flags)
+def parse(types: Sequence[type[Any]], arguments: Sequence[str]) -> tuple[Any, ...]:
+    """Return one object of each dataclass, with the values that [`read_command_line`] reads; errors are the same."""
+    line = read_command_line([cls.__name__ for cls in types], arguments)
+    return tuple(line.make(cls) for cls in types)
 
 
 def flag_words(flags: Mapping[str, Any]) -> list[str]:
@@ -71,17 +99,31 @@ def flag_words(flags: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _prepare(types: Iterable[Any], arguments: Sequence[str]) -> tuple[_Parser, list[str], dict[str, str]]:
-    """Return a parser, all words of recipe and command line, and the type of every flag."""
-    config_parser = _ConfigParser(add_help=False, allow_abbrev=False)
-    config_parser.add_argument("--config", type=Path)
-    config, flags = config_parser.parse_known_args(arguments)
-    # Not from `dataclasses.fields`: HfArgumentParser replaces the types there.
-    type_names = {name: str(hint) for cls in types for name, hint in get_type_hints(cls).items()}
-    parser = _Parser(types, add_help=False, allow_abbrev=False)
-    _check_not_repeated(parser, flags)
-    # argparse lets the last flag win, so the recipe comes first.
-    return parser, [*([] if config.config is None else recipe_flags(config.config, type_names)), *flags], type_names
+def _make_parser(flags: Iterable[Flag]) -> _Parser:
+    parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    types = {"bool": _to_bool, "int": int, "float": float, "str": str}
+    for flag in flags:
+        options: dict[str, Any] = {"type": types[flag.kind], "required": flag.is_required}
+        if flag.kind == "bool":
+            options |= {"nargs": "?", "const": True}
+        if flag.takes_several:
+            options["nargs"] = "+"
+        if flag.choices:
+            options["choices"] = flag.choices
+        parser.add_argument(*_spellings(flag.name), **{**options, **flag.options})
+        if flag.kind == "bool" and flag.default is True:
+            parser.add_argument(*_spellings(f"no_{flag.name}"), action="store_false", dest=flag.name)
+    return parser
+
+
+def _spellings(name: str) -> list[str]:
+    return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
+
+
+def _to_bool(word: str) -> bool:
+    if word.lower() in _TRUE + _FALSE:
+        return word.lower() in _TRUE
+    raise argparse.ArgumentTypeError(f"expected True or False, got {word!r}")
 
 
 def _check_not_repeated(parser: argparse.ArgumentParser, flags: Sequence[str]) -> None:
@@ -94,13 +136,12 @@ def _check_not_repeated(parser: argparse.ArgumentParser, flags: Sequence[str]) -
                 raise ValueError(f"{flag} is given twice, and only the last would count. Put all values after one.")
 
 
-def _check_known(remaining: Sequence[str], type_names: Mapping[str, str]) -> None:
+def _check_known(words: Sequence[str], type_names: Mapping[str, str], parser: argparse.ArgumentParser) -> None:
     """Refuse flags that do not exist; their values can be tokens, and are not repeated."""
-    if not remaining:
-        return
-    unknown = [word.split("=")[0] for word in remaining if word.startswith("--")]
-    if not unknown:
-        raise ValueError(f"{len(remaining)} values belong to no flag (`--help` lists the flags)")
-    similar = difflib.get_close_matches(unknown[0].removeprefix("--"), type_names, n=1)
-    remedy = f"Did you mean --{similar[0]}?" if similar else "`--help` lists the flags."
-    raise ValueError(f"Unknown flag: {', '.join(unknown)}. {remedy}")
+    known = [spelling for action in parser._actions for spelling in action.option_strings]
+    unknown = [word.partition("=")[0] for word in words if word.startswith("--")]
+    unknown = [name for name in dict.fromkeys(unknown) if name not in known]
+    if unknown:
+        similar = difflib.get_close_matches(unknown[0].removeprefix("--").replace("-", "_"), type_names, n=1)
+        remedy = f"Did you mean --{similar[0]}?" if similar else "`--help` lists the flags."
+        raise ValueError(f"Unknown flag: {', '.join(unknown)}. {remedy}")

@@ -1,6 +1,10 @@
 """Print what was read before work starts."""
 
 import logging
+import warnings
+
+import transformers
+from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 
 from hf_distill.data import DataSummary
 
@@ -12,3 +16,16 @@ def print_summary(summary: DataSummary) -> None:
     print(summary.table())
     for message in (*summary.notes, *summary.warnings):
         logger.warning(message)
+
+
+def hide_noise() -> None:
+    """Hide the bars of weights that are loaded or written, and a warning that comes with every loader.
+
+    Progress bars of downloads, tokenization, teachers and trainings stay.
+    """
+    hides_downloads = are_progress_bars_disabled()
+    transformers.utils.logging.disable_progress_bar()  # which also hides downloads
+    if not hides_downloads:
+        enable_progress_bars()
+    # Trainer asks for pinned memory on every machine, and torch says for every loader that it needs an accelerator.
+    warnings.filterwarnings("ignore", message=".*pin_memory.* no accelerator is found")

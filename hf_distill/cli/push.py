@@ -1,38 +1,10 @@
 """`hf-distill push`: publish a student with its exports and its report on the Hub."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from hf_distill.cli.parsing import parse
-from hf_distill.hub.publish import COMMIT_MESSAGE, Published, publish
-
-
-@dataclass
-class PushArguments:
-    """The folder and the repository."""
-
-    folder: str = field(metadata={"help": "The --output_dir of `train`. Exports and a report inside are pushed too."})
-    hub_model_id: str = field(metadata={"help": "Repository on the Hub, user/name."})
-    public: bool = field(
-        default=False,
-        metadata={"help": "Make a new repository public. An existing one stays public or private."},
-    )
-    revision: str | None = field(
-        default=None, metadata={"help": "Branch to push to; a new one is created. Unset: the main branch."}
-    )
-    commit_message: str = field(default=COMMIT_MESSAGE, metadata={"help": "Commit message."})
-    create_pr: bool = field(default=False, metadata={"help": "Open a pull request instead of a commit to the branch."})
-    license: str | None = field(
-        default=None,
-        metadata={
-            "help": "License of the student, as an identifier of the Hub, e.g. apache-2.0. Unset: the license of "
-            "initial weights and teacher, if it is known and the same."
-        },
-    )
-    language: str | None = field(
-        default=None, metadata={"help": "Languages of the texts as ISO 639-1 codes, separated by commas, e.g. en,de."}
-    )
-    tags: str | None = field(default=None, metadata={"help": "More tags for the card, separated by commas."})
+from hf_distill.cli.push_arguments import PushArguments
+from hf_distill.hub.publish import Published, publish
 
 
 def run(arguments: Sequence[str]) -> None:

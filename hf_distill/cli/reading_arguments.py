@@ -1,11 +1,15 @@
 """Flags that say how files are read; every command that reads files has them."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-from hf_distill.data.files import ColumnNames
-from hf_distill.data.labels.settings import LabelSettings
-from hf_distill.data.reading import ReadOptions
-from hf_distill.pipeline.teacher_head import TeacherHead
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # slow to import
+    from hf_distill.data.files import ColumnNames
+    from hf_distill.data.labels.settings import LabelSettings
+    from hf_distill.data.reading import ReadOptions
+    from hf_distill.pipeline.teacher_head import TeacherHead
 
 
 @dataclass
@@ -68,16 +72,22 @@ class ReadingArguments:
     @property
     def options(self) -> ReadOptions:
         """How text files are read."""
+        from hf_distill.data.reading import ReadOptions
+
         names = words(self.column_names)
         return ReadOptions(self.encoding, None if names is None else tuple(names))
 
     @property
     def columns(self) -> ColumnNames:
         """The columns that are named. Names with commas are split when the columns of the file are known."""
+        from hf_distill.data.files import ColumnNames
+
         return ColumnNames(self.text_column_names, self.label_column_name, self.text_column_delimiter)
 
     def settings(self, problem_type: str | None, teacher: TeacherHead | None = None) -> LabelSettings:
         """Return how labels are read; the teacher's outputs decide what the labels leave open."""
+        from hf_distill.data.labels.settings import LabelSettings
+
         return LabelSettings(
             problem_type,
             self.names_of_outputs,

@@ -12,12 +12,15 @@ from transformers import PreTrainedModel, set_seed
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
-from hf_distill.cli.model_arguments import ModelArguments, TeacherArguments
-from hf_distill.cli.parsing import flag_words, given_flags, parse
-from hf_distill.cli.printing import print_summary
+from hf_distill.cli.commands import COMMANDS
+from hf_distill.cli.model_arguments import ModelArguments
+from hf_distill.cli.parsing import flag_words, parse, read_command_line
+from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.cli.search_arguments import SearchArguments
+from hf_distill.cli.teacher_arguments import TeacherArguments
 from hf_distill.data import Task, has_labels
 from hf_distill.objectives import accepted_arguments
+from hf_distill.pipeline.best_metric import check_best_metric
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.student import StudentOptions
@@ -25,7 +28,8 @@ from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.search.space import FLAGS, Space, default_dimensions, make_space, read_space
 from hf_distill.students.feed_forward import FEED_FORWARDS
-from hf_distill.training_args import LOSS_ARGUMENTS, DistillationTrainingArguments
+from hf_distill.training_args import DistillationTrainingArguments
+from hf_distill.utils.loss_arguments import LOSS_ARGUMENTS
 
 _TYPES = (TeacherArguments, DataArguments, SearchArguments, DistillationTrainingArguments)
 # What a trial is trained with unless a flag says otherwise: evaluated after each quarter, without checkpoints.
@@ -40,11 +44,12 @@ _REFUSED = {
 
 def run(arguments: Sequence[str]) -> None:
     """Search as the flags say, and exit with status 3 if no student meets the requirements."""
+    hide_noise()
     _check_installed()
-    given = given_flags(_TYPES, arguments)
+    given = dict(read_command_line(COMMANDS["search"].classes, arguments).values)
     given = {**_DEFAULTS, **_save_with_evaluations(given), **given, "cache_teacher_outputs": True}
     teacher, data, search, args = parse(_TYPES, flag_words(given))
-    _check(teacher, given, args)
+    _check(given, args)
     chosen = {} if search.space is None else read_space(Path(search.space))
     from hf_distill.search.run import SearchSettings, run_search  # imports Optuna
     from hf_distill.search.trainings import Trainings
@@ -52,6 +57,7 @@ def run(arguments: Sequence[str]) -> None:
     set_seed(args.seed)
     task, transfer = _load(teacher, data)
     search.need.check_task(task)
+    check_best_metric(task, args)
     searching = {field.name for field in fields(SearchArguments)}
     flags = {name: value for name, value in given.items() if name not in searching}
     trainings = Trainings(_loader(task, transfer, teacher, data, args), _configurer(flags))
@@ -66,6 +72,7 @@ def run(arguments: Sequence[str]) -> None:
         flags=flags,
         halves=all(given[name] == _DEFAULTS[name] for name in ("eval_strategy", "eval_steps")),
         say=print,
+        is_dry=search.dry_run,
     )
     if status := run_search(settings, trainings):
         sys.exit(status)
@@ -81,9 +88,7 @@ def _save_with_evaluations(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"save_strategy": "steps", "save_steps": 0.25} if given.get("load_best_model_at_end") else {}
 
 
-def _check(teacher: TeacherArguments, given: Mapping[str, Any], args: DistillationTrainingArguments) -> None:
-    if teacher.teacher is None:
-        raise ValueError("A search needs a teacher. Pass --teacher_model_name_or_path.")
+def _check(given: Mapping[str, Any], args: DistillationTrainingArguments) -> None:
     for name, remedy in _REFUSED.items():
         if given.get(name):
             raise ValueError(f"--{name} has no place in a search: {remedy}.")

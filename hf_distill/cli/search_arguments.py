@@ -1,8 +1,12 @@
 """Flags of `hf-distill search` that `hf-distill train` does not have."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-from hf_distill.search.need import MINIMIZED, Need, make_need
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # slow to import
+    from hf_distill.search.need import Need
 
 
 @dataclass
@@ -22,7 +26,7 @@ class SearchArguments:
         metadata={
             "help": "What decides between students that meet the requirements: latency (median of one text), size "
             "(of the export's file) or flops (of one text of median length).",
-            "choices": list(MINIMIZED),
+            "choices": ["latency", "size", "flops"],
         },
     )
     space: str | None = field(
@@ -40,12 +44,19 @@ class SearchArguments:
         },
     )
 
+    dry_run: bool = field(default=False, metadata={"help": "Read the data, print the space and the plan, and stop."})
+
     def __post_init__(self) -> None:
         if self.num_trials < 1:
             raise ValueError(f"--num_trials must be at least 1, got {self.num_trials}.")
-        _ = self.need  # report a typo before anything is loaded
+        if not self.require:
+            raise ValueError(
+                "No requirement on quality given. Pass --require 'accuracy >= 0.98 * teacher', for example."
+            )
 
     @property
     def need(self) -> Need:
         """The requirements, and the cost to minimize."""
+        from hf_distill.search.need import make_need
+
         return make_need(self.require or [], self.minimize)

@@ -9,11 +9,6 @@ from hf_distill.pipeline.loading import limit_rows
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 
 
-def has_only_texts(data: DataArguments) -> bool:
-    """Return whether the flags name unlabelled text and no labelled rows."""
-    return data.has_transfer and not data.has_labelled_rows
-
-
 def load_texts(data: DataArguments, problem_type: ProblemType, class_names: list[str]) -> tuple[Task, TransferSet]:
     """Load unlabelled text to train on, and hold some of it out to compare the student with its teacher.
 

@@ -12,15 +12,19 @@ from transformers import PreTrainedModel, set_seed
 from hf_distill.classifiers.label_maps import class_names_of
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
+from hf_distill.cli.commands import COMMANDS
 from hf_distill.cli.model_arguments import ModelArguments
-from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import print_summary
-from hf_distill.cli.texts import has_only_texts, load_texts
-from hf_distill.cli.zero_shot import check_zero_shot, load_zero_shot
+from hf_distill.cli.next_commands import next_commands
+from hf_distill.cli.parsing import parse, read_command_line
+from hf_distill.cli.printing import hide_noise, print_summary
+from hf_distill.cli.texts import load_texts
+from hf_distill.cli.zero_shot import load_zero_shot
+from hf_distill.pipeline.best_metric import check_best_metric
 from hf_distill.pipeline.evaluation import describe_history, describe_run, evaluate, evaluate_test
-from hf_distill.pipeline.fine_tuning import fine_tune_teacher
+from hf_distill.pipeline.fine_tuning import fine_tune_teacher, has_early_stopping
 from hf_distill.pipeline.floor import describe_floor
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
+from hf_distill.pipeline.plan import Plan, make_plan
 from hf_distill.pipeline.student import make_student
 from hf_distill.pipeline.teacher_fit import check_teacher, measure_teacher
 from hf_distill.pipeline.teacher_head import read_head
@@ -31,36 +35,76 @@ from hf_distill.reporting.text import PLAIN
 from hf_distill.teachers import load_teacher
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.training.checks import are_labelled
+from hf_distill.training.earlier_run import remove_earlier_run
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training_args import DistillationTrainingArguments
+from hf_distill.utils.stages import stage, titled_stages
 
 logger = logging.getLogger(__name__)
 
 
 def run(arguments: Sequence[str]) -> None:
     """Train a student as the flags say, and print how it compares."""
+    hide_noise()
     types = (ModelArguments, DataArguments, DistillationTrainingArguments)
     models, data, args = parse(types, arguments)
     args.check_trackers()
-    _check(models, data, args)
+    chooses_by_task = has_early_stopping(args, models.teacher_num_train_epochs)
+    if models.baseline or (models.fine_tune_teacher and not chooses_by_task):
+        args.check_baseline()
     # From the teacher's fine-tuning to the saved student; each training alone would lock its own folder for its time.
-    is_main = args.process_index == 0
-    with locked_folder(Path(str(args.output_dir))) if is_main else contextlib.nullcontext():
-        trainer = _train(models, data, args)
+    is_written = args.process_index == 0 and not models.dry_run
+    with locked_folder(Path(str(args.output_dir))) if is_written else contextlib.nullcontext():
+        inputs, plan = _prepare(models, data, args)
+        if models.dry_run:
+            _check_all(models, inputs, args)
+            if args.process_index == 0:
+                print("Nothing was trained or written (--dry_run).")
+            return
+        with titled_stages(plan.titles):
+            trainer = _train(models, data, args, inputs)
         trainer.record["command"] = ["hf-distill", "train", *arguments]
         _save(trainer)
+        if args.push_to_hub:
+            trainer.push_to_hub()
+    if args.process_index == 0:
+        given = read_command_line(COMMANDS["train"].classes, arguments).values
+        print("\nNext:", *next_commands(models, given, str(args.output_dir)), sep="\n  ")
 
 
-def _train(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationTrainer:
+def _prepare(
+    models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments
+) -> tuple[DistillationInputs, Plan]:
+    """Load rows and teacher, and print what was read and the plan."""
     set_seed(args.seed)
     inputs = _load(models, data, args) if models.labels is None else load_zero_shot(models, data, args)
     has_label = any(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
     if not has_label and (models.baseline or models.fine_tune_teacher):
-        raise ValueError(f"{_needs_labels(models)}.")
-    if inputs.pairing is not None and args.process_index == 0:
-        print(inputs.pairing)
-    if inputs.trimming is not None and args.process_index == 0:
-        print(_describe_trimming(inputs.trimming))
+        raise ValueError(f"{models.needs_labels}.")
+    plan = make_plan(
+        inputs,
+        args,
+        models.student,
+        fine_tunes_teacher=models.fine_tune_teacher,
+        teacher_num_train_epochs=models.teacher_num_train_epochs,
+        has_baseline=models.baseline,
+    )
+    if args.process_index == 0:
+        if inputs.pairing is not None:
+            print(inputs.pairing)
+        if inputs.trimming is not None:
+            print(_describe_trimming(inputs.trimming))
+        print(f"\n{plan}\n")
+    return inputs, plan
+
+
+def _train(
+    models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments, inputs: DistillationInputs
+) -> DistillationTrainer:
+    if models.fine_tune_teacher or models.overwrite_output_dir:
+        _check_all(models, inputs, args)
+    if models.overwrite_output_dir and args.process_index == 0:
+        _remove_earlier_run(models.written_folders(Path(str(args.output_dir))))
     teacher_check = _check_teacher(models, inputs, args)
     inputs = select_transfer_rows(inputs, args)
     if inputs.transfer is not None and args.process_index == 0:
@@ -71,7 +115,8 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     untrained = copy.deepcopy(student) if models.baseline else None
     trainer = train(student, inputs, args)
     evaluate(trainer, inputs)
-    baseline = None if untrained is None else trainer.train_baseline(untrained)
+    with stage("baseline"):
+        baseline = None if untrained is None else trainer.train_baseline(untrained)
     if data.test_file is not None:
         evaluate_test(trainer, inputs, baseline)
     describe_run(trainer, inputs, None if baseline is None else baseline.model, data.dataset_name)
@@ -81,6 +126,22 @@ def _train(models: ModelArguments, data: DataArguments, args: DistillationTraini
     return trainer
 
 
+def _check_all(models: ModelArguments, inputs: DistillationInputs, args: DistillationTrainingArguments) -> None:
+    """Raise errors of student, loss or rows. A zero-shot teacher would label all texts for that."""
+    if models.labels is None:
+        check_training(models.student, inputs, args)
+
+
+def _remove_earlier_run(folders: Sequence[Path]) -> None:
+    """Remove what an earlier run wrote into the folders, and print what stays."""
+    for folder in folders:
+        removed, others = remove_earlier_run(folder)
+        stays = [name for name in others if folder / name not in folders]
+        names = f" These files and folders stay: {', '.join(stays)}." if stays else ""
+        if removed:
+            print(f"Removed the earlier run in {folder}.{names}")
+
+
 def _check_teacher(
     models: ModelArguments, inputs: DistillationInputs, args: DistillationTrainingArguments
 ) -> dict[str, Any]:
@@ -88,7 +149,6 @@ def _check_teacher(
     report: dict[str, Any] = {}
     says = args.process_index == 0
     if models.fine_tune_teacher:
-        check_training(models.student, inputs, args)
         stop = fine_tune_teacher(inputs, args, models.teacher_num_train_epochs, models.teacher_learning_rate)
         report["fine_tuning"] = stop
         if says and "best_step" in stop:
@@ -103,40 +163,24 @@ def _check_teacher(
         print(fit)
     num_labelled = sum(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
     num_unlabelled = len(inputs.train_dataset) - num_labelled
-    warning = check_teacher(fit, num_labelled, num_unlabelled, models.fine_tune_teacher, models.allow_weak_teacher)
+    warning = check_teacher(
+        fit,
+        num_labelled,
+        num_unlabelled,
+        was_fine_tuned=models.fine_tune_teacher,
+        stopped_early="best_step" in report.get("fine_tuning", {}),
+        allow_weak_teacher=models.allow_weak_teacher,
+    )
     if warning is not None and says:
         logger.warning(warning)
     return {**report, "fit": fit.to_dict()}
-
-
-def _check(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> None:
-    """Raise what is wrong with flags together."""
-    is_cached = args.cache_teacher_outputs and models.teacher is not None
-    if data.transfer_min_confidence is not None and not is_cached:
-        raise ValueError(
-            "--transfer_min_confidence needs the teacher's outputs before training: add --cache_teacher_outputs True, "
-            "or select the texts with `hf-distill cache`."
-        )
-    if has_only_texts(data) and (models.baseline or models.fine_tune_teacher):
-        raise ValueError(f"{_needs_labels(models)}: pass --train_file, --dataset_name or --task_name.")
-    if models.labels is not None:
-        check_zero_shot(data)
-    if models.augment is not None and has_only_texts(data):
-        raise ValueError("--augment varies labelled texts, and there are none. Leave it out.")
-    if models.baseline:
-        args.check_baseline()
-
-
-def _needs_labels(models: ModelArguments) -> str:
-    flag = "--baseline" if models.baseline else "--fine_tune_teacher"
-    return f"{flag} trains on labels, and no row to train on has a label. Leave out {flag}, or name labelled rows"
 
 
 def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationInputs:
     head = None if models.teacher is None or models.fine_tune_teacher else read_head(models.teacher)
     teacher: PreTrainedModel | None = None
     transfer: TransferSet | None
-    if models.teacher is not None and has_only_texts(data):
+    if models.teacher is not None and data.has_only_texts:
         reference = models.teacher
         teacher = load_teacher(
             reference.name_or_path,
@@ -157,6 +201,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         raise ValueError("The rows of --test_file have no labels, and the models are evaluated on them. Leave it out.")
     if args.process_index == 0:
         print_summary(task.summary if transfer is None else task.summary + transfer.data)
+    check_best_metric(task, args)
     return load_inputs(
         task,
         models.teacher,
@@ -183,14 +228,12 @@ def _describe_trimming(report: Mapping[str, Any]) -> str:
 
 
 def _save(trainer: DistillationTrainer) -> None:
-    """Save student, record and card, print the table, and push if that was asked for."""
+    """Save student, record and card, and print the table."""
     trainer.save_model(_internal_call=True)  # without a push, which comes after the table
     trainer.create_model_card()
     if trainer.is_world_process_zero():
         print(f"\n{summary(trainer.distillation_record())}{_test_scores(trainer.record)}")
         print(f"\nThe student is in {trainer.args.output_dir}.")
-    if trainer.args.push_to_hub:
-        trainer.push_to_hub()
 
 
 def _test_scores(record: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.printing import print_summary
-from hf_distill.cli.texts import has_only_texts, load_texts
+from hf_distill.cli.texts import load_texts
 from hf_distill.data import Task
+from hf_distill.pipeline.best_metric import check_best_metric
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.teacher_head import TeacherHead
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
@@ -41,31 +42,14 @@ def load_zero_shot(
         task, transfer = _load_rows(data, teacher)
     if args.process_index == 0:
         print_summary(task.summary + transfer.data)
+    check_best_metric(task, args)
     source = models.student.pretrained or reference
     return zero_shot_inputs(task, transfer, teacher, base, source, args, data.max_seq_length)
 
 
-def check_zero_shot(data: DataArguments) -> None:
-    """Refuse rows that a zero-shot teacher is not for.
-
-    Raises:
-        ValueError: for labelled rows to train on, no unlabelled text, or another kind of problem.
-    """
-    labelled = {"train_file": data.train_file, "task_name": data.task_name, "dataset_name": data.dataset_name}
-    if given := [f"--{name}" for name, value in labelled.items() if value is not None]:
-        raise ValueError(
-            f"--candidate_labels makes a teacher for unlabelled text, so leave out {given[0]}. Labelled rows can "
-            "measure the result: pass them as --validation_file."
-        )
-    if not data.has_transfer:
-        raise ValueError("--candidate_labels needs unlabelled text: pass --transfer_file or --transfer_dataset_name.")
-    if data.problem_type not in (None, "single_label_classification", "multi_label_classification"):
-        raise ValueError(f"--candidate_labels names classes of texts, and --problem_type is {data.problem_type}.")
-
-
 def _load_rows(data: DataArguments, teacher: ZeroShotTeacher) -> tuple[Task, TransferSet]:
     problem_type = PROBLEM_TYPES[teacher.problem_type]
-    if has_only_texts(data):
+    if data.has_only_texts:
         return load_texts(data, problem_type, teacher.labels)
     task = data.load(teacher=TeacherHead(len(teacher.labels), teacher.problem_type))
     return task, cast(TransferSet, load_transfer(data.transfer, task.text_columns, problem_type, task.datasets))

@@ -64,6 +64,14 @@ def with_label_names(compute_metrics: ComputeMetrics, label_names: Sequence[str]
     return functools.partial(_compute_metrics, **{**compute_metrics.keywords, "label_names": list(label_names)})
 
 
+def metric_names(compute_metrics: ComputeMetrics) -> list[str] | None:
+    """Return the names of the metrics that [`as_compute_metrics`] was given; None for another function."""
+    if not isinstance(compute_metrics, functools.partial) or compute_metrics.func is not _compute_metrics:
+        return None
+    score = compute_metrics.keywords["score"]
+    return list(score.args[0]) if isinstance(score, functools.partial) else None
+
+
 def score_by_name(
     names: Sequence[str], problem_type: str, predictions: Any, references: Any, num_labels: int
 ) -> dict[str, float]:

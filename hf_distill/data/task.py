@@ -93,7 +93,7 @@ class Task:
             return None
         return np.nan if self.label_names is None else [np.nan] * len(self.label_names)
 
-    def for_model(self, model: PreTrainedModel) -> Task:
+    def for_model(self, model: PreTrainedModel, shows_pairs: bool = True) -> Task:
         """Return the task with its classes in the order of a model's outputs.
 
         The labels of all splits, `label_names`, and what `tokenize` and `compute_metrics` do follow this order. Pass
@@ -104,6 +104,7 @@ class Task:
 
         Args:
             model: A classifier for this kind of problem.
+            shows_pairs: Whether to show pairs of that kind; False if the caller shows them.
 
         Raises:
             ValueError: if the model is for another kind of problem, or its class names do not match the data's.
@@ -113,7 +114,7 @@ class Task:
             return self
         old_names, model_names = self.label_names, class_names_of(model.config)
         ids = match_labels(old_names, label2id_of(model.config))
-        if are_paired_by_order(old_names, model_names):
+        if shows_pairs and are_paired_by_order(old_names, model_names):
             pairs = ", ".join(f"{m} = {n}" for m, n in zip(model_names, old_names, strict=True))
             logger.warning(f"Model and data are paired by the order of their classes, not by name: {pairs}.")
         has_names = not are_placeholders(dict(enumerate(old_names)))
@@ -192,6 +193,10 @@ class Task:
             },
             desc="Tokenizing",
         )
+
+    def targets(self, dataset: Dataset) -> np.ndarray:
+        """Return the labels of rows with a column `label`, as [`Task.tokenize`] returns them."""
+        return _as_targets(np.array(dataset["label"]), self.problem_type)
 
     def check_model(self, model: PreTrainedModel) -> None:
         """Check that a model is for the same kind of problem as the labels.

@@ -9,7 +9,7 @@ from hf_distill.hub.repository import MANIFEST_NAME, Branch
 
 # `from_pretrained` loads these rather than weights of other names. A variant is in the middle of a name: model.fp16.
 _LOADED = re.compile(r"(adapter_)?model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?|adapter_config\.json")
-_WEIGHTS = re.compile(
+WEIGHT_FILES = re.compile(
     r"((pytorch_|tf_|flax_|rust_|adapter_)?model(\.\w+)*(-\d{5}-of-\d{5})?\.(safetensors|bin|h5|msgpack|ot)"
     r"(\.index(\.\w+)?\.json)?|adapter_config\.json)"
 )
@@ -17,7 +17,7 @@ _EXPORTS = re.compile(
     r"(export\.json|onnx/.*\.(onnx|onnx_data|onnx\.data)|model\w*\.(onnx|onnx_data|onnx\.data)|(openvino/.*|openvino_model\w*)\."
     r"(xml|bin))"
 )
-_TOKENIZER = frozenset(
+TOKENIZER_FILES = frozenset(
     {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"}
     | {"vocab.txt", "vocab.json", "merges.txt", "spiece.model", "spm.model", "tokenizer.model"}
     | {"sentencepiece.bpe.model", "bpe.codes"}
@@ -57,4 +57,4 @@ def has_same_weights(branch: Branch, files: Mapping[str, str]) -> bool:
 
 
 def _is_part_of_model(path: str) -> bool:
-    return bool(_WEIGHTS.fullmatch(path) or _EXPORTS.fullmatch(path)) or path in _TOKENIZER
+    return bool(WEIGHT_FILES.fullmatch(path) or _EXPORTS.fullmatch(path)) or path in TOKENIZER_FILES

@@ -7,9 +7,11 @@ from typing import Any
 _MODULES = {
     "DistillationInputs": "inputs",
     "ModelReference": "loading",
+    "Plan": "plan",
     "StudentOptions": "student",
     "TransferOptions": "transfer",
     "TransferSet": "transfer",
+    "check_teacher": "teacher_fit",
     "check_training": "training",
     "describe_history": "evaluation",
     "describe_latency": "evaluation",
@@ -23,8 +25,10 @@ _MODULES = {
     "load_tokenizer": "loading",
     "load_transfer": "transfer",
     "load_with_new_head": "loading",
+    "make_plan": "plan",
     "make_student": "student",
     "make_trainer": "training",
+    "measure_teacher": "teacher_fit",
     "select_transfer_rows": "inputs",
     "train": "training",
 }

@@ -10,7 +10,7 @@ from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.record import describe_machine
 from hf_distill.reporting import measure_latency
 from hf_distill.trainer import DistillationTrainer
-from hf_distill.training.recorder import TIMING
+from hf_distill.training.evaluation import TIMING
 
 
 def evaluate(trainer: DistillationTrainer, inputs: DistillationInputs) -> dict[str, dict[str, float]]:

@@ -15,6 +15,7 @@ from hf_distill.pipeline.loading import ModelReference, load_tokenizer, load_wit
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.training.checks import are_labelled, labelled_rows
 from hf_distill.training_args import DistillationTrainingArguments
+from hf_distill.utils.stages import stage
 
 
 def fine_tune(
@@ -137,19 +138,25 @@ def fine_tune_teacher(
     if inputs.teacher_tokenizer is not None:
         tokenizer = inputs.teacher_tokenizer
         rows = task.tokenize(tokenizer, inputs.max_length)
-    trainer = fine_tune(
-        inputs.teacher_model.requires_grad_(True),  # a Trainer that has it as its teacher froze it
-        task,
-        args,
-        f"{args.output_dir}/teacher",
-        tokenizer=tokenizer,
-        train_dataset=rows["train"],
-        eval_dataset=rows[task.validation_splits[0]],
-        num_train_epochs=num_train_epochs,
-        learning_rate=learning_rate,
-        stops_early=num_train_epochs is None and args.max_steps < 1,
-    )
+    with stage("teacher"):
+        trainer = fine_tune(
+            inputs.teacher_model.requires_grad_(True),  # a Trainer that has it as its teacher froze it
+            task,
+            args,
+            f"{args.output_dir}/teacher",
+            tokenizer=tokenizer,
+            train_dataset=rows["train"],
+            eval_dataset=rows[task.validation_splits[0]],
+            num_train_epochs=num_train_epochs,
+            learning_rate=learning_rate,
+            stops_early=has_early_stopping(args, num_train_epochs),
+        )
     return trainer.record.get("early_stopping", {"steps": trainer.state.global_step})
+
+
+def has_early_stopping(args: DistillationTrainingArguments, num_train_epochs: float | None) -> bool:
+    """Return whether the fine-tuning of a teacher ends when it shows no more gain, as [`fine_tune_teacher`] does."""
+    return num_train_epochs is None and args.max_steps < 1
 
 
 def _load_tokenizer_of(model: PreTrainedModel, task: Task) -> PreTrainedTokenizerBase:

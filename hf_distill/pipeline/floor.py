@@ -1,9 +1,13 @@
-"""The floor of a run: what TF-IDF with a linear model gets on the same rows in milliseconds."""
+"""The floor of a run or a comparison: what TF-IDF with a linear model gets on the same rows in milliseconds."""
 
 import numpy as np
+from datasets import Dataset
 
+from hf_distill.data import Task, as_compute_metrics
+from hf_distill.data.metrics import METRICS
 from hf_distill.data.tfidf import TFIDF_PROBLEM_TYPES, join_texts, measure_tfidf
 from hf_distill.pipeline.inputs import DistillationInputs
+from hf_distill.reporting import Report
 from hf_distill.trainer import DistillationTrainer
 
 
@@ -38,3 +42,31 @@ def describe_floor(trainer: DistillationTrainer, inputs: DistillationInputs) -> 
         for name, fit in fits.items()
     }
     trainer.record["floor"] = {name: floor for name, floor in floors.items() if floor is not None}
+
+
+def add_floor(report: Report, task: Task, rows: Dataset) -> None:
+    """Fit TF-IDF with a linear model on the labelled training rows, and add its scores to a comparison.
+
+    Words have no floor, and neither have training rows without labels. Metrics of the user are left out.
+
+    Args:
+        report: What `compare_models` returns for `rows`.
+        task: The task, with a training split.
+        rows: The rows of the comparison.
+    """
+    if task.problem_type not in TFIDF_PROBLEM_TYPES:
+        return
+    known = {metric.name for metric in METRICS[task.problem_type]}
+    names = [name for name in report.to_dict()["task"]["metrics"] if name in known]
+    train = task.datasets["train"]
+    floor = measure_tfidf(
+        join_texts(train, task.text_columns),
+        task.targets(train),
+        join_texts(rows, task.text_columns),
+        task.targets(rows),
+        task.problem_type,
+        len(task.label_names or ["score"]),
+        as_compute_metrics(names, task.problem_type),
+    )
+    if floor is not None:
+        report.add_floor(floor)

@@ -18,6 +18,7 @@ from hf_distill.teachers import ZeroShotTeacher
 from hf_distill.training.source import TeacherContext
 from hf_distill.training.sources import make_source
 from hf_distill.training_args import DistillationTrainingArguments
+from hf_distill.utils.stages import stage
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,9 @@ def select_transfer_rows(inputs: DistillationInputs, args: DistillationTrainingA
         return inputs
     context = TeacherContext(args, inputs.tokenizer, list(inputs.task.text_columns))
     source = make_source(inputs.teacher, inputs.teacher_tokenizer, "teacher_", context)
-    selected = inputs.transfer.select(source.prepare(inputs.train_dataset), source.prepare(inputs.eval_dataset))
+    with stage("labels"):
+        rows = [source.prepare(dataset) for dataset in (inputs.train_dataset, inputs.eval_dataset)]
+    selected = inputs.transfer.select(*rows)
     return replace(inputs, train_dataset=selected.remove_columns(TEACHER_LOGITS))
 
 

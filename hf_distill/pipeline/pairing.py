@@ -51,7 +51,7 @@ def pair_classes(
     if class_names is not None:
         name_classes(teacher.config, check_class_names(class_names, teacher_names))
     given_names, data_names = class_names_of(teacher.config), task.label_names
-    task = task.for_model(teacher)
+    task = task.for_model(teacher, shows_pairs=False)  # the pairing is printed
     if data_names is None or task.label_names is None:
         return task, None
     if are_paired_by_order(data_names, given_names):

@@ -1,6 +1,7 @@
 """Train the student of a run."""
 
 import dataclasses
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hf_distill.pipeline.student import StudentOptions, make_student
 from hf_distill.record import RECORD_NAME, read_record
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.training_args import DistillationTrainingArguments
+from hf_distill.utils.stages import stage
 
 
 def train(
@@ -31,10 +33,12 @@ def train(
         ValueError: before training starts, as [`~hf_distill.DistillationTrainer`] does.
         FloatingPointError: if the loss becomes NaN or infinite.
     """
-    trainer = make_trainer(student, inputs, args)
+    with stage("labels"):
+        trainer = make_trainer(student, inputs, args)
     if trainer.is_world_process_zero():
         trainer.recorder.row_hashes = row_hashes_of(student, inputs)
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    with stage("student"):
+        trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     return trainer
 
 
@@ -50,7 +54,7 @@ def row_hashes_of(student: PreTrainedModel, inputs: DistillationInputs) -> RowHa
 
 
 def check_training(options: StudentOptions, inputs: DistillationInputs, args: DistillationTrainingArguments) -> None:
-    """Raise errors of student, loss or rows before the teacher is fine-tuned, which can take long.
+    """Raise errors of student, loss or rows before the teacher is fine-tuned, which can take long; write nothing.
 
     Args:
         options: How to make the student.
@@ -61,9 +65,12 @@ def check_training(options: StudentOptions, inputs: DistillationInputs, args: Di
         ValueError: as [`train`] would.
     """
     student = make_student(options, inputs.student_source, inputs.task, inputs.train_dataset, inputs.tokenizer)
-    # The teacher is not fine-tuned yet: its outputs must not be stored.
-    validation_args = dataclasses.replace(args, cache_teacher_outputs=False, push_to_hub=False)
-    make_trainer(student, inputs, validation_args)
+    # The teacher can still be fine-tuned: its outputs must not be stored. A Trainer makes its output folder.
+    with tempfile.TemporaryDirectory() as folder:
+        validation_args = dataclasses.replace(
+            args, output_dir=folder, cache_teacher_outputs=False, calibrate_teacher=False, push_to_hub=False
+        )
+        make_trainer(student, inputs, validation_args)
 
 
 def make_trainer(

@@ -42,7 +42,9 @@ def history_table(record: Mapping[str, Any]) -> str:
     last = student[-1]["step"]
     line = f"The student's best evaluation is after step {best['step']:,} of {last:,}."
     if best is student[-1]:
-        line += " It can still improve: train longer. With the cache, further epochs do not run the teacher."
+        line += (
+            " That is its last one, so a longer training can be better. With the cache it does not run the teacher."
+        )
     return f"{markdown_table(header, rows)}\n\n{line}"
 
 

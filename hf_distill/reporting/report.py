@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_distill.reporting.floor import about_floor
 from hf_distill.reporting.notebook import as_html
 from hf_distill.reporting.requirements import Requirement, parse_requirement
 from hf_distill.reporting.tables import render_markdown
@@ -58,6 +59,15 @@ class Report:
         results = [_plain(requirement.check(self._content, name)) for requirement in parsed]
         self._content["requirements"] = {"model": name, "results": results}
         return results
+
+    def add_floor(self, floor: Mapping[str, Any]) -> None:
+        """Add what a linear model on TF-IDF gets on the same rows, and a note that compares it with the student.
+
+        Args:
+            floor: What [`~hf_distill.data.tfidf.measure_tfidf`] returns.
+        """
+        self._content["floor"] = _plain(floor)
+        self._content["notes"] += about_floor(self._content)
 
     def to_markdown(self) -> str:
         """Return the verdict, tables and notes as Markdown that is aligned for a terminal."""

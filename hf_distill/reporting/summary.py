@@ -7,7 +7,7 @@ from hf_distill.reporting.history import history_table
 from hf_distill.reporting.notebook import MarkdownText
 from hf_distill.reporting.probabilities import describe_cross_entropy
 from hf_distill.reporting.tables import TEACHER_MEASURES, results_table
-from hf_distill.reporting.text import BUSY, PLAIN, finite
+from hf_distill.reporting.text import BUSY, PLAIN, finite, is_better, is_error
 
 # Entries of a record's `floor` -> names in the table.
 FLOORS = {"labels": "TF-IDF + linear (labels)", "teacher_answers": "TF-IDF + linear (teacher's answers)"}
@@ -65,10 +65,10 @@ def _floor_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _floor_notes(floors: Sequence[Mapping[str, Any]], score: float | None, metric_name: str) -> list[str]:
     """Return a line if a linear model is as good as the student."""
     values = [finite(floor[metric_name]) for floor in floors]
-    best = max((value for value in values if value is not None), default=None)
-    if best is None or score is None or best < score:
+    best = (min if is_error(metric_name) else max)((value for value in values if value is not None), default=None)
+    if best is None or score is None or is_better(score, best, metric_name):
         return []
     return [
-        f"TF-IDF with a linear model reaches {PLAIN.score(best, metric_name)}, no less than the student: for these "
+        f"TF-IDF with a linear model reaches {PLAIN.score(best, metric_name)}, no worse than the student: for these "
         "texts it can be enough."
     ]

@@ -120,6 +120,11 @@ def is_error(metric: str) -> bool:
     return known is not None and not known.higher_is_better
 
 
+def is_better(score: float, other: float, metric: str) -> bool:
+    """Return whether a score is better than another one, which is lower for an error."""
+    return score < other if is_error(metric) else score > other
+
+
 def non_inferiority(versus: Mapping[str, Any] | None) -> str:
     """Return whether a model is at most the margin worse than another: yes, no or not shown; n/a without a margin."""
     if versus is None or versus.get("non_inferior") is None:

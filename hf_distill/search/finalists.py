@@ -51,6 +51,11 @@ class Finalist:
         return int(np.argmax([sign_of(metric) * values[metric] for values in self.values]))
 
 
+def describe_stage() -> str:
+    """Return how many trainings the finalists take."""
+    return f"up to {NUM_FINALISTS} finalists, {NUM_SEEDS} trainings each"
+
+
 def train_finalists(trials: Trials, folder: Path) -> list[Finalist]:
     """Train the best candidates that meet the requirements with new seeds, and return them, the winner first.
 

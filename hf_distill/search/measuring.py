@@ -111,7 +111,7 @@ def _export_all(
             reasons.append(str(error))
             say(f"{name} is left out: {error}")
     if not costs:
-        raise ValueError(f"No student of the space can be made and exported: {'; '.join(reasons)}")
+        raise ValueError(f"No student of the space can be made and exported. {' '.join(dict.fromkeys(reasons))}")
     return costs
 
 

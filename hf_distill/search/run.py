@@ -12,11 +12,19 @@ from datasets import Dataset
 
 from hf_distill.cache.fingerprint import constant_weights, fingerprint, hash_json
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
+from hf_distill.data.table import counted
+from hf_distill.pipeline.plan import Plan, Stage, describe_teacher
 from hf_distill.record import describe_machine
 from hf_distill.reporting.requirements import describe_result
 from hf_distill.search import results
-from hf_distill.search.architectures import describe_nearest, list_architectures, rank_by_cost, split_by_cost
-from hf_distill.search.finalists import Finalist, describe_certainty, train_finalists
+from hf_distill.search.architectures import (
+    Architecture,
+    describe_nearest,
+    list_architectures,
+    rank_by_cost,
+    split_by_cost,
+)
+from hf_distill.search.finalists import Finalist, describe_certainty, describe_stage, train_finalists
 from hf_distill.search.measuring import Costs, measure_costs
 from hf_distill.search.need import MINIMIZED, Need
 from hf_distill.search.page import render_page
@@ -28,6 +36,7 @@ from hf_distill.search.trainings import Trainings
 from hf_distill.search.trials import Trials
 from hf_distill.training.checks import are_labelled
 from hf_distill.training.row_hashes import hash_columns
+from hf_distill.utils.stages import stage, titled_stages
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +65,7 @@ class SearchSettings:
         flags: The flags of `hf-distill train` that hold for all trials.
         halves: Whether trials are evaluated `EVALUATIONS` times, for halving.
         say: Prints a line on the progress.
+        is_dry: Whether to stop after the plan.
     """
 
     need: Need
@@ -68,6 +78,7 @@ class SearchSettings:
     flags: Mapping[str, Any]
     halves: bool
     say: Callable[[str], None]
+    is_dry: bool = False
 
 
 def run_search(settings: SearchSettings, trainings: Trainings) -> int:
@@ -78,22 +89,41 @@ def run_search(settings: SearchSettings, trainings: Trainings) -> int:
             student can be made.
     """
     _check_rows(settings, trainings)
-    settings.say(str(settings.space))
-    with constant_weights(trainings.teacher):  # hundreds of megabytes that every trial would hash again
-        return _run(settings, trainings)
+    architectures = {architecture.name: architecture for architecture in list_architectures(settings.space)}
+    plan = _plan(settings, trainings, len(architectures))
+    settings.say(f"{settings.space}\n\n{plan}\n")
+    if settings.is_dry:
+        return MET
+    # Weights of hundreds of megabytes, which every trial would hash again.
+    with constant_weights(trainings.teacher), titled_stages(plan.titles):
+        return _run(settings, trainings, architectures)
 
 
-def _run(settings: SearchSettings, trainings: Trainings) -> int:
+def _plan(settings: SearchSettings, trainings: Trainings, num_architectures: int) -> Plan:
+    inputs, epochs = trainings.inputs, settings.space.dimensions.get("num_train_epochs")
+    ends = [{}] if epochs is None else [{"num_train_epochs": epochs.lowest}, {"num_train_epochs": epochs.highest}]
+    steps = " to ".join(f"{num_steps:,}" for num_steps in sorted({trainings.num_steps(flags) for flags in ends}))
+    num_texts = len(inputs.train_dataset) + len(inputs.eval_dataset)
+    stages = [
+        Stage("measuring", f"cost of {num_architectures} architectures"),
+        Stage("labels", f"teacher labels {num_texts:,} texts"),
+        Stage("trials", f"{settings.num_trials} trials of {steps} steps"),
+        Stage("finalists", describe_stage()),
+    ]
+    return Plan(describe_teacher(trainings.teacher), "", stages)
+
+
+def _run(settings: SearchSettings, trainings: Trainings, architectures: dict[str, Architecture]) -> int:
     study = open_study(settings.storage, settings.study_name, _fingerprint(settings, trainings), settings.seed)
     start = time.perf_counter()
-    architectures = {architecture.name: architecture for architecture in list_architectures(settings.space)}
     texts = read_texts(trainings.inputs.task, trainings.inputs.task.validation_splits[0])
     costs = measure_costs(study, trainings, list(architectures.values()), texts, settings.output_dir, settings.say)
     ranked = _affordable(settings, costs)
     if not ranked:
         return UNMET
     seconds = {"measuring": time.perf_counter() - start}
-    rows, seconds["teacher"] = trainings.label()
+    with stage("labels"):
+        rows, seconds["teacher"] = trainings.label()
     trials = Trials(
         study=study,
         need=settings.need,
@@ -113,16 +143,20 @@ def _run(settings: SearchSettings, trainings: Trainings) -> int:
 def _check_rows(settings: SearchSettings, trainings: Trainings) -> None:
     inputs = trainings.inputs
     if not any(are_labelled(inputs.eval_dataset, PROBLEM_TYPES[inputs.task.problem_type])):
-        raise ValueError(f"No validation row of {inputs.task.name} has a label, by which students are compared.")
+        raise ValueError(
+            f"None of the {len(inputs.eval_dataset):,} validation rows has a label, and a search compares students on "
+            "labelled validation rows. Pass a --validation_file with labels."
+        )
     if len(inputs.eval_dataset) < _FEWEST_TO_TELL_APART:
         logger.warning(f"Only {len(inputs.eval_dataset)} validation rows: they can hardly tell students apart.")
     epochs = settings.space.dimensions.get("num_train_epochs")
     num_steps = trainings.num_steps({} if epochs is None else {"num_train_epochs": epochs.lowest})
     if settings.halves and num_steps < EVALUATIONS:
         raise ValueError(
-            f"The shortest trial takes {num_steps} optimizer steps on {len(inputs.train_dataset):,} rows, "
-            f"and successive halving evaluates it {EVALUATIONS} times. Use more rows, more epochs or a smaller "
-            "--per_device_train_batch_size, or pass --eval_strategy no to search without halving."
+            f"The shortest trial takes {counted(num_steps, 'optimizer step')} on "
+            f"{counted(len(inputs.train_dataset), 'row')}, and successive halving evaluates it {EVALUATIONS} times. "
+            "Use more rows, more epochs or a smaller --per_device_train_batch_size, or pass --eval_strategy no to "
+            "search without halving."
         )
 
 

@@ -82,6 +82,11 @@ class Dimension:
     log: bool = False
 
     @property
+    def highest(self) -> Any:
+        """The highest value."""
+        return max(self.choices) if self.choices else self.high
+
+    @property
     def lowest(self) -> Any:
         """The lowest value."""
         return min(self.choices) if self.choices else self.low
@@ -154,7 +159,7 @@ def make_space(defaults: Mapping[str, Dimension], chosen: Mapping[str, Dimension
         fixed: Key -> why it is not searched: a flag sets it, or the loss does not have it.
 
     Raises:
-        ValueError: if the file has a key that is not searched, or a key that changes nothing.
+        ValueError: if the file has a key that is not searched or changes nothing, or if the space has no student.
     """
     if overlap := [key for key in chosen if key in fixed]:
         raise ValueError(f"The space has `{overlap[0]}`, but {fixed[overlap[0]]}. Remove one of the two.")
@@ -162,6 +167,11 @@ def make_space(defaults: Mapping[str, Dimension], chosen: Mapping[str, Dimension
     kept = {k: v for k, v in defaults.items() if k not in fixed and not (names_kinds and k in STUDENT_KINDS)}
     merged = {**kept, **chosen}
     dimensions = {key: merged[key] for key in KEYS if key in merged and (merged[key].choices or merged[key].high)}
+    if not any(kind in dimensions for kind in STUDENT_KINDS):
+        raise ValueError(
+            "The space has no student: `depth`, `static_dim` and `students` are all empty. Name at least one, such as "
+            "`depth: [2, 3]`, or leave all three out for the default."
+        )
     unused = [] if "depth" in dimensions else ["layers", "width"]
     unused += [] if "depth" in dimensions or "static_dim" in dimensions else ["vocabulary"]
     unused += [] if "static_dim" in dimensions else ["static_learning_rate"]

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -43,15 +44,7 @@ def open_study(url: str, name: str, fingerprint: Mapping[str, Any], seed: int) -
         ValueError: if the storage cannot be opened, or has another search under this name.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = _open_storage(url)
-    study = optuna.create_study(
-        storage=storage,
-        study_name=name,
-        sampler=SeededByTrial(seed),
-        pruner=Halving(),
-        direction="maximize",
-        load_if_exists=True,
-    )
+    study = _open_or_create(url, name, seed)
     fingerprint = json.loads(json.dumps(fingerprint))
     stored = study.user_attrs.get(_FINGERPRINT)
     if stored is None:
@@ -72,25 +65,38 @@ def search_id(study: optuna.Study) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _open_storage(url: str) -> BaseStorage:
+def _open_or_create(url: str, name: str, seed: int) -> optuna.Study:
     try:
-        if url.startswith("redis"):
-            return JournalStorage(JournalRedisBackend(url))
-        if url.startswith("journal://"):
-            path = Path(url.removeprefix("journal://"))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(JournalFileBackend(str(path)))
-        if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        settings = {"connect_args": {"timeout": _SQLITE_TIMEOUT}} if url.startswith("sqlite") else {}
-        return RDBStorage(url, engine_kwargs=settings)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
+        return optuna.create_study(
+            storage=_open_storage(url),
+            study_name=name,
+            sampler=SeededByTrial(seed),
+            pruner=Halving(),
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
         # The error can repeat the URL, which can contain a password.
         raise ValueError(
             f"The storage cannot be opened ({type(error).__name__}). Pass a database such as "
             "sqlite:///folder/study.db, or a journal file such as journal:///folder/study.log. Other databases need "
             "their driver."
         ) from None
+
+
+def _open_storage(url: str) -> BaseStorage:
+    if url.startswith("redis"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return JournalStorage(JournalRedisBackend(url))
+    if url.startswith("journal://"):
+        path = Path(url.removeprefix("journal://"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(path)))
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    settings = {"connect_args": {"timeout": _SQLITE_TIMEOUT}} if url.startswith("sqlite") else {}
+    return RDBStorage(url, engine_kwargs=settings)
 
 
 def _differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """Train the students of a search, each exactly as `hf-distill train` would with the same flags."""
 
 import copy
-import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from hf_distill.pipeline.evaluation import describe_run, evaluate
 from hf_distill.pipeline.floor import describe_floor
 from hf_distill.pipeline.inputs import DistillationInputs, select_transfer_rows
 from hf_distill.pipeline.loading import ModelReference
+from hf_distill.pipeline.plan import count_steps
 from hf_distill.pipeline.student import StudentOptions, make_student
 from hf_distill.pipeline.training import make_trainer, row_hashes_of
 from hf_distill.search.architectures import Architecture, export_student
@@ -99,9 +99,7 @@ class Trainings:
     def num_steps(self, settings: Flags) -> int:
         """Return the number of optimizer steps of a training with some flags."""
         args = self.configure({**settings, "output_dir": "unused", "student_num_hidden_layers": 1})[1]
-        rows = args.per_device_train_batch_size * args.gradient_accumulation_steps
-        steps_per_epoch = math.ceil(len(self.inputs.train_dataset) / rows)
-        return args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps_per_epoch)
+        return count_steps(args, len(self.inputs.train_dataset))
 
     def make(self, candidate: Candidate) -> PreTrainedModel:
         """Make an untrained student.

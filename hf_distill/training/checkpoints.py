@@ -180,6 +180,12 @@ class RunCheckpoints:
 
     # ---- Saving ----
 
+    def forget_choice(self) -> None:
+        """Let checkpoints that are saved from now on be resumed with another rule for the best checkpoint."""
+        self._share_fingerprint()
+        if self._fingerprint is not None:
+            self._fingerprint = self._fingerprint.without_choice()
+
     @contextmanager
     def saving(self, folder: Path, state: TrainerState, should_save: bool, is_sharded: bool) -> Iterator[None]:
         """Mark a checkpoint while it is being written, and leave nothing behind if it cannot be written completely.

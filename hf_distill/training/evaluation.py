@@ -1,18 +1,20 @@
 """The teacher's metrics beside the student's, and metrics over labelled rows only."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from transformers import EvalPrediction, TrainingArguments
+from transformers import EvalPrediction, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import EvalLoopContainer
 
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.functional import IGNORE_INDEX
+
+TIMING = ("runtime", "per_second", "preparation_time")  # how the names of times of an evaluation end
 
 
 class TeacherPredictions:
@@ -56,6 +58,22 @@ class TeacherPredictions:
             return {}
         metrics = compute_metrics(EvalPrediction(predictions=cast(Any, predictions), label_ids=labels))
         return {f"teacher_{name}": value for name, value in metrics.items()}
+
+
+def describe_missing_metric(name: str, metrics: Iterable[str], args: TrainingArguments, state: TrainerState) -> str:
+    """Return the message for a `metric_for_best_model` that an evaluation does not have.
+
+    Args:
+        name: The metric, with the prefix `eval_`.
+        metrics: The names of all metrics, with that prefix.
+        args: The Trainer's.
+        state: The Trainer's.
+    """
+    names = [metric.removeprefix("eval_") for metric in metrics if not metric.endswith(TIMING) and metric != "epoch"]
+    return (
+        f"`metric_for_best_model` is {name.removeprefix('eval_')!r}, and the evaluation has {', '.join(names)}. Step "
+        f"{state.global_step} is saved in {args.output_dir}: resume from it with one of these metrics."
+    )
 
 
 def on_labelled_rows(compute_metrics: Callable, problem_type: ProblemType, is_batchwise: bool) -> Callable:

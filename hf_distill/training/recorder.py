@@ -23,14 +23,13 @@ from hf_distill.objectives import DistillationLoss
 from hf_distill.record import describe_model, describe_training, new_record, write_record
 from hf_distill.training.checkpoint_files import RUN_NAME
 from hf_distill.training.checks import are_labelled
+from hf_distill.training.evaluation import TIMING
 from hf_distill.training.loss import OBJECTIVES_NAME
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.atomic import describe_write_failure, replace_files_atomically
 from hf_distill.utils.redaction import publishable
 
 logger = logging.get_logger(__name__)
-
-TIMING = ("runtime", "per_second", "preparation_time")
 
 
 def describe_data(task: Task, rows: Mapping[str, datasets.Dataset]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import inspect
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import datasets
@@ -36,6 +36,7 @@ _OPTIMIZER_SETTINGS = (
 ).split()
 _NOT_COMPARED = ("padding", "pad_to_multiple_of", "max_length", "return_tensors")  # of a collator
 _ROWS, _EVALUATION_ROWS = "training rows", "evaluation rows, by which the best checkpoint is chosen"
+_CHOICE = "choice of the best checkpoint"
 _TEXTS = "texts as the teacher reads them"
 _SET_BY_TRAINER = ("bos_token_id", "eos_token_id", "pad_token_id")  # to those of the tokenizer, when training starts
 _BY_EVALUATIONS = ("reduce_lr_on_plateau", "greedy")  # schedules that do not depend on the step alone
@@ -59,6 +60,10 @@ class RunFingerprint:
         pairs = {part: (saved.get(part), now) for part, now in self.identity.items()}
         phrases = (_difference(part, *pair) for part, pair in pairs.items() if None not in pair)
         return [phrase for phrase in phrases if phrase]
+
+    def without_choice(self) -> "RunFingerprint":
+        """Return the same without the rule for the best checkpoint, for a run that has not chosen one."""
+        return replace(self, identity={**self.identity, _CHOICE: None, _EVALUATION_ROWS: None})
 
     def changes(self, saved: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Return the settings that have changed since they were saved: name -> [before, now]."""
@@ -115,7 +120,7 @@ def fingerprint_run(args: DistillationTrainingArguments, parts: RunParts) -> Run
         "padding side of the student's tokenizer": parts.padding_side,
         _ROWS: parts.rows,
         _EVALUATION_ROWS: parts.evaluation_rows,
-        "choice of the best checkpoint": best if chooses_best else {},
+        _CHOICE: best if chooses_best else {},
         "objectives": parts.loss.spec(),
         "problem type": parts.problem_type,
         "label names": list(parts.label_names),

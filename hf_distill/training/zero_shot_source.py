@@ -25,9 +25,17 @@ class ZeroShotSource(Source):
         given: The teacher. Its model is moved to the device.
         prefix: Prefix of the name of its column.
         context: What all teachers share.
+
+    Raises:
+        ValueError: for a `teacher_dtype` that is not float32.
     """
 
     def __init__(self, given: ZeroShotTeacher, prefix: str, context: TeacherContext) -> None:
+        if context.args.teacher_dtype not in ("auto", "float32"):
+            raise ValueError(
+                f"`teacher_dtype` is {context.args.teacher_dtype!r}, and a zero-shot teacher runs in float32. Leave "
+                "it unset."
+            )
         self.given, self.context, self.column = given, context, f"{prefix}logits"
         move_to_device(given.model, context.args.device)
         self.teacher, self.reads_texts = CachedTeacher(prefix), True

@@ -51,6 +51,7 @@ def train(folder, **changes):
         "num_train_epochs": 1,
         "use_cpu": True,
         "output_dir": folder / "out",
+        "overwrite_output_dir": True,
         **changes,
     }
     main(["train", *(word for name, value in values.items() if value for word in (f"--{name}", str(value)))])

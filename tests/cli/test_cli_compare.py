@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from tiny import LABEL_NAMES, tiny_model, tiny_rows
 
 from hf_distill.cli import main
@@ -66,6 +68,25 @@ def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
     page = (folder / "report" / "report.html").read_text(encoding="utf-8")
     assert report["verdict"]["sentence"].split(":")[0] in page
     assert any((folder / "report" / "plots").glob("*.png"))
+
+
+def test_training_rows_add_the_floor(folder, capsys):
+    main(flags(folder, train_file=folder / "train.csv", student_model_name_or_path=folder / "a"))
+    assert (
+        "- The floor: TF-IDF with a linear model, fitted on 40 labelled training rows, reaches"
+        in capsys.readouterr().out
+    )
+    train, validation = tiny_rows(40, 0), tiny_rows(40, 1)
+    features = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
+    model = LogisticRegression(C=10.0, max_iter=200)
+    model.fit(features.fit_transform([row["text"] for row in train]), [row["label"] for row in train])
+    expected = model.score(
+        features.transform([row["text"] for row in validation]), [row["label"] for row in validation]
+    )
+    report = json.loads((folder / "report" / "report.json").read_text())
+    assert report["floor"]["metrics"]["accuracy"] == pytest.approx(expected)
+    assert report["floor"]["rows"] == 40
+    assert "The floor" in (folder / "report" / "report.html").read_text(encoding="utf-8")
 
 
 def test_several_students_are_sorted_by_their_scores(folder, capsys):

@@ -1,5 +1,6 @@
 """A teacher on its training rows and on new ones: is it weak, or memorized?"""
 
+import dataclasses
 import json
 import math
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 from command_line import flags, write_folder
 from datasets import DatasetDict
-from tiny import LABEL_NAMES, tiny_model, tiny_rows
+from tiny import LABEL_NAMES, named_model, tiny_model, tiny_rows
+from transformers import BertConfig, BertForTokenClassification
 
 from hf_distill import DistillationTrainingArguments
 from hf_distill.cli import main
@@ -38,6 +40,9 @@ def test_the_loss_of_classes_the_best_factor_and_the_frequencies_are_those_of_ha
     assert fit.trivial_loss == pytest.approx(entropy)
     # The same answers with less confidence: a factor on the logits gets the loss back.
     timid = _fit([0, 0, 0, 1], logits_of(*[(0.55, 0.45)] * 4), task)
+    assert timid.is_timid
+    bold = _fit([0, 0, 0, 1], logits_of(*[(0.99, 0.01)] * 4), task)
+    assert not bold.is_timid
     assert timid.loss == pytest.approx(-(0.75 * math.log(0.55) + 0.25 * math.log(0.45)))
     assert timid.rescaled_loss == pytest.approx(entropy, abs=1e-5)
 
@@ -75,11 +80,24 @@ def spread(mean, num_rows=1000):
 
 def test_a_teacher_is_weak_if_its_loss_would_still_fall_or_if_it_has_learned_nothing():
     entropy = math.log(150)
-    assert "still falling" in make_fit(spread(2.6), spread(3.0), rescaled=1.2, trivial=entropy).weakness()
-    assert "no better than the class frequencies" in make_fit(spread(0.69), spread(0.7)).weakness()
-    assert make_fit(spread(0.61), spread(0.62)).weakness() is None  # a noisy task, of which 12 % can be learned
-    assert make_fit(spread(0.19), spread(0.46), rescaled=0.183).weakness() is None  # the teacher of `make demo`
-    assert make_fit(spread(0.01), spread(2.0), rescaled=0.0).weakness() is None
+    assert "still falling" in make_fit(spread(2.6), spread(3.0), rescaled=1.2, trivial=entropy).weakness(
+        stopped_early=False
+    )
+    assert "no better than the class frequencies" in make_fit(spread(0.69), spread(0.7)).weakness(stopped_early=False)
+    assert (
+        make_fit(spread(0.61), spread(0.62)).weakness(stopped_early=False) is None
+    )  # a noisy task, of which 12 % can be learned
+    assert (
+        make_fit(spread(0.19), spread(0.46), rescaled=0.183).weakness(stopped_early=False) is None
+    )  # the teacher of `make demo`
+    few_rows = make_fit(spread(0.25), spread(0.5), rescaled=0.0)  # all are right, and become more certain
+    assert few_rows.weakness(stopped_early=False) is None
+    timid = make_fit(spread(2.6), spread(3.0), rescaled=1.2, trivial=entropy)
+    assert timid.weakness(stopped_early=True) is None
+    assert "no better" in make_fit(spread(0.69), spread(0.7)).weakness(stopped_early=True)
+    bold = dataclasses.replace(timid, train=dataclasses.replace(timid.train, is_timid=False))
+    assert bold.weakness(stopped_early=False) is None
+    assert make_fit(spread(0.01), spread(2.0), rescaled=0.0).weakness(stopped_early=False) is None
 
 
 def test_a_teacher_is_memorized_if_new_rows_have_three_times_the_loss_beyond_chance():
@@ -94,15 +112,20 @@ def test_a_teacher_is_memorized_if_new_rows_have_three_times_the_loss_beyond_cha
 
 def test_what_the_student_is_trained_on_decides_whether_memorized_rows_matter():
     memorized, weak = make_fit(spread(0.08), spread(0.42)), make_fit(spread(0.69), spread(0.7))
-    message = check_teacher(memorized, 1000, 999, was_fine_tuned=False, allow_weak_teacher=False)
+    message = check_teacher(memorized, 1000, 999, was_fine_tuned=False, stopped_early=False, allow_weak_teacher=False)
     assert "MEMORIZED THE TRAINING ROWS: its cross-entropy is 0.080 on them and 0.420 on new ones" in message
-    assert check_teacher(memorized, 1000, 1000, was_fine_tuned=True, allow_weak_teacher=False) is None
-    assert check_teacher(weak, 1000, 0, was_fine_tuned=False, allow_weak_teacher=False) is None
-    assert "NOT LEARNED" in check_teacher(weak, 1000, 0, was_fine_tuned=True, allow_weak_teacher=True)
+    assert (
+        check_teacher(memorized, 1000, 1000, was_fine_tuned=True, stopped_early=False, allow_weak_teacher=False)
+        is None
+    )
+    assert check_teacher(weak, 1000, 0, was_fine_tuned=False, stopped_early=False, allow_weak_teacher=False) is None
+    assert "NOT LEARNED" in check_teacher(
+        weak, 1000, 0, was_fine_tuned=True, stopped_early=False, allow_weak_teacher=True
+    )
     with pytest.raises(
         ValueError, match="without --teacher_num_train_epochs and --max_steps.*pass --allow_weak_teacher"
     ):
-        check_teacher(weak, 1000, 0, was_fine_tuned=True, allow_weak_teacher=False)
+        check_teacher(weak, 1000, 0, was_fine_tuned=True, stopped_early=False, allow_weak_teacher=False)
 
 
 def write_rows(folder, num_rows):
@@ -186,3 +209,58 @@ def test_a_teacher_without_a_head_stops_the_command(many_rows, tmp_path, capsys,
     if rows == "texts":  # two classes, of which nothing is known
         main(["train", *flags(many_rows, tmp_path / "out", **changes, allow_weak_teacher=True)])
         assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def write_kind(folder, kind, tokenizer):
+    """Write 110 rows of a kind, and a teacher for them."""
+    rows, tags = tiny_rows(110), ["O", *(f"B-{name}" for name in LABEL_NAMES)]
+    if kind == "words":
+        words = [row["text"].split() for row in rows]
+        firsts = [tags[1 + row["label"]] for row in rows]
+        lines = [{"tokens": w, "tags": [first, *["O"] * (len(w) - 1)]} for w, first in zip(words, firsts, strict=True)]
+        config = named_model(*tags).config
+        model = BertForTokenClassification(BertConfig(**{**config.to_dict(), "architectures": None}))
+    elif kind == "pairs":
+        names = [LABEL_NAMES[row["label"]] for row in rows]
+        lines = [{**row, "label": name} for row, name in zip(rows, names, strict=True)]
+        model = tiny_model(2)
+    elif kind == "several":
+        lines = [{"text": row["text"], "label": LABEL_NAMES[: row["label"]]} for row in rows]
+        lines[0]["label"] = LABEL_NAMES  # the last class, too
+        model = named_model(*LABEL_NAMES, problem_type="multi_label_classification")
+    else:
+        lines = [{"text": row["text"], "label": row["label"] + 0.5} for row in rows]
+        model = named_model("score")
+    model.save_pretrained(folder / "teacher")
+    tokenizer.save_pretrained(folder / "teacher")
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+
+
+@pytest.mark.parametrize("kind", ["words", "pairs", "several", "numbers"])
+def test_every_kind_of_problem_is_measured_live_and_from_the_store(tmp_path, tokenizer, kind):
+    write_kind(tmp_path, kind, tokenizer)
+    fits = []
+    for is_stored in (True, False):
+        args = DistillationTrainingArguments(
+            str(tmp_path), cache_teacher_outputs=is_stored, teacher_cache_dir=str(tmp_path / "cache"), use_cpu=True
+        )
+        task = load_text_dataset(train_file=tmp_path / "rows.jsonl", validation_file=tmp_path / "rows.jsonl")
+        inputs = load_inputs(task, ModelReference(str(tmp_path / "teacher")), None, args)
+        fits.append(measure_teacher(inputs, args).to_dict())
+    for role in ("train", "evaluation"):
+        assert fits[0][role] == pytest.approx(fits[1][role], rel=1e-4, abs=1e-6, nan_ok=True)
+        assert fits[0][role]["rows"] == 110
+        assert fits[0][role]["rescaled_loss"] <= fits[0][role]["loss"] + 1e-6
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_the_check_changes_nothing_in_the_student(many_rows, tmp_path, monkeypatch, is_stored):
+    students = []
+    for name in ("checked", "unchecked"):
+        if name == "unchecked":
+            monkeypatch.setattr("hf_distill.cli.train.measure_teacher", lambda *_: None)
+        changes = {"max_steps": 3, "cache_teacher_outputs": is_stored, "teacher_cache_dir": tmp_path / f"{name}_cache"}
+        changes |= {"transfer_file": many_rows / "transfer.txt"}
+        main(["train", *flags(many_rows, tmp_path / name, **changes)])
+        students.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert students[0] == students[1]

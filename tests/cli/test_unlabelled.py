@@ -48,7 +48,7 @@ def write_folder(folder, tokenizer, problem_type="single_label_classification", 
 
 
 def train(folder, **changes):
-    main(["train", *flags(folder, folder / "out", **{**QUICK, **changes})])
+    main(["train", *flags(folder, folder / "out", **{**QUICK, "overwrite_output_dir": True, **changes})])
     return json.loads((folder / "out" / "distillation.json").read_text())
 
 

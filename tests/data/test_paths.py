@@ -16,7 +16,7 @@ from rows import labels, load, texts, write
 
 from hf_distill.data import load_transfer_text
 from hf_distill.data.reading import READERS, ReadOptions, columnar, read_file
-from hf_distill.data.reading.paths import find_files
+from hf_distill.utils.user_paths import find_files
 
 CSV = "text,label\na warm film,good\nslow,bad\n"
 TEXTS = ["a warm film", "slow"]

@@ -273,7 +273,7 @@ def traces(folder, tmp_path_factory):
     shared_flags = flags(folder, here / "out", **settings)
     runs = [
         ["train", *shared_flags, "--hub_token", CANARIES[0]],
-        ["train", *shared_flags, "--config", str(here / "recipe.yaml")],
+        ["train", *shared_flags, "--config", str(here / "recipe.yaml"), "--overwrite_output_dir"],
         ["train", *shared_flags, "--hub_tokn", CANARIES[2]],
     ]
     with HubServer() as server:

@@ -132,11 +132,11 @@ def test_latency_needs_a_round():
         measure_latency({}, {}, rounds=0)
 
 
-def record_with_floor(floor):
-    scores = {"teacher": {"accuracy": 0.9}, "student": {"accuracy": 0.8}}
-    fit = {"metrics": {"accuracy": floor}, "rows": 10, "num_parameters": 5_000_000, "p50_ms": 0.25}
+def record_with_floor(floor, metric="accuracy"):
+    scores = {"teacher": {metric: 0.9}, "student": {metric: 0.8}}
+    fit = {"metrics": {metric: floor}, "rows": 10, "num_parameters": 5_000_000, "p50_ms": 0.25}
     return {
-        "metric_name": "accuracy", "metrics": scores, "dataset": {"eval_rows": 100}, "floor": {"labels": fit},
+        "metric_name": metric, "metrics": scores, "dataset": {"eval_rows": 100}, "floor": {"labels": fit},
         "teacher": {"num_parameters": 2_000_000}, "student": {"num_parameters": 1_000_000},
     }  # fmt: skip
 
@@ -146,7 +146,16 @@ def test_the_table_of_a_run_has_a_row_for_the_linear_model():
     assert cells == ["TF-IDF + linear (labels)", "0.7000", "77.8 %", "5.0", "0.25"]
 
 
-@pytest.mark.parametrize(("floor", "is_said"), [(0.79, False), (0.8, True), (0.85, True)])
-def test_a_linear_model_that_is_as_good_as_the_student_is_said(floor, is_said):
-    text = "no less than the student: for these texts it can be enough"
-    assert (text in summary(record_with_floor(floor))) == is_said
+@pytest.mark.parametrize(
+    ("metric", "floor", "is_said"),
+    [
+        ("accuracy", 0.79, False),
+        ("accuracy", 0.8, True),
+        ("accuracy", 0.85, True),
+        ("rmse", 0.81, False),
+        ("rmse", 0.79, True),
+    ],
+)
+def test_a_linear_model_that_is_as_good_as_the_student_is_said(metric, floor, is_said):
+    text = "no worse than the student: for these texts it can be enough"
+    assert (text in summary(record_with_floor(floor, metric))) == is_said

@@ -193,6 +193,17 @@ def test_impossible_costs_end_with_the_nearest_students_before_the_teacher_runs(
         ({"require": "acuracy >= 0.9"}, "Did you mean accuracy?"),
         ({"validation_file": None}, "validation"),
         ({"max_steps": 3}, "The shortest trial takes 3 optimizer steps on 24 rows, and successive halving"),
+        ({"max_steps": 1}, "The shortest trial takes 1 optimizer step on 24 rows, and successive halving"),
+        (
+            {"require": "recall[bored] >= 0.9"},
+            "there is no class 'bored'; the classes are negative, neutral, positive",
+        ),
+        (
+            {"require": "ece <= 0.1"},
+            "`ece <= 0.1`: a search for train (single_label_classification) can judge accuracy",
+        ),
+        ({"space": {"depth": [9, 8]}}, "made and exported. The student's number of layers must be from 1 to 4"),
+        ({"space": {"students": ["/missing/model"]}}, "The tokenizer of '/missing/model' cannot be loaded"),
         ({"teacher_model_name_or_path": None}, "A search needs a teacher"),
         ({"resume_from_checkpoint": "True"}, "--resume_from_checkpoint has no place in a search"),
         ({"storage": "nosuchdatabase://host"}, "The storage cannot be opened"),
@@ -202,6 +213,14 @@ def test_impossible_costs_end_with_the_nearest_students_before_the_teacher_runs(
 )
 def test_what_cannot_work_is_refused_before_the_teacher_runs(folder, tmp_path, capsys, changes, message):
     assert message in refused(search_flags(folder, tmp_path / "out", **changes), capsys)
+
+
+@pytest.mark.usefixtures("_teacher_must_not_run")
+def test_validation_rows_without_labels_are_refused_before_the_teacher_runs(folder, tmp_path, capsys):
+    path = tmp_path / "unlabelled.csv"
+    path.write_text("text,label\n" + "".join(f"{row['text']},\n" for row in tiny_rows(24)))
+    message = refused(search_flags(folder, tmp_path / "out", validation_file=path), capsys)
+    assert "None of the 24 validation rows has a label" in message
 
 
 def test_a_space_that_does_not_exist_is_refused(folder, tmp_path, capsys):

@@ -100,6 +100,14 @@ def test_a_trimmed_vocabulary_doubles_the_students_from_the_teacher_only(tmp_pat
     }
 
 
+@pytest.mark.parametrize("text", ["students: []\n", "depth: []\nstatic_dim: []\n"])
+def test_a_space_without_a_student_is_refused(tmp_path, text):
+    with pytest.raises(
+        ValueError, match="The space has no student: `depth`, `static_dim` and `students` are all empty"
+    ):
+        make_space(default_dimensions(4, 32, True), read(tmp_path, text), {})
+
+
 def test_a_trimmed_vocabulary_of_pretrained_students_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`vocabulary`, which none of its students uses"):
         make_space(default_dimensions(4, 32, True), read(tmp_path, "students: [a]\nvocabulary: trimmed\n"), {})

@@ -233,6 +233,17 @@ def test_a_study_that_no_search_made_is_refused(tmp_path):
         open_study(url, "search", {}, 0)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["study.db", "sqlite:///FILE", "sqlite:///FILE/study.db", "journal://FILE", "journal://FILE/study.log"],
+)
+def test_what_is_not_a_storage_is_refused(tmp_path, url):
+    file = tmp_path / "notes.txt"
+    file.write_text("These are notes, and neither a database nor a journal.\n")
+    with pytest.raises(ValueError, match="The storage cannot be opened .* Pass a database such as sqlite:///folder"):
+        open_study(url.replace("FILE", str(file)), "search", {}, 0)
+
+
 def test_a_storage_that_cannot_be_opened_is_refused_without_its_password():
     hidden = "hunter2"
     with pytest.raises(ValueError, match="The storage cannot be opened") as error:

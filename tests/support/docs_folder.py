@@ -30,6 +30,9 @@ def write_docs_folder(folder: Path) -> Path:
     save(teacher, folder / "student" / "teacher", tokenizer)
     save(tiny_model(2, 2, seed=5, **LABELS), folder / "student" / "baseline", tokenizer)
     save(teacher, folder / "demo_output" / "student" / "teacher", tokenizer)
+    names = ("contradiction", "neutral", "entailment")
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    save(tiny_model(3, 3, seed=6, **labels), folder / "nli", tokenizer)
     save(BertForMaskedLM(BertConfig(**TINY, num_hidden_layers=4)), folder / "encoder", tokenizer)
     demo = folder / "demo_output" / "data"
     demo.mkdir()

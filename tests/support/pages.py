@@ -11,7 +11,6 @@ Every block names its language. What a block is:
 """
 
 import contextlib
-import importlib
 import io
 import re
 import shlex
@@ -20,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from hf_distill.cli import main
-from hf_distill.cli.flags import _FILES, CLASSES
-from hf_distill.cli.parsing import given_flags
+from hf_distill.cli.commands import COMMANDS
+from hf_distill.cli.parsing import read_command_line
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -31,7 +30,7 @@ PAGES = sorted(
 )
 LANGUAGES = ("bash", "python", "text", "js", "yaml", "csv", "tsv", "txt")
 # Flags that make a command cheap on tiny models; a later flag wins.
-_CHEAP = {"train": ["--use_cpu", "True"], "compare": ["--latency_rounds", "0"]}
+_CHEAP = {"train": ["--use_cpu", "True", "--overwrite_output_dir"], "compare": ["--latency_rounds", "0"]}
 _SHORT = ["--teacher_num_train_epochs", "1"]
 _STATUS_OF_UNMET_REQUIREMENT = 3
 
@@ -124,6 +123,8 @@ def commands_of(block: Block) -> list[list[str]]:
 
 def _run(words: list[str]) -> str:
     assert words[0] == "hf-distill", f"Only hf-distill can be run, not {words[0]}: mark the block with no-run."
+    if words[1] == "train":
+        _remove_untrained_models(Path(words[words.index("--output_dir") + 1]))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         try:
@@ -134,11 +135,13 @@ def _run(words: list[str]) -> str:
     return printed.getvalue()
 
 
+def _remove_untrained_models(output_dir: Path) -> None:
+    """Remove models that the folder of the tests has and no run wrote, which a training would not overwrite."""
+    for folder in (output_dir, output_dir / "baseline"):
+        if not (folder / "distillation.json").exists():
+            (folder / "model.safetensors").unlink(missing_ok=True)
+
+
 def check_flags(words: list[str]) -> None:
     """Parse the flags of a command of `hf-distill`, without running it."""
-    modules = [_FILES[name].removesuffix(".py").replace("/", ".") for name in CLASSES[words[1]]]
-    types = [
-        getattr(importlib.import_module(f"hf_distill.{module}"), name)
-        for module, name in zip(modules, CLASSES[words[1]], strict=True)
-    ]
-    given_flags(types, words[2:])
+    read_command_line(COMMANDS[words[1]].classes, words[2:])

@@ -192,6 +192,8 @@ def test_pairs_and_other_kinds_of_problems_are_refused(places, unlabelled, token
     pairs = pairs.map(lambda rows: dict(tokenizer(rows["text"], rows["second"])), batched=True)
     with pytest.raises(ValueError, match="reads one text, and the rows have the pair text and second"):
         make_trainer(teacher, pairs, tokenizer, tmp_path)
+    with pytest.raises(ValueError, match="a zero-shot teacher runs in float32"):
+        make_trainer(teacher, unlabelled, tokenizer, tmp_path, teacher_dtype="bfloat16")
     several = ZeroShotTeacher(places / "nli", CLASSES, multi_label=True)
     with pytest.raises(ValueError, match="problem type is multi_label_classification"):
         make_trainer(several, unlabelled, tokenizer, tmp_path)

@@ -14,9 +14,9 @@ from hf_distill.data.reading.folders import read_folder
 from hf_distill.data.reading.hub import read_hub
 from hf_distill.data.reading.json_rows import read_json
 from hf_distill.data.reading.options import ReadOptions
-from hf_distill.data.reading.paths import PathLike, find_file
 from hf_distill.data.reading.plain_text import read_plain_text
 from hf_distill.data.table import Table
+from hf_distill.utils.user_paths import PathLike, find_file
 
 # Suffix -> reader. Help texts and error messages list these suffixes.
 READERS: dict[str, Callable[[Content, ReadOptions], Table]] = {

@@ -50,7 +50,7 @@ def render_html(report: Report) -> str:
         variables=css_variables(),
         style=(Path(__file__).parent / "report.css").read_text(encoding="utf-8"),
         verdict=_VERDICTS[report["verdict"]["replace"]],
-        probabilities=describe_probabilities(report),
+        notes=[note for note in (*report["notes"], describe_probabilities(report)) if note],
         headline=_headline(report),
         sections=sections(report, svgs),
         texts=_disagreements(report)[:_NUM_TEXTS],
