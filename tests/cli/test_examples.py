@@ -16,7 +16,8 @@ from tiny import LABEL_NAMES, tiny_model, tiny_rows
 from transformers import DistilBertForSequenceClassification
 
 from hf_distill.cli import main
-from hf_distill.cli.flags import command_flags
+from hf_distill.cli.commands import COMMANDS
+from hf_distill.cli.flags import flags_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHARED_FLAGS = ["--use_cpu", "--max_steps", "2", "--per_device_train_batch_size", "8", "--disable_tqdm", "true"]
@@ -94,7 +95,7 @@ def test_distill_custom_dataset_learns_from_unlabelled_text(tmp_path, tokenizer)
 def test_hf_distill_train_takes_the_flags_of_distill_custom_dataset():
     script = runpy.run_path(str(EXAMPLES / "distill_custom_dataset.py"), run_name="example")
     names = {field.name for field in dataclasses.fields(script["ScriptArguments"])}
-    assert names - {flag.name for flag in command_flags("train")} == set()
+    assert names - {flag.name for flag in flags_of(COMMANDS["train"].classes)} == set()
 
 
 def write_encoder(folder, tokenizer):
