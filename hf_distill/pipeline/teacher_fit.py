@@ -31,8 +31,7 @@ REALIZED_SHARE = 0.75
 # it was 0.27 and 0.19 for the first two of these teachers, and 0.99, 0.91 and 0.84 for the last.
 LARGE_SHARE = 0.4
 LEARNED_SHARE = 0.02
-# New rows have 2.4 times the loss for the teacher of `make demo`, and 5.3 times for one of SST-2 with 8,000 labels:
-# there, variants of the rows added a point to the student (docs/teachers.md).
+# New rows have 2.4 times the loss for the teacher of `make demo`, and 5.3 times for one of SST-2 with 8,000 labels.
 MEMORIZED_FACTOR, STANDARD_ERRORS = 3.0, 3.0
 
 
@@ -214,8 +213,7 @@ def _describe_memorized(fit: TeacherFit) -> str:
     return (
         f"THE TEACHER HAS MEMORIZED THE TRAINING ROWS: its {fit.loss_name} is {fit.train.loss:.3f} on them and "
         f"{fit.evaluation.loss:.3f} on new ones, so its soft labels are nearly the labels. Let it label texts that it "
-        "has not seen, with --transfer_file or --augment 4, or fine-tune it for fewer epochs. On SST-2 with 8,000 "
-        "labels, --augment 4 added about 1 point of accuracy (docs/teachers.md#memorized-teachers)."
+        "has not seen, with --transfer_file or --augment 4, or fine-tune it for fewer epochs."
     )
 
 
