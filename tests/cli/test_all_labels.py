@@ -53,14 +53,14 @@ def test_the_benchmark_compares_each_arm_with_both_baselines_and_goes_on_where_i
     path = tmp_path / "all_labels_quick.csv"
     runs = list(csv.DictReader(path.open()))
     steps = {(run["arm"], run["seed"]): run["steps"] for run in runs}
-    assert len(runs) == len(steps) == 1 + 3
+    assert len(runs) == len(steps) == 1 + 3 * 2
     assert (steps["labels", "0"], steps["variants2_x2_t4", "0"], steps["teacher", "0"]) == ("3", "6", "0")
     table = first.split("\n\n")[-1]
     assert len(table.splitlines()) == 2 + 1 + 1 + 2  # each baseline minus the other, and the student minus both
     path.write_text("".join(path.open().readlines()[:-1]))  # the last run was not finished
     second = run_benchmark(tmp_path)
     assert second.count("'arm'") == 1
-    assert len(list(csv.DictReader(path.open()))) == 4
+    assert len(list(csv.DictReader(path.open()))) == 7
     assert second.split("\n\n")[-1].splitlines()[0] == table.splitlines()[0]
 
 

@@ -145,7 +145,9 @@ def test_as_many_numbers_as_the_teacher_has_outputs_are_classes(tmp_path, tokeni
     assert record["problem_type"] == "single_label_classification"
     assert record["dataset"]["splits"]["train"]["classes"].keys() == {"1", "3", "5"}
     with pytest.raises(SystemExit):
-        main([*given, "--fine_tune_teacher"])  # the teacher gets a new head, which says nothing about the labels
+        main(
+            [*given, "--fine_tune_teacher", "--overwrite_output_dir"]
+        )  # the teacher gets a new head, which says nothing about the labels
     assert "They can be 3 classes or scores" in capsys.readouterr().err
 
 

@@ -296,7 +296,7 @@ def test_train_and_cache_choose_the_same_texts_and_say_what_was_dropped(folder, 
         ("teacher_model_name_or_path", "train_file", "validation_file", "transfer_file", "transfer_deduplicate",
          "transfer_weights", "max_transfer_samples", "student_num_hidden_layers")
     )  # fmt: skip
-    assert train(folder, **{**unset, **described})["transfer"] == report
+    assert train(folder, **{**unset, **described, "overwrite_output_dir": True})["transfer"] == report
 
 
 def test_text_alone_is_chosen_and_the_choice_is_written_beside_the_logits(folder, capsys):

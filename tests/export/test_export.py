@@ -293,7 +293,7 @@ def test_labels_of_another_problem_type_are_rejected(problem_type, labels, messa
         ({"text_column_names": "text"}, "needs --text_file"),
         ({"text_file": "absent.txt"}, "absent.txt"),
         ({"model_name_or_path": "absent"}, "absent"),
-        ({"output_dir": "model"}, "is not empty and has no export.json"),
+        ({"output_dir": "model"}, "has config.json and no export.json, so hf-distill did not write it"),
     ],
 )
 def test_an_error_of_the_command_is_one_message(saved, monkeypatch, capsys, changes, message):

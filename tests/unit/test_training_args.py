@@ -248,7 +248,9 @@ def test_arguments_survive_a_round_trip_and_unset_stays_unset(parser, make_args,
 def test_the_help_contains_every_argument(parser):
     text = "".join(parser.format_help().split())  # argparse breaks lines at hyphens too
     for field in ADDED_FIELDS:
-        assert f"--{field.name}{field.name.upper()}" in text or f"--{field.name}[{field.name.upper()}]" in text
+        choices = field.metadata.get("choices")
+        value = field.name.upper() if choices is None else f"{{{','.join(choices)}}}"
+        assert f"--{field.name}{value}" in text or f"--{field.name}[{value}]" in text
         assert len(field.metadata["help"]) > 20
         assert "".join(field.metadata["help"].split()) in text
 
