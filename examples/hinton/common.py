@@ -11,6 +11,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
+from hf_distill.functional import kl_divergence
+
 NUM_CLASSES = 10
 NUM_TRAIN = 1000
 
@@ -61,6 +63,29 @@ def train_teacher(digits: Digits) -> nn.Sequential:
         return nn.functional.cross_entropy(logits, digits.train_labels[rows])
 
     return train(make_network(512, 2), digits.train_pixels, loss)
+
+
+def make_loss(
+    targets: str, labels: Tensor, teacher: nn.Module, pixels: Tensor, temperature: float
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a student's loss, from logits and the numbers of the rows in the batch.
+
+    Args:
+        targets: "hard" for the labels, "soft" for the teacher's probabilities.
+        labels: `(rows,)`.
+        teacher: A trained network.
+        pixels: `(rows, 64)`.
+        temperature: Of the soft targets.
+    """
+    with torch.no_grad():
+        teacher_logits = teacher(pixels)
+
+    def loss(logits: Tensor, rows: Tensor) -> Tensor:
+        if targets == "hard":
+            return nn.functional.cross_entropy(logits, labels[rows])
+        return kl_divergence(logits, teacher_logits[rows], temperature).mean()
+
+    return loss
 
 
 @torch.no_grad()

@@ -10,10 +10,8 @@ by the value from 0 to 10 with the best accuracy on all training digits, of whic
 
 import matplotlib
 import torch
-from common import Digits, Results, answers, make_network, parse_options, train, train_teacher
-from torch import Tensor, nn
-
-from hf_distill.functional import kl_divergence
+from common import Digits, Results, answers, make_loss, make_network, parse_options, train, train_teacher
+from torch import nn
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -47,14 +45,7 @@ def run(targets: str, temperature: float, seed: int, digits: Digits) -> dict[str
     teacher = train_teacher(digits)
     kept = digits.train_labels != OMITTED
     pixels, labels = digits.train_pixels[kept], digits.train_labels[kept]
-    with torch.no_grad():
-        teacher_logits = teacher(pixels)
-
-    def loss(logits: Tensor, rows: Tensor) -> Tensor:
-        if targets == "hard":
-            return nn.functional.cross_entropy(logits, labels[rows])
-        return kl_divergence(logits, teacher_logits[rows], temperature).mean()
-
+    loss = make_loss(targets, labels, teacher, pixels, temperature)
     student = train(make_network(64), pixels, loss)
     row: dict[str, object] = {"targets": targets, "temperature": temperature, "seed": seed}
     row |= evaluate(student, digits)

@@ -10,10 +10,7 @@ steps, with labels, and with the probabilities of a teacher that was trained on 
 
 import matplotlib
 import torch
-from common import Digits, Results, answers, make_network, parse_options, train, train_teacher
-from torch import Tensor, nn
-
-from hf_distill.functional import kl_divergence
+from common import Digits, Results, answers, make_loss, make_network, parse_options, train, train_teacher
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -28,14 +25,7 @@ def run(targets: str, share: float, seed: int, digits: Digits) -> dict[str, obje
     teacher = train_teacher(digits)
     chosen = torch.randperm(len(digits.train_labels))[: round(share * len(digits.train_labels))]
     pixels, labels = digits.train_pixels[chosen], digits.train_labels[chosen]
-    with torch.no_grad():
-        teacher_logits = teacher(pixels)
-
-    def loss(logits: Tensor, rows: Tensor) -> Tensor:
-        if targets == "hard":
-            return nn.functional.cross_entropy(logits, labels[rows])
-        return kl_divergence(logits, teacher_logits[rows], TEMPERATURE).mean()
-
+    loss = make_loss(targets, labels, teacher, pixels, TEMPERATURE)
     student = train(make_network(512, 2), pixels, loss)
     return {
         "targets": targets,

@@ -1,7 +1,7 @@
 """Load the models and tokenizers of a run."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,19 +64,23 @@ def load_with_new_head(model: ModelReference, task: Task) -> PreTrainedModel:
         OSError: if there is no such model.
     """
     names = task.label_names or ["score"]
-    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     # The head of a token classifier says what the problem type is; its config leaves it unset.
-    return load_with_labels(model, task, labels, None if task.has_words else task.problem_type)
+    return load_with_labels(model, task.problem_type, label_maps(names), None if task.has_words else task.problem_type)
+
+
+def label_maps(names: Sequence[str]) -> dict[str, Any]:
+    """Return `id2label` and `label2id` of a config, for label names in the order of the outputs."""
+    return {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
 
 
 def load_with_labels(
-    model: ModelReference, task: Task, labels: Mapping[str, Any], problem_type: str | None
+    model: ModelReference, head: str, labels: Mapping[str, Any], problem_type: str | None
 ) -> PreTrainedModel:
-    """Load a pretrained model in float32 with a head for a task and the given label maps.
+    """Load a pretrained model in float32 with a head for a problem type and the given label maps.
 
     Args:
         model: The model. A head of another shape is replaced by a random one.
-        task: The task, which decides whether texts or words are classified.
+        head: The problem type that the head is for, which decides whether texts or words are classified.
         labels: `id2label` and `label2id` of the config.
         problem_type: `problem_type` of the config.
 
@@ -92,7 +96,7 @@ def load_with_labels(
         **labels,
     }
     loaded, _ = load_pretrained(
-        auto_model(task.problem_type),
+        auto_model(head),
         model.name_or_path,
         arguments,
         trust_remote_code=model.trust_remote_code,

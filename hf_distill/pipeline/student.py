@@ -67,7 +67,7 @@ def make_student(
         student = load_with_new_head(options.pretrained, task)
     else:
         labels = {"id2label": teacher.config.id2label, "label2id": teacher.config.label2id}
-        student = load_with_labels(options.pretrained, task, labels, teacher.config.problem_type)
+        student = load_with_labels(options.pretrained, task.problem_type, labels, teacher.config.problem_type)
     if options.freeze_embeddings:
         student.get_input_embeddings().requires_grad_(False)
     return student

@@ -3,11 +3,9 @@
 from transformers import PreTrainedModel
 
 from hf_distill.classifiers.label_maps import are_paired_by_order
-from hf_distill.classifiers.loading import load_pretrained
-from hf_distill.classifiers.problem_types import auto_model
 from hf_distill.data import Task
 from hf_distill.pipeline.inputs import DistillationInputs
-from hf_distill.pipeline.loading import ModelReference, load_tokenizer
+from hf_distill.pipeline.loading import ModelReference, label_maps, load_tokenizer, load_with_labels
 from hf_distill.pipeline.transfer import TransferSet
 from hf_distill.teachers import ZeroShotTeacher
 from hf_distill.training_args import DistillationTrainingArguments
@@ -20,23 +18,7 @@ def load_zero_shot_base(teacher: ZeroShotTeacher, reference: ModelReference) -> 
         teacher: The teacher.
         reference: Where its model is.
     """
-    labels = teacher.labels
-    arguments = {
-        "revision": reference.revision or "main",
-        "dtype": "float32",
-        "problem_type": teacher.problem_type,
-        "num_labels": len(labels),
-        "id2label": dict(enumerate(labels)),
-        "label2id": {name: i for i, name in enumerate(labels)},
-    }
-    model, _ = load_pretrained(
-        auto_model(teacher.problem_type),
-        reference.name_or_path,
-        arguments,
-        trust_remote_code=reference.trust_remote_code,
-        with_new_head=True,
-    )
-    return model
+    return load_with_labels(reference, teacher.problem_type, label_maps(teacher.labels), teacher.problem_type)
 
 
 def zero_shot_inputs(
