@@ -12,6 +12,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,22 @@ def _open_or_create(url: str, name: str, seed: int) -> optuna.Study:
             direction="maximize",
             load_if_exists=True,
         )
-    except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
+    except _opening_errors(url) as error:
         # The error can repeat the URL, which can contain a password.
         raise ValueError(
             f"The storage cannot be opened ({type(error).__name__}). Pass a database such as "
             "sqlite:///folder/study.db, or a journal file such as journal:///folder/study.log. Other databases need "
-            "their driver."
+            "their driver, and redis://host the package redis."
         ) from None
+
+
+def _opening_errors(url: str) -> tuple[type[Exception], ...]:
+    errors = (SQLAlchemyError, ImportError, ValueError, OSError)
+    if url.startswith("redis") and find_spec("redis") is not None:
+        from redis.exceptions import RedisError  # not a dependency
+
+        return *errors, RedisError
+    return errors
 
 
 def _open_storage(url: str) -> BaseStorage:

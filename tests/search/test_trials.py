@@ -1,5 +1,8 @@
 """Trials without training: which are stopped, which win, and how several processes and runs share them."""
 
+import shutil
+import socket
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -168,14 +171,29 @@ def test_a_trial_of_a_living_process_counts_and_is_left_alone(tmp_path, validati
     assert len(second.finished()) == 3
 
 
-def url_of(scheme, folder):
-    return f"sqlite:///{folder / 'study.db'}" if scheme == "sqlite" else f"journal://{folder / 'study.log'}"
+@pytest.fixture(params=["sqlite", "journal", "redis"])
+def url(request, tmp_path):
+    """URL of an empty storage of each kind."""
+    if request.param != "redis":
+        yield f"sqlite:///{tmp_path / 'study.db'}" if request.param == "sqlite" else f"journal://{tmp_path / 'log'}"
+        return
+    pytest.importorskip("redis")
+    if shutil.which("redis-server") is None:
+        pytest.skip("there is no redis-server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = ["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if "Ready to accept connections" in line:
+                break
+        yield f"redis://127.0.0.1:{port}"
+        process.terminate()
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "journal"])
 @pytest.mark.parametrize(("silence", "num_running"), [(299, 1), (301, 0)])
-def test_a_trial_of_another_machine_is_repeated_after_five_minutes_of_silence(tmp_path, scheme, silence, num_running):
-    study = open_study(url_of(scheme, tmp_path), "search", {}, 0)
+def test_a_trial_of_another_machine_is_repeated_after_five_minutes_of_silence(url, silence, num_running):
+    study = open_study(url, "search", {}, 0)
     seen = time.time() - silence
     study.ask().set_user_attr("worker", {"host": "another machine", "lock": "/unknown", "seen": seen})
     assert fail_dead_trials(study) == num_running
@@ -183,10 +201,9 @@ def test_a_trial_of_another_machine_is_repeated_after_five_minutes_of_silence(tm
     assert [trial.state for trial in study.get_trials()] == [state]
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "journal"])
-def test_a_running_trial_gives_signs_of_life(tmp_path, scheme, monkeypatch):
+def test_a_running_trial_gives_signs_of_life(tmp_path, url, monkeypatch):
     monkeypatch.setattr(storage, "_HEARTBEAT", 0.01)
-    study = open_study(url_of(scheme, tmp_path), "search", {}, 0)
+    study = open_study(url, "search", {}, 0)
     trial = study.ask()
 
     def seen():
@@ -202,9 +219,7 @@ def test_a_running_trial_gives_signs_of_life(tmp_path, scheme, monkeypatch):
     assert seen() == last  # it has ended
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "journal"])
-def test_two_workers_share_one_storage(tmp_path, validation_rows, scheme):
-    url = url_of(scheme, tmp_path)
+def test_two_workers_share_one_storage(tmp_path, validation_rows, url):
     both = [make_trials(tmp_path, validation_rows, StubTrainings(), url) for _ in range(2)]
     threads = [threading.Thread(target=run, args=(trials, tmp_path)) for trials in both]
     for thread in threads:
@@ -242,6 +257,13 @@ def test_what_is_not_a_storage_is_refused(tmp_path, url):
     file.write_text("These are notes, and neither a database nor a journal.\n")
     with pytest.raises(ValueError, match="The storage cannot be opened .* Pass a database such as sqlite:///folder"):
         open_study(url.replace("FILE", str(file)), "search", {}, 0)
+
+
+def test_a_redis_server_that_does_not_answer_is_refused_without_the_password():
+    pytest.importorskip("redis")
+    with pytest.raises(ValueError, match="The storage cannot be opened") as error:
+        open_study("redis://:hunter2@127.0.0.1:1/0", "search", {}, 0)
+    assert "hunter2" not in str(error.value)
 
 
 def test_a_storage_that_cannot_be_opened_is_refused_without_its_password():
