@@ -29,7 +29,7 @@ from hf_distill.search.trials import Trials
 
 NUM_ROWS = 100
 COSTS = {
-    f"{depth} layers, float32": {
+    Architecture("float32", depth).name: {
         "latency_p50_ms": depth,
         "latency_p95_ms": 2 * depth,
         "flops": depth,
@@ -191,7 +191,7 @@ def url(request, tmp_path):
         process.terminate()
 
 
-@pytest.mark.parametrize(("silence", "num_running"), [(299, 1), (301, 0)])
+@pytest.mark.parametrize(("silence", "num_running"), [(240, 1), (301, 0)])
 def test_a_trial_of_another_machine_is_repeated_after_five_minutes_of_silence(url, silence, num_running):
     study = open_study(url, "search", {}, 0)
     seen = time.time() - silence
@@ -336,11 +336,11 @@ def test_architectures_that_miss_a_cost_are_removed_and_the_nearest_ones_named()
     need = make_need(["accuracy >= 0.5", "latency_p95_ms <= 0.1 * teacher", "size_mb < 3"], "latency")
     teacher = {"latency_p95_ms": 40.0}
     possible, misses = split_by_cost(COSTS, need, teacher)
-    assert possible == ["1 layers, float32", "2 layers, float32"]
+    assert possible == ["1 layer, float32", "2 layers, float32"]
     assert misses == {"3 layers, float32": ["latency_p95_ms <= 0.1 * teacher: 6", "size_mb < 3: 3"]}
     need = make_need(["accuracy >= 0.5", "size_mb <= 0.5"], "size")
     lines = describe_nearest(COSTS, split_by_cost(COSTS, need, teacher)[1], need, teacher).splitlines()
-    assert lines[0] == "  1 layers, float32: size_mb <= 0.5: 1"
+    assert lines[0] == "  1 layer, float32: size_mb <= 0.5: 1"
 
 
 def test_a_need_without_quality_is_refused():
