@@ -1,7 +1,7 @@
 """Stop poor trials early, and draw the settings of a trial so that a search can be repeated and resumed."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,12 @@ class SeededByTrial(BaseSampler):
 
     Args:
         seed: The seed.
+        starts: The parameters of the first trials, which are not drawn.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, seed: int, starts: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._seed, self._starts = seed, starts
+        self._start: Mapping[str, Any] = {}
         self._sampler = self._make(0)
 
     def _make(self, number: int) -> TPESampler:
@@ -65,12 +67,14 @@ class SeededByTrial(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the sampler of this trial."""
         earlier = study.get_trials(deepcopy=False)
-        self._sampler = self._make(sum(t.number < trial.number and t.state != TrialState.FAIL for t in earlier))
+        number = sum(t.number < trial.number and t.state != TrialState.FAIL for t in earlier)
+        self._start = self._starts[number] if number < len(self._starts) else {}
+        self._sampler = self._make(number)
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """See [`optuna.samplers.BaseSampler`]."""
-        return self._sampler.infer_relative_search_space(study, trial)
+        return {} if self._start else self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -82,6 +86,8 @@ class SeededByTrial(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """See [`optuna.samplers.BaseSampler`]."""
+        if param_name in self._start:
+            return self._start[param_name]
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:

@@ -82,7 +82,7 @@ def validation_rows():
 def make_trials(folder, rows, trainings, url=None, seed=0):
     url = url or f"journal://{folder / 'study.log'}"
     return Trials(
-        study=open_study(url, "search", {"space": "a"}, seed),
+        study=open_study(url, "search", {"space": "a"}),
         need=make_need(["accuracy >= 0.75 * teacher"], "latency"),
         space=Space({"learning_rate": Dimension(low=1e-4, high=1e-2, log=True)}),
         architectures=[Architecture("float32", depth) for depth in (1, 2, 3)],
@@ -134,6 +134,13 @@ def test_the_same_seed_gives_the_same_trials(uninterrupted, tmp_path, validation
     other_seed = make_trials(tmp_path / "other", validation_rows, StubTrainings(), seed=1)
     run(other_seed, tmp_path / "other")
     assert params(other_seed) != params(uninterrupted)
+
+
+def test_the_first_trials_are_each_kind_of_student_with_the_settings_of_the_recipes(uninterrupted):
+    first = uninterrupted.finished()
+    assert [trial.params[ARCHITECTURE] for trial in first[:3]] == [0, 1, 2]
+    assert [trial.params["learning_rate"] for trial in first[:3]] == [1e-4] * 3
+    assert 1e-4 not in [trial.params["learning_rate"] for trial in first[3:]]
 
 
 def test_a_search_that_an_error_interrupted_continues_as_if_nothing_had_happened(
@@ -193,7 +200,7 @@ def url(request, tmp_path):
 
 @pytest.mark.parametrize(("silence", "num_running"), [(240, 1), (301, 0)])
 def test_a_trial_of_another_machine_is_repeated_after_five_minutes_of_silence(url, silence, num_running):
-    study = open_study(url, "search", {}, 0)
+    study = open_study(url, "search", {})
     seen = time.time() - silence
     study.ask().set_user_attr("worker", {"host": "another machine", "lock": "/unknown", "seen": seen})
     assert fail_dead_trials(study) == num_running
@@ -203,7 +210,7 @@ def test_a_trial_of_another_machine_is_repeated_after_five_minutes_of_silence(ur
 
 def test_a_running_trial_gives_signs_of_life(tmp_path, url, monkeypatch):
     monkeypatch.setattr(storage, "_HEARTBEAT", 0.01)
-    study = open_study(url, "search", {}, 0)
+    study = open_study(url, "search", {})
     trial = study.ask()
 
     def seen():
@@ -234,18 +241,18 @@ def test_two_workers_share_one_storage(tmp_path, validation_rows, url):
 
 def test_the_storage_of_another_search_is_refused_with_what_differs(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    open_study(url, "search", {"space": "a", "minimize": "size"}, 0)
-    open_study(url, "search", {"space": "a", "minimize": "size"}, 0)
+    open_study(url, "search", {"space": "a", "minimize": "size"})
+    open_study(url, "search", {"space": "a", "minimize": "size"})
     with pytest.raises(ValueError, match=r"the name 'search': space was \"a\", now \"b\"\. Repeat"):
-        open_study(url, "search", {"space": "b", "minimize": "size"}, 0)
-    open_study(url, "another", {"space": "b", "minimize": "size"}, 0)
+        open_study(url, "search", {"space": "b", "minimize": "size"})
+    open_study(url, "another", {"space": "b", "minimize": "size"})
 
 
 def test_a_study_that_no_search_made_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     optuna.create_study(storage=url, study_name="search").add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(ValueError, match="was not made by `hf-distill search`"):
-        open_study(url, "search", {}, 0)
+        open_study(url, "search", {})
 
 
 @pytest.mark.parametrize(
@@ -256,20 +263,20 @@ def test_what_is_not_a_storage_is_refused(tmp_path, url):
     file = tmp_path / "notes.txt"
     file.write_text("These are notes, and neither a database nor a journal.\n")
     with pytest.raises(ValueError, match="The storage cannot be opened .* Pass a database such as sqlite:///folder"):
-        open_study(url.replace("FILE", str(file)), "search", {}, 0)
+        open_study(url.replace("FILE", str(file)), "search", {})
 
 
 def test_a_redis_server_that_does_not_answer_is_refused_without_the_password():
     pytest.importorskip("redis")
     with pytest.raises(ValueError, match="The storage cannot be opened") as error:
-        open_study("redis://:hunter2@127.0.0.1:1/0", "search", {}, 0)
+        open_study("redis://:hunter2@127.0.0.1:1/0", "search", {})
     assert "hunter2" not in str(error.value)
 
 
 def test_a_storage_that_cannot_be_opened_is_refused_without_its_password():
     hidden = "hunter2"
     with pytest.raises(ValueError, match="The storage cannot be opened") as error:
-        open_study(f"nosuchdatabase://user:{hidden}@host/db", "search", {}, 0)
+        open_study(f"nosuchdatabase://user:{hidden}@host/db", "search", {})
     assert hidden not in str(error.value)
 
 
