@@ -16,27 +16,36 @@ ARCHITECTURE = "architecture"  # the parameter of a trial: index of its architec
 
 
 class Halving(BasePruner):
-    """Asynchronous successive halving, in which a trial competes only with trials that are not more expensive.
+    """Asynchronous successive halving, in which a trial competes only with trials of its kind that cost no more.
 
     A trial goes on after its 1st, 2nd, 4th, 8th ... evaluation if it is in the better half of the trials that have
     reached this evaluation: Li et al. (2020), algorithm 2 with a reduction factor of 2,
     https://proceedings.mlsys.org/paper_files/paper/2020/hash/a06f20b349c6cf09a6b171c71b88bbfc-Abstract.html. A more
     expensive student that is better says nothing about whether a cheaper one will be good enough, so it does not
-    count.
+    count. Nor does one of another kind: static students are near their end after a quarter of the training, when
+    students with layers have just begun.
+
+    Args:
+        kinds: The kind of each architecture, the cheapest architecture first.
     """
+
+    def __init__(self, kinds: Sequence[object]) -> None:
+        self._kinds = kinds
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Return whether to stop a trial."""
         step = trial.last_step
         if step is None or step & (step - 1):  # no power of 2
             return False
+        own = trial.params[ARCHITECTURE]
         competing = [
             other.intermediate_values[step]
             for other in study.get_trials(deepcopy=False)
             if other.number != trial.number
             and other.state != TrialState.FAIL
             and step in other.intermediate_values
-            and other.params[ARCHITECTURE] <= trial.params[ARCHITECTURE]
+            and other.params[ARCHITECTURE] <= own
+            and self._kinds[other.params[ARCHITECTURE]] == self._kinds[own]
         ]
         value = trial.intermediate_values[step]
         ordered = sorted([*competing, value], reverse=True)

@@ -22,7 +22,6 @@ from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from hf_distill.search.halving import Halving
 
 if sys.platform != "win32":  # which has no such locks; there a killed search leaves a trial that counts as running
     import fcntl
@@ -70,7 +69,6 @@ def _open_or_create(url: str, name: str) -> optuna.Study:
         return optuna.create_study(
             storage=_open_storage(url),
             study_name=name,
-            pruner=Halving(),
             direction="maximize",
             load_if_exists=True,
         )

@@ -282,7 +282,7 @@ def test_a_storage_that_cannot_be_opened_is_refused_without_its_password():
 
 def halving_study(values):
     """A study with one trial for each (architecture, value after the first evaluation)."""
-    study = optuna.create_study(direction="maximize", pruner=Halving())
+    study = optuna.create_study(direction="maximize", pruner=Halving(["layers"] * 9 + ["static"]))
     distribution = {ARCHITECTURE: optuna.distributions.IntDistribution(0, 9)}
     for architecture, value in values:
         study.add_trial(
@@ -304,6 +304,7 @@ def halving_study(values):
         ([(0, 0.5)], (0, 0.5), False),  # a tie goes on
         ([(1, 0.5)], (0, 0.4), False),  # a more expensive student says nothing about a cheaper one
         ([(0, 0.5)], (1, 0.4), True),
+        ([(0, 0.5)], (9, 0.4), False),  # students of different kinds do not compete
         ([(0, 0.1), (0, 0.2), (0, 0.5)], (0, 0.4), False),  # second of four
         ([(0, 0.1), (0, 0.45), (0, 0.5)], (0, 0.4), True),  # third of four
     ],
