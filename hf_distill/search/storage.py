@@ -22,7 +22,6 @@ from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-
 if sys.platform != "win32":  # which has no such locks; there a killed search leaves a trial that counts as running
     import fcntl
 
