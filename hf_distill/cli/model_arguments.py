@@ -54,7 +54,8 @@ class ModelArguments(TeacherArguments):
         metadata={
             "help": "With --candidate_labels, for a teacher that prefers some classes. uniform: all classes get the "
             "same mean probability on the texts, so they must be about equally frequent. estimated: the probabilities "
-            "are divided by those of texts without content. none: no correction (docs/zero_shot.md)."
+            "are divided by those of texts without content. none: no correction (docs/zero_shot.md).",
+            "choices": ["none", "uniform", "estimated"],
         },
     )
     student_model_name_or_path: str | None = field(

@@ -362,7 +362,7 @@ def test_gold_rows_score_teacher_and_student_by_the_names_of_the_classes(places,
         ({"hypothesis_template": "no place"}, "must contain `{}` once"),
         ({"candidate_labels": None, "hypothesis_template": "a {}"}, "--hypothesis_template needs --candidate_labels"),
         ({"candidate_labels": None, "prior_correction": "uniform"}, "so it needs --candidate_labels"),
-        ({"prior_correction": "flat"}, "must be one of none, uniform, estimated, got 'flat'"),
+        ({"prior_correction": "flat"}, "invalid choice: 'flat'"),
         (
             {
                 "problem_type": "multi_label_classification",
