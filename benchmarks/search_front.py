@@ -35,7 +35,7 @@ from hf_distill.search.plots import front
 
 SPACE = "vocabulary: trimmed\nnum_train_epochs: [1, 2]\n"
 NUM_LABELLED, NUM_VALIDATION = 1000, 500
-TEACHER_EPOCHS, TEACHER_LEARNING_RATE = 20, 3e-4
+TEACHER_EPOCHS, TEACHER_LEARNING_RATE = 15, 3e-4
 MAX_LENGTH = 64
 
 
@@ -79,6 +79,7 @@ def prepare_banking77(data_dir: Path, encoder: str, folder: Path) -> Path:
             learning_rate=TEACHER_LEARNING_RATE,
             per_device_train_batch_size=32,
             warmup_steps=0.1,
+            train_sampling_strategy="group_by_length",
             save_strategy="no",
             report_to="none",
             use_cpu=True,
