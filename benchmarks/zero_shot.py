@@ -1,4 +1,4 @@
-"""Measure a zero-shot teacher on public test rows, without a label for the teacher.
+"""Measure a zero-shot teacher and the corrections of its prior on public test rows, without a label for it.
 
     python benchmarks/zero_shot.py --data_dir DATA --encoder MINILM
 
@@ -8,46 +8,55 @@ language inference. It takes about a minute of one core with a 6-layer MiniLM.
 
 import argparse
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 import numpy as np
 import torch
-from datasets import Dataset
 from random_models import prepare_process
 from student_tasks import load
 from tables import to_markdown
 
 from hf_distill.teachers import ZeroShotTeacher
+from hf_distill.teachers.prior_correction import PRIOR_CORRECTIONS, PriorCorrection
 
-BATCH_SIZE = 64
+BATCH_SIZE = 256
 MOVIES = {"negative": "a bad, boring movie", "positive": "a great, moving movie"}
 
 
-def score(encoder: str, descriptions: Mapping[str, str], rows: Dataset, names: list[str]) -> tuple[float, float]:
-    """Return accuracy and cross-entropy of the teacher that has these descriptions of the classes.
-
-    Args:
-        encoder: Path or Hub id of the teacher.
-        descriptions: Class name -> description.
-        rows: Rows with the columns of a text and of its class id, `label`.
-        names: Class names by id.
-    """
-    teacher = ZeroShotTeacher(encoder, dict(descriptions))
-    (text_column,) = set(rows.column_names) & {"text", "sentence"}
-    texts = rows[text_column][:]
+def label(teacher: ZeroShotTeacher, texts: list[str]) -> np.ndarray:
+    """Return the logits of the teacher, `(num_texts, num_labels)`."""
     order = np.argsort([len(text) for text in texts], kind="stable")  # texts of like length share a batch
-    logits: list[np.ndarray] = [np.empty(0)] * len(texts)
+    logits = np.empty((len(texts), len(teacher.labels)), np.float32)
     for start in range(0, len(order), BATCH_SIZE):
         places = order[start : start + BATCH_SIZE]
-        for place, row in zip(places, teacher.logits([texts[i] for i in places]), strict=True):
-            logits[place] = np.asarray(row)
-    outputs = torch.tensor(np.stack(logits)).float()
-    labels = torch.tensor([teacher.labels.index(names[label]) for label in rows["label"]])
-    accuracy = (outputs.argmax(dim=1) == labels).float().mean().item()
-    return accuracy, torch.nn.functional.cross_entropy(outputs, labels).item()
+        logits[places] = teacher.logits([texts[i] for i in places])
+    return logits
+
+
+def score(
+    teacher: ZeroShotTeacher, texts: list[str], logits: np.ndarray, labels: np.ndarray
+) -> dict[str, tuple[float, float]]:
+    """Return accuracy and cross-entropy for each correction of the prior.
+
+    Args:
+        teacher: The teacher, without a correction.
+        texts: The texts, on which the bias of "uniform" is found.
+        logits: Its logits of the texts, `(num_texts, num_labels)`.
+        labels: Class ids of the texts, by the teacher's order.
+    """
+    scores = {}
+    for method in PRIOR_CORRECTIONS:
+        prior = PriorCorrection(method, teacher.labels)
+        if prior.is_pending:
+            chosen = prior.choose_texts(texts)
+            prior.fit(logits if chosen is texts else teacher.logits(chosen))
+        outputs = torch.tensor(prior.apply(logits))
+        targets = torch.tensor(labels)
+        accuracy = (outputs.argmax(dim=1) == targets).float().mean().item()
+        scores[method] = accuracy, torch.nn.functional.cross_entropy(outputs, targets).item()
+    return scores
 
 
 def main() -> None:
@@ -62,10 +71,20 @@ def main() -> None:
         names = list(task.label_names or [])
         descriptions = rephrase or {label: label.replace("_", " ") for label in names}
         rows = task.datasets["validation"]
-        accuracy, cross_entropy = score(options.encoder, descriptions, rows, names)
+        (text_column,) = set(rows.column_names) & {"text", "sentence"}
+        teacher, texts = ZeroShotTeacher(options.encoder, descriptions), rows[text_column][:]
+        logits = label(teacher, texts)
+        labels = np.array([teacher.labels.index(names[row]) for row in rows["label"]])
         described = "; ".join(descriptions.values()) if len(names) < 5 else "the names of the classes, with blanks"
-        row = {"data": name, "rows": len(rows), "descriptions": described}
-        table.append({**row, "accuracy": round(100 * accuracy, 1), "cross-entropy": round(cross_entropy, 2)})
+        chosen = {name: np.arange(len(texts))}
+        if len(names) == 2:
+            first, second = (np.flatnonzero(labels == i) for i in range(2))
+            chosen[f"{name}, every 4th {teacher.labels[0]} row"] = np.concatenate([first[::4], second])
+        for data, kept in chosen.items():
+            scores = score(teacher, [texts[i] for i in kept], logits[kept], labels[kept])
+            row = {"data": data, "rows": len(kept), "descriptions": described}
+            row |= {f"accuracy, {method}": round(100 * scores[method][0], 1) for method in scores}
+            table.append(row | {f"cross-entropy, {method}": round(scores[method][1], 2) for method in scores})
     print(to_markdown(table))
 
 

@@ -10,11 +10,12 @@ import datasets
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from transformers import PreTrainedConfig
 
 from hf_distill.cache.cached_output import CachedOutput
 from hf_distill.cache.fingerprint import hash_json
+from hf_distill.cache.function_calls import FunctionCalls
 from hf_distill.cache.output_cache import OutputCache, default_cache_dir, find_unusable_row
 from hf_distill.cache.store import KEY
 from hf_distill.classifiers.problem_types import ProblemType
@@ -35,6 +36,9 @@ class FunctionCache(OutputCache):
         num_labels: Number of logits that the function returns for each text.
         problem_type: Problem type of the student.
         text_columns: The column with the text, or the two columns of a pair.
+
+    Attributes:
+        num_found: Number of distinct texts whose logits were stored before.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class FunctionCache(OutputCache):
     ) -> None:
         self.teacher, self.text_columns, self.num_labels = teacher, list(text_columns), num_labels
         self.problem_type, self._has_seen_logits = problem_type, False
+        self.num_found, self._calls = 0, FunctionCalls(teacher)
         self._temporary: tempfile.TemporaryDirectory | None = None
         metadata = {"function": teacher.name, "labels": teacher.labels, "num_labels": num_labels}
         config = PreTrainedConfig(id2label={i: str(i) for i in range(num_labels)})
@@ -73,22 +78,39 @@ class FunctionCache(OutputCache):
             digests.append(digest.digest())
         return np.frombuffer(b"".join(digests), KEY)
 
-    def _compute_outputs(self, rows: datasets.Dataset) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
+    def count(self) -> tuple[int, int, int]:
+        """Return how many texts the function was asked, in how many calls, and how many texts were stored before.
+
+        All processes must call this together: it counts the texts and calls of all of them.
+        """
+        counts = gather_object([(self.num_computed, self._calls.num_calls, self.num_found)])
+        asked, calls, found = zip(*counts, strict=True)
+        return sum(asked), sum(calls), max(found)
+
+    def _compute_missing(self, dataset: datasets.Dataset, keys: np.ndarray) -> None:
+        self.num_found += len(np.unique(keys[self.store.find(keys)[:, 0] >= 0]))
+        super()._compute_missing(dataset, keys)
+
+    def _compute_outputs(
+        self, rows: datasets.Dataset, numbers: np.ndarray
+    ) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
+        order = np.argsort(numbers)  # so that the texts of a call are near each other in the dataset
         for start in range(0, len(rows), self.teacher.batch_size):
-            batch = rows[start : start + self.teacher.batch_size]
+            places = order[start : start + self.teacher.batch_size]
+            batch = rows[places]
             columns = [batch[column] for column in self.text_columns]
             texts = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-            logits = self._call_function(list(texts))
+            logits = self._call_function(list(texts), numbers[places])
             if (bad_row := find_unusable_row(list(logits))) is not None:
                 raise FloatingPointError(
                     f"The teacher returned NaN, +inf or no finite number for {texts[bad_row]!r}: "
                     f"{logits[bad_row].tolist()}. The function must return logits; if it computes probabilities, "
                     "return their logarithms."
                 )
-            yield np.arange(start, start + len(texts)), list(logits)
+            yield places, list(logits)
 
-    def _call_function(self, texts: list) -> np.ndarray:
-        returned = self.teacher.function(texts)
+    def _call_function(self, texts: list, numbers: np.ndarray) -> np.ndarray:
+        returned = self._calls.ask(texts, numbers)
         try:
             logits = torch.as_tensor(returned).detach().float().cpu().numpy()
         except (TypeError, ValueError, RuntimeError) as error:

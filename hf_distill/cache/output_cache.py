@@ -71,8 +71,15 @@ class OutputCache:
         """Return the key of each row, `(num_rows,)`, 16 bytes each."""
         raise NotImplementedError
 
-    def _compute_outputs(self, rows: datasets.Dataset) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
-        """Yield for each batch the indices of its rows and the flat outputs of each row."""
+    def _compute_outputs(
+        self, rows: datasets.Dataset, numbers: np.ndarray
+    ) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Yield for each batch the indices of its rows and the flat outputs of each row.
+
+        Args:
+            rows: Rows of a dataset whose outputs are not stored, in any order.
+            numbers: The number of each row in the dataset, for messages.
+        """
         raise NotImplementedError
 
     def label(self, dataset: datasets.Dataset) -> datasets.Dataset:
@@ -112,9 +119,11 @@ class OutputCache:
             "are computed."
         )
         if len(assigned):
-            self._compute_and_store(dataset.select(assigned), keys[assigned], stored_share=num_stored / len(keys))
+            self._compute_and_store(dataset.select(assigned), assigned, keys[assigned], num_stored / len(keys))
 
-    def _compute_and_store(self, rows: datasets.Dataset, keys: np.ndarray, stored_share: float) -> None:
+    def _compute_and_store(
+        self, rows: datasets.Dataset, numbers: np.ndarray, keys: np.ndarray, stored_share: float
+    ) -> None:
         pending: list[tuple[np.ndarray, list[np.ndarray]]] = []
         num_pending = num_bytes = 0
         bar = tqdm(
@@ -125,7 +134,7 @@ class OutputCache:
         )
         bar.set_postfix_str(f"{stored_share:.0%} stored before")
         try:
-            with closing(self._compute_outputs(rows)) as batches:
+            with closing(self._compute_outputs(rows, numbers)) as batches:
                 for indices, flat_rows in batches:
                     pending.append((keys[indices], flat_rows))
                     self.num_computed += len(indices)

@@ -172,7 +172,9 @@ class TeacherCache(OutputCache):
                     defaults.add("position_ids")
         return defaults
 
-    def _compute_outputs(self, rows: datasets.Dataset) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
+    def _compute_outputs(
+        self, rows: datasets.Dataset, numbers: np.ndarray
+    ) -> Generator[tuple[np.ndarray, list[np.ndarray]]]:
         names = self._input_names & set(rows.column_names)
         tokenizer = self.processing_class
         is_padded = (

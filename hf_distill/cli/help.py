@@ -12,7 +12,7 @@ _GROUPS = {
     "Requirements and space": "require minimize space num_trials study_name storage",
     "Teacher": "teacher_model_name_or_path teacher_revision teacher_trust_remote_code fine_tune_teacher "
     "teacher_num_train_epochs teacher_learning_rate allow_weak_teacher candidate_labels hypothesis_template "
-    "calibrate_teacher shard_teacher",
+    "prior_correction calibrate_teacher shard_teacher",
     "Student": "student_* freeze_student_embeddings baseline baseline_model_name_or_path export_folder",
     "Model": "model_name_or_path trust_remote_code",
     "Unlabelled text": "transfer_* max_transfer_samples augment",

@@ -49,6 +49,15 @@ class ModelArguments(TeacherArguments):
             "{}.' with an inference model, and the name itself with a sentence encoder."
         },
     )
+    prior_correction: str = field(
+        default="none",
+        metadata={
+            "help": "With --candidate_labels, for a teacher that prefers some classes. uniform: all classes get the "
+            "same mean probability on the texts, so they must be about equally frequent. estimated: the probabilities "
+            "are divided by those of texts without content. none: no correction (docs/zero_shot.md).",
+            "choices": ["none", "uniform", "estimated"],
+        },
+    )
     student_model_name_or_path: str | None = field(
         default=None,
         metadata={
@@ -218,6 +227,8 @@ class ModelArguments(TeacherArguments):
         if self.labels is None:
             if self.hypothesis_template is not None:
                 raise ValueError("--hypothesis_template needs --candidate_labels, whose names it contains.")
+            if self.prior_correction != "none":
+                raise ValueError("--prior_correction is for a zero-shot teacher, so it needs --candidate_labels.")
             return
         if self.teacher_model_name_or_path is None:
             raise ValueError("--candidate_labels needs --teacher_model_name_or_path.")

@@ -26,8 +26,8 @@ class TeacherArguments:
     allow_weak_teacher: bool = field(
         default=False,
         metadata={
-            "help": "Train also if the teacher was never fine-tuned, or if its fine-tuning was too short "
-            "(docs/teachers.md#weak-teachers); these stop the command otherwise."
+            "help": "Train also if the teacher was never fine-tuned, if its fine-tuning was too short, or if stored "
+            "logits say nothing of the labels (docs/teachers.md#weak-teachers); these stop the command otherwise."
         },
     )
 

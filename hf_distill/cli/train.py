@@ -25,6 +25,7 @@ from hf_distill.pipeline.fine_tuning import fine_tune_teacher, has_early_stoppin
 from hf_distill.pipeline.floor import describe_floor
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
 from hf_distill.pipeline.plan import Plan, make_plan
+from hf_distill.pipeline.stored_fit import check_stored_logits, measure_stored_logits
 from hf_distill.pipeline.student import make_student
 from hf_distill.pipeline.teacher_fit import check_teacher, measure_teacher
 from hf_distill.pipeline.teacher_head import read_head
@@ -151,6 +152,8 @@ def _check_teacher(
     models: ModelArguments, inputs: DistillationInputs, args: DistillationTrainingArguments
 ) -> dict[str, Any]:
     """Fine-tune the teacher if the flags say so, check it, and return what is known of it, for the record."""
+    if inputs.teacher is None:
+        return _check_stored_logits(models, inputs, args)
     report: dict[str, Any] = {}
     says = args.process_index == 0
     if models.fine_tune_teacher:
@@ -179,6 +182,21 @@ def _check_teacher(
     if warning is not None and says:
         logger.warning(warning)
     return {**report, "fit": fit.to_dict()}
+
+
+def _check_stored_logits(
+    models: ModelArguments, inputs: DistillationInputs, args: DistillationTrainingArguments
+) -> dict[str, Any]:
+    """Check the logits that the rows carry, and return what is known of them, for the record."""
+    stored = measure_stored_logits(inputs)
+    if stored is None:
+        return {}
+    if args.process_index == 0:
+        print(stored)
+    warning = check_stored_logits(stored, allow_weak_teacher=models.allow_weak_teacher)
+    if warning is not None and args.process_index == 0:
+        logger.warning(warning)
+    return {"stored_logits": stored.to_dict()}
 
 
 def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainingArguments) -> DistillationInputs:

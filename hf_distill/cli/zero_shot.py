@@ -32,6 +32,7 @@ def load_zero_shot(
         reference.name_or_path,
         models.labels,
         models.hypothesis_template,
+        prior_correction=models.prior_correction,
         multi_label=data.problem_type == "multi_label_classification",
         max_length=data.max_seq_length,
         revision=reference.revision,

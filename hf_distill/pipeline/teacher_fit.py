@@ -145,7 +145,7 @@ def measure_teacher(inputs: DistillationInputs, args: DistillationTrainingArgume
     if teacher is None or "train" not in task.datasets:
         return None
     splits = ("train", task.validation_splits[0])
-    chosen = [_choose_rows(inputs.rows[split], task) for split in splits]
+    chosen = [choose_rows(inputs.rows[split], task) for split in splits]
     if min(map(len, chosen)) < MIN_ROWS:
         return None
     if args.cache_teacher_outputs:
@@ -162,7 +162,7 @@ def measure_teacher(inputs: DistillationInputs, args: DistillationTrainingArgume
         compute = logits_on(str(args.device), teacher, tokenizer, inputs.max_length)
         logits = [list(compute(dataset)) for dataset in rows]
     train, evaluation = (
-        _fit(dataset["labels"][:], [np.asarray(row) for row in outputs], task)
+        measure_fit(dataset["labels"][:], [np.asarray(row) for row in outputs], task)
         for dataset, outputs in zip(rows, logits, strict=True)
     )
     has_nats = PROBLEM_TYPES[task.problem_type].has_temperature
@@ -217,13 +217,20 @@ def _describe_memorized(fit: TeacherFit) -> str:
     )
 
 
-def _choose_rows(rows: Dataset, task: Task) -> np.ndarray:
+def choose_rows(rows: Dataset, task: Task) -> np.ndarray:
     """Return the numbers of up to 1,000 random labelled rows, the same in every run."""
     labelled = np.flatnonzero(are_labelled(rows, PROBLEM_TYPES[task.problem_type]))
     return np.sort(np.random.default_rng(0).permutation(labelled)[:MAX_ROWS])
 
 
-def _fit(labels: list[Any], logits: list[np.ndarray], task: Task) -> Fit:
+def measure_fit(labels: list[Any], logits: list[np.ndarray], task: Task) -> Fit:
+    """Return how well logits fit labels.
+
+    Args:
+        labels: The labels of each row, as [`Task.tokenize`] makes them.
+        logits: The logits of each row, `(num_labels,)`; of words `(num_tokens, num_labels)`.
+        task: The task.
+    """
     problem_type = PROBLEM_TYPES[task.problem_type]
     targets = [np.atleast_1d(row) for row in labels] if problem_type.is_token_level else [np.array(labels)]
     outputs = logits if problem_type.is_token_level else [np.stack(logits)]

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_distill.data.metrics import METRICS
+from hf_distill.reporting.certainty import Interval, describe_certainty
+from hf_distill.reporting.statistics import wilson_interval
+from hf_distill.reporting.text import is_error
 
 _LINE = re.compile(
     r"(?P<name>\w+)\s*(?:\[(?P<label>.+)\])?\s*(?P<sign>>=|<=|>|<)\s*"
@@ -74,7 +77,8 @@ class Requirement:
 
         Returns:
             `text`, `is_met`, the model's `value`, the `bound`, and a `reason` if a number is missing, which counts as
-            not met.
+            not met; how certain the answer is: `interval`, `certainty` and `more_rows`, see
+            [`~hf_distill.reporting.certainty.Interval.compare`]. They are None for numbers without an interval.
         """
         models = report["models"]
         value = self._value(models[model], report)
@@ -83,11 +87,47 @@ class Requirement:
             of_teacher = self._value(next(iter(models.values())), report)
             bound = float("nan") if of_teacher is None else self.factor * of_teacher
         result = {"text": self.text, "value": value, "bound": bound, "is_met": False, "reason": None}
+        result |= {"interval": None, "certainty": None, "more_rows": None}
         if value is None or bound != bound:
             return {**result, "reason": f"the report has no {self.name} for it"}
         if self.name in _TIMES and report["machine"]["is_busy"]:
             return {**result, "reason": "the machine was busy, so times are unreliable"}
-        return {**result, "is_met": _SIGNS[self.sign](value, bound)}
+        is_met, interval = _SIGNS[self.sign](value, bound), self._interval(models[model], report)
+        return {**result, "is_met": is_met, **(interval.compare(value, bound, is_met) if interval else {})}
+
+    def _interval(self, model: Model, report: Mapping[str, Any]) -> Interval | None:
+        """Return the interval of the model's number; relative to the teacher, as if the teacher's were known."""
+        task, level, num_rows = report["task"], report["task"]["confidence_level"], report["task"]["rows"]
+        if self.label is not None:
+            (entry,) = (entry for entry in model["by_class"] if entry["label"] == self.label)
+            is_share_of_rows = self.name == "recall" and model["num_runs"] == 1 and entry["rows"] > 0
+            if self.is_relative or not is_share_of_rows or task["groups"]:
+                return None
+            return Interval(*wilson_interval(entry["recall"], entry["rows"], level), entry["rows"], level)
+        if self.name == "agreement":
+            estimate = model["fidelity"] and model["fidelity"]["agreement"]
+            num_rows += task["unlabelled_rows"] if model["metrics"] else 0
+        elif self.name not in model["metrics"]:
+            return None
+        elif self.is_relative:
+            estimate = self._interval_by_difference(model, report)
+        else:
+            estimate = model["metrics"][self.name] if model["num_runs"] == 1 else None
+        if estimate is None or estimate["low"] is None or estimate["high"] is None:
+            return None
+        return Interval(estimate["low"], estimate["high"], num_rows, level)
+
+    def _interval_by_difference(self, model: Model, report: Mapping[str, Any]) -> Mapping[str, float] | None:
+        """Return the interval of the paired difference to the teacher, at the teacher's score."""
+        versus = model["versus_teacher"]
+        if versus is None or self.name != report["task"]["metric_name"]:
+            return None
+        of_teacher = self._value(next(iter(report["models"].values())), report)
+        if of_teacher is None:
+            return None
+        if is_error(self.name):  # the difference is the teacher's error minus the model's
+            return {"low": of_teacher - versus["high"], "high": of_teacher - versus["low"]}
+        return {"low": of_teacher + versus["low"], "high": of_teacher + versus["high"]}
 
     def _value(self, model: Model, report: Mapping[str, Any]) -> float | None:
         if self.label is not None:
@@ -151,8 +191,9 @@ def _no_class(label: str, labels: Sequence[str]) -> str:
 
 
 def describe_result(result: Mapping[str, Any]) -> str:
-    """Return one line on a requirement: whether it is met, the value and the bound."""
+    """Return one line on a requirement: whether it is met, the value and the bound, and whether rows are too few."""
     answer = "met" if result["is_met"] else "not met"
     if result["reason"]:
         return f"{answer}: {result['text']} ({result['reason']})"
-    return f"{answer}: {result['text']} (measured {result['value']:.4g}, bound {result['bound']:.4g})"
+    measured = f"{answer}: {result['text']} (measured {result['value']:.4g}, bound {result['bound']:.4g})"
+    return "; ".join(filter(None, [measured, describe_certainty(result)]))

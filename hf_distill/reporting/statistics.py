@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 _POWER = 0.8
+_SMALLEST_Z = 0.1
 
 
 def critical_value(level: float = 0.95, degrees_of_freedom: float = math.inf) -> float:
@@ -73,6 +74,29 @@ def num_rows_needed(num_rows: int, detectable: float, margin: float) -> int:
         margin: The margin that is wanted.
     """
     return math.ceil(num_rows * (detectable / margin) ** 2)
+
+
+def rows_to_show(num_rows: int, z: float, level: float = 0.95) -> int | None:
+    r"""Return how many rows in all can show in 4 of 5 samples what so many rows only suggest.
+
+    $$n' = n \left(\frac{z_{(1 + \mathrm{level})/2} + z_{0.8}}{z}\right)^2$$
+
+    The half width of an interval shrinks with $1 / \sqrt n$, so the distance to a bound in standard errors grows with
+    $\sqrt n$. It must exceed the critical value by $z_{0.8}$ for a power of 80 %: Julious (2004),
+    https://doi.org/10.1002/sim.1783. This holds for rows like these, if the measured number is the true one.
+
+    Args:
+        num_rows: Number of rows n of the sample.
+        z: By how many standard errors the measured number is on the wanted side of the bound.
+        level: Level of the interval.
+
+    Returns:
+        None if z is not above 0.1: at or beyond the bound no number of rows shows it, and just before it more than 784
+        times as many rows would be needed, at a level of 95 %.
+    """
+    if not z > _SMALLEST_Z:
+        return None
+    return max(num_rows, math.ceil(num_rows * ((critical_value(level) + critical_value(2 * _POWER - 1)) / z) ** 2))
 
 
 def unseen_share(num_rows: float, level: float = 0.95) -> float:

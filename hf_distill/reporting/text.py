@@ -96,6 +96,12 @@ def p_value(value: Any) -> str:
     return "< 0.001" if finite(value) is not None and value < 0.001 else number(value, ".3f")
 
 
+def rounded_rows(number: int) -> str:
+    """Format an estimated number of further rows, rounded up to two digits: 2,300 more rows."""
+    step = 10 ** max(0, len(str(number)) - 2)
+    return counted(math.ceil(number / step) * step, "more row")
+
+
 def three_digits(value: float) -> str:
     """Format a number with three digits: 4.12, 41.2, 412, 4,120."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.data.table import counted
 from hf_distill.export import export_model
 from hf_distill.reporting.comparison.cost import describe_latency, draw_texts, interleaved
 from hf_distill.reporting.comparison.predict import TorchPredictor
@@ -47,7 +48,8 @@ class Architecture:
     @property
     def name(self) -> str:
         """A short name: `3 layers, 512 wide, int8`."""
-        kind = self.student or (f"static {self.static_dim}" if self.static_dim else f"{self.depth} layers")
+        copied = "" if self.depth is None else counted(self.depth, "layer")
+        kind = self.student or (f"static {self.static_dim}" if self.static_dim else copied)
         parts = [f"{self.width} wide"] if self.width else []
         parts += ["trimmed vocabulary"] if self.is_trimmed else []
         return ", ".join([kind, *parts, self.variant])

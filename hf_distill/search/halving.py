@@ -1,7 +1,7 @@
 """Stop poor trials early, and draw the settings of a trial so that a search can be repeated and resumed."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,27 +16,36 @@ ARCHITECTURE = "architecture"  # the parameter of a trial: index of its architec
 
 
 class Halving(BasePruner):
-    """Asynchronous successive halving, in which a trial competes only with trials that are not more expensive.
+    """Asynchronous successive halving, in which a trial competes only with trials of its kind that cost no more.
 
     A trial goes on after its 1st, 2nd, 4th, 8th ... evaluation if it is in the better half of the trials that have
     reached this evaluation: Li et al. (2020), algorithm 2 with a reduction factor of 2,
     https://proceedings.mlsys.org/paper_files/paper/2020/hash/a06f20b349c6cf09a6b171c71b88bbfc-Abstract.html. A more
     expensive student that is better says nothing about whether a cheaper one will be good enough, so it does not
-    count.
+    count. Nor does one of another kind: static students are near their end after a quarter of the training, when
+    students with layers have just begun.
+
+    Args:
+        kinds: The kind of each architecture, the cheapest architecture first.
     """
+
+    def __init__(self, kinds: Sequence[object]) -> None:
+        self._kinds = kinds
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Return whether to stop a trial."""
         step = trial.last_step
         if step is None or step & (step - 1):  # no power of 2
             return False
+        own = trial.params[ARCHITECTURE]
         competing = [
             other.intermediate_values[step]
             for other in study.get_trials(deepcopy=False)
             if other.number != trial.number
             and other.state != TrialState.FAIL
             and step in other.intermediate_values
-            and other.params[ARCHITECTURE] <= trial.params[ARCHITECTURE]
+            and other.params[ARCHITECTURE] <= own
+            and self._kinds[other.params[ARCHITECTURE]] == self._kinds[own]
         ]
         value = trial.intermediate_values[step]
         ordered = sorted([*competing, value], reverse=True)
@@ -50,10 +59,12 @@ class SeededByTrial(BaseSampler):
 
     Args:
         seed: The seed.
+        starts: The parameters of the first trials, which are not drawn.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, seed: int, starts: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._seed, self._starts = seed, starts
+        self._start: Mapping[str, Any] = {}
         self._sampler = self._make(0)
 
     def _make(self, number: int) -> TPESampler:
@@ -65,12 +76,14 @@ class SeededByTrial(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the sampler of this trial."""
         earlier = study.get_trials(deepcopy=False)
-        self._sampler = self._make(sum(t.number < trial.number and t.state != TrialState.FAIL for t in earlier))
+        number = sum(t.number < trial.number and t.state != TrialState.FAIL for t in earlier)
+        self._start = self._starts[number] if number < len(self._starts) else {}
+        self._sampler = self._make(number)
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """See [`optuna.samplers.BaseSampler`]."""
-        return self._sampler.infer_relative_search_space(study, trial)
+        return {} if self._start else self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -82,6 +95,8 @@ class SeededByTrial(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """See [`optuna.samplers.BaseSampler`]."""
+        if param_name in self._start:
+            return self._start[param_name]
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:

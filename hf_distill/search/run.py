@@ -114,7 +114,7 @@ def _plan(settings: SearchSettings, trainings: Trainings, num_architectures: int
 
 
 def _run(settings: SearchSettings, trainings: Trainings, architectures: dict[str, Architecture]) -> int:
-    study = open_study(settings.storage, settings.study_name, _fingerprint(settings, trainings), settings.seed)
+    study = open_study(settings.storage, settings.study_name, _fingerprint(settings, trainings))
     start = time.perf_counter()
     texts = read_texts(trainings.inputs.task, trainings.inputs.task.validation_splits[0])
     costs = measure_costs(study, trainings, list(architectures.values()), texts, settings.output_dir, settings.say)

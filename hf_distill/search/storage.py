@@ -12,6 +12,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,6 @@ from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from hf_distill.search.halving import Halving, SeededByTrial
-
 if sys.platform != "win32":  # which has no such locks; there a killed search leaves a trial that counts as running
     import fcntl
 
@@ -31,20 +30,19 @@ _HEARTBEAT, _GRACE = 60.0, 300.0  # seconds between signs of life, and without o
 _SQLITE_TIMEOUT = 60  # seconds that a process waits for another one's write
 
 
-def open_study(url: str, name: str, fingerprint: Mapping[str, Any], seed: int) -> optuna.Study:
+def open_study(url: str, name: str, fingerprint: Mapping[str, Any]) -> optuna.Study:
     """Open a study, or create it.
 
     Args:
         url: A database (`sqlite:///study.db`), a journal file (`journal:///folder/study.log`), or `redis://...`.
         name: Name of the study.
         fingerprint: What the results depend on, by name; a study with another fingerprint is another search.
-        seed: Seed of the sampler.
 
     Raises:
         ValueError: if the storage cannot be opened, or has another search under this name.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _open_or_create(url, name, seed)
+    study = _open_or_create(url, name)
     fingerprint = json.loads(json.dumps(fingerprint))
     stored = study.user_attrs.get(_FINGERPRINT)
     if stored is None:
@@ -65,23 +63,30 @@ def search_id(study: optuna.Study) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _open_or_create(url: str, name: str, seed: int) -> optuna.Study:
+def _open_or_create(url: str, name: str) -> optuna.Study:
     try:
         return optuna.create_study(
             storage=_open_storage(url),
             study_name=name,
-            sampler=SeededByTrial(seed),
-            pruner=Halving(),
             direction="maximize",
             load_if_exists=True,
         )
-    except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
+    except _opening_errors(url) as error:
         # The error can repeat the URL, which can contain a password.
         raise ValueError(
             f"The storage cannot be opened ({type(error).__name__}). Pass a database such as "
             "sqlite:///folder/study.db, or a journal file such as journal:///folder/study.log. Other databases need "
-            "their driver."
+            "their driver, and redis://host the package redis."
         ) from None
+
+
+def _opening_errors(url: str) -> tuple[type[Exception], ...]:
+    errors = (SQLAlchemyError, ImportError, ValueError, OSError)
+    if url.startswith("redis") and find_spec("redis") is not None:
+        from redis.exceptions import RedisError  # not a dependency
+
+        return *errors, RedisError
+    return errors
 
 
 def _open_storage(url: str) -> BaseStorage:

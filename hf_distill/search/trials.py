@@ -12,10 +12,11 @@ from optuna import Study, Trial, TrialPruned
 from optuna.trial import FrozenTrial, TrialState
 
 from hf_distill.search.architectures import Architecture
-from hf_distill.search.halving import ARCHITECTURE, ReportEvaluations
+from hf_distill.search.halving import ARCHITECTURE, Halving, ReportEvaluations, SeededByTrial
 from hf_distill.search.need import Need, Numbers, key_of, score, show, sign_of, signed_distance
 from hf_distill.search.quality import ValidationRows
 from hf_distill.search.space import FLAGS, Dimension, Space
+from hf_distill.search.starts import list_starts
 from hf_distill.search.storage import Worker, fail_dead_trials
 from hf_distill.search.trainings import Candidate, Trainings
 
@@ -58,6 +59,8 @@ class Trials:
         Returns:
             The number of trials that other processes are still running.
         """
+        self.study.pruner = Halving([architecture.static_dim is None for architecture in self.architectures])
+        self.study.sampler = SeededByTrial(self.seed, list_starts(self.architectures, self.space))
         while True:
             num_running = fail_dead_trials(self.study)
             if len(self.finished()) + num_running >= num_trials:

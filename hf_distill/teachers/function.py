@@ -20,18 +20,26 @@ class FunctionTeacher:
         name: Name under which the outputs are stored in `teacher_cache_dir`, so that later runs can use them. Choose
             another name whenever the function changes. None to keep the outputs only for this Trainer.
         batch_size: Number of texts per call.
+        retries: Number of further calls for the same texts after an exception, such as a rate limit. The wait before
+            them is 1 second at first, doubles with each, and is at most 60 seconds. A TypeError, NameError,
+            AttributeError, ImportError, AssertionError or NotImplementedError before the first answer is a mistake in
+            the function and is raised at once.
 
     Raises:
-        ValueError: for a `name` with other characters than letters, digits, '-', '_' and '.', or a `batch_size` < 1.
+        ValueError: for a `name` with other characters than letters, digits, '-', '_' and '.', a `batch_size` < 1, or
+            `retries` < 0.
     """
 
     function: Callable[[list[Any]], Any]
     labels: Sequence[str] | None = None
     name: str | None = None
     batch_size: int = 64
+    retries: int = 0
 
     def __post_init__(self) -> None:
         if self.name is not None and not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise ValueError(f"`name` can only contain letters, digits, '-', '_' and '.'; got {self.name!r}.")
         if self.batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {self.batch_size}.")
+        if self.retries < 0:
+            raise ValueError(f"`retries` must be at least 0, got {self.retries}.")

@@ -45,7 +45,8 @@ class SentenceEncoder:
         hidden = self.model(**batch).last_hidden_state.float()
         if self.pooling == "mean":
             mask = batch["attention_mask"][..., None]
-            vectors = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+            # An empty text has no token if the tokenizer adds none.
+            vectors = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
         else:
             vectors = hidden[:, 0]
         return torch.nn.functional.normalize(vectors, dim=-1)

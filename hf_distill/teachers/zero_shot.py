@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_distill.classifiers.auto import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from hf_distill.classifiers.loading import describe_load_error, load_pretrained
 from hf_distill.teachers.entailment import EntailmentModel
+from hf_distill.teachers.prior_correction import PriorCorrection
 from hf_distill.teachers.sentence_encoder import SentenceEncoder, read_pooling
 
 # The default of the zero-shot pipeline of transformers. A sentence encoder compares with the bare description.
@@ -29,6 +30,21 @@ class ZeroShotTeacher:
     Pass it as `teacher_model`. The Trainer stores the judgments of each hypothesis, or the vectors of the texts, so
     that only what is new is computed: with another class, an entailment model judges one hypothesis more.
 
+    A teacher can prefer some classes, whatever the text is. `prior_correction` finds a bias of each class and
+    subtracts it from the logits:
+
+    - "uniform": the bias with which all classes have the same mean probability on the texts that the teacher labels
+      first; a Trainer starts with its training rows. It fits classes that are about equally frequent in these texts.
+      See [`~hf_distill.teachers.prior_correction.uniform_bias`].
+    - "estimated": the logarithm of the class probabilities of three texts without content, "N/A", "[MASK]" and the
+      empty text. It takes nothing for granted about how frequent the classes are. See
+      [`~hf_distill.teachers.prior_correction.content_free_bias`].
+
+    The bias is found once; make a new teacher for other texts. The stored judgments and vectors are not corrected, so
+    with another `prior_correction` the teacher does not run again ("estimated" runs it once on its three texts). With
+    several labels for a text there is no correction: "uniform" would need the share of texts that have each label, and
+    a text without content rightly has no label.
+
     Args:
         model: Path or Hub id of the model, or the model itself. A sequence classifier must have a class that is called
             entailment; a model without a head is a sentence encoder.
@@ -37,6 +53,7 @@ class ZeroShotTeacher:
             entailment model, and for "{}" with a sentence encoder.
         multi_label: Whether a text can have several classes or none; only with an entailment model.
         tokenizer: The tokenizer, if `model` is a model.
+        prior_correction: "none", "uniform" or "estimated", see above.
         temperature: Temperature of a sentence encoder, > 0. The default is the one that sentence-transformers trains
             with, where it is called scale, 20.
         max_length: Number of tokens after which a text is cut.
@@ -45,7 +62,8 @@ class ZeroShotTeacher:
 
     Raises:
         ValueError: for labels or descriptions that repeat or are empty, a template without one `{}`, a `temperature`
-            that is not > 0, or a model that is neither of the two.
+            that is not > 0, a `prior_correction` that does not exist or that comes with `multi_label`, or a model
+            that is neither of the two.
         OSError: if the model or its tokenizer cannot be loaded.
     """
 
@@ -57,6 +75,7 @@ class ZeroShotTeacher:
         multi_label: bool = False,
         *,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        prior_correction: str = "none",
         temperature: float = 0.05,
         max_length: int = 128,
         revision: str | None = None,
@@ -69,6 +88,12 @@ class ZeroShotTeacher:
         if not temperature > 0:
             raise ValueError(f"`temperature` must be > 0, got {temperature}.")
         self.labels, self.multi_label, self.temperature = list(descriptions), multi_label, temperature
+        self.prior = PriorCorrection(prior_correction, self.labels)
+        if multi_label and prior_correction != "none":
+            raise ValueError(
+                f"`prior_correction` is {prior_correction!r}, and it is for texts of exactly one class: with several "
+                "labels for a text, the share of texts that have a label is not known. Leave it at 'none'."
+            )
         if isinstance(model, PreTrainedModel):
             if tokenizer is None:
                 raise ValueError("A model needs its `tokenizer`. Pass it, or pass the path or Hub id of the model.")
@@ -102,22 +127,46 @@ class ZeroShotTeacher:
     def describe(self) -> dict[str, Any]:
         """Return what makes the answers of this model these answers, for the record."""
         scaled = {"temperature": self.temperature} if isinstance(self.scorer, SentenceEncoder) else {}
+        corrected = {} if self.prior.method == "none" else {"prior_correction": self.prior.method}
         return {
             "kind": self.scorer.kind,
             "hypotheses": dict(zip(self.labels, self.hypotheses, strict=True)),
             "multi_label": self.multi_label,
             "max_length": self.scorer.max_length,
             **scaled,
+            **corrected,
         }
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the logits of the classes for some texts, `(len(texts), num_labels)`, without a store."""
+        """Return the logits of the classes for some texts, `(len(texts), num_labels)`, without a store.
+
+        Raises:
+            ValueError: for `prior_correction="uniform"` before the bias is known.
+        """
+        if self.prior.is_pending:
+            if self.prior.method == "uniform":
+                raise ValueError(
+                    "`prior_correction='uniform'` finds the bias of the classes on many texts. Call "
+                    "`fit_prior(texts)` first, as a Trainer does with its training rows."
+                )
+            self.fit_prior([])
+        return self.prior.apply(self._uncorrected_logits(texts))
+
+    def fit_prior(self, texts: Sequence[str]) -> None:
+        """Find the bias of `prior_correction`; "estimated" has its own texts.
+
+        Raises:
+            ValueError: for "uniform", if there are fewer different texts than classes, or if no bias is found.
+        """
+        self.prior.fit(self._uncorrected_logits(self.prior.choose_texts(texts)))
+
+    def _uncorrected_logits(self, texts: Sequence[str]) -> np.ndarray:
         if isinstance(self.scorer, SentenceEncoder):
             return self.combine([self.scorer.embed(texts).cpu().numpy()])
         return self.combine([self.scorer.judge(texts, hypothesis).cpu().numpy() for hypothesis in self.hypotheses])
 
     def combine(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the logits of the classes, `(num_texts, num_labels)` in float32.
+        """Return the logits of the classes without correction, `(num_texts, num_labels)` in float32.
 
         Args:
             outputs: For each hypothesis what [`EntailmentModel.judge`] returns; of a sentence encoder only the vectors

@@ -1,15 +1,19 @@
 """A function of texts as the teacher of a Trainer."""
 
 import datasets
+from transformers.utils import logging
 
 from hf_distill.cache import FunctionCache
 from hf_distill.cache.fingerprint import hash_json
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.data.retokenize import find_text_columns
+from hf_distill.data.table import counted
 from hf_distill.teachers import CachedTeacher, FunctionTeacher
 from hf_distill.training.row_hashes import hash_columns
 from hf_distill.training.source import Source, TeacherContext, with_column
+
+logger = logging.get_logger(__name__)
 
 
 class FunctionSource(Source):
@@ -35,6 +39,8 @@ class FunctionSource(Source):
         self.description, self.reads_texts = {"name_or_path": given.name, "model_type": "function"}, True
         self.is_identified = given.name is not None
         self.cache: FunctionCache | None = None
+        self._cost = {"texts_asked": 0, "calls": 0, "texts_from_store": 0}
+        self.description["cost"] = self._cost
         if given.labels is not None:
             self.id2label = dict(enumerate(given.labels))
 
@@ -65,5 +71,17 @@ class FunctionSource(Source):
                 context.args.teacher_cache_dir, self.given, self.num_labels, self.problem_type, columns
             )
             self.caches = [self.cache]
+        before = self.cache.count()
         outputs = self.cache.label(dataset).select_columns([TEACHER_LOGITS])
+        self._report(*(now - then for now, then in zip(self.cache.count(), before, strict=True)))
         return with_column(dataset, outputs, self.column)
+
+    def _report(self, num_asked: int, num_calls: int, num_found: int) -> None:
+        """Add the counts of a dataset to the record, and print them."""
+        for name, count in zip(self._cost, (num_asked, num_calls, num_found), strict=True):
+            self._cost[name] += count
+        if self.context.args.process_index == 0:
+            logger.warning(
+                f"The teacher's function was asked {counted(num_asked, 'text')} in {counted(num_calls, 'call')}, and "
+                f"{counted(num_found, 'answer')} came from the store."
+            )

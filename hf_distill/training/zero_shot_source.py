@@ -4,6 +4,7 @@ from functools import partial
 
 import datasets
 import numpy as np
+from transformers.utils import logging
 
 from hf_distill.cache import FunctionCache
 from hf_distill.cache.fingerprint import hash_json, hashed_parts
@@ -16,6 +17,8 @@ from hf_distill.teachers import CachedTeacher, FunctionTeacher, ZeroShotTeacher
 from hf_distill.teachers.sentence_encoder import SentenceEncoder
 from hf_distill.training.row_hashes import hash_columns
 from hf_distill.training.source import Source, TeacherContext, with_column
+
+logger = logging.get_logger(__name__)
 
 
 class ZeroShotSource(Source):
@@ -69,17 +72,28 @@ class ZeroShotSource(Source):
                 f"A zero-shot teacher reads one text, and the rows have the pair {' and '.join(columns)}. Join them "
                 "in one column."
             )
+        prior, texts = self.given.prior, dataset[columns[0]]
+        bias_texts = list(prior.choose_texts(texts)) if prior.is_pending else []
         hashes = hash_columns(dataset.select_columns(columns))
         self.texts_hash = hash_json({"texts": [hashes[column] for column in columns]})
         stores = self._stores.setdefault(tuple(columns), [])
         if not stores:
             stores += self._open_stores(columns)
             self.caches = stores
-        outputs = [np.asarray(store.label(dataset).with_format("numpy")[TEACHER_LOGITS][:]) for store in stores]
-        logits = self.given.combine([values.reshape(len(dataset), -1) for values in outputs])
+        if prior.is_pending:
+            prior.fit(self._uncorrected_logits(datasets.Dataset.from_dict({columns[0]: bias_texts}), stores))
+            if self.context.args.process_index == 0:
+                logger.warning(str(prior))
+        self.description["zero_shot"] |= prior.describe()
+        logits = prior.apply(self._uncorrected_logits(dataset, stores))
         feature = datasets.List(datasets.Value("float32"), length=logits.shape[1])
         column = datasets.Dataset.from_dict({self.column: list(logits)}, datasets.Features({self.column: feature}))
         return with_column(dataset, column, self.column)
+
+    def _uncorrected_logits(self, dataset: datasets.Dataset, stores: list[FunctionCache]) -> np.ndarray:
+        """Return the logits without the correction of the prior, `(num_texts, num_labels)`."""
+        outputs = [np.asarray(store.label(dataset).with_format("numpy")[TEACHER_LOGITS][:]) for store in stores]
+        return self.given.combine([values.reshape(len(dataset), -1) for values in outputs])
 
     def _open_stores(self, columns: list[str]) -> list[FunctionCache]:
         """Return a store for each hypothesis, or the store of the vectors of a sentence encoder."""

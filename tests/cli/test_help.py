@@ -20,6 +20,7 @@ from hf_distill.hub.publish import COMMIT_MESSAGE
 from hf_distill.objectives import LOGIT_OBJECTIVES
 from hf_distill.search.need import MINIMIZED
 from hf_distill.students.layers import LAYER_CHOICES as CHOICES_OF_LAYERS
+from hf_distill.teachers.prior_correction import PRIOR_CORRECTIONS
 from hf_distill.training_args import TEACHER_DTYPES
 
 SLOW = ("torch", "transformers", "datasets", "numpy")
@@ -61,6 +62,7 @@ def test_choices_and_defaults_that_flags_repeat_are_those_of_the_library():
     flags = {flag.name: flag for command in COMMANDS.values() for flag in flags_of(command.classes)}
     assert flags["problem_type"].choices == tuple(METRICS)
     assert flags["minimize"].choices == tuple(MINIMIZED)
+    assert flags["prior_correction"].choices == PRIOR_CORRECTIONS
     assert flags["soft_loss"].choices == LOGIT_OBJECTIVES
     training_flags = {flag.name: flag for flag in read_flags("DistillationTrainingArguments")}
     assert training_flags["teacher_dtype"].choices == TEACHER_DTYPES

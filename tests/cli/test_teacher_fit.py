@@ -16,7 +16,7 @@ from hf_distill.cli import main
 from hf_distill.data import Task, load_text_dataset
 from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.pipeline import ModelReference, load_inputs
-from hf_distill.pipeline.teacher_fit import Fit, TeacherFit, _fit, check_teacher, measure_teacher
+from hf_distill.pipeline.teacher_fit import Fit, TeacherFit, check_teacher, measure_fit, measure_teacher
 
 LOG_2 = math.log(2)
 
@@ -33,15 +33,15 @@ def logits_of(*probabilities):
 def test_the_loss_of_classes_the_best_factor_and_the_frequencies_are_those_of_hand():
     task = make_task("single_label_classification", "accuracy")
     # Three of four rows are right with odds of 3: the best probability of the answer is 3/4, which it has.
-    fit = _fit([0, 0, 0, 1], logits_of((0.75, 0.25), (0.75, 0.25), (0.75, 0.25), (0.75, 0.25)), task)
+    fit = measure_fit([0, 0, 0, 1], logits_of((0.75, 0.25), (0.75, 0.25), (0.75, 0.25), (0.75, 0.25)), task)
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
     assert (fit.metric, fit.loss) == (0.75, pytest.approx(entropy))
     assert fit.rescaled_loss == pytest.approx(entropy, abs=1e-6)
     assert fit.trivial_loss == pytest.approx(entropy)
     # The same answers with less confidence: a factor on the logits gets the loss back.
-    timid = _fit([0, 0, 0, 1], logits_of(*[(0.55, 0.45)] * 4), task)
+    timid = measure_fit([0, 0, 0, 1], logits_of(*[(0.55, 0.45)] * 4), task)
     assert timid.is_timid
-    bold = _fit([0, 0, 0, 1], logits_of(*[(0.99, 0.01)] * 4), task)
+    bold = measure_fit([0, 0, 0, 1], logits_of(*[(0.99, 0.01)] * 4), task)
     assert not bold.is_timid
     assert timid.loss == pytest.approx(-(0.75 * math.log(0.55) + 0.25 * math.log(0.45)))
     assert timid.rescaled_loss == pytest.approx(entropy, abs=1e-5)
@@ -50,17 +50,17 @@ def test_the_loss_of_classes_the_best_factor_and_the_frequencies_are_those_of_ha
 def test_several_labels_a_number_and_words_have_their_own_losses():
     task = make_task("multi_label_classification", "f1_micro")
     logit = math.log(3)  # a probability of 3/4
-    fit = _fit([[1.0, 0.0], [0.0, 0.0]], [np.array([logit, -logit]), np.array([-logit, -logit])], task)
+    fit = measure_fit([[1.0, 0.0], [0.0, 0.0]], [np.array([logit, -logit]), np.array([-logit, -logit])], task)
     assert (fit.metric, fit.loss) == (1.0, pytest.approx(-math.log(0.75)))
     assert fit.trivial_loss == pytest.approx(math.log(2) / 2, abs=1e-4)  # half of the first label, none of the second
     task = make_task("regression", "pearson", ("score",))
-    fit = _fit([1.0, 2.0, 3.0], [np.array([value]) for value in (0.0, 0.5, 1.0)], task)
+    fit = measure_fit([1.0, 2.0, 3.0], [np.array([value]) for value in (0.0, 0.5, 1.0)], task)
     assert fit.metric == pytest.approx(1.0)
     assert (fit.loss, fit.trivial_loss) == (pytest.approx((1 + 2.25 + 4) / 3), pytest.approx(2 / 3))
     assert fit.rescaled_loss == pytest.approx(0.0, abs=1e-9)  # 2 x + 1
     task = make_task("token_classification", "token_accuracy", ("O", "B-x"))
     words = [np.stack(logits_of((0.75, 0.25), (0.5, 0.5), (0.25, 0.75))), np.stack(logits_of((0.5, 0.5)))]
-    fit = _fit([[0, -100, 1], [1]], words, task)
+    fit = measure_fit([[0, -100, 1], [1]], words, task)
     assert list(fit.losses) == [pytest.approx(-math.log(0.75)), pytest.approx(math.log(2))]
     assert fit.metric == pytest.approx(2 / 3)
 

@@ -9,6 +9,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, Value, concatenate_datasets
 from letters import letters_tokenizer, roberta
 from problems import make_problem
+from scipy.stats import norm
 from tiny import LABEL_NAMES, TINY, tiny_model, tiny_rows
 from transformers import EvalPrediction, RobertaForTokenClassification
 
@@ -313,12 +314,12 @@ def test_the_batch_size_changes_nothing(pair, texts, tokenizer):
     assert numbers(compare(pair, texts, tokenizer, batch_size=7)) == numbers(compare(pair, texts, tokenizer))
 
 
-def verdict(low, high, is_busy=False, **cost):
+def verdict(low, high, is_busy=False, p_inferior=0.5, **cost):
     versus = {
         "difference": (low + high) / 2, "low": low, "high": high, "margin": 0.01, "non_inferior": low > -0.01,
-        "test": "McNemar exact",
+        "test": "McNemar exact", "p_inferior": p_inferior,
     }  # fmt: skip
-    metrics = {"accuracy": {"value": 0.9, "runs": [0.9]}}
+    metrics = {"accuracy": {"value": 0.9, "low": 0.88, "high": 0.92, "runs": [0.9]}}
     no_cost = {"speedup": None, "bytes_on_disk": None, "num_parameters": None, "latency": []}
     models = {
         "teacher": {
@@ -347,20 +348,36 @@ def test_the_verdict_is_yes_no_or_not_shown():
         "replace": True,
         "model": "student",
         "reason": "score",
+        "more_rows": None,
         "sentence": "Yes, the student can replace the teacher: on 1,234 rows its accuracy is 90.0 %, and the "
         "teacher's is 90.0 % (always answering 'negative' gives 51.2 %). With 95 % confidence the student is less "
         "than 1 point worse. It is 2.0 times as fast and needs 25 % of the disk space.",
     }
     busy = verdict(-0.005, 0.01, is_busy=True, speedup=1650.0, bytes_on_disk=25)
     assert busy["sentence"].endswith("less than 1 point worse. It needs 25 % of the disk space.")
-    no, not_shown = verdict(-0.05, -0.02), verdict(-0.03, 0.01)
+    no, not_shown = verdict(-0.05, -0.02), verdict(-0.032, 0.01)
     assert (no["replace"], not_shown["replace"]) == (False, None)
     assert no["sentence"].startswith("No, the student should not replace")
     assert not_shown["sentence"].startswith("It is not shown that the student can replace the teacher: on 1,234 rows")
     assert not_shown["sentence"].endswith(
-        "With 95 % confidence the difference is between -3.0 and +1.0 points, so the student could be more than 1 "
-        "point worse."
+        "The interval of its accuracy is 88.0 to 92.0 %. With 95 % confidence the difference is between -3.2 and +1.0 "
+        "points, so the student could be more than 1 point worse. The measured difference itself is as large as the "
+        "margin, so more rows will most likely not change this."
     )
+    assert not_shown["more_rows"] is None
+
+
+def test_the_verdict_says_how_many_more_rows_would_show_a_yes():
+    # The difference is 1 standard error above the margin: 1,234 * (1.95996 + 0.84162)^2 = 9,685.6 rows in all.
+    not_shown = verdict(-0.015, 0.015, p_inferior=norm.sf(1.0))
+    assert not_shown["more_rows"] == 9686 - 1234
+    assert not_shown["sentence"].endswith(
+        "About 8,500 more rows would show that it is less than 1 point worse, in 4 of 5 samples, if the measured "
+        "scores are the true ones."
+    )
+    near = verdict(-0.03, 0.0101, p_inferior=0.499)
+    assert near["more_rows"] is None
+    assert near["sentence"].endswith("is so near to the margin that no practical number of rows would decide.")
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def test_an_undefined_score_is_not_available_and_ends_nothing(monkeypatch, model
         "replace": None,
         "model": "student",
         "reason": "undefined score",
+        "more_rows": None,
     }
     assert "n/a" in report.to_markdown()
     assert "n/a" in render_html(report.to_dict())

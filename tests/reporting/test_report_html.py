@@ -249,14 +249,18 @@ def test_a_lost_class_has_a_table():
 
 
 def test_requirements_have_a_table():
+    interval = {"low": 0.88, "high": 0.92, "level": 0.95}
     results = [
-        {"text": "accuracy >= 0.9", "is_met": True, "value": 0.9025, "bound": 0.9, "reason": None},
-        {"text": "ece <= 0.01", "is_met": False, "value": 0.067, "bound": 0.01, "reason": None},
-    ]
+        {"text": "accuracy >= 0.9", "is_met": True, "value": 0.9025, "bound": 0.9, "reason": None,
+         "certainty": "more rows", "interval": interval, "more_rows": 93111},
+        {"text": "ece <= 0.01", "is_met": False, "value": 0.067, "bound": 0.01, "reason": None,
+         "certainty": None, "interval": None, "more_rows": None},
+    ]  # fmt: skip
     html = changed(lambda report: report.update(requirements={"model": "student", "results": results}))
-    assert "Requirements on the student requirement answer measured bound accuracy >= 0.9 met 0.9025 0.9" in words(
-        html
-    )
+    assert (
+        "Requirements on the student requirement answer measured bound accuracy >= 0.9 not certain: the 95 % interval "
+        "is 0.88 to 0.92, and about 94,000 more rows would show it in 4 of 5 samples met 0.9025 0.9"
+    ) in words(html)
     assert "ece <= 0.01 not met 0.067 0.01" in words(html)
 
 

@@ -1,13 +1,17 @@
 """Requirements on a model, which make `hf-distill compare` fail if they are not met."""
 
 import json
+import math
 
+import numpy as np
 import pytest
 from sample_report import sample_report
 
 from hf_distill.cli import main
+from hf_distill.reporting.certainty import Interval
 from hf_distill.reporting.report import Report
-from hf_distill.reporting.requirements import check_labels, parse_requirement
+from hf_distill.reporting.requirements import check_labels, describe_result, parse_requirement
+from hf_distill.reporting.statistics import wilson_interval
 
 # The sample: the teacher has an accuracy of 0.912, the student's first run 0.8977; 69.5 MB against 91 MB.
 
@@ -56,6 +60,107 @@ def test_the_numbers_of_a_class_are_named_in_brackets():
     with pytest.raises(ValueError, match="there is no class 'x'; the classes are none"):
         check_labels([parse_requirement("recall[x] > 0")], None)
     check_labels([parse_requirement("recall[x] > 0")], ["x"])
+
+
+def one_run(**changes):
+    """Changes to the student of the sample: one run with an accuracy of 0.9 on 872 rows."""
+    accuracy = {"value": 0.9, "low": 0.88, "high": 0.92, "runs": [0.9], "std": None}
+    return {"num_runs": 1, "metrics": {"accuracy": accuracy}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("line", "certainty", "more_rows"),
+    [
+        ("accuracy >= 0.85", "certain", None),
+        ("accuracy >= 0.93", "certain", None),
+        ("accuracy < 0.93", "certain", None),
+        # 0.01 are half of the half width: 872 * (2.80158 / (1.95996 / 2))^2 = 7,126.6 rows in all
+        ("accuracy >= 0.89", "more rows", 7127 - 872),
+        ("accuracy <= 0.91", "more rows", 7127 - 872),
+        ("accuracy >= 0.9", "too near", None),
+        ("accuracy >= 0.8995", "too near", None),
+        ("accuracy >= 0.91", "unlikely to change", None),
+        ("accuracy <= 0.89", "unlikely to change", None),
+        ("size_mb <= 20", None, None),
+    ],
+)
+def test_a_result_says_whether_more_rows_would_make_it_certain(line, certainty, more_rows):
+    (result,) = checked(line, **one_run())
+    assert (result["certainty"], result["more_rows"]) == (certainty, more_rows)
+
+
+def test_relative_to_the_teacher_the_interval_is_that_of_the_paired_difference():
+    versus = {"difference": -0.012, "low": -0.02, "high": -0.004}
+    lines = "accuracy >= 0.98 * teacher", "accuracy >= teacher", "accuracy >= 0.99 * teacher"
+    nearly, lost, missed = checked(*lines, **one_run(versus_teacher=versus))
+    interval = {"low": pytest.approx(0.892), "high": pytest.approx(0.908), "level": 0.95}
+    assert nearly["interval"] == lost["interval"] == interval
+    # 0.98 * 0.912 = 0.89376 is 0.00624 below 0.9, and the half width is 0.008.
+    assert nearly["more_rows"] == math.ceil(872 * (2.801585 / (1.959964 * 0.00624 / 0.008)) ** 2) - 872
+    assert (lost["certainty"], missed["certainty"]) == ("certain", "unlikely to change")
+
+
+def test_an_error_relative_to_the_teacher_has_the_interval_the_other_way_round():
+    content = sample_report()
+    content["task"] |= {"metric_name": "rmse", "metrics": ["rmse"]}
+    for name, value in (("teacher", 0.5), ("student", 0.52)):
+        estimate = {"value": value, "low": value - 0.1, "high": value + 0.1, "runs": [value]}
+        content["models"][name] |= {"metrics": {"rmse": estimate}, "num_runs": 1, "shipped_run": 0}
+    # The teacher's error minus the student's is between -0.05 and 0.01.
+    content["models"]["student"]["versus_teacher"] = {"difference": -0.02, "low": -0.05, "high": 0.01}
+    (result,) = Report(content).check(["rmse <= 1.08 * teacher"])
+    assert result["interval"] == {"low": pytest.approx(0.49), "high": pytest.approx(0.55), "level": 0.95}
+    assert (result["is_met"], result["certainty"]) == (True, "more rows")
+
+
+def test_agreement_counts_rows_without_a_label_too():
+    content = sample_report()
+    content["models"]["student"]["fidelity"]["agreement"] = {"value": 0.9, "low": 0.88, "high": 0.92}
+    more_rows = []
+    for unlabelled in (0, 872):
+        content["task"]["unlabelled_rows"] = unlabelled
+        more_rows.append(Report(content).check(["agreement >= 0.89"])[0]["more_rows"])
+    assert more_rows == [6255, pytest.approx(2 * 6255, abs=1)]
+
+
+def test_the_recall_of_a_class_counts_the_rows_of_the_class():
+    classes = [{"label": "a", "rows": 40, "precision": 0.9, "recall": 0.9, "f1": 0.9}]
+    lines = "recall[a] >= 0.85", "precision[a] >= 0.85", "recall[positive] >= 0.5 * teacher"
+    classes.append({**classes[0], "label": "positive"})
+    recall, precision, relative = checked(*lines, **one_run(by_class=classes))
+    low, high = wilson_interval(0.9, 40)
+    assert (recall["interval"]["low"], recall["interval"]["high"]) == (low, high)
+    assert recall["more_rows"] == math.ceil(40 * (2.801585 / (1.959964 * 0.05 / (0.9 - low))) ** 2) - 40
+    assert (precision["interval"], relative["interval"]) == (None, None)
+
+
+def test_the_mean_of_several_runs_has_no_interval_of_the_run_that_is_used():
+    (result,) = checked("accuracy >= 0.89")
+    assert (result["interval"], result["certainty"], result["more_rows"]) == (None, None, None)
+
+
+def test_a_line_names_the_rows_that_are_missing():
+    more, unlikely, near = checked("accuracy >= 0.89", "accuracy >= 0.91", "accuracy >= 0.9", **one_run())
+    assert describe_result(more) == (
+        "met: accuracy >= 0.89 (measured 0.9, bound 0.89); not certain: the 95 % interval is 0.88 to 0.92, and about "
+        "6,300 more rows would show it in 4 of 5 samples"
+    )
+    assert describe_result(unlikely).endswith(
+        "(measured 0.9, bound 0.91); not certain: the 95 % interval is 0.88 to 0.92, but the measured number misses "
+        "the bound, so more rows will most likely not change this"
+    )
+    assert describe_result(near).endswith("and the bound is too near for any practical number of rows")
+
+
+@pytest.mark.parametrize(("share", "bound", "num_rows"), [(0.9, 0.85, 60), (0.7, 0.6, 30), (0.97, 0.95, 200)])
+def test_the_named_number_of_rows_shows_a_met_bound_in_4_of_5_samples(share, bound, num_rows):
+    right = round(share * num_rows)
+    interval = Interval(*wilson_interval(right / num_rows, num_rows), num_rows, 0.95)
+    result = interval.compare(right / num_rows, bound, is_met=True)
+    in_all = num_rows + result["more_rows"]
+    draws = np.random.default_rng(0).binomial(in_all, right / num_rows, 2000)
+    is_shown = [wilson_interval(draw / in_all, in_all)[0] > bound for draw in draws]
+    assert 0.75 < np.mean(is_shown) < 0.95
 
 
 def test_a_requirement_can_bound_a_metric_of_the_user():

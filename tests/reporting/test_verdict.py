@@ -9,6 +9,7 @@ from hf_distill.data.metrics import Metric, find_metric
 from hf_distill.reporting.bootstrap import bootstrapped
 from hf_distill.reporting.comparison.candidates import correct_for_candidates
 from hf_distill.reporting.comparison.lost_classes import describe_lost_classes
+from hf_distill.reporting.comparison.more_rows import count_more_rows
 from hf_distill.reporting.comparison.quality import Quality, Resampling
 from hf_distill.reporting.comparison.trivial import describe_trivial
 from hf_distill.reporting.comparison.unseen import unseen_loss
@@ -114,6 +115,45 @@ def test_words_of_one_sentence_are_one_piece_of_evidence():
 def test_a_regression_has_no_classes_to_lose():
     units = make_units(np.arange(10.0), ["score"], "regression")
     assert describe_lost_classes(units, units.labels[:, None], units.labels[:, None]) is None
+
+
+@pytest.mark.parametrize("candidates", [1, 3])
+@pytest.mark.parametrize(
+    ("num_rows", "only_teacher", "only_student"), [(120, 12, 13), (60, 3, 3), (800, 40, 36), (50, 0, 0)]
+)
+def test_the_named_number_of_rows_shows_a_yes_in_4_of_5_samples(num_rows, only_teacher, only_student, candidates):
+    # The shares of a sample, on as many rows as it asks for, draw after draw; 2 points worse is the margin.
+    p_inferior = norm.sf(paired_score(only_teacher, only_student, num_rows, -0.02))
+    task = {"rows": num_rows, "confidence_level": 0.95}
+    in_all = num_rows + count_more_rows({"p_inferior": p_inferior}, task, candidates)
+    shares = np.array([only_teacher, only_student, num_rows - only_teacher - only_student]) / num_rows
+    draws = np.random.default_rng(0).multinomial(in_all, shares, 1000)
+    p_values = norm.sf([paired_score(first, second, in_all, -0.02) for first, second, _ in draws])
+    share = np.mean(p_values <= 0.025 / candidates)
+    assert share == 1.0 if only_teacher == 0 else 0.72 < share < 0.95
+
+
+def test_more_rows_do_not_help_where_the_difference_itself_misses_the_margin():
+    labels = np.tile([0, 1], 60)
+    teacher, student = labels.copy(), labels.copy()
+    teacher[:10] = 1 - teacher[:10]
+    student[:13] = 1 - student[:13]
+    verdict, _ = judge(make_units(labels, "ab"), logits_for(teacher, 2), logits_for(student, 2))
+    assert (verdict["replace"], verdict["reason"], verdict["more_rows"]) == (None, "score", None)
+    assert "The interval of its accuracy is 82.3 to 93.6 %." in verdict["sentence"]
+    assert verdict["sentence"].endswith("as large as the margin, so more rows will most likely not change this.")
+
+
+def test_rows_in_groups_need_more_rows_in_groups_like_these():
+    labels = np.tile([0, 1], 120)
+    teacher, student = labels.copy(), labels.copy()
+    teacher[:12] = 1 - teacher[:12]
+    student[4:15] = 1 - student[4:15]
+    groups = np.repeat(np.arange(60), 4)
+    alone, _ = judge(make_units(labels, "ab"), logits_for(teacher, 2), logits_for(student, 2))
+    grouped, _ = judge(make_units(labels, "ab", groups=groups), logits_for(teacher, 2), logits_for(student, 2))
+    assert grouped["more_rows"] > alone["more_rows"] > 0
+    assert "more rows in groups like these would show" in grouped["sentence"]
 
 
 def test_a_teacher_at_the_majority_rate_or_at_a_coins_leaves_the_question_open():

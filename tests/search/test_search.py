@@ -181,7 +181,7 @@ def test_the_output_folder_of_another_search_is_refused(searched, folder, capsys
 def test_impossible_costs_end_with_the_nearest_students_before_the_teacher_runs(folder, tmp_path, capsys):
     arguments = search_flags(folder, tmp_path / "out", require="accuracy >= 0.1")
     printed = refused([*arguments, "--require", "size_mb <= 0.001"], capsys, status=3)
-    assert "The nearest ones:\n  1 layers, trimmed vocabulary, float32: size_mb <= 0.001: 0.01" in printed
+    assert "The nearest ones:\n  1 layer, trimmed vocabulary, float32: size_mb <= 0.001: 0.01" in printed
 
 
 @pytest.mark.usefixtures("_teacher_must_not_run")

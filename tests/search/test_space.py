@@ -72,7 +72,7 @@ def test_the_architectures_are_all_combinations():
     space = make_space(default_dimensions(4, 32, False), {"variant": Dimension(("float32",))}, {})
     names = [architecture.name for architecture in list_architectures(space)]
     assert names == [
-        "1 layers, float32", "1 layers, 16 wide, float32", "2 layers, float32", "2 layers, 16 wide, float32",
+        "1 layer, float32", "1 layer, 16 wide, float32", "2 layers, float32", "2 layers, 16 wide, float32",
     ]  # fmt: skip
 
 
@@ -94,8 +94,8 @@ def test_a_trimmed_vocabulary_doubles_the_students_from_the_teacher_only(tmp_pat
     chosen = read(tmp_path, "depth: 1\nwidth: all\nstudents: [a]\nvariant: int8\nvocabulary: [all, trimmed]\n")
     architectures = list_architectures(make_space(default_dimensions(4, 32, True), chosen, {}))
     assert {architecture.name: architecture.flags for architecture in architectures} == {
-        "1 layers, int8": {"student_num_hidden_layers": 1},
-        "1 layers, trimmed vocabulary, int8": {"student_num_hidden_layers": 1, "student_trim_vocabulary": True},
+        "1 layer, int8": {"student_num_hidden_layers": 1},
+        "1 layer, trimmed vocabulary, int8": {"student_num_hidden_layers": 1, "student_trim_vocabulary": True},
         "a, int8": {"student_model_name_or_path": "a"},
     }
 

@@ -1,5 +1,8 @@
 """Trials without training: which are stopped, which win, and how several processes and runs share them."""
 
+import shutil
+import socket
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -26,7 +29,7 @@ from hf_distill.search.trials import Trials
 
 NUM_ROWS = 100
 COSTS = {
-    f"{depth} layers, float32": {
+    Architecture("float32", depth).name: {
         "latency_p50_ms": depth,
         "latency_p95_ms": 2 * depth,
         "flops": depth,
@@ -56,6 +59,9 @@ class StubTrainings:
             for callback in callbacks:
                 callback.on_evaluate(None, SimpleNamespace(global_step=step, max_steps=4), None, metrics)
 
+    def save(self, trainer, candidate):
+        pass
+
     def logits(self, trainer, candidate, texts):
         return logits_with(self._num_right(candidate))
 
@@ -79,7 +85,7 @@ def validation_rows():
 def make_trials(folder, rows, trainings, url=None, seed=0):
     url = url or f"journal://{folder / 'study.log'}"
     return Trials(
-        study=open_study(url, "search", {"space": "a"}, seed),
+        study=open_study(url, "search", {"space": "a"}),
         need=make_need(["accuracy >= 0.75 * teacher"], "latency"),
         space=Space({"learning_rate": Dimension(low=1e-4, high=1e-2, log=True)}),
         architectures=[Architecture("float32", depth) for depth in (1, 2, 3)],
@@ -133,6 +139,13 @@ def test_the_same_seed_gives_the_same_trials(uninterrupted, tmp_path, validation
     assert params(other_seed) != params(uninterrupted)
 
 
+def test_the_first_trials_are_each_kind_of_student_with_the_settings_of_the_recipes(uninterrupted):
+    first = uninterrupted.finished()
+    assert [trial.params[ARCHITECTURE] for trial in first[:3]] == [0, 1, 2]
+    assert [trial.params["learning_rate"] for trial in first[:3]] == [1e-4] * 3
+    assert 1e-4 not in [trial.params["learning_rate"] for trial in first[3:]]
+
+
 def test_a_search_that_an_error_interrupted_continues_as_if_nothing_had_happened(
     uninterrupted, tmp_path, validation_rows
 ):
@@ -168,14 +181,29 @@ def test_a_trial_of_a_living_process_counts_and_is_left_alone(tmp_path, validati
     assert len(second.finished()) == 3
 
 
-def url_of(scheme, folder):
-    return f"sqlite:///{folder / 'study.db'}" if scheme == "sqlite" else f"journal://{folder / 'study.log'}"
+@pytest.fixture(params=["sqlite", "journal", "redis"])
+def url(request, tmp_path):
+    """URL of an empty storage of each kind."""
+    if request.param != "redis":
+        yield f"sqlite:///{tmp_path / 'study.db'}" if request.param == "sqlite" else f"journal://{tmp_path / 'log'}"
+        return
+    pytest.importorskip("redis")
+    if shutil.which("redis-server") is None:
+        pytest.skip("there is no redis-server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = ["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if "Ready to accept connections" in line:
+                break
+        yield f"redis://127.0.0.1:{port}"
+        process.terminate()
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "journal"])
-@pytest.mark.parametrize(("silence", "num_running"), [(299, 1), (301, 0)])
-def test_a_trial_of_another_machine_is_repeated_after_five_minutes_of_silence(tmp_path, scheme, silence, num_running):
-    study = open_study(url_of(scheme, tmp_path), "search", {}, 0)
+@pytest.mark.parametrize(("silence", "num_running"), [(240, 1), (301, 0)])
+def test_a_trial_of_another_machine_is_repeated_after_five_minutes_of_silence(url, silence, num_running):
+    study = open_study(url, "search", {})
     seen = time.time() - silence
     study.ask().set_user_attr("worker", {"host": "another machine", "lock": "/unknown", "seen": seen})
     assert fail_dead_trials(study) == num_running
@@ -183,10 +211,9 @@ def test_a_trial_of_another_machine_is_repeated_after_five_minutes_of_silence(tm
     assert [trial.state for trial in study.get_trials()] == [state]
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "journal"])
-def test_a_running_trial_gives_signs_of_life(tmp_path, scheme, monkeypatch):
+def test_a_running_trial_gives_signs_of_life(tmp_path, url, monkeypatch):
     monkeypatch.setattr(storage, "_HEARTBEAT", 0.01)
-    study = open_study(url_of(scheme, tmp_path), "search", {}, 0)
+    study = open_study(url, "search", {})
     trial = study.ask()
 
     def seen():
@@ -202,9 +229,7 @@ def test_a_running_trial_gives_signs_of_life(tmp_path, scheme, monkeypatch):
     assert seen() == last  # it has ended
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "journal"])
-def test_two_workers_share_one_storage(tmp_path, validation_rows, scheme):
-    url = url_of(scheme, tmp_path)
+def test_two_workers_share_one_storage(tmp_path, validation_rows, url):
     both = [make_trials(tmp_path, validation_rows, StubTrainings(), url) for _ in range(2)]
     threads = [threading.Thread(target=run, args=(trials, tmp_path)) for trials in both]
     for thread in threads:
@@ -219,18 +244,18 @@ def test_two_workers_share_one_storage(tmp_path, validation_rows, scheme):
 
 def test_the_storage_of_another_search_is_refused_with_what_differs(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    open_study(url, "search", {"space": "a", "minimize": "size"}, 0)
-    open_study(url, "search", {"space": "a", "minimize": "size"}, 0)
+    open_study(url, "search", {"space": "a", "minimize": "size"})
+    open_study(url, "search", {"space": "a", "minimize": "size"})
     with pytest.raises(ValueError, match=r"the name 'search': space was \"a\", now \"b\"\. Repeat"):
-        open_study(url, "search", {"space": "b", "minimize": "size"}, 0)
-    open_study(url, "another", {"space": "b", "minimize": "size"}, 0)
+        open_study(url, "search", {"space": "b", "minimize": "size"})
+    open_study(url, "another", {"space": "b", "minimize": "size"})
 
 
 def test_a_study_that_no_search_made_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     optuna.create_study(storage=url, study_name="search").add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(ValueError, match="was not made by `hf-distill search`"):
-        open_study(url, "search", {}, 0)
+        open_study(url, "search", {})
 
 
 @pytest.mark.parametrize(
@@ -241,19 +266,26 @@ def test_what_is_not_a_storage_is_refused(tmp_path, url):
     file = tmp_path / "notes.txt"
     file.write_text("These are notes, and neither a database nor a journal.\n")
     with pytest.raises(ValueError, match="The storage cannot be opened .* Pass a database such as sqlite:///folder"):
-        open_study(url.replace("FILE", str(file)), "search", {}, 0)
+        open_study(url.replace("FILE", str(file)), "search", {})
+
+
+def test_a_redis_server_that_does_not_answer_is_refused_without_the_password():
+    pytest.importorskip("redis")
+    with pytest.raises(ValueError, match="The storage cannot be opened") as error:
+        open_study("redis://:hunter2@127.0.0.1:1/0", "search", {})
+    assert "hunter2" not in str(error.value)
 
 
 def test_a_storage_that_cannot_be_opened_is_refused_without_its_password():
     hidden = "hunter2"
     with pytest.raises(ValueError, match="The storage cannot be opened") as error:
-        open_study(f"nosuchdatabase://user:{hidden}@host/db", "search", {}, 0)
+        open_study(f"nosuchdatabase://user:{hidden}@host/db", "search", {})
     assert hidden not in str(error.value)
 
 
 def halving_study(values):
     """A study with one trial for each (architecture, value after the first evaluation)."""
-    study = optuna.create_study(direction="maximize", pruner=Halving())
+    study = optuna.create_study(direction="maximize", pruner=Halving(["layers"] * 9 + ["static"]))
     distribution = {ARCHITECTURE: optuna.distributions.IntDistribution(0, 9)}
     for architecture, value in values:
         study.add_trial(
@@ -275,6 +307,7 @@ def halving_study(values):
         ([(0, 0.5)], (0, 0.5), False),  # a tie goes on
         ([(1, 0.5)], (0, 0.4), False),  # a more expensive student says nothing about a cheaper one
         ([(0, 0.5)], (1, 0.4), True),
+        ([(0, 0.5)], (9, 0.4), False),  # students of different kinds do not compete
         ([(0, 0.1), (0, 0.2), (0, 0.5)], (0, 0.4), False),  # second of four
         ([(0, 0.1), (0, 0.45), (0, 0.5)], (0, 0.4), True),  # third of four
     ],
@@ -314,11 +347,11 @@ def test_architectures_that_miss_a_cost_are_removed_and_the_nearest_ones_named()
     need = make_need(["accuracy >= 0.5", "latency_p95_ms <= 0.1 * teacher", "size_mb < 3"], "latency")
     teacher = {"latency_p95_ms": 40.0}
     possible, misses = split_by_cost(COSTS, need, teacher)
-    assert possible == ["1 layers, float32", "2 layers, float32"]
+    assert possible == ["1 layer, float32", "2 layers, float32"]
     assert misses == {"3 layers, float32": ["latency_p95_ms <= 0.1 * teacher: 6", "size_mb < 3: 3"]}
     need = make_need(["accuracy >= 0.5", "size_mb <= 0.5"], "size")
     lines = describe_nearest(COSTS, split_by_cost(COSTS, need, teacher)[1], need, teacher).splitlines()
-    assert lines[0] == "  1 layers, float32: size_mb <= 0.5: 1"
+    assert lines[0] == "  1 layer, float32: size_mb <= 0.5: 1"
 
 
 def test_a_need_without_quality_is_refused():
@@ -362,6 +395,26 @@ def test_a_score_that_is_no_mean_over_rows_is_resampled(tmp_path, validation_row
     monkeypatch.setattr(finalists, "_NUM_RESAMPLES", 60)
     bound = bound_of_students(tmp_path, validation_rows, "recall[no] >= 0.7", logits_with(80))
     assert bound == pytest.approx(0.1 - 2.919986 * 0.04, abs=0.03)
+
+
+@pytest.mark.parametrize(("learning_rate", "num_trained"), [(0.01, 1), (0.001, 2)])  # 70, or 52 and 62 right
+def test_students_that_cost_more_than_one_that_surely_meets_the_requirements_are_not_trained(
+    tmp_path, validation_rows, learning_rate, num_trained
+):
+    trials = make_trials(tmp_path, validation_rows, StubTrainings())
+    trials = replace(trials, need=make_need(["accuracy >= 0.5 * teacher"], "latency"))  # 48 right
+    distributions = {
+        ARCHITECTURE: optuna.distributions.IntDistribution(0, 2),
+        "learning_rate": optuna.distributions.FloatDistribution(1e-4, 1e-2),
+    }
+    for depth in (1, 2, 3):
+        params = {ARCHITECTURE: depth - 1, "learning_rate": learning_rate}
+        value = score(0.1, depth - 1, 3)
+        trials.study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+    trained = finalists.train_finalists(trials, tmp_path / "finalists")
+    assert len(trained) == num_trained
+    assert [finalist.margin_bound >= 0 for finalist in trained] == [True, False][:num_trained]  # the winner first
+    assert len(trials.trainings.seen) == 3 * num_trained
 
 
 def test_a_winner_that_owes_its_place_to_luck_is_named():

@@ -49,6 +49,7 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
             "metric_name": metrics[0],
             "metrics": metrics,
             "rows": 872,
+            "unlabelled_rows": 0,
             "repeated_rows": 0,
             "groups": None,
             "text_columns": ["sentence"],

@@ -8,11 +8,18 @@ import pytest
 import torch
 from command_line import flags
 from datasets import Dataset
-from tiny import LABEL_NAMES, named_model, tiny_model, tiny_rows
+from tiny import LABEL_NAMES, named_model, tiny_model, tiny_rows, visible_to_caplog
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
 from hf_distill.cli import main
 from hf_distill.teachers import ZeroShotTeacher
+from hf_distill.teachers.prior_correction import (
+    CONTENT_FREE_TEXTS,
+    PriorCorrection,
+    content_free_bias,
+    mean_probabilities,
+    uniform_bias,
+)
 
 NLI = ("contradiction", "neutral", "ENTAILMENT")
 CLASSES = ["good", "bad", "fun"]
@@ -111,6 +118,8 @@ def test_the_pooling_of_sentence_transformers_is_read_from_its_file(places, tmp_
         (CLASSES, {"hypothesis_template": "This is it."}, r"must contain `\{\}` once"),
         (CLASSES, {"hypothesis_template": "{} or {}"}, r"must contain `\{\}` once"),
         (CLASSES, {"temperature": 0.0}, "`temperature` must be > 0"),
+        (CLASSES, {"prior_correction": "balanced"}, "must be one of none, uniform, estimated, got 'balanced'"),
+        (CLASSES, {"prior_correction": "uniform", "multi_label": True}, "it is for texts of exactly one class"),
         (CLASSES, {"model": "other"}, "needs one that is called entailment"),
         (CLASSES, {"model": "unclear"}, "needs one that is called entailment"),
         (CLASSES, {"model": "encoder", "multi_label": True}, "`multi_label` needs an entailment model"),
@@ -147,6 +156,93 @@ def make_trainer(teacher, rows, tokenizer, folder, **changes):
 def unlabelled(texts, tokenizer):
     dataset = Dataset.from_dict({"text": texts})
     return dataset.map(lambda rows: dict(tokenizer(rows["text"])), batched=True)
+
+
+def test_the_uniform_bias_gives_all_classes_the_same_mean_probability():
+    # sigmoid(ln 3 - d) + sigmoid(0 - d) = 1 for d = ln(3) / 2
+    assert uniform_bias(np.array([[np.log(3), 0.0], [0.0, 0.0]])) == pytest.approx(
+        [np.log(3) / 4, -np.log(3) / 4], abs=1e-3
+    )
+    logits = np.random.default_rng(0).normal(size=(50, 4)) * 6 + [9, 0, -20, 3]
+    assert mean_probabilities(logits - uniform_bias(logits)) == pytest.approx([0.25] * 4, rel=1.01e-3)
+    with pytest.raises(ValueError, match=r"found no bias in 2,000 steps: .* differ by up to 1e\+06"):
+        uniform_bias(np.array([[1e6, 0.0], [1e6, 1.0], [0.0, 1e6]]))
+
+
+def test_the_bias_of_texts_without_content_is_the_logarithm_of_their_mean_probabilities():
+    # The mean of 3/4 and 1/2 is 5/8, and 3/8 is left.
+    bias = content_free_bias(np.array([[np.log(3), 0.0], [0.0, 0.0]]))
+    assert bias == pytest.approx([np.log(5 / 3) / 2, -np.log(5 / 3) / 2])
+
+
+def test_many_biases_are_named_at_either_end_of_their_order():
+    prior = PriorCorrection("estimated", [f"class {i}" for i in range(12)])
+    prior.fit(np.arange(12.0)[None])
+    assert "found on 1 texts without content" in str(prior)
+    assert "class 11 +5.50, class 10 +4.50" in str(prior)
+    assert "class 7 +1.50, 2 classes between them, class 4 -1.50" in str(prior)
+
+
+def test_logits_are_corrected_without_a_trainer(places, texts):
+    plain = ZeroShotTeacher(places / "nli", CLASSES).logits(texts)
+    uniform = ZeroShotTeacher(places / "nli", CLASSES, prior_correction="uniform")
+    with pytest.raises(ValueError, match=r"Call `fit_prior\(texts\)` first"):
+        uniform.logits(texts)
+    with pytest.raises(ValueError, match="there are 2 different texts for 3 classes"):
+        uniform.fit_prior([texts[0], texts[1], texts[0], texts[1]])
+    uniform.fit_prior(texts)
+    assert uniform.logits(texts) == pytest.approx(plain - uniform_bias(plain), abs=1e-4)
+    assert mean_probabilities(uniform.logits(texts)) == pytest.approx([1 / 3] * 3, abs=1e-3)
+    estimated = ZeroShotTeacher(places / "nli", CLASSES, prior_correction="estimated")
+    without_content = ZeroShotTeacher(places / "nli", CLASSES).logits(CONTENT_FREE_TEXTS)
+    assert estimated.logits(texts) == pytest.approx(plain - content_free_bias(without_content), abs=1e-4)
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("method", ["uniform", "estimated"])
+@pytest.mark.parametrize("name", ["nli", "encoder"])
+def test_the_trainer_corrects_training_and_evaluation_rows_by_one_bias(
+    places, texts, unlabelled, tokenizer, tmp_path, name, method, is_stored, caplog
+):
+    plain = ZeroShotTeacher(places / name, CLASSES)
+    teacher = ZeroShotTeacher(places / name, CLASSES, prior_correction=method)
+    with visible_to_caplog("hf_distill.training.zero_shot_source"):
+        trainer = make_trainer(teacher, unlabelled, tokenizer, tmp_path, cache_teacher_outputs=is_stored)
+    bias = (
+        uniform_bias(plain.logits(texts))
+        if method == "uniform"
+        else content_free_bias(plain.logits(CONTENT_FREE_TEXTS))
+    )
+    assert np.array(trainer.train_dataset["teacher_logits"][:]) == pytest.approx(plain.logits(texts) - bias, abs=1e-3)
+    others = trainer.teaching.prepare(unlabelled.select([4, 1]), "evaluation")
+    assert np.array(others["teacher_logits"][:]) == pytest.approx(plain.logits([texts[4], texts[1]]) - bias, abs=1e-3)
+    description = trainer.distillation_record()["teacher"]["zero_shot"]
+    assert (description["prior_correction"], description["bias_texts"]) == (method, 6 if method == "uniform" else 3)
+    assert list(description["bias"].values()) == pytest.approx(bias, abs=1e-3)
+    (line,) = [record.message for record in caplog.records if "Prior correction" in record.message]
+    assert f"Prior correction ({method})" in line
+
+
+def test_another_prior_correction_reads_the_stored_judgments(places, unlabelled, tokenizer, tmp_path):
+    def computed(name, method):
+        teacher = ZeroShotTeacher(places / name, CLASSES, prior_correction=method)
+        trainer = make_trainer(teacher, unlabelled, tokenizer, tmp_path, cache_teacher_outputs=True)
+        return [cache.num_computed for cache in trainer.teaching.caches]
+
+    for name, num_stores in (("nli", 3), ("encoder", 1)):
+        computed(name, "none")
+        assert computed(name, "uniform") == [0] * num_stores
+        assert computed(name, "estimated") == [3] * num_stores  # the texts without content
+        assert computed(name, "estimated") == computed(name, "none") == [0] * num_stores
+
+
+def test_too_few_texts_for_a_uniform_prior_are_refused_before_the_teacher_runs(
+    places, unlabelled, tokenizer, tmp_path
+):
+    teacher = ZeroShotTeacher(places / "nli", CLASSES, prior_correction="uniform")
+    with pytest.raises(ValueError, match="there are 2 different texts for 3 classes"):
+        make_trainer(teacher, unlabelled.select([0, 1, 0]), tokenizer, tmp_path, cache_teacher_outputs=True)
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize("is_stored", [True, False])
@@ -226,6 +322,17 @@ def test_train_makes_a_student_for_classes_that_nobody_labelled(places, tmp_path
     assert "Out of domain by the teacher's confidence" in capsys.readouterr().out
 
 
+def test_train_keeps_the_bias_of_all_texts_when_it_drops_unsure_ones(places, tmp_path, caplog):
+    with visible_to_caplog("hf_distill.training.zero_shot_source"):
+        record = run(
+            places, tmp_path, prior_correction="uniform", cache_teacher_outputs=True, transfer_min_confidence=0.345
+        )
+    zero_shot, transfer = record["teacher"]["zero_shot"], record["dataset"]["transfer"]
+    assert transfer["below_min_confidence"] > 0
+    assert zero_shot["bias_texts"] == transfer["rows"] + transfer["below_min_confidence"]
+    assert sum("Prior correction (uniform)" in record.message for record in caplog.records) == 1
+
+
 def test_a_pretrained_student_learns_from_a_zero_shot_teacher(places, tmp_path):
     record = run(
         places, tmp_path, student_num_hidden_layers=None, student_model_name_or_path=places / "student",
@@ -254,6 +361,16 @@ def test_gold_rows_score_teacher_and_student_by_the_names_of_the_classes(places,
         ({"candidate_labels": "good,good"}, "Candidate labels repeat"),
         ({"hypothesis_template": "no place"}, "must contain `{}` once"),
         ({"candidate_labels": None, "hypothesis_template": "a {}"}, "--hypothesis_template needs --candidate_labels"),
+        ({"candidate_labels": None, "prior_correction": "uniform"}, "so it needs --candidate_labels"),
+        ({"prior_correction": "flat"}, "invalid choice: 'flat'"),
+        (
+            {
+                "problem_type": "multi_label_classification",
+                "prior_correction": "uniform",
+                "teacher_model_name_or_path": "nli",
+            },
+            "it is for texts of exactly one class",
+        ),
         ({"transfer_file": None}, "--candidate_labels needs unlabelled text"),
         ({"train_file": "rows.csv"}, "so leave out --train_file"),
         ({"fine_tune_teacher": True}, "--fine_tune_teacher is for a teacher that was fine-tuned"),
@@ -267,6 +384,8 @@ def test_flags_that_do_not_fit_are_refused_before_the_teacher_runs(places, tmp_p
     if changes.get("validation_file"):
         (tmp_path / "gold.csv").write_text("text,label\na film,joy\nbad plot,fear\n")
         changes = {"validation_file": tmp_path / "gold.csv"}
+    if "teacher_model_name_or_path" in changes:
+        changes = {**changes, "teacher_model_name_or_path": places / changes["teacher_model_name_or_path"]}
     with pytest.raises(SystemExit) as stopped:
         run(places, tmp_path, **changes)
     assert stopped.value.code == 2

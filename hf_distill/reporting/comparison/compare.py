@@ -191,6 +191,7 @@ def compare_models(
         "metric_name": metrics[0].name,
         "metrics": [metric.name for metric in metrics],
         "rows": comparison.num_rows,
+        "unlabelled_rows": comparison.num_unlabelled,
         "repeated_rows": comparison.num_repeated,
         "groups": comparison.describe_groups(group_column),
         "trivial": comparison.describe_trivial(),

@@ -1,6 +1,7 @@
 """The verdict on the question whether a student can replace the teacher."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from hf_distill.data.table import counted
@@ -15,6 +16,7 @@ from hf_distill.reporting.comparison.candidates import (
     price,
 )
 from hf_distill.reporting.comparison.groups import FEWEST_GROUPS
+from hf_distill.reporting.comparison.more_rows import count_more_rows, describe_more_rows
 from hf_distill.reporting.comparison.quality import FEWEST_RESAMPLED, TEACHER
 from hf_distill.reporting.text import PLAIN, p_value
 
@@ -35,18 +37,24 @@ def make_verdict(models: Models, task: Mapping[str, Any], is_busy: bool) -> dict
         is_busy: Whether the machine was too busy to measure times.
 
     Returns:
-        `sentence`; `replace`; `model`, the model that the verdict is about; and `reason`, what decides, see
-        [`~hf_distill.reporting.comparison.candidates.judge`].
+        `sentence`; `replace`; `model`, the model that the verdict is about; `reason`, what decides, see
+        [`~hf_distill.reporting.comparison.candidates.judge`]; and `more_rows`, how many more rows would show a yes if
+        it is not shown, see [`~hf_distill.reporting.comparison.more_rows.count_more_rows`], or None.
     """
     name = choose_subject(models, task, is_busy)
     answer, reason = judge(models, name, task)
-    sentence = _sentence(models, name, task, answer, reason)
+    sentence, more_rows = _sentence(models, name, task, answer, reason), None
+    if (answer, reason) == (NOT_SHOWN, "score"):
+        versus = models[name]["versus_teacher"]
+        more_rows = count_more_rows(versus, task, len(candidates(models)))
+        margin = PLAIN.margin(versus["margin"], task["metric_name"])
+        sentence += f" {describe_more_rows(more_rows, versus, margin, task['groups'] is not None)}"
     if answer == YES:
         sentence += _gain(models, name, is_busy) + _others(models, name, task, is_busy)
     elif others := [other for other in candidates(models) if other != name]:
         answers = ", ".join(f"{other} ({judge(models, other, task)[0]})" for other in others)
         sentence += f" The answers for the other candidates: {answers}."
-    return {"sentence": sentence, "replace": _REPLACE[answer], "model": name, "reason": reason}
+    return {"sentence": sentence, "replace": _REPLACE[answer], "model": name, "reason": reason, "more_rows": more_rows}
 
 
 def _sentence(models: Models, name: str, task: Mapping[str, Any], answer: str, reason: str) -> str:
@@ -57,7 +65,8 @@ def _sentence(models: Models, name: str, task: Mapping[str, Any], answer: str, r
         return f"{_not_shown(name)}: {task['metric_name']} is undefined for one of the two models."
     comparison = _comparison(models, name, task)
     if reason == "score":
-        return _by_score(name, answer, comparison, model["versus_teacher"], task)
+        interval = _interval_of_score(model, task["metric_name"]) if answer == NOT_SHOWN else ""
+        return _by_score(name, answer, comparison + interval, model["versus_teacher"], task)
     if reason == "trivial teacher":
         return f"{_not_shown(name)}: {task['trivial']['reason']}. {_capitalize(comparison)}."
     if reason == "few rows":
@@ -111,6 +120,13 @@ def _comparison(models: Models, name: str, task: Mapping[str, Any]) -> str:
     constant = f" (always answering {trivial['answer']!r} gives {PLAIN.score(trivial['score'], metric)})"
     rows = counted(task["rows"], "row")
     return "on {} its {} is {}, and the teacher's is {}".format(rows, metric, *scores) + constant
+
+
+def _interval_of_score(model: Mapping[str, Any], metric: str) -> str:
+    """Return the interval of the score of a model with one run; that of several runs is about their mean."""
+    score = model["metrics"][metric]
+    interval = PLAIN.interval(score, partial(PLAIN.score, metric=metric)) if len(score["runs"]) == 1 else ""
+    return f". The interval of its {metric} is {interval}" if interval else ""
 
 
 def _by_score(name: str, answer: str, comparison: str, versus: Mapping[str, Any], task: Mapping[str, Any]) -> str:

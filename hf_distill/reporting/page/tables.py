@@ -6,6 +6,7 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from hf_distill.data.table import counted
+from hf_distill.reporting.certainty import describe_certainty
 from hf_distill.reporting.page.cost_plots import single_text_latencies
 from hf_distill.reporting.page.palette import model_colors
 from hf_distill.reporting.text import (
@@ -93,7 +94,7 @@ def requirements_table(report: Report) -> Table | None:
         return None
     rows = [
         [
-            Cell(short(result["text"], _NAME_LENGTH), short(result["reason"] or "", 140)),
+            Cell(short(result["text"], _NAME_LENGTH), short(result["reason"] or describe_certainty(result), 200)),
             Cell("met", tone="good") if result["is_met"] else Cell("not met", tone="bad"),
             *(Cell(number(result[key], ".4g")) for key in ("value", "bound")),
         ]
