@@ -165,7 +165,7 @@ class DistillationTrainer(Trainer):
         shared = [self, model, teacher_model, train_dataset, eval_dataset]
         self._baseline_parts = BaselineParts(callbacks, optimizers, shared)
         optimizer = describe_optimizer(args, optimizers[0], trainer_kwargs.get("optimizer_cls_and_kwargs"))
-        self._identity = RunIdentity(args, type(self).__name__, self.teaching, optimizer)
+        self._identity = RunIdentity(type(self).__name__, self.teaching, optimizer)
         super().__init__(
             model=compiled_in_place(model),
             args=args,
@@ -324,9 +324,8 @@ class DistillationTrainer(Trainer):
         def fingerprint() -> RunFingerprint:
             self._set_signature_columns_if_needed()
             return self._identity.fingerprint(
-                self.distillation_loss,
-                self.problem_type.name,
-                self.class_names,
+                self.args,
+                self.bound,
                 getattr(self.processing_class, "padding_side", None),
                 self.train_dataset,
                 self._eval_datasets(),

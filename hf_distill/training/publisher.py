@@ -114,8 +114,9 @@ class RunPublisher:
             repo_id: `user/name` on the Hub; None if it is not known.
             token: The token that was used; None for the token of the current login.
         """
-        command = ["hf-distill", "push", "--folder", str(self.folder), "--hub_model_id", repo_id or "user/name"]
+        folder = str(self.args.output_dir)
+        command = ["hf-distill", "push", "--folder", folder, "--hub_model_id", repo_id or "user/name"]
         return ConnectionError(
             f"The push failed: {explain(error, token or get_token())}. Nothing is lost: the student is in "
-            f"{self.folder}. Try again with `trainer.push_to_hub()`, or from a shell with `{shlex.join(command)}`."
+            f"{folder}. Try again with `trainer.push_to_hub()`, or from a shell with `{shlex.join(command)}`."
         )

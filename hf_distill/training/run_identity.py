@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_pt_utils import AcceleratorConfig
 
 from hf_distill.cache.fingerprint import adapter_config, forward_config
-from hf_distill.objectives import DistillationLoss
+from hf_distill.training.bound_student import BoundStudent
 from hf_distill.training.dataset_kinds import is_transformed
 from hf_distill.training.labelled_rows import label_column_of
 from hf_distill.training.row_hashes import hash_columns
@@ -42,7 +42,6 @@ class RunIdentity:
     """Notes what identifies a run while its Trainer is made, because training changes some of it.
 
     Args:
-        args: The Trainer's.
         trainer_class: Name of the class of the Trainer.
         teaching: The teachers.
         optimizer: What [`describe_optimizer`] returned.
@@ -52,18 +51,15 @@ class RunIdentity:
         collator: What [`describe_collator`] returned.
     """
 
-    def __init__(
-        self, args: DistillationTrainingArguments, trainer_class: str, teaching: Teaching, optimizer: Any
-    ) -> None:
-        self.args, self.trainer_class, self.teaching, self.optimizer = args, trainer_class, teaching, optimizer
+    def __init__(self, trainer_class: str, teaching: Teaching, optimizer: Any) -> None:
+        self.trainer_class, self.teaching, self.optimizer = trainer_class, teaching, optimizer
         self.student: dict[str, Any] = {}
         self.collator: dict[str, Any] = {}
 
     def fingerprint(
         self,
-        loss: DistillationLoss,
-        problem_type: str,
-        label_names: list[str],
+        args: DistillationTrainingArguments,
+        bound: BoundStudent,
         padding_side: str | None,
         train_dataset: Any,
         eval_datasets: Mapping[str, Any],
@@ -72,16 +68,15 @@ class RunIdentity:
         """Identify the run.
 
         Args:
-            loss: The objectives.
-            problem_type: Name of the student's problem type.
-            label_names: Names of the student's classes.
+            args: The Trainer's.
+            bound: The student and the objectives.
             padding_side: The side on which the student's tokenizer pads; None without a tokenizer.
             train_dataset: The training rows.
             eval_datasets: The evaluation sets by name.
             signature: The columns that the training reads if a dataset has them.
         """
-        chooses_best = self.args.metric_for_best_model is not None
-        best = {"metric": self.args.metric_for_best_model, "greater_is_better": self.args.greater_is_better}
+        loss, chooses_best = bound.loss_runner.loss, args.metric_for_best_model is not None
+        best = {"metric": args.metric_for_best_model, "greater_is_better": args.greater_is_better}
         compared_datasets = eval_datasets if chooses_best else {}
         identity = {
             **self._identify_teacher(reads_teacher=bool(loss.teacher_reads)),
@@ -92,15 +87,15 @@ class RunIdentity:
             },
             CHOICE: best if chooses_best else {},
             "objectives": loss.spec(),
-            "problem type": problem_type,
-            "label names": list(label_names),
+            "problem type": bound.problem_type.name,
+            "label names": bound.class_names,
             "student": self.student,
             "optimizer": self.optimizer,
             "data collator": self.collator,
             "class of the Trainer": self.trainer_class,
-            "optimizer settings, which the checkpoint restores": _restored_settings(self.args),
+            "optimizer settings, which the checkpoint restores": _restored_settings(args),
         }
-        return RunFingerprint(_as_json(identity), _as_json(_changeable_settings(self.args, chooses_best)))
+        return RunFingerprint(_as_json(identity), _as_json(_changeable_settings(args, chooses_best)))
 
     def _identify_teacher(self, reads_teacher: bool) -> dict[str, Any]:
         teaching = self.teaching
