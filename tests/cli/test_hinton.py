@@ -39,6 +39,42 @@ def test_a_run_that_is_in_the_file_is_not_done_again(tmp_path, monkeypatch):
     assert again.rows == results.rows == [{"targets": "hard", "seed": "0", "score": "0.5"}]
 
 
+def test_a_teacher_is_trained_once_for_a_seed_and_the_student_gets_the_same_random_numbers(monkeypatch):
+    module, trainings = load("common", monkeypatch), []
+    task = load("tasks", monkeypatch)["make_digits"]()
+
+    def count_training(network, inputs, labels):
+        trainings.append(network)
+        return network
+
+    monkeypatch.setitem(module["train_teacher"].__globals__, "train_on_labels", count_training)
+    first, first_draw = module["train_teacher"](task, 0), torch.rand(1)
+    again, second_draw = module["train_teacher"](task, 0), torch.rand(1)
+    assert first is again
+    assert first_draw == second_draw
+    assert len(trainings) == 1
+    assert module["train_teacher"](task, 1) is not first
+
+
+RUNS = {
+    "many_in_one": lambda run, digits: run(8, "bags", 99, digits),
+    "omitted_class": lambda run, digits: run("soft", 4, 99, digits, 3),
+    "regularizer": lambda run, digits: run("soft", 0.1, 99, digits),
+    "temperature": lambda run, digits: run(8, "soft", 4, 99),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_returns_the_columns_of_the_results(name, monkeypatch):
+    module = load(name, monkeypatch)
+    train = sys.modules["common"].train
+    monkeypatch.setattr(sys.modules["common"], "train", lambda *args: train(*args[:3], num_steps=2))
+    row = RUNS[name](module["run"], module["load_task"]("digits", None))
+    header = (HINTON / "results" / f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert list(row) == header.split(",")
+    assert all(0 <= value <= 1 for column, value in row.items() if "accuracy" in column or "student" in column)
+
+
 def test_the_bias_is_raised_by_what_the_omitted_class_lacks(monkeypatch):
     module = load("omitted_class", monkeypatch)
     digits = module["load_task"]("digits", None)
@@ -97,6 +133,31 @@ def test_errors_are_counted_within_the_clusters_of_the_answers(monkeypatch):
     answers, labels = torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 1, 2, 3, 0])
     # Four errors, of which 0 for 1 and 2 for 3 stay in their cluster.
     assert share(answers, labels, [torch.tensor([0, 1]), torch.tensor([2, 3])]) == 0.5
+
+
+def test_an_ensemble_answers_with_the_mean_of_its_members_probabilities(monkeypatch):
+    ensemble_logits = load("many_in_one", monkeypatch)["ensemble_logits"]
+    members = [nn.Sequential(nn.Linear(1, 2)) for _ in range(2)]
+    with torch.no_grad():
+        for member, odds in zip(members, (1.0, 3.0), strict=True):
+            member[0].weight.zero_()
+            member[0].bias.copy_(torch.tensor([odds, 1.0]).log())  # probabilities of the first class: 1/2 and 3/4
+    assert ensemble_logits(members, torch.zeros(1, 1)).exp()[0].tolist() == pytest.approx([0.625, 0.375])
+
+
+def test_the_gain_that_a_student_keeps_is_over_a_network_that_saw_all_rows(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["many_in_one.py", "--output_dir", str(tmp_path), "--num_seeds", "1"])
+    (tmp_path / "many_in_one.csv").write_text(
+        "num_units,ensemble_kind,seed,member,student_of_member,student_1,student_2,student_4,ensemble\n"
+        "16,seeds,0,.8,.8,.88,.8,.79,.9\n16,bags,0,.7,.7,.85,.9,.8,.9\n8,seeds,0,.5,.5,.6,.6,.6,.6\n"
+    )
+    load("many_in_one", monkeypatch)["main"]()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:] == [
+        "| 16 | seeds | 80.0 | 80.0 | 88.0 (80%) | 80.0 (0%) | 79.0 (-10%) | 90.0 |",
+        "| 16 | bags | 70.0 | 70.0 | 85.0 (50%) | 90.0 (100%) | 80.0 (0%) | 90.0 |",
+        "| 8 | seeds | 50.0 | 50.0 | 60.0 (100%) | 60.0 (100%) | 60.0 (100%) | 60.0 |",
+    ]
 
 
 def test_classes_that_are_confused_form_a_cluster(monkeypatch):
@@ -164,7 +225,10 @@ def test_specialists_run_on_a_folder_of_texts_and_are_not_trained_again(
     assert capsys.readouterr().out == first
 
 
-@pytest.mark.parametrize("name", ["gradients", "omitted_class", "regularizer", "specialists"])
+NAMES = ("gradients", "many_in_one", "omitted_class", "regularizer", "specialists", "temperature")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_table_of_the_readme_is_that_of_the_results(name, tmp_path, monkeypatch, capsys):
     shutil.copy(HINTON / "results" / f"{name}.csv", tmp_path)
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--output_dir", str(tmp_path)])
