@@ -8,6 +8,11 @@ from transformers import BertConfig, BertForTokenClassification
 from hf_distill import Predictor, export_model
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _known_graphs(known_graphs):
+    """No test of this folder traces a model twice."""
+
+
 @pytest.fixture(scope="session")
 def model():
     return tiny_model(1, seed=8)  # this seed gives the texts of the tests different labels

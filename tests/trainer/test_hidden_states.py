@@ -42,13 +42,10 @@ def test_the_gradient_of_uneven_micro_batches_equals_the_reference(problem, refe
     assert relative_difference(gradient, references[name][0]) < 1e-4
 
 
-@pytest.mark.parametrize(("batch_size", "accumulation"), [(16, 1), (4, 4)], ids=["1x16", "4x4"])
-def test_the_gradient_of_all_objectives_is_the_sum_of_the_references(
-    problem, references, tokenizer, tmp_path, batch_size, accumulation
-):
+def test_the_gradient_of_all_objectives_is_the_sum_of_the_references(problem, references, tokenizer, tmp_path):
     (gradient,) = trained_gradients(
         problem.student, problem.teacher, problem.rows, tokenizer, tmp_path, objectives=SPECS, **UNSET,
-        per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation,
+        per_device_train_batch_size=16,
     )  # fmt: skip
     assert relative_difference(gradient, sum(gradient for gradient, _ in references.values())) < 1e-4
 
