@@ -117,7 +117,7 @@ def one_plot(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, tokenizer):
+def folder(tmp_path_factory, tokenizer, few_timed_passes):
     """A teacher, labelled CSV files and unlabelled text."""
     from command_line import write_folder
 
