@@ -81,8 +81,43 @@ def models():
     return tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
 
 
+@pytest.fixture(scope="session")
+def known_graphs(tmp_path_factory):
+    """A model that a test of this run has exported, in whatever process, is not traced again."""
+    from graphs import reuse_graphs
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all processes
+    with pytest.MonkeyPatch.context() as patch:
+        reuse_graphs(patch, folder / "graphs")
+        yield
+
+
+@pytest.fixture(scope="session")
+def few_timed_passes():
+    """`train` times models in two passes. Thirty take a third of a tiny run, and no test reads the times."""
+    from functools import partial
+
+    from hf_distill.data import tfidf
+    from hf_distill.pipeline import evaluation
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "measure_latency", partial(evaluation.measure_latency, rounds=2, warmup=0))
+        patch.setattr(tfidf, "_LATENCY_ROUNDS", 2)
+        yield
+
+
+@pytest.fixture
+def one_plot(monkeypatch):
+    """Reports have one plot. Drawing all nine takes two seconds for the page, and two for the files."""
+    from hf_distill.reporting.page import plots
+
+    monkeypatch.setattr(plots, "PLOTS", {"scores": plots.PLOTS["scores"]})
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, tokenizer):
+def folder(tmp_path_factory, tokenizer, few_timed_passes):
     """A teacher, labelled CSV files and unlabelled text."""
     from command_line import write_folder
 

@@ -2,7 +2,7 @@
 
 To add a metric, append a [`Metric`] to its problem type in `METRICS`. The first metric is the default of its type;
 all of them are logged in training and shown in reports and cards. A score must not warn, and is NaN only where it is
-undefined. scikit-learn and SciPy take seconds to import, so each function imports what it needs when it is called.
+undefined. SciPy takes seconds to import, so the functions that need it import it when they are called.
 """
 
 from __future__ import annotations
@@ -67,61 +67,51 @@ class Metric:
         return self.lowest if self.higher_is_better else self.highest
 
 
-def _accuracy(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
-    from sklearn.metrics import accuracy_score
+def _by_counts(from_counts: Callable[[Counts], np.ndarray]) -> Callable[[np.ndarray, np.ndarray, int], float]:
+    """Return the `score` of a classification metric: the score of one resample, the rows as they are."""
 
-    return float(accuracy_score(references, predictions))
+    def score(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
+        return float(from_counts(_count(predictions, references, num_labels))[0])
+
+    return score
 
 
-def _accuracy_from_counts(counts: Counts) -> np.ndarray:
+def _count(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> Counts:
+    """Count the rows as they are, class ids or 0 or 1 for every class."""
+    is_right = (predictions == references).reshape(len(references), -1).all(axis=1)
+    if references.ndim == 2:
+        by_class = [values.sum(axis=0) for values in (references, predictions, references * predictions)]
+    else:
+        num_labels = max(num_labels, 1 + int(max(predictions.max(), references.max())))
+        by_class = [np.bincount(ids, minlength=num_labels) for ids in (references, predictions, references[is_right])]
+    return Counts(np.array([len(references)]), is_right.sum(keepdims=True), *(counts[None] for counts in by_class))
+
+
+def _accuracy(counts: Counts) -> np.ndarray:
     return counts.correct / counts.units
 
 
-def _f1(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
-    """F1 of class 1 where there are two classes; the unweighted mean over the classes where there are more."""
-    from sklearn.metrics import f1_score
+def _f1(counts: Counts) -> np.ndarray:
+    """F1 of class 1 where there are two classes; the unweighted mean over the classes where there are more.
 
-    average = "binary" if num_labels == 2 else "macro"
-    return float(f1_score(references, predictions, average=average, zero_division=0.0))
-
-
-def _f1_from_counts(counts: Counts) -> np.ndarray:
-    # scikit-learn leaves a class out of the mean that is neither in the references nor in the predictions.
+    As in scikit-learn, a class that is neither in the references nor in the predictions is left out of the mean.
+    """
     f1 = ratio(2 * counts.both, counts.references + counts.predictions, otherwise=np.nan)
     return np.nan_to_num(f1[:, 1]) if f1.shape[1] == 2 else np.nanmean(f1, axis=1)
 
 
-def _matthews_correlation(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    if len(np.union1d(predictions, references)) < 2:
-        return 0.0  # undefined; scikit-learn returns 0 too, but with a warning
-    return float(matthews_corrcoef(references, predictions))
-
-
-def _matthews_correlation_from_counts(counts: Counts) -> np.ndarray:
+def _matthews_correlation(counts: Counts) -> np.ndarray:
+    """Gorodkin's generalization to several classes; 0 where it is undefined, as in scikit-learn."""
     squares = [counts.units**2 - (by_class**2).sum(axis=1) for by_class in (counts.predictions, counts.references)]
     covariance = counts.correct * counts.units - (counts.references * counts.predictions).sum(axis=1)
     return ratio(covariance, np.sqrt(squares[0] * squares[1]))
 
 
-def _f1_micro(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(references, predictions, average="micro", zero_division=0.0))
-
-
-def _f1_micro_from_counts(counts: Counts) -> np.ndarray:
+def _f1_micro(counts: Counts) -> np.ndarray:
     return ratio(2 * counts.both.sum(axis=1), (counts.references + counts.predictions).sum(axis=1))
 
 
-def _f1_macro(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(references, predictions, average="macro", zero_division=0.0))
-
-
-def _f1_macro_from_counts(counts: Counts) -> np.ndarray:
+def _f1_macro(counts: Counts) -> np.ndarray:
     return ratio(2 * counts.both, counts.references + counts.predictions).mean(axis=1)
 
 
@@ -214,20 +204,20 @@ def _explained(squared_error: np.ndarray, variance: np.ndarray) -> np.ndarray:
 ERROR = "mae"
 METRICS: dict[str, tuple[Metric, ...]] = {
     "single_label_classification": (
-        Metric("accuracy", _accuracy, _accuracy_from_counts, is_row_accuracy=True),
-        Metric("f1", _f1, _f1_from_counts),
+        Metric("accuracy", _by_counts(_accuracy), _accuracy, is_row_accuracy=True),
+        Metric("f1", _by_counts(_f1), _f1),
         Metric(
             "matthews_correlation",
+            _by_counts(_matthews_correlation),
             _matthews_correlation,
-            _matthews_correlation_from_counts,
             lowest=-1.0,
             is_share=False,
         ),
     ),
     "multi_label_classification": (
-        Metric("f1_micro", _f1_micro, _f1_micro_from_counts),
-        Metric("f1_macro", _f1_macro, _f1_macro_from_counts),
-        Metric("subset_accuracy", _accuracy, _accuracy_from_counts, is_row_accuracy=True),
+        Metric("f1_micro", _by_counts(_f1_micro), _f1_micro),
+        Metric("f1_macro", _by_counts(_f1_macro), _f1_macro),
+        Metric("subset_accuracy", _by_counts(_accuracy), _accuracy, is_row_accuracy=True),
     ),
     "regression": (
         Metric("pearson", _pearson, lambda m: _correlation_from_moments(m.values), lowest=-1.0, is_share=False),
@@ -251,8 +241,8 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         Metric("r2", _r2, lambda m: _explained(m.squared_error, m.variance), lowest=-math.inf, is_share=False),
     ),
     "token_classification": (
-        Metric("entity_f1", _entity_f1, _f1_micro_from_counts, needs_entities=True),
-        Metric("token_accuracy", _token_accuracy, _accuracy_from_counts),
+        Metric("entity_f1", _entity_f1, _f1_micro, needs_entities=True),
+        Metric("token_accuracy", _token_accuracy, _accuracy),
     ),
 }
 

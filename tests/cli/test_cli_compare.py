@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from tiny import LABEL_NAMES, tiny_model, tiny_rows
 
 from hf_distill.cli import main
+from hf_distill.reporting.comparison import quality, trivial
 
 COLUMNS = ["teacher", "student", "baseline"]
 
@@ -37,7 +38,7 @@ def flags(folder, **changes):
         "student_model_name_or_path": f"{folder / 'a'},{folder / 'b'}",
         "baseline_model_name_or_path": folder / "baseline",
         "validation_file": folder / "validation.csv",
-        "latency_rounds": 1,
+        "latency_rounds": 0,
         "output_dir": folder / "report",
         **changes,
     }
@@ -48,7 +49,7 @@ def flags(folder, **changes):
 
 
 def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
-    main(flags(folder, shifted_file=folder / "shifted.csv"))
+    main(flags(folder, shifted_file=folder / "shifted.csv", latency_rounds=1))
     printed = capsys.readouterr().out
     summary, _, tables = printed.partition("\n\n")
     assert [line.split()[:2] for line in summary.splitlines() if not line.startswith(" ")] == [
@@ -70,6 +71,7 @@ def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
     assert any((folder / "report" / "plots").glob("*.png"))
 
 
+@pytest.mark.usefixtures("one_plot")
 def test_training_rows_add_the_floor(folder, capsys):
     main(flags(folder, train_file=folder / "train.csv", student_model_name_or_path=folder / "a"))
     assert (
@@ -89,6 +91,7 @@ def test_training_rows_add_the_floor(folder, capsys):
     assert "The floor" in (folder / "report" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("one_plot")
 def test_several_students_are_sorted_by_their_scores(folder, capsys):
     main(flags(folder, student_model_name_or_path=[f"deep={folder / 'a'}", f"wide={folder / 'b'}"]))
     printed = capsys.readouterr().out
@@ -104,6 +107,7 @@ def test_several_students_are_sorted_by_their_scores(folder, capsys):
     assert [line.split("|")[1].strip() for line in board] == [entry["model"] for entry in report["leaderboard"]]
 
 
+@pytest.mark.usefixtures("one_plot")
 def test_slices_and_groups_come_from_columns_of_the_file(folder, tmp_path, capsys):
     with (tmp_path / "rows.csv").open("w", newline="") as file:
         rows = csv.writer(file)
@@ -111,7 +115,7 @@ def test_slices_and_groups_come_from_columns_of_the_file(folder, tmp_path, capsy
         rows.writerows(
             (row["text"], LABEL_NAMES[row["label"]], i % 2, i // 2) for i, row in enumerate(tiny_rows(40, 1))
         )
-    changes = {"validation_file": tmp_path / "rows.csv", "output_dir": tmp_path / "report", "latency_rounds": 0}
+    changes = {"validation_file": tmp_path / "rows.csv", "output_dir": tmp_path / "report"}
     main(flags(folder, slice_column="channel", group_column="case", **changes))
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert [(part["column"], part["value"], part["rows"]) for part in report["slices"]] == [
@@ -154,11 +158,15 @@ def use_module_cache(monkeypatch, folder):
     monkeypatch.setattr(sys, "path", [path for path in sys.path if not Path(path, "evaluate_modules").exists()])
 
 
+@pytest.mark.usefixtures("one_plot")
 def test_a_module_of_evaluate_is_a_metric_that_can_decide(folder, tmp_path, capsys, monkeypatch):
     use_module_cache(monkeypatch, tmp_path / "modules")
+    # A module of `evaluate` writes a table for each score, so a tenth of the scores is computed.
+    monkeypatch.setattr(quality, "MOST_ROW_BY_ROW", 20)
+    monkeypatch.setattr(trivial, "NUM_SHUFFLES", 19)
     (tmp_path / "near_misses").mkdir()
     (tmp_path / "near_misses" / "near_misses.py").write_text(METRIC)
-    changes = {"metric_module": tmp_path / "near_misses", "output_dir": tmp_path / "report", "latency_rounds": 0}
+    changes = {"metric_module": tmp_path / "near_misses", "output_dir": tmp_path / "report"}
     required = {"require": "near_misses <= 0"}
     main(flags(folder, metric_name="near_misses", student_model_name_or_path=folder / "a", **required, **changes))
     report = json.loads((tmp_path / "report" / "report.json").read_text())

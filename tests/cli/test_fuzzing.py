@@ -6,7 +6,7 @@ from fuzzing import STUDENT, Unclear, outcome, run_label_maps, run_recipes, targ
 from hypothesis import HealthCheck, given, settings
 
 NUM_INPUTS = {
-    "label maps": 100, "argument combinations": 10, "data set shapes": 15, "recipes": 60, "cache files": 15,
+    "label maps": 50, "argument combinations": 10, "data set shapes": 15, "recipes": 30, "cache files": 15,
     "soft labels": 40,
 }  # fmt: skip
 

@@ -15,6 +15,8 @@ from transformers import AutoConfig, pipeline
 from hf_distill import compare_models
 from hf_distill.cli import main
 
+pytestmark = pytest.mark.usefixtures("one_plot")
+
 OUTPUTS = ("LABEL_0", "LABEL_1", "LABEL_2")
 NAMES = ["anger", "joy", "sadness"]
 

@@ -9,6 +9,8 @@ from tiny import tiny_rows
 from hf_distill import Predictor
 from hf_distill.cli import main
 
+pytestmark = pytest.mark.usefixtures("one_plot")
+
 
 @pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory):
@@ -27,7 +29,7 @@ def test_the_record_says_that_the_student_has_no_layers(trained):
 def test_compare_reads_a_static_student(folder, trained, tmp_path):
     models = ["--teacher_model_name_or_path", str(folder / "teacher"), "--student_model_name_or_path", str(trained)]
     data = ["--validation_file", str(folder / "validation.csv"), "--output_dir", str(tmp_path)]
-    main(["compare", *models, *data])
+    main(["compare", *models, *data, "--latency_rounds", "0"])
     report = json.loads((tmp_path / "report.json").read_text())
     record = json.loads((trained / "distillation.json").read_text())
     assert report["models"]["student"]["metrics"]["accuracy"]["value"] == record["metrics"]["student"]["accuracy"]

@@ -12,6 +12,8 @@ from hf_distill.cli import main
 from hf_distill.data import hold_out_texts
 from hf_distill.teachers import load_teacher
 
+pytestmark = pytest.mark.usefixtures("one_plot")
+
 QUICK = {
     "train_file": None,
     "validation_file": None,

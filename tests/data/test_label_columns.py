@@ -13,6 +13,8 @@ from transformers import EvalPrediction
 from hf_distill.cli import main
 from hf_distill.data import as_compute_metrics, load_text_dataset, with_teacher_logits, write_labelled
 
+pytestmark = pytest.mark.usefixtures("few_timed_passes")
+
 
 def load(tmp_path, labels, **arguments):
     """One text a label, from JSON."""

@@ -6,7 +6,7 @@ import evaluate
 import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import f1_score, matthews_corrcoef
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from transformers import EvalPrediction
 
 from hf_distill.data import as_compute_metrics
@@ -35,6 +35,22 @@ def test_f1_of_three_classes_is_the_mean_over_classes_even_if_one_never_occurs()
     expected = f1_score(TRUE, PREDICTED, average="macro")
     assert compute(EvalPrediction(logits_for(PREDICTED, 3), TRUE)) == {"f1": pytest.approx(expected)}
     assert expected != pytest.approx(f1_score(TRUE, PREDICTED))
+
+
+@pytest.mark.parametrize("num_labels", [2, 3, 6])
+def test_classification_metrics_equal_scikit_learns_also_if_classes_are_missing(num_labels):
+    draw, metrics = np.random.default_rng(0), [metric.name for metric in METRICS[CLASSIFICATION]]
+    for num_rows in range(2, 40):
+        predicted, true = draw.integers(0, num_labels, num_rows), draw.integers(0, num_labels, num_rows)
+        average = "binary" if num_labels == 2 else "macro"
+        is_one_class = len(np.union1d(predicted, true)) == 1  # for which scikit-learn warns
+        expected = {
+            "accuracy": accuracy_score(true, predicted),
+            "f1": f1_score(true, predicted, average=average, zero_division=0.0),
+            "matthews_correlation": 0.0 if is_one_class else matthews_corrcoef(true, predicted),
+        }
+        compute = as_compute_metrics(metrics, CLASSIFICATION)
+        assert compute(EvalPrediction(logits_for(predicted, num_labels), true)) == pytest.approx(expected)
 
 
 def test_matthews_correlation_takes_more_than_two_classes():

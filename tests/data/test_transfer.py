@@ -22,6 +22,8 @@ from hf_distill.data import (
 )
 from hf_distill.data.minhash import Shingles
 
+pytestmark = pytest.mark.usefixtures("few_timed_passes")
+
 ONE_CLASS, SEVERAL = PROBLEM_TYPES["single_label_classification"], PROBLEM_TYPES["multi_label_classification"]
 
 

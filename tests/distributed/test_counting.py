@@ -1,5 +1,7 @@
 """Every row counts once, whatever the loader: two processes have the gradients of the rows that they were given."""
 
+import functools
+
 import pytest
 import torch
 from counting import CASES, GLOBAL_BATCH, rows_of, run_all, run_case
@@ -24,11 +26,17 @@ def expected_gradients(models, tokenizer, num_rows, rows_per_step):
     return [reference_gradient(*models, part, tokenizer) for part in parts]
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    return functools.cache(lambda name: run_case(name, folder))
+
+
 @pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
-def run(request, tmp_path):
+def run(request):
     """From the name of a case to what it gives, and the number of processes."""
     if request.param == 1:
-        return lambda name: run_case(name, tmp_path), 1
+        return request.getfixturevalue("one"), 1
     return request.getfixturevalue("two").__getitem__, 2
 
 

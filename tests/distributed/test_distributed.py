@@ -1,4 +1,7 @@
-"""Two gloo processes on this machine, started by `accelerate launch`, against one process with the same rows."""
+"""Two gloo processes on this machine, forks of the test process, against one process with the same rows.
+
+Four processes, `accelerate launch` and two machines are slow: `pytest -m "slow and distributed"`.
+"""
 
 import os
 import shutil
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from distributed_worker import INNER, rows_of, train_inner
+from distributed_worker import INNER, rows_of, run, train_inner
 from invariance import make_trainer, reference_gradient, relative_difference, trained_gradients
 from launching import fork, start
 from problems import PROBLEMS, make_problem
@@ -23,24 +26,11 @@ pytestmark = pytest.mark.distributed
 
 
 @pytest.fixture(scope="module")
-def launched(tmp_path_factory):
-    """What two processes find, of which one then dies, and what it says. A minute later both must have ended."""
-    folder, deadline = tmp_path_factory.mktemp("distributed"), time.monotonic() + 240
-    process = start(2, "distributed_worker.py", folder)
-    while not (folder / "results.pt").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
-    try:
-        code = process.wait(60)
-    finally:
-        process.terminate()
-    log = (folder / "log").read_text()
-    assert (folder / "results.pt").exists(), log[-4000:]
-    return {"results": torch.load(folder / "results.pt", weights_only=False), "code": code, "log": log}
-
-
-@pytest.fixture(scope="module")
-def results(launched):
-    return launched["results"]
+def results(tmp_path_factory):
+    """What two processes find."""
+    folder = tmp_path_factory.mktemp("distributed")
+    fork(2, lambda: run(folder), folder)
+    return torch.load(folder / "results.pt", weights_only=False)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +38,7 @@ def four(tmp_path_factory):
     """What four processes find."""
     folder = tmp_path_factory.mktemp("four")
     fork(4, lambda: run_and_save(folder), folder)
-    return torch.load(folder / "counts.pt", weights_only=False)
+    return torch.load(folder / "counts.pt", weights_only=False)["cases"]
 
 
 @pytest.fixture(scope="module")
@@ -199,24 +189,38 @@ def test_the_cases_hold_every_objective_whose_terms_are_of_one_unit():
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}, {'cached' if case[1] else 'live'}")
-def test_one_process_two_and_four_learn_the_same(one, results, four, case):
+def test_one_process_and_two_learn_the_same(one, results, case):
     assert_same_run(results["cases"][case], one[case])
-    assert_same_run(four["cases"][case], one[case])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}, {'cached' if case[1] else 'live'}")
+def test_four_processes_learn_what_one_does(one, four, case):
+    assert_same_run(four[case], one[case])
+
+
+def assert_each_text_was_computed_once(found: dict, expected: dict) -> None:
+    (num_computed,) = expected["computed"]
+    assert len(num_computed) == 2  # logits and [CLS] states; 0 where an earlier case had the same teacher
+    assert [sum(of_store) for of_store in zip(*found["computed"], strict=True)] == num_computed
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case[1]], ids=lambda case: case[0])
-def test_one_process_two_and_four_compute_every_text_once(one, results, four, case):
-    (expected,) = one[case]["computed"]
-    assert len(expected) == 2  # logits and [CLS] states; 0 where an earlier case had the same teacher
-    for cases in (results["cases"], four["cases"]):
-        assert [sum(of_store) for of_store in zip(*cases[case]["computed"], strict=True)] == expected
+def test_one_process_and_two_compute_every_text_once(one, results, case):
+    assert_each_text_was_computed_once(results["cases"][case], one[case])
 
 
-def test_a_cached_run_learns_what_a_live_one_does(four, one, tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in CASES if case[1]], ids=lambda case: case[0])
+def test_four_processes_compute_every_text_once(one, four, case):
+    assert_each_text_was_computed_once(four[case], one[case])
+
+
+def test_a_cached_run_learns_what_a_live_one_does(results, one, tmp_path):
     spec = objectives_of(LABELLED, True)
     live = run_case(LABELLED, spec, tmp_path)
     assert_same_run(one[LABELLED, True], live)
-    assert_same_run(four["cases"][LABELLED, True], live)
+    assert_same_run(results["cases"][LABELLED, True], live)
 
 
 def test_a_teacher_that_is_shared_out_teaches_the_same(results, one):
@@ -253,16 +257,31 @@ def test_a_loss_that_is_no_number_on_one_process_stops_both_with_its_rows(result
     assert " of the training dataset" in first
 
 
-def test_only_the_first_process_writes_beside_its_random_state(four):
-    first, *others = four["written"]
-    assert {"model.safetensors", "README.md", "checkpoint-2/trainer_state.json"} <= set(first)
-    for rank, names in enumerate(others, start=1):
-        assert names == [f"checkpoint-1/rng_state_{rank}.pth", f"checkpoint-2/rng_state_{rank}.pth"]
+def test_only_the_first_process_writes_beside_its_random_state(results):
+    first, second = results["written"]
+    assert {"model.safetensors", "README.md", "checkpoint-4/trainer_state.json"} <= set(first)
+    assert second == [f"checkpoint-{step}/rng_state_1.pth" for step in (1, 2, 3, 4)]
 
 
-def test_a_process_that_dies_stops_the_other_one_with_its_error(launched):
-    assert launched["code"] != 0
-    assert "OSError: row 13 cannot be read" in launched["log"]
+@pytest.mark.slow
+def test_accelerate_launch_finds_the_same_and_a_process_that_dies_stops_the_other_one_with_its_error(
+    results, tmp_path
+):
+    process, deadline = start(2, "distributed_worker.py", tmp_path), time.monotonic() + 240
+    while not (tmp_path / "results.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    try:
+        code = process.wait(60)
+    finally:
+        process.terminate()
+    log = (tmp_path / "log").read_text()
+    assert (tmp_path / "results.pt").exists(), log[-4000:]
+    launched = torch.load(tmp_path / "results.pt", weights_only=False)
+    assert launched.keys() == results.keys()
+    for case in CASES:
+        assert torch.equal(launched["cases"][case]["learnt"], results["cases"][case]["learnt"])
+    assert code != 0
+    assert "OSError: row 13 cannot be read" in log
 
 
 @pytest.mark.slow
@@ -274,9 +293,9 @@ def test_two_machines_learn_what_two_processes_of_one_do(results, tmp_path):
     subprocess.run(command, env={**os.environ, "PYTHON": sys.executable}, timeout=280, check=True)
     found = torch.load(tmp_path / "counts.pt", weights_only=False)
     assert sorted(found["machines"]) == ["0", "1"]
-    for case, run in found["cases"].items():
-        assert torch.equal(run["learnt"], results["cases"][case]["learnt"])
-        assert run["computed"] == results["cases"][case]["computed"]
+    for case, on_two_machines in found["cases"].items():
+        assert torch.equal(on_two_machines["learnt"], results["cases"][case]["learnt"])
+        assert on_two_machines["computed"] == results["cases"][case]["computed"]
 
 
 @pytest.mark.slow

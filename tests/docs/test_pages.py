@@ -12,7 +12,7 @@ from tiny import tiny_model, tiny_rows, tiny_tokenizer
 from hf_distill.record import read_record
 from hf_distill.search.space import read_space
 
-pytestmark = pytest.mark.docs
+pytestmark = [pytest.mark.docs, pytest.mark.usefixtures("one_plot")]
 
 BLOCKS = {page: read_blocks(page) for page in PAGES}
 CODE = ("python", "bash")

@@ -1,11 +1,14 @@
 """One model of each kind and its export, for all tests of this folder."""
 
 import pytest
-import torch
-from tiny import TINY, sharpen, tiny_model
-from transformers import BertConfig, BertForTokenClassification
+from tiny import tiny_model, tiny_tagger
 
 from hf_distill import Predictor, export_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _known_graphs(known_graphs):
+    """No test of this folder traces a model twice."""
 
 
 @pytest.fixture(scope="session")
@@ -27,16 +30,7 @@ def predictor(folder):
 
 @pytest.fixture(scope="session")
 def tagger(tmp_path_factory, tokenizer):
-    names = ["O", "B-PER", "I-PER"]
-    config = BertConfig(
-        **TINY,
-        num_hidden_layers=1,
-        id2label=dict(enumerate(names)),
-        label2id={name: i for i, name in enumerate(names)},
-    )
-    torch.manual_seed(0)
-    model = BertForTokenClassification(config).eval()
-    sharpen(model)
+    model = tiny_tagger("O", "B-PER", "I-PER")
     folder = tmp_path_factory.mktemp("tagger") / "onnx"
     export_model(model, folder, processing_class=tokenizer, texts=[["good", "film"], "a bad film"])
     return model, Predictor(folder)

@@ -114,7 +114,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(saved, models, dataset, tok
 def custom(tmp_path, tokenizer):
     """A model whose code leaves a file behind when it is run."""
     custom, canary = tmp_path / "custom", tmp_path / "canary"
-    tiny_model(num_hidden_layers=2, seed=3).save_pretrained(custom)
+    tiny_model(num_hidden_layers=1, seed=3).save_pretrained(custom)
     tokenizer.save_pretrained(custom)
     (custom / "modeling_canary.py").write_text(
         f"from pathlib import Path\nfrom transformers import BertConfig, BertForSequenceClassification\n"

@@ -25,15 +25,17 @@ def of_numbers(labels, predictions, num_resamples=4000):
 
 
 def test_the_bca_interval_of_a_correlation_is_scipys():
+    def correlation(x, y, axis=-1):
+        x, y = (values - values.mean(axis=axis, keepdims=True) for values in (x, y))
+        return (x * y).sum(axis=axis) / np.sqrt((x**2).sum(axis=axis) * (y**2).sum(axis=axis))
+
     draw = np.random.default_rng(0)
     x = draw.normal(size=60)
     y = x + draw.normal(size=60)
-    expected = stats.bootstrap(
-        (x, y), lambda a, b: stats.pearsonr(a, b)[0], paired=True, vectorized=False, n_resamples=4000, rng=1
-    ).confidence_interval
-    low, high = of_numbers(x, y).interval()
-    assert (low, high) == pytest.approx(tuple(expected), abs=0.015)
-    assert (low, high) != pytest.approx(tuple(np.percentile(of_numbers(x, y).samples, [2.5, 97.5])), abs=0.003)
+    expected = stats.bootstrap((x, y), correlation, paired=True, n_resamples=4000, rng=1).confidence_interval
+    sample = of_numbers(x, y)
+    assert sample.interval() == pytest.approx(tuple(expected), abs=0.015)
+    assert sample.interval() != pytest.approx(tuple(np.percentile(sample.samples, [2.5, 97.5])), abs=0.003)
 
 
 def test_without_bias_and_skewness_the_bca_interval_has_the_percentiles_as_its_ends():
@@ -77,7 +79,7 @@ def test_the_jackknife_leaves_each_row_out_once_or_each_block_of_a_large_sample(
     assert by_group.tolist() == [[1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [0, 0, 0, 1, 0]]
 
 
-@pytest.mark.parametrize("num_rows", [40, 300, 5000])
+@pytest.mark.parametrize("num_rows", [40, 1000])
 def test_an_interval_of_a_difference_contains_0_exactly_if_mcnemars_test_is_not_significant(num_rows):
     labels = np.zeros(num_rows, dtype=int)
     units = make_units(labels, "ab")
@@ -95,9 +97,9 @@ def test_an_interval_of_a_difference_contains_0_exactly_if_mcnemars_test_is_not_
 
 def test_an_interval_by_resamples_contains_0_exactly_if_its_test_is_not_significant():
     draw, sides = np.random.default_rng(0), set()
-    for seed in range(60):
+    for step in range(30):
         labels = draw.integers(0, 3, 150)
-        accuracies = (0.8, 0.8 + 0.003 * seed)
+        accuracies = (0.8, 0.8 + 0.006 * step)
         logits = {
             name: [np.eye(3)[np.where(draw.random(150) < accuracy, labels, (labels + 1) % 3)]]
             for name, accuracy in zip(("teacher", "student"), accuracies, strict=True)

@@ -12,8 +12,8 @@ from PIL import Image
 from sample_report import METRICS, hostile_report, sample_report
 
 import hf_distill
-from hf_distill.reporting.page.drawing import report_style
-from hf_distill.reporting.page.html import render_html
+from hf_distill.reporting.page.drawing import report_style, to_svg
+from hf_distill.reporting.page.html import render_html, render_page
 from hf_distill.reporting.page.palette import COLORS, model_colors
 from hf_distill.reporting.page.plots import PLOTS, inline_svgs, save_plots
 from hf_distill.reporting.page.sections import SECTIONS
@@ -26,8 +26,14 @@ PARTS = ["fidelity", "calibration", "by_length", "by_class", "shifted", "cost", 
 
 
 @cache
+def drawn(problem_type):
+    """The plots of the sample report. Drawing them takes two seconds."""
+    return inline_svgs(sample_report(problem_type))
+
+
+@cache
 def rendered(problem_type):
-    return render_html(sample_report(problem_type))
+    return render_page(sample_report(problem_type), drawn(problem_type))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def html():
 
 @pytest.fixture(scope="module")
 def svgs():
-    return inline_svgs(sample_report())
+    return drawn("single_label_classification")
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +133,10 @@ def words(html):
 
 
 def changed(change):
-    """The page of the sample report after a change."""
+    """The page of the sample report after a change, with the plots from before it."""
     report = sample_report()
     change(report)
-    return render_html(report)
+    return render_page(report, drawn("single_label_classification"))
 
 
 def widen_gap(report):
@@ -213,7 +219,7 @@ def test_the_best_corner_of_a_plot_is_the_lower_one_for_an_error(html):
     report["task"]["metric_name"] = "mae"
     for model in report["models"].values():
         model["metrics"]["mae"] = model["metrics"]["pearson"]
-    assert "Lower left is best." in words(render_html(report))
+    assert "Lower left is best." in words(render_page(report, drawn("regression")))
 
 
 def test_rows_without_a_name_are_named_by_their_number():
@@ -277,7 +283,7 @@ def test_a_number_that_is_not_finite_is_refused():
     report["models"]["student"]["cost"]["flops_per_example"] = float("inf")
     report["verdict"]["model"] = "teacher"
     with pytest.raises(ValueError, match="JSON"):
-        render_html(report)
+        render_page(report, drawn("single_label_classification"))
 
 
 def test_the_only_urls_are_namespaces(html):
@@ -309,9 +315,9 @@ def test_every_plot_has_one_place_in_the_page_and_every_name_of_a_section_is_a_p
 
 
 def test_plots_take_their_colors_from_the_page(html, svgs):
-    drawn = "".join(svgs.values())
-    assert not re.search("#[0-9a-fA-F]{6}", re.sub(r"#[\w-]+\)|href=\"#[^\"]*", "", drawn))
-    assert set(re.findall(r"var\(--([\w-]+)\)", drawn)) <= COLORS.keys()
+    plots = "".join(svgs.values())
+    assert not re.search("#[0-9a-fA-F]{6}", re.sub(r"#[\w-]+\)|href=\"#[^\"]*", "", plots))
+    assert set(re.findall(r"var\(--([\w-]+)\)", plots)) <= COLORS.keys()
     for color in COLORS:
         assert html.count(f"--{color}:") == 2  # light and dark
 
@@ -343,9 +349,10 @@ def test_the_plot_shows_the_worst_classes_and_the_table_all():
     report = sample_report(labels=labels)
     for i, entry in enumerate(report["models"]["student"]["by_class"]):
         entry["f1"] = 0.5 + i / 200
-    svg = inline_svgs(report)["f1_by_class"]
+    with report_style():
+        svg = to_svg(PLOTS["f1_by_class"].draw(report), "f1_by_class")
     assert re.findall(r"class\d\d", svg) == labels[:15]
-    html = render_html(report)
+    html = render_page(report, drawn("single_label_classification"))
     assert all(html.count(f"<bdi>{label}</bdi>") >= 2 for label in labels)  # one table of agreement, one of F1
     assert html.count("By class: 77 classes, the worst first</summary>") == 2
 

@@ -225,6 +225,7 @@ def test_a_typo_in_a_requirement_ends_the_command_before_anything_is_loaded(caps
     assert "Did you mean accuracy?" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("one_plot")
 def test_compare_exits_with_status_3_and_names_what_is_not_met(tmp_path, tokenizer, capsys):
     from command_line import write_folder
     from tiny import tiny_model

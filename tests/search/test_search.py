@@ -1,6 +1,7 @@
 """A search from the command line: what it finds, what it writes, and what it refuses."""
 
 import csv
+import functools
 import json
 
 import pytest
@@ -13,6 +14,7 @@ from transformers import AutoModelForSequenceClassification
 from hf_distill import Predictor
 from hf_distill.cache import fingerprint
 from hf_distill.cli import main
+from hf_distill.reporting.page import plots
 from hf_distill.search import architectures, finalists, measuring, results, trainings
 
 SPACE = {
@@ -65,6 +67,8 @@ def _known_costs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring, "describe_export", cost_of)
         patch.setattr(measuring, "measure_latencies", latencies_of)
+        patch.setattr(plots, "PLOTS", {"scores": plots.PLOTS["scores"]})  # of the report on the winner
+        patch.setattr(results, "compare_models", functools.partial(results.compare_models, latency_rounds=0))
         yield
 
 
@@ -228,13 +232,14 @@ def test_a_space_that_does_not_exist_is_refused(folder, tmp_path, capsys):
     assert "missing.yaml" in refused([*arguments, "--space", "missing.yaml"], capsys)
 
 
+@pytest.mark.usefixtures("known_graphs")
 def test_an_export_is_measured_one_text_at_a_time(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(architectures, "_CALLS", 5)
     texts = [row["text"] for row in tiny_rows(20)]
-    cost = architectures.describe_export(tiny_model(1), tokenizer, texts, "float32", 128, tmp_path / "export")
+    cost = architectures.describe_export(tiny_model(1, seed=8), tokenizer, texts, "float32", 128, tmp_path / "export")
     loaders = {"student": measuring._loader_of(tmp_path / "export")}
     cost |= architectures.measure_latencies(loaders, texts)["student"]
-    num_parameters = tiny_model(1).num_parameters()
+    num_parameters = tiny_model(1, seed=8).num_parameters()
     assert cost["num_parameters"] == num_parameters
     assert cost["size_mb"] == pytest.approx(4 * num_parameters / 1e6, rel=1.0)  # the graph of a tiny model weighs, too
     assert 0 < cost["latency_p50_ms"] <= cost["latency_p95_ms"]

@@ -1,4 +1,4 @@
-"""Run by `test_distributed.py` on every process: gradients and metrics of several data sizes, written by the first."""
+"""What every process of `test_distributed.py` runs. The first process saves what all find as `results.pt`."""
 
 import copy
 import gc
@@ -14,7 +14,7 @@ from datasets import concatenate_datasets
 from invariance import GradientRecorder, make_args, make_trainer
 from letters import letters_tokenizer, roberta
 from problems import PROBLEMS, make_problem
-from process_counts import run_cases, run_sharded, weights_of
+from process_counts import run_cases, run_sharded, weights_of, written_by_each
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 from torch.utils.data import Dataset
 from transformers import BertForSequenceClassification, TrainerCallback
@@ -259,6 +259,7 @@ def run(output_dir: Path) -> None:
     results["placed"] = run_placed(student, teacher, tokenizer, output_dir)
     results["stops"] = run_stops(student, teacher, tokenizer, output_dir)
     results["unequal"] = unequal_teachers(tokenizer, output_dir)
+    results["written"] = written_by_each(output_dir)
     rows = tiny_dataset(tokenizer, 40, seed=3)
     cache = TeacherCache(output_dir / "cache", copy.deepcopy(teacher), tokenizer)
     labelled = cache.label(concatenate_datasets([rows, rows]))
@@ -269,9 +270,9 @@ def run(output_dir: Path) -> None:
     if trainer.is_world_process_zero():
         torch.save(results, output_dir / "unfinished")
         (output_dir / "unfinished").rename(output_dir / "results.pt")
-    die(output_dir)
 
 
 if __name__ == "__main__":
     gc.freeze()  # every training collects garbage
     run(Path(sys.argv[1]))
+    die(Path(sys.argv[1]))

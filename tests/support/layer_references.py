@@ -68,12 +68,12 @@ SPECS = {
 }
 
 
-def reference(problem: Problem, spec: dict) -> tuple[Tensor, dict[str, float]]:
-    """The gradient of the weighted mean over the units, and the mean of every term."""
+def make_references(problem: Problem) -> dict[str, tuple[Tensor, float]]:
+    """For every term of `SPECS`, the gradient of its weighted mean over the units, and its mean."""
     student, teacher = (copy.deepcopy(model).double() for model in (problem.student, problem.teacher))
     for model in (student, teacher):
         model.set_attn_implementation("eager")
-    sums, units = dict.fromkeys(spec, torch.zeros(())), 0
+    sums, units = dict.fromkeys(SPECS, torch.zeros(())), 0
     for row in problem.rows:
         student_row = run_row(student, row)
         with torch.no_grad():
@@ -82,6 +82,9 @@ def reference(problem: Problem, spec: dict) -> tuple[Tensor, dict[str, float]]:
         units += num_units
         # A row counts once for each of its units.
         sums = {name: total + num_units * VALUES[name](student_row, teacher_row) for name, total in sums.items()}
-    (sum(spec[name]["weight"] * total for name, total in sums.items()) / units).backward()
-    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in student.parameters()]
-    return torch.cat([g.flatten() for g in gradients]), {name: total.item() / units for name, total in sums.items()}
+    results, parameters = {}, list(student.parameters())
+    for name, total in sums.items():
+        weighted = SPECS[name]["weight"] * total / units
+        gradients = torch.autograd.grad(weighted, parameters, retain_graph=True, materialize_grads=True)
+        results[name] = torch.cat([gradient.flatten() for gradient in gradients]), total.item() / units
+    return results

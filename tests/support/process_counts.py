@@ -137,17 +137,14 @@ def written_by_each(folder: Path) -> list[list[str]]:
     return [sorted(str(path.relative_to(own)) for path in own.rglob("*.*")) for own in folders]
 
 
-def run_and_save(folder: Path, what: str = "written") -> None:
+def run_and_save(folder: Path, what: str = "cases") -> None:
     """Run all cases; the first process saves what all find.
 
     Args:
         folder: Where `counts.pt` is saved.
-        what: "cases" for the cases alone, "written" also for what each process writes into its output folder, "each"
-            also for every objective alone.
+        what: "cases" for the cases alone, "each" also for every objective alone.
     """
     runs = {"cases": run_cases(folder), "machines": gather_object([os.environ.get("GROUP_RANK")])}
-    if what != "cases":
-        runs["written"] = written_by_each(folder)
     if what == "each":
         runs["each"] = run_each(folder)
     if os.environ["RANK"] == "0":

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    BertForTokenClassification,
     GPT2Config,
     GPT2ForSequenceClassification,
     PreTrainedTokenizerFast,
@@ -73,6 +74,21 @@ def tiny_model(
         model = BertForSequenceClassification(BertConfig(**config))
     sharpen(model)
     return model.eval()
+
+
+def tiny_tagger(*names: str) -> BertForTokenClassification:
+    """A random BERT with one layer that gives each word one of these tags."""
+    config = BertConfig(
+        **TINY,
+        num_hidden_layers=1,
+        id2label=dict(enumerate(names)),
+        label2id={name: i for i, name in enumerate(names)},
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = BertForTokenClassification(config).eval()
+    sharpen(model)
+    return model
 
 
 def named_model(*names: str, **config) -> BertForSequenceClassification:

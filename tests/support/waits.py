@@ -104,10 +104,16 @@ CASES = [
 ]
 
 
-def make(problem, name, folder, teacher=None, **changes):
-    objectives = {name: SPECS.get(name, {"weight": 1.0})}
+def together(names):
+    """Objectives that one loss can have: those that need the label of every row, and the others."""
+    groups = [[name for name in names if OBJECTIVES[name].reads_labels is reads] for reads in (False, True)]
+    return [group for group in groups if group]
+
+
+def make(problem, names, folder, teacher=None, **changes):
+    objectives = {name: SPECS.get(name, {"weight": 1.0}) for name in names}
     rows = problem.rows
-    if OBJECTIVES[name].reads_labels:
+    if any(OBJECTIVES[name].reads_labels for name in names):
         rows = rows.select([i for i in range(len(rows)) if i not in (1, 9)])
     return DistillationTrainer(
         problem.student, problem.teacher if teacher is None else teacher,
@@ -133,7 +139,7 @@ def loss_of(trainer, inputs, num_units, student, teacher):
 def main(folder):
     """Let every operation of a loss that waits for the GPU raise."""
     for problem, name in CASES:
-        trainer = make(make_problem(problem, 12), name, folder, use_cpu=False)
+        trainer = make(make_problem(problem, 12), [name], folder, use_cpu=False)
         inputs, num_units = marked_batch(trainer)
         student = trainer.model.train()
         outputs = trainer._run_student(student, inputs), trainer._run_teacher(student, inputs)

@@ -262,7 +262,20 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=CASES, scope="module")
+# Cases that differ little from another one, or in a part of Trainer that ours does not replace.
+SLOW = {
+    "problem regression_3", "argmax of tokens", "inputs for metrics", "evaluated first", "rows in order", "workers",
+    "noise", "checkpointed", "adafactor", "tokens are counted", "a plateau", "steps, not epochs", "two seeds",
+    "a class of optimizer", "a callback that ends epochs", "a callback that evaluates", "a callback that freezes",
+    "a callback that sets the rate", "datasets' stream of unknown columns", "tensors", "the default collator",
+    "its own test loader",
+}  # fmt: skip
+assert CASES.keys() >= SLOW
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES], scope="module"
+)
 def case(request):
     return CASES[request.param]
 

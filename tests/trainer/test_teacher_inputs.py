@@ -99,7 +99,10 @@ def test_a_decoder_and_a_tokenizer_without_padding_tokens_are_refused(tmp_path):
 
 def test_compare_models_aligns_and_refuses_padding_tokens_too(decoder_rows):
     models = {"teacher": tiny_gpt2(), "student": tiny_gpt2(seed=5, pad_token_id=4)}
-    arguments = {"processing_class": decoder_tokenizer(), "text_columns": ("text",), "label_column": "labels"}
+    arguments = {
+        "processing_class": decoder_tokenizer(), "text_columns": ("text",), "label_column": "labels",
+        "latency_rounds": 0, "num_resamples": 100,
+    }  # fmt: skip
     with pytest.raises(ValueError, match="model 'student'"):
         compare_models(models, decoder_rows, **arguments)
 
@@ -253,9 +256,8 @@ def test_without_a_tokenizer_the_usual_inputs_are_read(teacher):
 
 
 @pytest.mark.parametrize("is_cached", [False, True])
-def test_compiled_teachers_and_students_train_like_the_models_inside(
-    tmp_path, student, teacher, dataset, tokenizer, is_cached
-):
+def test_compiled_teachers_and_students_train_like_the_models_inside(tmp_path, dataset, tokenizer, is_cached):
+    student, teacher = tiny_model(1, seed=2), tiny_model(1, seed=1)  # compiling takes a second for each layer
     dataset = dataset.select(range(16))  # one batch: models are compiled again for batches of another length
 
     def losses(student, teacher):
@@ -282,8 +284,8 @@ def make_trainer_args(folder, **changes):
     return make_args(folder / "out", **changes)
 
 
-def test_a_compiled_model_still_runs_its_compiled_code(teacher, dataset, tokenizer):
-    calls = []
+def test_a_compiled_model_still_runs_its_compiled_code(dataset, tokenizer):
+    teacher, calls = tiny_model(1, seed=1), []
 
     def backend(graph, inputs):
         calls.append(graph)

@@ -20,7 +20,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 
 from hf_distill import DistillationTrainer
 from hf_distill.data import name_teacher_logits
-from hf_distill.objectives import OBJECTIVES
+from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES
 
 # ---- The loss ----
 
@@ -51,9 +51,10 @@ def test_the_optimiser_step_with_few_rows_is_the_mean_over_these(models, rows, t
     assert relative_difference(gradients[-1], expected) < 1e-5
 
 
-def test_gradients_of_every_per_unit_objective_do_not_depend_on_the_split(models, dataset, tokenizer, tmp_path):
+def test_gradients_of_every_objective_on_logits_do_not_depend_on_the_split(models, dataset, tokenizer, tmp_path):
+    """Those of the other objectives have a reference in test_hidden_states.py."""
     changes = {"temperature": None, "soft_label_weight": None, "hard_label_weight": None}
-    for name in (name for name, objective in OBJECTIVES.items() if objective.is_per_unit):
+    for name in (name for name in ("ce", *LOGIT_OBJECTIVES) if OBJECTIVES[name].is_per_unit):
         whole, split = (
             trained_gradients(
                 *models,

@@ -235,15 +235,15 @@ def test_a_student_of_model_init_has_the_teachers_label_names_after_training(dat
     assert trainer.model.config.id2label == dict(enumerate(LABEL_NAMES))
 
 
-@pytest.mark.parametrize("checkpoint", [2, 6], ids=["first epoch", "second epoch"])
-def test_resuming_under_length_grouped_batches_is_bit_identical(models, dataset, tokenizer, tmp_path, checkpoint):
+def test_resuming_under_length_grouped_batches_is_bit_identical(models, dataset, tokenizer, tmp_path):
     settings = {
         "per_device_train_batch_size": 8, "num_train_epochs": 2, "save_steps": 2, "save_strategy": "steps",
         "train_sampling_strategy": "group_by_length", "optim": "adamw_torch",
     }  # fmt: skip
     whole = make_trainer(*models, dataset, tokenizer, tmp_path, **settings)
     whole.train()
-    resumed = make_trainer(*models, dataset, tokenizer, tmp_path, **settings)
-    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{checkpoint}"))
-    for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
-        assert torch.equal(a, b)
+    for step in (6, 2):  # in the second epoch and in the first
+        resumed = make_trainer(*models, dataset, tokenizer, tmp_path, **settings)
+        resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+            assert torch.equal(a, b)

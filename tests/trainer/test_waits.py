@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from parity import SETTINGS
-from problems import make_problem
+from problems import PROBLEMS, make_problem
 from tiny import tiny_model, tiny_tokenizer
 from transformers import BertForSequenceClassification, Trainer, TrainingArguments
-from waits import CASES, Waits, make, marked_batch
+from waits import CASES, Waits, make, marked_batch, together
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherCache, TeacherEnsemble
 from hf_distill.cache.rows import read_ahead
@@ -47,19 +47,19 @@ def check_no_wait(trainer):
 problem_of = functools.cache(lambda name: make_problem(name, 12))
 
 
-@pytest.mark.parametrize(("problem", "name"), CASES)
-def test_no_loss_waits_for_the_device(problem, name, tmp_path):
-    check_no_wait(make(problem_of(problem), name, tmp_path))
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_no_loss_waits_for_the_device(problem, tmp_path):
+    for names in together([name for p, name in CASES if p == problem]):
+        check_no_wait(make(problem_of(problem), names, tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("problem", "name"),
-    [(p, n) for p, n in CASES if p != "masked_lm" and OBJECTIVES[n].teacher_reads <= STORABLE_OUTPUTS.keys()],
-)
-def test_no_loss_with_stored_outputs_waits_for_the_device(problem, name, tmp_path):
-    check_no_wait(
-        make(problem_of(problem), name, tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path))
-    )
+@pytest.mark.parametrize("problem", [problem for problem in PROBLEMS if problem != "masked_lm"])
+def test_no_loss_with_stored_outputs_waits_for_the_device(problem, tmp_path):
+    stored = {"cache_teacher_outputs": True, "teacher_cache_dir": str(tmp_path)}
+    for names in together(
+        [name for p, name in CASES if p == problem and OBJECTIVES[name].teacher_reads <= STORABLE_OUTPUTS.keys()]
+    ):
+        check_no_wait(make(problem_of(problem), names, tmp_path, **stored))
 
 
 def test_a_teacher_with_another_order_of_its_labels_waits_only_once(tmp_path):
@@ -67,7 +67,7 @@ def test_a_teacher_with_another_order_of_its_labels_waits_only_once(tmp_path):
     names = problem.student.config.id2label
     problem.teacher.config.id2label = {i: names[2 - i] for i in range(3)}
     problem.teacher.config.label2id = {names[2 - i]: i for i in range(3)}
-    trainer = make(problem, "kl", tmp_path)
+    trainer = make(problem, ["kl"], tmp_path)
     assert trainer.teacher.label_order == [2, 1, 0]
     trainer.teacher(marked_batch(trainer)[0])
     check_no_wait(trainer)
@@ -76,7 +76,7 @@ def test_a_teacher_with_another_order_of_its_labels_waits_only_once(tmp_path):
 def test_an_ensemble_waits_only_once(tmp_path):
     problem = make_problem("single_label_classification", 12)
     teachers = TeacherEnsemble([problem.teacher, tiny_model(3, seed=5)], temperatures=[2.0, 3.0])
-    trainer = make(problem, "kl", tmp_path, teachers)
+    trainer = make(problem, ["kl"], tmp_path, teachers)
     trainer.teacher(marked_batch(trainer)[0])
     inputs, num_units = marked_batch(trainer)
     models = [trainer.model, *(member.model for member in trainer.teacher.members)]
@@ -129,7 +129,7 @@ def test_no_loss_waits_for_a_gpu(tmp_path):
 
 def test_the_teacher_runs_before_the_student(tmp_path):
     problem, order = make_problem("single_label_classification", 12), []
-    trainer = make(problem, "kl", tmp_path)
+    trainer = make(problem, ["kl"], tmp_path)
     trainer.model.register_forward_hook(lambda *args: order.append("student"))
     trainer.teacher.model.register_forward_hook(lambda *args: order.append("teacher"))
     inputs, num_units = marked_batch(trainer)
@@ -169,7 +169,7 @@ def test_relations_of_a_large_batch_are_computed_again_instead_of_kept(monkeypat
 
 def test_stored_outputs_reach_the_collator_as_arrays(tokenizer, tmp_path):
     problem = make_problem("single_label_classification", 12)
-    trainer = make(problem, "pkd", tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path))
+    trainer = make(problem, ["pkd"], tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path))
     (row,) = trainer._remove_unused_columns(trainer.train_dataset).__getitems__([3])
     assert type(row["teacher_cls_states"]) is np.ndarray
     assert row["teacher_cls_states"].shape == (5, 16)
@@ -200,8 +200,8 @@ def test_a_teacher_that_is_loaded_for_a_run_in_bfloat16_has_weights_in_bfloat16(
 
     monkeypatch.setattr(BertForSequenceClassification, "forward", forward)
     settings = {"teacher_dtype": "bfloat16", "cache_teacher_outputs": is_cached, "teacher_cache_dir": str(tmp_path)}
-    loaded = make(problem, "kl", tmp_path, str(tmp_path / "teacher"), **settings)
-    live = make(problem, "kl", tmp_path, teacher_dtype="bfloat16")
+    loaded = make(problem, ["kl"], tmp_path, str(tmp_path / "teacher"), **settings)
+    live = make(problem, ["kl"], tmp_path, teacher_dtype="bfloat16")
     given, found = (trainer.evaluate()["eval_loss_kl"] for trainer in (live, loaded))
     assert torch.bfloat16 in dtypes
     assert live.teacher.model.dtype == torch.float32  # a model of the user stays as it is

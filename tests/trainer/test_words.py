@@ -22,6 +22,8 @@ from hf_distill.data.reading import read_file
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.teachers import load_teacher
 
+pytestmark = pytest.mark.usefixtures("few_timed_passes")
+
 NAMES = ["B-thing", "I-thing", "O"]
 
 

@@ -16,28 +16,34 @@ def problem(request):
     return make_problem(request.param)
 
 
+@pytest.fixture(scope="module")
+def expected(problem):
+    """The gradient of all rows, and the means of both terms, by hand."""
+    return problem.reference(problem.rows)
+
+
 def test_every_problem_type_has_a_case():
     assert {name.removesuffix("_3") for name in PROBLEMS} == PROBLEM_TYPES.keys()
 
 
-@pytest.mark.parametrize(("batch_size", "accumulation"), [(16, 1), (4, 4), (6, 3)], ids=["1x16", "4x4", "6+6+4"])
+@pytest.mark.parametrize(("batch_size", "accumulation"), [(16, 1), (6, 3)], ids=["1x16", "6+6+4"])
 def test_the_gradient_equals_the_reference_for_every_split_of_the_rows(
-    problem, tokenizer, tmp_path, batch_size, accumulation
+    problem, expected, tokenizer, tmp_path, batch_size, accumulation
 ):
     (gradient,) = trained_gradients(
         problem.student, problem.teacher, problem.rows, tokenizer, tmp_path, **problem.settings,
         per_device_train_batch_size=batch_size, gradient_accumulation_steps=accumulation,
     )  # fmt: skip
-    assert relative_difference(gradient, problem.reference(problem.rows)[0]) < 1e-5
+    assert relative_difference(gradient, expected[0]) < 1e-5
 
 
-def test_evaluation_reports_the_terms_of_the_reference(problem, tokenizer, tmp_path):
+def test_evaluation_reports_the_terms_of_the_reference(problem, expected, tokenizer, tmp_path):
     trainer = make_trainer(
         problem.student, problem.teacher, problem.rows, tokenizer, tmp_path, **problem.settings,
         per_device_eval_batch_size=5,
     )  # fmt: skip
     metrics = trainer.evaluate()
-    _, soft, hard = problem.reference(problem.rows)
+    _, soft, hard = expected
     assert metrics["eval_loss_kl"] == pytest.approx(soft.item(), rel=1e-4)
     assert metrics["eval_loss_ce"] == pytest.approx(hard.item(), rel=1e-4)
     assert ("eval_agreement" in metrics) == (trainer.problem_type.name != "regression")

@@ -141,6 +141,7 @@ def test_a_teacher_of_words_is_refused_with_the_reason():
         create_static_student(teacher, tiny_tokenizer(), dim=4)
 
 
+@pytest.mark.slow
 def test_the_auto_classes_load_the_student_in_a_new_process_after_one_import(student, tmp_path):
     student.save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)

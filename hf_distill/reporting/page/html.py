@@ -25,6 +25,11 @@ _VERDICTS = {True: ("good", "✓ Yes"), False: ("bad", "✕ No"), None: ("open",
 
 
 def render_html(report: Report) -> str:
+    """Return the page with the plots that the report has numbers for; see [`render_page`]."""
+    return render_page(report, inline_svgs(report))
+
+
+def render_page(report: Report, svgs: Mapping[str, str]) -> str:
     """Return the page.
 
     Every string from outside (names, labels, texts) is escaped where it is inserted. In addition the page forbids
@@ -32,6 +37,7 @@ def render_html(report: Report) -> str:
 
     Args:
         report: What `Report.to_dict` returns. The page contains all of it as JSON.
+        svgs: Name of a plot -> its `<svg>`.
 
     Returns:
         HTML for light and dark screens, phones and paper.
@@ -39,7 +45,6 @@ def render_html(report: Report) -> str:
     Raises:
         ValueError: if a number is not finite, because JSON cannot represent it.
     """
-    svgs = inline_svgs(report)
     template = make_environment(Path(__file__).parent).get_template("report.html.jinja")
     return template.render(
         report=report,
