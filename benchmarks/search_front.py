@@ -14,13 +14,14 @@
 
 The space is the default one with a trimmed vocabulary and 1 or 2 epochs instead of 2 to 5. Repeat the command to
 resume a search that was stopped. The script ends with the time that it took, and with the front: the students that no
-other trial beats in both accuracy and latency. They are rows of `OUT/search/trials.csv`.
+other trial beats in both accuracy and latency. All trials and the plot go into `results/`.
 """
 
 import argparse
 import csv
 import json
 import random
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ SPACE = "vocabulary: trimmed\nnum_train_epochs: [1, 2]\n"
 NUM_LABELLED, NUM_VALIDATION = 1000, 500
 TEACHER_EPOCHS, TEACHER_LEARNING_RATE = 15, 3e-4
 MAX_LENGTH = 64
+RESULTS = Path(__file__).parent / "results"
 
 
 def read_rows(path: Path) -> list[list[str]]:
@@ -153,6 +155,8 @@ def main() -> None:
         teacher = prepare_banking77(options.data_dir, options.encoder, folder)
     minutes = search(teacher, folder, options.num_trials)
     content = json.loads((folder / "search" / "search.json").read_text(encoding="utf-8"))
+    for source, target in (("trials.csv", ".csv"), ("plots/metric_and_latency.png", ".png")):
+        shutil.copy(folder / "search" / source, RESULTS / f"search_front_{options.task}{target}")
     print(f"\n{to_markdown(front_rows(content))}\n")
     print(f"Teacher: {content['teacher']}\nSeconds: {content['seconds']}\nThe search took {minutes:.1f} minutes.")
 
