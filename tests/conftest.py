@@ -110,10 +110,10 @@ def few_timed_passes():
 
 @pytest.fixture
 def one_plot(monkeypatch):
-    """Reports have one plot. Drawing all nine takes two seconds for the page, and two for the files."""
-    from hf_distill.reporting.page import plots
+    """Reports have one plot."""
+    from one_plot import draw_one_plot
 
-    monkeypatch.setattr(plots, "PLOTS", {"scores": plots.PLOTS["scores"]})
+    draw_one_plot(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import torch
 from distributed_worker import INNER, rows_of, run, train_inner
 from invariance import make_trainer, reference_gradient, relative_difference, trained_gradients
 from launching import fork, start
-from problems import PROBLEMS, make_problem
 from process_counts import CASES, LABELLED, NUM_ROWS, objectives_of, run_and_save, run_case, run_cases, run_each
 from tiny import tiny_dataset, tiny_model
 
@@ -102,18 +101,6 @@ def test_evaluation_counts_every_row_once(results, models, tokenizer, tmp_path):
         assert result["evaluation"]["eval_rows"] == num_rows
         for name in ("eval_loss", "eval_loss_kl", "eval_loss_ce", "eval_agreement", "eval_sum", "eval_teacher_sum"):
             assert result["evaluation"][name] == pytest.approx(expected[name], rel=1e-5), (case, name)
-
-
-@pytest.mark.parametrize("name", PROBLEMS)
-def test_every_problem_type_gives_the_gradient_and_the_evaluation_of_one_process(results, name):
-    problem, found = make_problem(name, num_rows=10), results["problem types"][name]
-    rows = [problem.rows.select(range(8)), problem.rows.select(range(8, 10))]
-    assert len(found["gradients"]) == 2
-    for gradient, part in zip(found["gradients"], rows, strict=True):
-        assert relative_difference(gradient, problem.reference(part)[0]) < 1e-5
-    _, soft, hard = problem.reference(problem.rows)
-    assert found["evaluation"]["eval_loss_kl"] == pytest.approx(soft.item(), rel=1e-4)
-    assert found["evaluation"]["eval_loss_ce"] == pytest.approx(hard.item(), rel=1e-4)
 
 
 def test_logged_terms_are_those_of_one_process(results, models, tokenizer, tmp_path):

@@ -17,6 +17,7 @@ REPORTS = {
     "many classes": lambda: sample_report(labels=[f"a_rather_long_name_of_a_class_{i}" for i in range(77)]),
     "hostile": hostile_report,
 }
+UNPROTECTED = "hostile, unprotected"
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,8 @@ def files(tmp_path_factory):
     """Each report as a file, and the hostile report also without the policy that would stop a script anyway."""
     folder = tmp_path_factory.mktemp("reports")
     pages = {name: render_html(make()) for name, make in REPORTS.items()}
-    pages["hostile, unprotected"] = re.sub('<meta http-equiv="Content-Security-Policy".*?>', "", pages["hostile"])
-    assert pages["hostile, unprotected"] != pages["hostile"]
+    pages[UNPROTECTED] = re.sub('<meta http-equiv="Content-Security-Policy".*?>', "", pages["hostile"])
+    assert pages[UNPROTECTED] != pages["hostile"]
     for name, html in pages.items():
         (folder / f"{name}.html").write_text(html, encoding="utf-8")
     return {name: (folder / f"{name}.html").as_uri() for name in pages}
@@ -68,7 +69,11 @@ def brightness(page, selector, style):
     return sum(map(int, re.findall(r"\d+", color)[:3])) / (3 * 255)
 
 
-@pytest.mark.parametrize("name", [*REPORTS, "hostile, unprotected"])
+def some_slow(names, quick):
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("name", some_slow([*REPORTS, UNPROTECTED], quick=["sample", UNPROTECTED]))
 def test_a_report_causes_no_console_message_and_no_request(visit, name):
     page = visit(name)
     assert page.locator("section").count() == 9
@@ -80,7 +85,7 @@ def test_a_report_causes_no_console_message_and_no_request(visit, name):
     )
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", some_slow(REPORTS, quick=["many classes"]))
 def test_a_phone_does_not_scroll_sideways(visit, name):
     page = visit(name, width=400)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400

@@ -13,7 +13,6 @@ from accelerate.utils import gather_object
 from datasets import concatenate_datasets
 from invariance import GradientRecorder, make_args, make_trainer
 from letters import letters_tokenizer, roberta
-from problems import PROBLEMS, make_problem
 from process_counts import run_cases, run_sharded, weights_of, written_by_each
 from tiny import tiny_dataset, tiny_model, tiny_tokenizer
 from torch.utils.data import Dataset
@@ -78,20 +77,6 @@ def run_special_cases(student, teacher, tokenizer, output_dir: Path) -> dict:
         "batch_rebalance": rebalance.evaluate(),
         "group_by_length": {"gradients": recorder.gradients},
     }
-
-
-def run_problem_types(tokenizer, output_dir: Path) -> dict:
-    """Two steps, of 8 and of 2 rows, from the same weights, and an evaluation, for every problem type."""
-    results = {}
-    for name in PROBLEMS:
-        problem, recorder = make_problem(name, num_rows=10), GradientRecorder()
-        trainer = make_trainer(
-            problem.student, problem.teacher, problem.rows, tokenizer, output_dir / "out", callbacks=[recorder],
-            per_device_train_batch_size=4, per_device_eval_batch_size=3, learning_rate=0.0, **problem.settings,
-        )  # fmt: skip
-        trainer.train()
-        results[name] = {"gradients": recorder.gradients, "evaluation": trainer.evaluate()}
-    return results
 
 
 def run_inner(teacher, tokenizer, output_dir: Path) -> dict:
@@ -252,7 +237,6 @@ def run(output_dir: Path) -> None:
             "logs": [entry for entry in trainer.state.log_history if "loss" in entry],
         }
     results |= run_special_cases(student, teacher, tokenizer, output_dir)
-    results["problem types"] = run_problem_types(tokenizer, output_dir)
     results["inner"] = run_inner(teacher, tokenizer, output_dir)
     results["teachers"] = run_teachers(tokenizer, output_dir)
     results["cases"], results["sharded"] = run_cases(output_dir), run_sharded(output_dir)

@@ -326,9 +326,9 @@ PAIRS = [
     for teacher in TEACHERS
     if teacher is not function or name in FOR_CLASSES_OF_TEXTS
 ]
-# Every case, every teacher, and the plain run with all teachers.
+# The plain run with all teachers, and every second case with one of them. The other pairs are slow.
 QUICK = {("plain", teacher) for teacher in TEACHERS} | {
-    (name, TEACHERS[i % 3 if name in FOR_CLASSES_OF_TEXTS else i % 2]) for i, name in enumerate(TAUGHT)
+    (name, TEACHERS[i % 3 if name in FOR_CLASSES_OF_TEXTS else i % 2]) for i, name in enumerate(TAUGHT[1::2])
 }
 
 

@@ -103,10 +103,12 @@ def to_svg(figure: "Figure", name: str) -> str:
         figure: A figure that was drawn inside `report_style`.
         name: Unique in the page. The element with the id `<name>-caption` describes the figure.
     """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=_NO_METADATA)  # `savefig` would draw the figure twice
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in list(root.iter()):
         for child in list(parent):
@@ -130,5 +132,8 @@ def _attribute(key: str, value: str, name: str) -> str:
 
 def write_png(figure: "Figure", title: str, path: Path) -> None:
     """Write a figure in light colors with its title, at 200 dots per inch."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold")
-    figure.savefig(path, format="png", dpi=200, metadata={"Software": None})
+    figure.set_dpi(200)
+    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
