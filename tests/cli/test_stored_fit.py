@@ -12,7 +12,7 @@ from tiny import LABEL_NAMES, named_model, tiny_rows
 from hf_distill import DistillationTrainingArguments
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli import main
-from hf_distill.data import load_text_dataset, soft_labels
+from hf_distill.data import load_text_dataset, name_teacher_logits, soft_labels
 from hf_distill.pipeline import ModelReference, load_inputs
 from hf_distill.pipeline.stored_fit import informed_loss, measure_stored_logits
 
@@ -113,6 +113,28 @@ def inputs_of(places, tmp_path, rows=None, kind="good"):
 
 def test_few_labelled_rows_decide_nothing(places, tmp_path):
     assert measure_stored_logits(inputs_of(places, tmp_path, lambda rows: rows.select(range(99)))) is None
+
+
+def test_other_widths_and_rows_without_a_number_are_named(places, tmp_path):
+    def broken(rows, logits):
+        return name_teacher_logits(
+            rows.remove_columns("teacher_logits").add_column("teacher_logits", logits), LABEL_NAMES
+        )
+
+    logits = [[1.0, 0.0, 0.0]] * 120
+    unusable = [*logits[:7], [0.0, math.nan, 0.0], *logits[8:]]
+    with pytest.raises(ValueError, match="no usable value in row 7 of the training dataset"):
+        measure_stored_logits(inputs_of(places, tmp_path, lambda rows: broken(rows, unusable)))
+    lines = [{"text": row["text"], "label": [0.5, row["label"]], "teacher_logits": [1.0, 2.0, 3.0]}
+             for row in tiny_rows(120)]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    task = load_text_dataset(
+        train_file=tmp_path / "rows.jsonl", validation_file=tmp_path / "rows.jsonl", problem_type="regression"
+    )
+    args = DistillationTrainingArguments(str(tmp_path), use_cpu=True)
+    inputs = load_inputs(task, None, ModelReference(str(places / "student")), args)
+    with pytest.raises(ValueError, match=r"has the shape \(120, 3\); the student has 2 classes"):
+        measure_stored_logits(inputs)
 
 
 def test_votes_for_the_wrong_class_and_unsure_votes_are_told_apart(places, tmp_path):
