@@ -17,8 +17,6 @@ from hf_distill.pipeline.teacher_fit import LEARNED_SHARE, MIN_ROWS, Fit, choose
 from hf_distill.training.checks import check_teacher_logits
 from hf_distill.training.logit_order import put_logits_in_student_order
 
-_LOWEST_LOGIT = -1e3  # in place of -inf, whose gradient would be NaN
-
 
 @dataclass(frozen=True)
 class StoredFit:
@@ -99,12 +97,14 @@ def informed_loss(logits: Tensor, labels: Tensor, problem_type: ProblemType) -> 
     https://huggingface.co/papers/1706.04599.
 
     Args:
-        logits: `(num_rows, num_labels)`.
+        logits: `(num_rows, num_labels)`; -inf counts as a logit just below the lowest finite one.
         labels: The labels of all rows, none missing.
         problem_type: The problem type.
     """
+    # -inf for one right class would outweigh all other rows, so it is only a little below the lowest other logit.
+    finite = logits[logits.isfinite()].double()
+    values = logits.double().clamp(min=(finite.min() - finite.std(unbiased=False).clamp(min=1.0)).item())
     # Logits of unit spread make the first step of the optimizer as large as the answer.
-    values = logits.double().clamp(min=_LOWEST_LOGIT)
     values = (values - values.mean(dim=0)) / values.std(dim=0).mean().clamp(min=1e-12)
     factor = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(logits.shape[1], dtype=torch.float64, requires_grad=True)

@@ -30,6 +30,9 @@ def test_the_informed_loss_is_the_best_one_with_a_factor_and_a_bias_of_each_clas
     # The other way round a factor of 0 is the best, which leaves the class frequencies.
     assert informed_loss(-logits, labels, SINGLE) == pytest.approx(math.log(2), abs=1e-4)
     assert informed_loss(torch.zeros(8, 2), labels, SINGLE) == pytest.approx(math.log(2), abs=1e-4)
+    # A class that is forbidden in the row whose label it is does not outweigh the other rows.
+    odd = torch.tensor([[3.0, 0.0]] * 20 + [[0.0, 3.0]] * 19 + [[0.0, -math.inf]])
+    assert informed_loss(odd, torch.tensor([0] * 20 + [1] * 20), SINGLE) < 0.2
     forbidden = torch.where(torch.arange(2) == labels[:, None], 0.0, -math.inf)
     assert informed_loss(forbidden, labels, SINGLE) < 0.01
 
