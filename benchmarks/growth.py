@@ -116,8 +116,8 @@ def _loss_steps(num_units: int, num_classes: int) -> dict[str, Callable[[], Any]
         "kl of hf_distill": lambda: train(lambda: functional.kl_divergence(student, teacher, 2.0).mean()),
         "F.kl_div": lambda: train(lambda: plain_kl_div(student, teacher)),
         "F.cross_entropy": lambda: train(lambda: F.cross_entropy(student, labels)),
-        "what training logs": lambda: trainer.monitor.track(seen, True, num_units),
-        "what evaluation logs": lambda: trainer.monitor.track(seen, False, None),
+        "what training logs": lambda: trainer.bound.monitor.track(seen, True, num_units),
+        "what evaluation logs": lambda: trainer.bound.monitor.track(seen, False, None),
     }
 
 

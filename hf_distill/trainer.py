@@ -1,9 +1,7 @@
 """The Trainer that distills: `transformers.Trainer` with a teacher in its loss."""
 
 import contextlib
-import gc
 import os
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,18 +9,17 @@ from typing import Any, cast
 
 import datasets
 import torch
-from huggingface_hub import CommitInfo, get_token
+from huggingface_hub import CommitInfo
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, HubStrategy, TrainOutput
-from transformers.utils import PushInProgress, logging
+from transformers.utils import logging
 
 from hf_distill.cache.fingerprint import identify
 from hf_distill.classifiers.compiled import compiled_in_place
-from hf_distill.classifiers.forward import compute_outputs, prepare_outputs
-from hf_distill.classifiers.label_maps import class_names_of
+from hf_distill.classifiers.forward import compute_outputs
 from hf_distill.classifiers.outputs import (
     ADDED_BY_COLLATOR,
     IS_UNIT,
@@ -31,61 +28,51 @@ from hf_distill.classifiers.outputs import (
     Batch,
     ClassifierOutputs,
 )
-from hf_distill.classifiers.padding import check_row_padding, warn_about_left_padding
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.classifiers.signature import input_names
-from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.data import Task
 from hf_distill.data.seen_rows import hash_rows_of
 from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
-from hf_distill.hub.upload import explain
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.teachers import BaseTeacher, TeacherEnsemble, ZeroShotTeacher
-from hf_distill.training.baseline import CallbackCopies, baseline_arguments, check_baseline_student, check_same_class
+from hf_distill.training.argument_checks import check_arguments
+from hf_distill.training.baseline import BaselineParts, baseline_arguments, check_baseline_student
+from hf_distill.training.bound_student import BoundStudent
+from hf_distill.training.calibration import calibrate, calibration_logs, check_calibratable
 from hf_distill.training.checkpoints import RunCheckpoints
-from hf_distill.training.checks import (
-    check_arguments,
-    check_can_learn,
-    check_dataset,
-    check_searched,
-    check_student,
-    count_labels,
-    labelled_rows,
-)
 from hf_distill.training.collating import UnitCollator, prepare_loader
-from hf_distill.training.dataset_kinds import is_transformed
-from hf_distill.training.evaluation import TeacherPredictions, describe_missing_metric, on_labelled_rows
+from hf_distill.training.evaluation import (
+    describe_missing_metric,
+    missing_for_loss,
+    on_labelled_rows,
+)
 from hf_distill.training.folder_lock import locked_folder
 from hf_distill.training.guards import EarlyTeacherCheck
-from hf_distill.training.label_checks import (
-    LabelCheckingCollator,
-    check_label_names,
-    match_first_student,
-    name_by_dataset,
-)
+from hf_distill.training.label_checks import LabelCheckingCollator
+from hf_distill.training.labelled_rows import labelled_rows
 from hf_distill.training.launch import check_launch
-from hf_distill.training.loss import ClipAndZero, LossRunner
-from hf_distill.training.monitor import LossMonitor, Observation
+from hf_distill.training.loss import ClipAndZero
+from hf_distill.training.monitor import Observation
 from hf_distill.training.optimizer_settings import check_has_trained_weights, given_settings
 from hf_distill.training.progress import replace_progress
+from hf_distill.training.publisher import RunPublisher
 from hf_distill.training.recorder import RunRecorder, describe_data
-from hf_distill.training.run_fingerprint import (
-    RunFingerprint,
-    RunParts,
-    describe_collator,
-    describe_optimizer,
-    describe_student,
-    fingerprint_rows,
-    fingerprint_run,
-)
+from hf_distill.training.run_fingerprint import RunFingerprint
+from hf_distill.training.run_identity import RunIdentity, describe_collator, describe_optimizer, describe_student
 from hf_distill.training.sampling import LengthGroupedSampler, SetEpoch
-from hf_distill.training.search_objective import SearchObjective
+from hf_distill.training.search_objective import SearchObjective, cheap_garbage_collection
 from hf_distill.training.slow_precision import warn_of_slow_precision
 from hf_distill.training.source import TeacherContext
 from hf_distill.training.stop_signals import stopping_on_signals
+from hf_distill.training.student import check_student, without_preparation
+from hf_distill.training.subclasses import (
+    check_same_class,
+    warn_about_loss_without_teacher,
+    warn_about_unmarked_batch,
+)
 from hf_distill.training.teaching import Teaching
-from hf_distill.training.units import NumberedRows, Units
+from hf_distill.training.units import NumberedRows
 from hf_distill.training_args import DistillationTrainingArguments
 
 logger = logging.get_logger(__name__)
@@ -101,15 +88,11 @@ class DistillationTrainer(Trainer):
     + w_\mathrm{hard}\, \mathrm{CE}_i\big)$$
 
     So the gradient does not depend on how the rows are split. A row without a label (-100, NaN for regression, or no
-    `labels` column) adds 0 to the hard loss and still counts. Training logs contain `loss` and every unweighted term
-    as `loss_<name>`; evaluation logs contain `eval_loss`, `eval_loss_<name>`, `eval_agreement` and
-    `eval_teacher_<metric>`. Weights and temperatures with a schedule are logged with their value in the last step, as
-    `<name>_weight` for instance; `loss` is the mean over the steps, each with its own weights.
+    `labels` column) adds 0 to the hard loss and still counts. docs/tracking.md lists what is logged.
 
     A loss that is NaN or infinite stops the run with a `FloatingPointError` that names the term, the step, the rows by
-    their numbers in the dataset, and the teacher if its logits are the cause. The check never makes a step wait for
-    the device: it happens when something is logged, evaluated or saved, and at the end. No checkpoint is written after
-    such a loss.
+    their numbers in the dataset, and the teacher if its logits are the cause. No checkpoint is written after such a
+    loss.
 
     Args:
         model: The student. Exactly one of `model` and `model_init` is needed.
@@ -174,18 +157,15 @@ class DistillationTrainer(Trainer):
         text_columns = None if teacher_text_columns is None else list(teacher_text_columns)
         context = TeacherContext(args, tokenizer, text_columns, loss.teacher_reads)
         self.teaching = Teaching(teacher_model, teacher_processing_class, context)
-        self.recorder = RunRecorder(args)
+        self.recorder, self.publisher = RunRecorder(args), RunPublisher(args)
         self.record: dict[str, Any] = {}
         self.search_objective = SearchObjective(has_metrics=compute_metrics is not None)
-        self._is_constructed = self._has_default_objective = False
-        self._callback_copies = CallbackCopies(
-            trainer_kwargs.get("callbacks") or [], shared=[self, model, teacher_model, train_dataset, eval_dataset]
-        )
-        self._has_given_optimizer = any(trainer_kwargs.get("optimizers") or ())
-        optimizer, _ = trainer_kwargs.get("optimizers") or (None, None)
-        self._optimizer_description = describe_optimizer(
-            args, optimizer, trainer_kwargs.get("optimizer_cls_and_kwargs")
-        )
+        self._is_constructed = False
+        callbacks, optimizers = trainer_kwargs.get("callbacks") or [], trainer_kwargs.get("optimizers") or (None, None)
+        shared = [self, model, teacher_model, train_dataset, eval_dataset]
+        self._baseline_parts = BaselineParts(callbacks, optimizers, shared)
+        optimizer = describe_optimizer(args, optimizers[0], trainer_kwargs.get("optimizer_cls_and_kwargs"))
+        self._identity = RunIdentity(type(self).__name__, self.teaching, optimizer)
         super().__init__(
             model=compiled_in_place(model),
             args=args,
@@ -194,23 +174,15 @@ class DistillationTrainer(Trainer):
             compute_metrics=compute_metrics,
             **trainer_kwargs,
         )
-        self._collator_description = describe_collator(self.data_collator)
+        self._identity.collator = describe_collator(self.data_collator)
         self.label_names = ["labels"]  # Trainer finds none if `forward` hides its signature
         self._bind(self.model, loss)
         replace_progress(self, loss.current_values)
         self._is_constructed = True
         if compute_metrics is not None:
             self.compute_metrics = on_labelled_rows(compute_metrics, self.problem_type, args.batch_eval_metrics)
-        if self.problem_type.is_token_level and not isinstance(self.data_collator, TokenCollator):
-            side = getattr(self.processing_class, "padding_side", "right")
-            self.data_collator = TokenCollator(self.data_collator, side)
-        self._check_datasets()
-        self.train_dataset = self.teaching.prepare(self.train_dataset, "training")
-        self.eval_dataset = self.teaching.prepare(self.eval_dataset, "evaluation")
-        self.class_names[:] = class_names_of(self._unwrapped_student.config)  # stored logits can have named them
-        self._bind_classes()
-        collate = self.teaching.wrap_collator(self.data_collator)
-        self.data_collator = LabelCheckingCollator(collate, self.problem_type, self.class_names)
+        self.train_dataset, self.eval_dataset = self.bound.prepare_first(self.train_dataset, self.eval_dataset)
+        self._wrap_collator()
         if args.calibrate_teacher:
             self._calibrate_teacher()
 
@@ -224,67 +196,71 @@ class DistillationTrainer(Trainer):
     @property
     def problem_type(self) -> ProblemType:
         """The student's problem type."""
-        return self.units.problem_type
+        return self.bound.problem_type
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the student's classes, by id."""
+        return self.bound.class_names
 
     @property
     def distillation_loss(self) -> DistillationLoss:
         """The objectives."""
-        return self.loss_runner.loss
+        return self.bound.loss_runner.loss
 
     @property
-    def _unwrapped_student(self) -> PreTrainedModel:
-        return cast(PreTrainedModel, self.accelerator.unwrap_model(self.model, keep_torch_compile=False))
+    def _is_sharded(self) -> bool:
+        return self.is_deepspeed_enabled or self.is_fsdp_enabled
 
-    @property
-    def _padding_tokenizer(self) -> PreTrainedTokenizerBase | None:
-        """The tokenizer that pads the student's batches; None without one, or if the student is split."""
-        is_split = self.is_deepspeed_enabled or self.is_fsdp_enabled
-        is_tokenizer = isinstance(self.processing_class, PreTrainedTokenizerBase)
-        return cast(PreTrainedTokenizerBase, self.processing_class) if is_tokenizer and not is_split else None
+    def _unwrapped(self, model: nn.Module) -> PreTrainedModel:
+        return cast(PreTrainedModel, self.accelerator.unwrap_model(model, keep_torch_compile=False))
 
     def _build_loss(self, args: DistillationTrainingArguments) -> DistillationLoss:
         spec = args.objective_spec() if self._objectives is None else self._objectives
         return DistillationLoss(build_objectives(spec))
 
     def _bind(self, student: PreTrainedModel, loss: DistillationLoss) -> None:
-        """Make the objects that depend on the student, the loss or the accelerator.
-
-        Construction calls it, and so do `model_init` and the trials of a search, which make these anew.
-        """
-        check_student(student, self._teacher_model, self.is_deepspeed_enabled or self.is_fsdp_enabled)
-        problem_type = self.teaching.match(student)
-        if problem_type.has_label_names:
-            name_by_dataset(student.config, self.train_dataset)
-        self.teaching.request(loss.teacher_reads)
-        prepare_outputs(student, loss.student_reads, "student")
-        self._student_description = describe_student(student)
+        """Make what depends on the student, the loss or the accelerator; `model_init` and trials make it anew."""
+        check_student(student, self._teacher_model, self._is_sharded)
+        is_padded_here = isinstance(self.processing_class, PreTrainedTokenizerBase) and not self._is_sharded
+        tokenizer = cast(PreTrainedTokenizerBase, self.processing_class) if is_padded_here else None
+        rows = [self.train_dataset, *self._eval_datasets().values()]
+        first_names = self.class_names if self._is_constructed else None
+        self.bound = BoundStudent(
+            student, loss, self.teaching, tokenizer, rows, self.accelerator, self.args, first_names
+        )
+        has_given_scheduler = self.lr_scheduler is not None and not self._created_lr_scheduler
+        self.bound.loss_runner.check_trainable(self._is_sharded, has_given_scheduler)
+        self._identity.student = describe_student(student)
         if self.is_world_process_zero():
             self.recorder.initial_student = identify(student)
-        if self._padding_tokenizer is not None:
-            warn_about_left_padding(student, self._padding_tokenizer, "student")
-        self.units = Units(problem_type, self.accelerator)
-        self.loss_runner = LossRunner(loss, self.accelerator)
-        compared = self.teaching.compared_config(self.train_dataset, *self._eval_datasets().values())
-        self.loss_runner.bind(problem_type, student.config, compared, self.args.seed)
-        self.loss_runner.check_trainable(
-            is_sharded=self.is_deepspeed_enabled or self.is_fsdp_enabled,
-            has_given_scheduler=self.lr_scheduler is not None and not self._created_lr_scheduler,
-        )
-        if self.args.gradient_accumulation_steps * self.args.world_size > 1:
-            self.loss_runner.warn_about_batchwise_terms()
-        if self._is_constructed and problem_type.has_label_names:
-            match_first_student(student.config, self.class_names)
-        self.class_names: list[str] = class_names_of(student.config)
-        self.monitor = LossMonitor(loss, problem_type, self.class_names, self.teacher, self.accelerator)
-        self.teacher_predictions = TeacherPredictions(self.accelerator, self.args)
-        self._replace_callback(EarlyTeacherCheck(self.monitor.check_teacher))
+        self._replace_callback(EarlyTeacherCheck(self.bound.monitor.check_teacher))
         self._replace_callback(ClipAndZero(loss))
         if self._is_constructed:  # until then the labels are not checked
-            self._bind_classes()
+            self.bound.bind_classes(self.train_dataset)
 
-    def _bind_classes(self) -> None:
-        count = partial(count_labels, self.train_dataset, self.problem_type, len(self.class_names))
-        self.loss_runner.bind_classes(self.class_names, count)
+    def _wrap_collator(self) -> None:
+        if self.problem_type.is_token_level and not isinstance(self.data_collator, TokenCollator):
+            side = getattr(self.processing_class, "padding_side", "right")
+            self.data_collator = TokenCollator(self.data_collator, side)
+        collate = self.teaching.wrap_collator(self.data_collator)
+        self.data_collator = LabelCheckingCollator(collate, self.problem_type, self.class_names)
+
+    def _calibrate_teacher(self) -> None:
+        check_calibratable(self.teaching, self.problem_type)
+        eval_dataset = next(iter(self._eval_datasets().values()))
+        batches = self._marked_batches(eval_dataset) if eval_dataset is not None else []
+        results = calibrate(cast(BaseTeacher, self.teacher), batches, self.bound.units)
+        self.record["teacher_calibration"] = results
+        for logs in calibration_logs(results):
+            self.log(logs)
+
+    def _marked_batches(self, eval_dataset: Any) -> Iterator[dict[str, Tensor]]:
+        self.bound.units.evaluated_loader = self.get_eval_dataloader(eval_dataset)
+        for batch in self.bound.units.evaluated_loader:
+            inputs = cast("dict[str, Tensor]", self._prepare_inputs(batch))
+            self.bound.units.mark_evaluation(inputs)
+            yield inputs
 
     def call_model_init(self, trial: Any = None) -> PreTrainedModel:
         """Make a student by `model_init`, and fit objectives and teacher to it."""
@@ -293,77 +269,12 @@ class DistillationTrainer(Trainer):
             self._bind(model, self._build_loss(self.args))
         return model
 
-    def _hp_search_setup(self, trial: Any) -> None:
-        super()._hp_search_setup(trial)
-        if trial is not None:
-            searched = trial if isinstance(trial, dict) else trial.params
-            check_searched(searched, self._objectives, self.args)
-            if self._has_default_objective:
-                self.search_objective.check_searched(searched)
-            # A trial can set the temperature or a weight, and it has a new accelerator.
-            self._bind(self.model, self._build_loss(self.args))
-
     def _replace_callback(self, callback: TrainerCallback) -> None:
         self.pop_callback(type(callback))
         self.add_callback(callback)
 
     def _eval_datasets(self) -> dict[str, Any]:
         return self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval": self.eval_dataset}
-
-    def _check_datasets(self) -> None:
-        if not self.distillation_loss.teacher_reads:
-            check_can_learn(self.train_dataset, self.problem_type)
-        rows = [("training", self.train_dataset), *(("evaluation", rows) for rows in self._eval_datasets().values())]
-        for role, dataset in rows:
-            if dataset is not None:
-                self._check_dataset(dataset, role, self.distillation_loss.reads_labels)
-                self.teaching.warn_about_unused_column(dataset, role)
-
-    def _check_dataset(self, dataset: Any, role: str, needs_labels: Sequence[str] = ()) -> None:
-        if self.problem_type.has_label_names:
-            check_label_names(dataset, role, self._unwrapped_student.config)
-        TokenLimits.of(self.model, "student").check(dataset)
-        tokenizer = self._padding_tokenizer
-        if tokenizer is not None and isinstance(dataset, datasets.Dataset) and not is_transformed(dataset):
-            check_row_padding(dataset, self._unwrapped_student, tokenizer, "student")
-        required_columns = self.teaching.required_columns if role == "training" else []
-        check_dataset(
-            dataset,
-            role,
-            self.problem_type,
-            self.class_names,
-            teacher_columns=required_columns,
-            needs_labels=needs_labels,
-        )
-
-    def _prepare_new(self, dataset: Any, role: str) -> Any:
-        """Check a dataset that the constructor did not see, and add the columns that the teachers read."""
-        if isinstance(dataset, dict):
-            return {name: self._prepare_new(rows, role) for name, rows in dataset.items()}
-        is_name = isinstance(dataset, str)  # of one of several evaluation sets
-        if dataset is None or is_name or self.teaching.has_prepared(dataset):
-            return dataset
-        self._check_dataset(dataset, role)
-        if role == "prediction" and not isinstance(dataset, datasets.Dataset):
-            return dataset  # predictions need no teacher
-        return self.teaching.prepare(dataset, role)
-
-    def _calibrate_teacher(self) -> None:
-        self.teaching.check_calibratable(self.problem_type)
-        eval_dataset = next(iter(self._eval_datasets().values()))
-        batches = self._marked_batches(eval_dataset) if eval_dataset is not None else []
-        results = self.teaching.calibrate(batches, self.units)
-        self.record["teacher_calibration"] = results
-        for i, result in enumerate(results):
-            name = f"teacher_{i}" if len(results) > 1 else "teacher"
-            self.log({f"{name}_{key}": value for key, value in result.items() if key != "num_units"})
-
-    def _marked_batches(self, eval_dataset: Any) -> Iterator[dict[str, Tensor]]:
-        self.units.evaluated_loader = self.get_eval_dataloader(eval_dataset)
-        for batch in self.units.evaluated_loader:
-            inputs = cast("dict[str, Tensor]", self._prepare_inputs(batch))
-            self.units.mark_evaluation(inputs)
-            yield inputs
 
     # ---- Runs ----
 
@@ -376,13 +287,7 @@ class DistillationTrainer(Trainer):
         """Train with the arguments of `transformers.Trainer.train`.
 
         `resume_from_checkpoint=True` continues from the newest complete checkpoint of this run in the output folder,
-        and starts anew if there is none. A run is known by its teacher, training rows, objectives, problem type,
-        label names, student, optimizer, collator, and the rule for its best checkpoint (docs/resuming.md). Other
-        settings can change; the record lists the changes as `resumed_with`.
-
-        On SIGTERM and on the first Ctrl-C the current step finishes and a checkpoint is saved; then the process exits
-        with status 143, or `KeyboardInterrupt` is raised. Several processes stop at the next step whose number is a
-        multiple of 10. A second Ctrl-C stops at once.
+        and starts anew if there is none; docs/resuming.md says what identifies a run and how signals stop it.
 
         Raises:
             ValueError: for a checkpoint that is damaged, does not exist or belongs to another run.
@@ -395,9 +300,9 @@ class DistillationTrainer(Trainer):
                 stack.enter_context(locked_folder(Path(folder)))
             self._forget_evaluation()
             if self.model is not None:  # a trial of a search makes its student later
-                self.teaching.check_unchanged(self._unwrapped_student.config, self.class_names)
-            self.train_dataset = self._prepare_new(self.train_dataset, "training")
-            self.monitor.check_stored_outputs(self.train_dataset)
+                self.teaching.check_unchanged(self._unwrapped(self.model).config, self.class_names)
+            self.train_dataset = self.bound.preparation.prepare_new(self.train_dataset, "training")
+            self.bound.monitor.check_stored_outputs(self.train_dataset)
             self.checkpoints = self._run_checkpoints()
             if trial is None:  # the settings of a trial are not known yet
                 resume_from_checkpoint = self.checkpoints.find(resume_from_checkpoint, folder)
@@ -407,32 +312,33 @@ class DistillationTrainer(Trainer):
             stack.enter_context(stopping_on_signals(self.callback_handler, self.accelerator, self.args))
             return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
+    def _forget_evaluation(self) -> None:
+        is_made_anew = self.model_init is not None or self._is_sharded
+        if not is_made_anew and not isinstance(self.model_wrapped, DistributedDataParallel):
+            self.model = self.model_wrapped = without_preparation(self.model, self.accelerator)
+
     def _run_checkpoints(self) -> RunCheckpoints:
         if self.model is not None:  # a trial of a search makes its student later
-            student = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-            self._student_description = describe_student(student)  # before FSDP renames its weights
+            self._identity.student = describe_student(self._unwrapped(self.model))  # before FSDP renames its weights
 
         def fingerprint() -> RunFingerprint:
             self._set_signature_columns_if_needed()
-            signature = cast("list[str]", self._signature_columns)
-            chooses_best = self.args.metric_for_best_model is not None
-            identify = partial(fingerprint_rows, signature=signature, teaching=self.teaching)
-            parts = RunParts(
-                type(self).__name__,
-                self._student_description,
-                self.teaching,
-                self.distillation_loss,
-                self.problem_type.name,
-                self.class_names,
-                self._optimizer_description,
-                self._collator_description,
+            return self._identity.fingerprint(
+                self.args,
+                self.bound,
                 getattr(self.processing_class, "padding_side", None),
-                identify(self.train_dataset),
-                {name: identify(rows) for name, rows in self._eval_datasets().items() if chooses_best},
+                self.train_dataset,
+                self._eval_datasets(),
+                cast("list[str]", self._signature_columns),
             )
-            return fingerprint_run(self.args, parts)
 
         return RunCheckpoints(fingerprint)
+
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        self.bound.monitor.training.reset()  # an attempt with a larger batch that ran out of memory leaves values, too
+        output = super()._inner_training_loop(*args, **kwargs)
+        self._check_finite("training", self.train_dataset)  # the steps after the last log
+        return output
 
     def hyperparameter_search(
         self,
@@ -459,44 +365,17 @@ class DistillationTrainer(Trainer):
             ValueError: for a direction that contradicts the default objective, or a trial that changes the loss by
                 which trials would be compared.
         """
-        if compute_objective is None:
-            direction = direction or self.search_objective.direction
-            self.search_objective.check_direction(direction)
-        self._has_default_objective = compute_objective is None
-        # accelerate collects garbage three times between trials, 0.2 s each. Freezing live objects makes that cheap.
-        gc.freeze()
-        try:
-            return super().hyperparameter_search(
-                hp_space,
-                compute_objective or self.search_objective,
-                n_trials,
-                direction or "minimize",
-                *args,
-                **kwargs,
-            )
-        finally:
-            gc.unfreeze()
+        objective, direction = self.search_objective.choose(compute_objective, direction)
+        with cheap_garbage_collection():
+            return super().hyperparameter_search(hp_space, objective, n_trials, direction, *args, **kwargs)
 
-    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        self.monitor.training.reset()  # an attempt with a larger batch that ran out of memory leaves values, too
-        output = super()._inner_training_loop(*args, **kwargs)
-        self._check_finite("training", self.train_dataset)  # the steps after the last log
-        return output
-
-    def _forget_evaluation(self) -> None:
-        """Let accelerate prepare the student for training, whatever was evaluated before.
-
-        It takes a model that `evaluate` or `predict` prepared for one that is ready, leaves out
-        DistributedDataParallel, and the processes drift apart silently (measured with accelerate 1.15).
-        """
-        if self.model_init is not None or self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            return
-        if isinstance(self.model_wrapped, DistributedDataParallel):
-            return
-        self.model = self.model_wrapped = self.accelerator.unwrap_model(
-            self.model, keep_fp32_wrapper=False, keep_torch_compile=False
-        )
-        self.model._is_accelerate_prepared = False
+    def _hp_search_setup(self, trial: Any) -> None:
+        super()._hp_search_setup(trial)
+        if trial is not None:
+            searched = trial if isinstance(trial, dict) else trial.params
+            self.search_objective.check_trial(searched, self._objectives, self.args)
+            # A trial can set the temperature or a weight, and it has a new accelerator.
+            self._bind(self.model, self._build_loss(self.args))
 
     def train_baseline(self, student: PreTrainedModel) -> "DistillationTrainer":
         """Train the same student without the teacher, which measures how much the teacher helped; call after `train`.
@@ -516,13 +395,9 @@ class DistillationTrainer(Trainer):
                 cannot be used again.
         """
         args = baseline_arguments(self.args, self.state, self.distillation_loss)
-        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):  # which rename and split the weights
+        if not self._is_sharded:  # DeepSpeed and FSDP rename and split the weights
             check_baseline_student(student, self.accelerator.unwrap_model(self.model))
-        if self._has_given_optimizer:
-            raise ValueError(
-                "The baseline needs an optimizer of its own, and `optimizers` was passed. Pass "
-                "`optimizer_cls_and_kwargs`, or set `optim` and `lr_scheduler_type`."
-            )
+        self._baseline_parts.check_optimizer()
         arguments: dict[str, Any] = {
             "model": student,
             "args": args,
@@ -533,7 +408,7 @@ class DistillationTrainer(Trainer):
             "compute_metrics": self.compute_metrics,
             "preprocess_logits_for_metrics": self.preprocess_logits_for_metrics,
             "optimizer_cls_and_kwargs": self.optimizer_cls_and_kwargs,
-            "callbacks": self._callback_copies.take(),
+            "callbacks": self._baseline_parts.copy_callbacks(),
         }
         check_same_class(type(self), list(arguments))
         baseline = type(self)(**arguments)
@@ -556,9 +431,9 @@ class DistillationTrainer(Trainer):
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
             signature = cast("list[str]", self._signature_columns)
-            student = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
             tokenizer_names = getattr(self.processing_class, "model_input_names", ())
-            signature += sorted(input_names(student, frozenset(tokenizer_names)) - frozenset(signature))
+            names = input_names(self._unwrapped(self.model), frozenset(tokenizer_names))
+            signature += sorted(names - frozenset(signature))
             self._student_columns = frozenset(signature) - {"label", "label_ids", *self.label_names}
             # Pruning would drop what the student does not read: DistilBERT has no segment ids, its teacher has.
             signature += sorted((self.teaching.read_columns | {WORD_STARTS}) - frozenset(signature))
@@ -592,28 +467,21 @@ class DistillationTrainer(Trainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Return the loader of an evaluation set; a new set gets the columns that the teachers read first."""
-        self.eval_dataset = self._prepare_new(self.eval_dataset, "evaluation")
-        return super().get_eval_dataloader(self._prepare_new(eval_dataset, "evaluation"))
+        self.eval_dataset = self.bound.preparation.prepare_new(self.eval_dataset, "evaluation")
+        return super().get_eval_dataloader(self.bound.preparation.prepare_new(eval_dataset, "evaluation"))
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         """Return the loader of rows to predict; a new set gets the columns that the teachers read first."""
-        return super().get_test_dataloader(self._prepare_new(test_dataset, "prediction"))
+        return super().get_test_dataloader(self.bound.preparation.prepare_new(test_dataset, "prediction"))
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
         """Fetch the micro-batches of one optimizer step, mark the units of each, and count them all."""
-        batches = []
         # Trainer, resumed at its last step, would take one step more than `max_steps` (transformers 5.23).
-        for _ in range(num_batches if self.state.global_step < self.state.max_steps else 0):
-            if (batch := next(epoch_iterator, None)) is None:
-                break
-            self.units.mark(batch)
-            batches.append(batch)
-        # The data ended within a step. Trainer takes a step after `num_batches` micro-batches only; without these, the
-        # gradient would be added to the first step of the next pass.
-        batches += [self.units.without_units(batch) for batch in batches[-1:]] * (num_batches - len(batches))
-        return batches, self.units.count(batches, device)
+        is_finished = self.state.global_step >= self.state.max_steps
+        batches = self.bound.units.fetch(epoch_iterator, 0 if is_finished else num_batches)
+        return batches, self.bound.units.count(batches, device)
 
     # ---- Loss ----
 
@@ -621,7 +489,7 @@ class DistillationTrainer(Trainer):
         """Create the optimizer, with a group for what the objectives learn."""
         check_has_trained_weights(self.model if model is None else model)
         optimizer = super().create_optimizer(model)
-        self.loss_runner.add_to(optimizer)
+        self.bound.loss_runner.add_to(optimizer)
         return optimizer
 
     def training_step(
@@ -629,17 +497,10 @@ class DistillationTrainer(Trainer):
     ) -> Tensor:
         """Train on one micro-batch; hooks of a subclass that leave out what the loss needs are named."""
         if IS_UNIT not in inputs:
-            logger.warning_once(
-                f"{type(self).__name__}.get_batch_samples does not call DistillationTrainer.get_batch_samples: rows "
-                "that accelerate repeats count, and the loss is divided by the number that it returns."
-            )
+            warn_about_unmarked_batch(type(self))
         loss = super().training_step(model, inputs, num_items_in_batch)
-        if not self.monitor.has_seen_training:
-            logger.warning_once(
-                f"{type(self).__name__}.compute_loss does not call DistillationTrainer.compute_loss: the student "
-                "learns nothing from its teacher, and the logs have no terms of the loss. Call "
-                "`super().compute_loss(...)`, or pass `objectives`."
-            )
+        if not self.bound.monitor.has_seen_training:
+            warn_about_loss_without_teacher(type(self))
         return loss
 
     def compute_loss(
@@ -662,13 +523,13 @@ class DistillationTrainer(Trainer):
         # First the teacher, whose activations are freed at once: those of the student stay until its backward pass.
         teacher = self._run_teacher(model, inputs)
         student = self._run_student(model, inputs)
-        student_units, teacher_units, batch = self.units.select(student, teacher, inputs)
+        student_units, teacher_units, batch = self.bound.units.select(student, teacher, inputs)
         # Evaluations of different steps compare only at the same weights and temperatures: the last ones.
         progress = self.state.global_step / max(1, self.state.max_steps) if model.training else 1.0
-        terms = self.loss_runner.run(student_units, teacher_units, batch, progress)
+        terms = self.bound.loss_runner.run(student_units, teacher_units, batch, progress)
         seen = Observation(student_units, teacher_units, batch, terms, self.state.global_step + model.training)
-        self.monitor.track(seen, model.training, num_items_in_batch)
-        loss = self.loss_runner.normalize(terms, batch[IS_UNIT], num_items_in_batch)
+        self.bound.monitor.track(seen, model.training, num_items_in_batch)
+        loss = self.bound.loss_runner.normalize(terms, batch[IS_UNIT], num_items_in_batch)
         if not return_outputs:
             return loss
         outputs = {"logits": student.logits}
@@ -692,12 +553,12 @@ class DistillationTrainer(Trainer):
         if "loss" in logs:
             self._check_finite("training", self.train_dataset)
             is_first = not any("loss" in entry for entry in self.state.log_history)
-            logs.update(self.monitor.training_logs(is_first))
-            self.monitor.check_teacher()
+            logs.update(self.bound.monitor.training_logs(is_first))
+            self.bound.monitor.check_teacher()
         super().log(logs, start_time)
 
     def _check_finite(self, role: str, dataset: Any) -> None:
-        self.monitor.check_finite(role, partial(self._unusable_teacher_rows, dataset))
+        self.bound.monitor.check_finite(role, partial(self._unusable_teacher_rows, dataset))
 
     def _unusable_teacher_rows(self, dataset: Any, rows: list[int]) -> list[int]:
         """Run the teacher again on some rows, and return those with logits that nothing can be learned from."""
@@ -706,7 +567,7 @@ class DistillationTrainer(Trainer):
         numbered: Any = self._remove_unused_columns(dataset)
         collate = UnitCollator(self.data_collator, self.problem_type)
         batch = cast("dict[str, Tensor]", self._prepare_inputs(collate(numbered.__getitems__(rows))))
-        is_usable = self.teaching.usable_rows(batch, self.units)
+        is_usable = self.teaching.usable_rows(batch, self.bound.units)
         return [row for row, usable in zip(rows, is_usable, strict=True) if not usable]
 
     # ---- Evaluation ----
@@ -720,18 +581,13 @@ class DistillationTrainer(Trainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """Evaluate; the loss and its terms are exact means over the rows, however they are split."""
-        self.monitor.evaluation.reset()
-        self.teacher_predictions.reset()
         prepare_loader(dataloader, self.problem_type)
-        self.units.evaluated_loader = dataloader
+        self.bound.begin_evaluation(dataloader)
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         self.search_objective.note(metric_key_prefix, output.metrics or {})
         self._check_finite("evaluation", dataloader.dataset)
-        metrics: dict[str, Any] = self.monitor.evaluation_metrics()
-        self.monitor.check_teacher()
-        self.monitor.check_student()
-        if self._scores_teacher and output.label_ids is not None:
-            metrics |= self.teacher_predictions.score(cast(Callable, self.compute_metrics), output.label_ids)
+        compute_metrics = self.compute_metrics if self._scores_teacher else None
+        metrics = self.bound.finish_evaluation(compute_metrics, output.label_ids)
         named = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         return output._replace(metrics={**(output.metrics or {}), **named})
 
@@ -740,18 +596,6 @@ class DistillationTrainer(Trainer):
         # A metric that is computed batch by batch, or from more than logits and labels, is the student's alone.
         is_plain = not self.args.batch_eval_metrics and not self.args.include_for_metrics
         return self.compute_metrics is not None and is_plain
-
-    def _has_loss(self, inputs: Batch) -> bool:
-        """Whether the loss of a batch of evaluation can be computed; if not, say why once."""
-        needs_labels = self.distillation_loss.reads_labels
-        if self.teacher is not None and not self.teacher.can_answer(inputs):
-            reason = f"No column `{TEACHER_LOGITS}` and no live teacher"
-        elif needs_labels and not self.problem_type.all_units_have_labels(inputs):
-            reason = f"`{needs_labels[0]}` needs the label of every unit, and some have none"
-        else:
-            return True
-        logger.warning_once(f"{reason}: predictions only, no loss.")
-        return False
 
     def prediction_step(
         self,
@@ -765,16 +609,17 @@ class DistillationTrainer(Trainer):
         for name in ADDED_BY_COLLATOR:  # `compute_metrics` can get the columns of the batch
             inputs.pop(name, None)
         inputs, labels = prepared, prepared.get("labels")
-        self.units.mark_evaluation(inputs)
+        self.bound.units.mark_evaluation(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            if self._has_loss(inputs):
-                loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-            else:
+            if missing := missing_for_loss(inputs, self.teacher, self.distillation_loss, self.problem_type):
+                logger.warning_once(f"{missing}: predictions only, no loss.")
                 loss, outputs = None, {"logits": self._run_student(model, inputs).logits}
+            else:
+                loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
         if prediction_loss_only:
             return loss, None, None
         if self._scores_teacher and TEACHER_LOGITS in outputs and labels is not None:
-            self.teacher_predictions.add(outputs[TEACHER_LOGITS], labels, self.preprocess_logits_for_metrics)
+            self.bound.teacher_predictions.add(outputs[TEACHER_LOGITS], labels, self.preprocess_logits_for_metrics)
         return loss, outputs["logits"], labels
 
     # ---- Checkpoints ----
@@ -791,27 +636,25 @@ class DistillationTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self._check_finite("training", self.train_dataset)
-        # Sharded weights are not checked: each process would see other weights, and not all would stop.
-        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            self.monitor.check_weights(self.model, self.state.global_step)
+        if not self._is_sharded:  # each process would see other weights, and not all would stop
+            self.bound.monitor.check_weights(self.model, self.state.global_step)
         folder = Path(self._get_output_dir(trial=trial))
-        is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        with self.checkpoints.saving(folder, self.state, self.args.should_save, is_sharded):
+        with self.checkpoints.saving(folder, self.state, self.args.should_save, self._is_sharded):
             if self.args.should_save:  # with `save_only_model` too: the best checkpoint is evaluated with them
-                self.loss_runner.save(str(folder / f"checkpoint-{self.state.global_step}"))
+                self.bound.loss_runner.save(str(folder / f"checkpoint-{self.state.global_step}"))
             super()._save_checkpoint(model, trial)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             super()._load_optimizer_and_scheduler(checkpoint)
             return
-        self.loss_runner.load(checkpoint)
+        self.bound.loss_runner.load(checkpoint)
         with given_settings(self.optimizer, self.lr_scheduler, self.checkpoints.has_changed):
             super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
-        self.loss_runner.load_best(self.state.best_model_checkpoint)
+        self.bound.loss_runner.load_best(self.state.best_model_checkpoint)
 
     # ---- Record, card and Hub ----
 
@@ -920,17 +763,13 @@ class DistillationTrainer(Trainer):
                 self.init_hf_repo(token=token, private=private)
             self._finish_current_push()
             repo_id = str(self.hub_model_id)
-            branch = self.recorder.look(repo_id, token, revision)
+            branch = self.publisher.look(repo_id, token, revision)
             self.create_model_card(**card)  # again, because the card on the Hub can have edits
-            job = self.recorder.upload(repo_id, commit_message, not blocking, token, revision, branch)
+            job = self.publisher.upload(repo_id, commit_message, not blocking, token, revision, branch)
             return cast(CommitInfo, job)
         except Exception as error:  # of many kinds: no connection, no token, a refusal
-            folder, name = str(self.args.output_dir), self.hub_model_id or self.args.hub_model_id or "user/name"
-            command = shlex.join(["hf-distill", "push", "--folder", folder, "--hub_model_id", name])
-            raise ConnectionError(
-                f"The push failed: {explain(error, token or get_token())}. Nothing is lost: the student is in "
-                f"{folder}. Try again with `trainer.push_to_hub()`, or from a shell with `{command}`."
-            ) from None  # the cause can quote a token
+            repo = self.hub_model_id or self.args.hub_model_id
+            raise self.publisher.failure(error, repo, token) from None  # the cause can quote a token
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Push the model of a checkpoint in the background; Trainer would add its arguments as a pickle."""
@@ -938,11 +777,5 @@ class DistillationTrainer(Trainer):
             return
         if self.push_in_progress is not None and not self.push_in_progress.is_done() and not self.args.hub_always_push:
             return
-        self.recorder.copy_checkpoint(checkpoint_folder)
-        message = f"Training in progress, step {self.state.global_step}"
-        try:
-            job = self.recorder.upload(str(self.hub_model_id), message, True, self.args.hub_token)
-        except ValueError as error:  # a file that must not be published; no reason to end the training
-            logger.warning(f"No push after step {self.state.global_step}: {error}")
-            return
-        self.push_in_progress = PushInProgress(cast(Any, [job]))  # type: ignore[assignment]
+        job = self.publisher.push_checkpoint(checkpoint_folder, str(self.hub_model_id), self.state.global_step)
+        self.push_in_progress = job or self.push_in_progress  # type: ignore[assignment]

@@ -1,17 +1,18 @@
 """The training arguments of a distillation run."""
 
 import dataclasses
-import json
 import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import torch
 from transformers import TrainingArguments
 from transformers.utils import logging
 
 from hf_distill.functional import LOWEST_TEMPERATURE
 from hf_distill.objectives import LOGIT_OBJECTIVES, OBJECTIVES, DistillationLoss, accepted_arguments, build_objectives
+from hf_distill.objectives.json_spec import parse_objectives
 from hf_distill.teachers import CachedTeacher
 from hf_distill.utils.loss_arguments import LOSS_ARGUMENTS, check_exclusions, check_no_loss_arguments
 
@@ -37,6 +38,9 @@ class DistillationTrainingArguments(TrainingArguments):
     Each loss has its own weight, because a single `alpha` is the weight of the hard loss in some libraries and the
     weight of the soft loss in others. None means "not set": it is kept in JSON and YAML, and replaced by the default
     when the objectives are built.
+
+    Without an accelerator, `dataloader_pin_memory` is False, as it is with `use_cpu`: torch would pin nothing, and
+    would warn about every loader.
 
     Args:
         temperature (`float`, *optional*, 2.0 when unset): Softmax temperature of teacher and student in the soft
@@ -132,7 +136,7 @@ class DistillationTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         # Trainer only parses strings that start with "{" and treats other strings as paths of files.
         if isinstance(self.objectives, str):
-            self.objectives = _parse_objectives(self.objectives)
+            self.objectives = parse_objectives(self.objectives)
         if self.objectives is not None and not isinstance(self.objectives, dict):
             raise TypeError(f"`objectives` must map names to weights, got {self.objectives!r}.")
         if isinstance(self.report_to, str):  # Trainer's parser accepts only one word on the command line
@@ -141,6 +145,8 @@ class DistillationTrainingArguments(TrainingArguments):
             # transformers only looks whether the name ends with "loss".
             self.greater_is_better = not is_lower_better(self.metric_for_best_model)
         super().__post_init__()
+        if not torch.accelerator.is_available():
+            self.dataloader_pin_memory = False
         self._check_values()
         self._check_exclusions()
         loss = DistillationLoss(build_objectives(self.objective_spec()))  # raises errors for invalid objectives
@@ -283,27 +289,6 @@ def is_lower_better(metric: str) -> bool:
     if "neg" in words[:-1] or (words[-1] != "loss" and _SCORES & set(words[:-1])):
         return False
     return f"_{name}".endswith(_LOWER_IS_BETTER)
-
-
-def _parse_objectives(text: str) -> dict[str, Any]:
-    try:
-        spec = json.loads(text, object_pairs_hook=_without_duplicates)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"`objectives` is not valid JSON ({error}): {text!r}. An example is '{{\"kl\": 1.0}}'."
-        ) from None
-    except RecursionError:
-        raise ValueError("`objectives` is nested too deeply.") from None
-    if not isinstance(spec, dict):
-        raise ValueError(f"`objectives` must be a JSON object from names to weights, got {text!r}.")
-    return spec
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if duplicates := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"`objectives` has {duplicates[0]!r} twice. Remove one of them.")
-    return dict(pairs)
 
 
 def _check_number(name: str, value: float | None, lowest: float = 0.0) -> None:

@@ -1,97 +1,96 @@
-"""What the examples share: handwritten digits, small networks, and a CSV file that a later run continues."""
+"""What the examples share: small networks, their training, and a CSV file that a later run continues."""
 
 import argparse
 import csv
+import functools
+import math
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from tasks import Task
 from torch import Tensor, nn
 
 from hf_distill.functional import kl_divergence
 
-NUM_CLASSES = 10
-NUM_TRAIN = 1000
 
-
-class Digits:
-    """The 1,797 handwritten digits of scikit-learn, 8 x 8 pixels each: 1,000 to train on, the others to test on."""
-
-    def __init__(self) -> None:
-        digits = load_digits()
-        pixels = torch.tensor(digits.data, dtype=torch.float32) / 16
-        labels = torch.tensor(digits.target)
-        train, test = train_test_split(range(len(labels)), train_size=NUM_TRAIN, random_state=0, stratify=labels)
-        self.train_pixels, self.train_labels = pixels[train], labels[train]
-        self.test_pixels, self.test_labels = pixels[test], labels[test]
-
-
-def make_network(num_hidden: int, num_layers: int = 1) -> nn.Sequential:
+def make_network(task: Task, num_hidden: int, num_layers: int = 1) -> nn.Sequential:
     """Return a network of fully connected layers."""
-    sizes = [64, *[num_hidden] * num_layers]
+    sizes = [task.train_inputs.shape[1], *[num_hidden] * num_layers]
     layers = [part for i in range(num_layers) for part in (nn.Linear(sizes[i], sizes[i + 1]), nn.ReLU())]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], NUM_CLASSES))
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], len(task.class_names)))
 
 
 def train(
-    network: nn.Sequential, pixels: Tensor, loss: Callable[[Tensor, Tensor], Tensor], num_steps: int = 600
+    network: nn.Sequential, inputs: Tensor, loss: Callable[[Tensor, Tensor], Tensor], num_steps: int = 600
 ) -> nn.Sequential:
     """Train a network with Adam on batches of 64, and return it.
 
     Args:
         network: The network, which is changed in place.
-        pixels: `(rows, 64)`.
+        inputs: `(rows, features)`.
         loss: From logits and the numbers of the rows in the batch to a scalar.
         num_steps: Number of steps.
     """
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     for _ in range(num_steps):
-        rows = torch.randint(len(pixels), (64,))
+        rows = torch.randint(len(inputs), (64,))
         optimizer.zero_grad()
-        loss(network(pixels[rows]), rows).backward()
+        loss(network(inputs[rows]), rows).backward()
         optimizer.step()
     return network.eval()
 
 
-def train_teacher(digits: Digits) -> nn.Sequential:
-    """Return a large network that was trained on the labels of all training digits."""
+def train_on_labels(network: nn.Sequential, inputs: Tensor, labels: Tensor, num_steps: int = 600) -> nn.Sequential:
+    """Train a network on labels with the cross-entropy, and return it."""
 
     def loss(logits: Tensor, rows: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(logits, digits.train_labels[rows])
+        return nn.functional.cross_entropy(logits, labels[rows])
 
-    return train(make_network(512, 2), digits.train_pixels, loss)
+    return train(network, inputs, loss, num_steps)
 
 
-def make_loss(
-    targets: str, labels: Tensor, teacher: nn.Module, pixels: Tensor, temperature: float
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return a student's loss, from logits and the numbers of the rows in the batch.
+@functools.cache
+def _train_teacher(task: Task, seed: int) -> tuple[nn.Sequential, Tensor]:
+    """Return a trained teacher and the state of torch's generator after its training."""
+    torch.manual_seed(seed)
+    teacher = train_on_labels(make_network(task, 512, 2), task.train_inputs, task.train_labels)
+    return teacher, torch.get_rng_state()
 
-    Args:
-        targets: "hard" for the labels, "soft" for the teacher's probabilities.
-        labels: `(rows,)`.
-        teacher: A trained network.
-        pixels: `(rows, 64)`.
-        temperature: Of the soft targets.
+
+def train_teacher(task: Task, seed: int) -> nn.Sequential:
+    """Return a large network that was trained on the labels of all training rows.
+
+    The seed sets torch's generator. A later call with the same seed returns the same network and leaves the generator
+    in the same state, without training again.
     """
-    with torch.no_grad():
-        teacher_logits = teacher(pixels)
+    teacher, generator_state = _train_teacher(task, seed)
+    torch.set_rng_state(generator_state)
+    return teacher
+
+
+def train_on_logits(
+    network: nn.Sequential, inputs: Tensor, teacher_logits: Tensor, temperature: float
+) -> nn.Sequential:
+    """Train a network on the soft targets of a teacher, and return it."""
 
     def loss(logits: Tensor, rows: Tensor) -> Tensor:
-        if targets == "hard":
-            return nn.functional.cross_entropy(logits, labels[rows])
         return kl_divergence(logits, teacher_logits[rows], temperature).mean()
 
-    return loss
+    return train(network, inputs, loss)
 
 
 @torch.no_grad()
-def answers(network: nn.Module, pixels: Tensor) -> Tensor:
-    """Return the class of each row."""
-    return network(pixels).argmax(dim=1)
+def predict(network: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the logits of each row."""
+    return network(inputs)
+
+
+def accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Return the share of rows whose highest score, a logit or a probability, is that of the label."""
+    return (scores.argmax(dim=1) == labels).float().mean().item()
 
 
 class Results:
@@ -122,10 +121,30 @@ class Results:
             writer.writerow(row)
         self.rows.append({name: str(value) for name, value in row.items()})
 
+    def column(self, name: str, **key: Any) -> list[float]:
+        """Return the values of a column in the runs whose other columns have the values of `key`."""
+        wanted = {key_name: str(value) for key_name, value in key.items()}
+        return [float(row[name]) for row in self.rows if wanted.items() <= row.items()]
 
-def parse_options(description: str) -> argparse.Namespace:
-    """Read the flags that all examples have."""
+
+def format_gain(scores: list[float], baseline_scores: list[float]) -> str:
+    """Return the mean difference in points, paired by seed, with its standard error."""
+    points = [100 * (score - baseline) for score, baseline in zip(scores, baseline_scores, strict=True)]
+    error = statistics.stdev(points) / len(points) ** 0.5 if len(points) > 1 else math.nan
+    return f"{statistics.mean(points):+.1f} ± {error:.1f}"
+
+
+def parse_options(description: str, tasks: tuple[str, ...] = ()) -> argparse.Namespace:
+    """Read the flags of an example.
+
+    Args:
+        description: What the example does.
+        tasks: The tasks that the user can choose from; the first is the default.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--num_seeds", type=int, default=5)
+    if tasks:
+        parser.add_argument("--task", choices=tasks, default=tasks[0])
+        parser.add_argument("--data_dir", type=Path, help="folder that holds train.csv and test.csv of Banking77")
     return parser.parse_args()

@@ -10,7 +10,17 @@ steps, with labels, and with the probabilities of a teacher that was trained on 
 
 import matplotlib
 import torch
-from common import Digits, Results, answers, make_loss, make_network, parse_options, train, train_teacher
+from common import (
+    Results,
+    accuracy,
+    make_network,
+    parse_options,
+    predict,
+    train_on_labels,
+    train_on_logits,
+    train_teacher,
+)
+from tasks import Task, load_task
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -19,37 +29,39 @@ SHARES = (0.03, 0.1, 1.0)
 TEMPERATURE = 4.0
 
 
-def run(targets: str, share: float, seed: int, digits: Digits) -> dict[str, object]:
-    """Train a student on a share of the digits, and return its accuracies."""
-    torch.manual_seed(seed)
-    teacher = train_teacher(digits)
-    chosen = torch.randperm(len(digits.train_labels))[: round(share * len(digits.train_labels))]
-    pixels, labels = digits.train_pixels[chosen], digits.train_labels[chosen]
-    loss = make_loss(targets, labels, teacher, pixels, TEMPERATURE)
-    student = train(make_network(512, 2), pixels, loss)
+def run(targets: str, share: float, seed: int, task: Task) -> dict[str, object]:
+    """Train a student on a share of the training rows, and return its accuracies."""
+    teacher = train_teacher(task, seed)
+    chosen = torch.randperm(len(task.train_labels))[: round(share * len(task.train_labels))]
+    inputs, labels = task.train_inputs[chosen], task.train_labels[chosen]
+    student = make_network(task, 512, 2)
+    if targets == "hard":
+        train_on_labels(student, inputs, labels)
+    else:
+        train_on_logits(student, inputs, predict(teacher, inputs), TEMPERATURE)
     return {
         "targets": targets,
         "share": share,
         "seed": seed,
-        "train_accuracy": (answers(student, pixels) == labels).float().mean().item(),
-        "test_accuracy": (answers(student, digits.test_pixels) == digits.test_labels).float().mean().item(),
-        "teacher_accuracy": (answers(teacher, digits.test_pixels) == digits.test_labels).float().mean().item(),
+        "train_accuracy": accuracy(predict(student, inputs), labels),
+        "test_accuracy": accuracy(predict(student, task.test_inputs), task.test_labels),
+        "teacher_accuracy": accuracy(predict(teacher, task.test_inputs), task.test_labels),
     }
 
 
 def main() -> None:
-    options = parse_options(__doc__.splitlines()[0])
-    results = Results(options.output_dir / "regularizer.csv", ("targets", "share", "seed"))
-    digits = Digits()
+    options = parse_options(__doc__.splitlines()[0], ("digits", "banking77"))
+    name = {"digits": "regularizer", "banking77": "regularizer_banking77"}[options.task]
+    results = Results(options.output_dir / f"{name}.csv", ("targets", "share", "seed"))
     figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
-    print("| share of the digits | targets | training accuracy | test accuracy | of the seeds |")
+    print("| share of the rows | targets | training accuracy | test accuracy | of the seeds |")
     print("| ---: | --- | ---: | ---: | --- |")
     means: dict[str, list[float]] = {"hard": [], "soft": []}
     for share in SHARES:
         for targets in ("hard", "soft"):
             for seed in range(options.num_seeds):
                 if not results.has(targets, share, seed):
-                    results.add(run(targets, share, seed, digits))
+                    results.add(run(targets, share, seed, load_task(options.task, options.data_dir)))
             rows = [row for row in results.rows if (row["targets"], row["share"]) == (targets, str(share))]
             train_mean, test_mean = (
                 100 * sum(float(row[f"{split}_accuracy"]) for row in rows) / len(rows) for split in ("train", "test")
@@ -59,7 +71,7 @@ def main() -> None:
             means[targets].append(test_mean)
     for targets, values in means.items():
         axes.semilogx([100 * share for share in SHARES], values, "o-", label=f"{targets} targets")
-    axes.set(xlabel="share of the training digits, %", ylabel="test accuracy, %")
+    axes.set(xlabel="share of the training rows, %", ylabel="test accuracy, %")
     axes.legend()
     figure.savefig(results.path.with_suffix(".png"), dpi=120)
 

@@ -23,6 +23,7 @@ _SET_BY_GLUE = (
     "text_column_names", "text_column_delimiter", "label_column_name", "label_delimiter", "label_map",
     "metric_name", "problem_type",
 )  # fmt: skip
+_PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression", "token_classification")
 _FORMATS = "CSV, TSV, JSON, JSON Lines, Parquet, fastText or CoNLL, which can be compressed"
 
 
@@ -99,12 +100,7 @@ class DataArguments(ReadingArguments):
         metadata={
             "help": "Problem type, if it is not the one that the type of the labels suggests, or if the teacher's "
             "config does not say it.",
-            "choices": [
-                "single_label_classification",
-                "multi_label_classification",
-                "regression",
-                "token_classification",
-            ],
+            "choices": _PROBLEM_TYPES,
         },
     )
     metric_name: str | None = field(

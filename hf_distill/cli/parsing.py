@@ -1,7 +1,6 @@
 """Parse flags, and the recipe that `--config` names, without slow imports."""
 
 import argparse
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, NoReturn
 
 from hf_distill.cli.flags import Flag, flags_of
 from hf_distill.cli.recipe import recipe_flags
+from hf_distill.cli.suggestions import similar_flags
 from hf_distill.utils.redaction import without_values
 
 _TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
@@ -142,6 +142,6 @@ def _check_known(words: Sequence[str], type_names: Mapping[str, str], parser: ar
     unknown = [word.partition("=")[0] for word in words if word.startswith("--")]
     unknown = [name for name in dict.fromkeys(unknown) if name not in known]
     if unknown:
-        similar = difflib.get_close_matches(unknown[0].removeprefix("--").replace("-", "_"), type_names, n=1)
-        remedy = f"Did you mean --{similar[0]}?" if similar else "`--help` lists the flags."
+        similar = similar_flags(unknown[0].removeprefix("--"), type_names)
+        remedy = f"Did you mean --{' or --'.join(similar)}?" if similar else "`--help` lists the flags."
         raise ValueError(f"Unknown flag: {', '.join(unknown)}. {remedy}")

@@ -1,7 +1,6 @@
 """Print what was read before work starts."""
 
 import logging
-import warnings
 
 import transformers
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
@@ -19,7 +18,7 @@ def print_summary(summary: DataSummary) -> None:
 
 
 def hide_noise() -> None:
-    """Hide the bars of weights that are loaded or written, and a warning that comes with every loader.
+    """Hide the bars of weights that are loaded or written.
 
     Progress bars of downloads, tokenization, teachers and trainings stay.
     """
@@ -27,5 +26,3 @@ def hide_noise() -> None:
     transformers.utils.logging.disable_progress_bar()  # which also hides downloads
     if not hides_downloads:
         enable_progress_bars()
-    # Trainer asks for pinned memory on every machine, and torch says for every loader that it needs an accelerator.
-    warnings.filterwarnings("ignore", message=".*pin_memory.* no accelerator is found")

@@ -1,12 +1,13 @@
 """Read a recipe: a YAML file that maps names of flags to values, which can come from somebody else."""
 
-import difflib
 import json
 from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from hf_distill.cli.suggestions import similar_flags
 
 _MAX_DEPTH = 10  # of nested mappings and lists; objectives with schedules have 4
 
@@ -58,8 +59,8 @@ def recipe_flags(path: Path, type_names: Mapping[str, str]) -> list[str]:
     recipe = _read(path, {name for name, type_name in type_names.items() if _is_text(type_name)})
     for name, value in recipe.items():
         if name not in type_names:
-            similar = difflib.get_close_matches(str(name).replace("-", "_"), type_names, n=1)
-            remedy = f"Did you mean {similar[0]}?" if similar else "`--help` lists the flags."
+            similar = similar_flags(str(name), type_names)
+            remedy = f"Did you mean {' or '.join(similar)}?" if similar else "`--help` lists the flags."
             raise ValueError(f"The recipe {path.name} has {name!r}, which is not a flag. {remedy}")
         if isinstance(value, dict) and "dict" not in type_names[name]:
             raise ValueError(f"The recipe {path.name} has a mapping for `{name}`, which takes one value.")

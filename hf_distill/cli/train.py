@@ -35,9 +35,9 @@ from hf_distill.reporting import summary
 from hf_distill.reporting.text import PLAIN
 from hf_distill.teachers import load_teacher
 from hf_distill.trainer import DistillationTrainer
-from hf_distill.training.checks import are_labelled
 from hf_distill.training.earlier_run import remove_earlier_run
 from hf_distill.training.folder_lock import locked_folder
+from hf_distill.training.labelled_rows import are_labelled
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.stages import stage, titled_stages
 

@@ -54,6 +54,8 @@ class Task:
         dataset_id: Where the data are from, for the model card: an id on the Hub, or a file's or folder's bare name.
         config_name: Configuration of the dataset on the Hub.
         summary: What was read from which files, and how it was interpreted.
+        noted_lengths: Pairs of a `max_length` and the smaller length that a tokenizer allows, about which the user
+            knows. The task in the order of a model shares them.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Task:
     dataset_id: str
     config_name: str | None = None
     summary: DataSummary = field(default_factory=DataSummary)
+    noted_lengths: set[tuple[int, int]] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def revision(self) -> str | None:
@@ -157,12 +160,7 @@ class Task:
         self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128, keep_text: bool = False
     ) -> Dataset:
         """Tokenize rows as [`Task.tokenize`] does, for instance text without a column `label`."""
-        if max_length > tokenizer.model_max_length:
-            logger.warning(
-                f"`max_length` is {max_length}, but the tokenizer allows {tokenizer.model_max_length} tokens: "
-                "rows are cut to that."
-            )
-            max_length = tokenizer.model_max_length
+        max_length = self._allowed_length(max_length, tokenizer.model_max_length)
         has_label = "label" in dataset.column_names
         if self.has_words:
             (words,) = self.text_columns
@@ -174,6 +172,15 @@ class Task:
         if self.label_names is not None and has_label:
             tokenized = note_class_names(tokenized, LABELS, self.label_names)
         return tokenized
+
+    def _allowed_length(self, max_length: int, allowed: int) -> int:
+        """Return the number of tokens to cut rows to. If the tokenizer decides it, one message says so."""
+        if max_length > allowed and (max_length, allowed) not in self.noted_lengths:
+            self.noted_lengths.add((max_length, allowed))
+            logger.warning(
+                f"`max_length` is {max_length}, but the tokenizer allows {allowed} tokens: rows are cut to that."
+            )
+        return min(max_length, allowed)
 
     def _encode(
         self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, keep_text: bool

@@ -86,7 +86,7 @@ def open_export(folder: str | os.PathLike[str], variant: str | None = None) -> E
     """
     folder = Path(folder)
     record = read_record(folder)
-    variants = record.pop("variants")
+    variants = record["variants"]
     if variant is None and len(variants) > 1:
         raise ValueError(
             f"{folder} has the variants {', '.join(variants)}. Choose one, e.g. variant={min(variants)!r}."
@@ -94,7 +94,13 @@ def open_export(folder: str | os.PathLike[str], variant: str | None = None) -> E
     variant = next(iter(variants)) if variant is None else variant
     if variant not in variants:
         raise ValueError(f"{folder} has no variant {variant!r}, only {', '.join(variants)}.")
-    export = Export(folder, variant, record, variants[variant])
+    return _variant_of(folder, record, variant)
+
+
+def _variant_of(folder: Path, record: dict[str, Any], variant: str) -> Export:
+    """Return a variant that the record of an export describes."""
+    about_all = {name: value for name, value in record.items() if name != "variants"}
+    export = Export(folder, variant, about_all, record["variants"][variant])
     if not export.path.is_file():
         raise FileNotFoundError(f"{folder} has no {export.about_variant['file']}, which its {EXPORT_NAME} names.")
     return export
@@ -126,17 +132,18 @@ def named_export(path: str | os.PathLike[str]) -> Export:
     path = Path(path)
     if path.is_file() and (export := _export_of_file(path)) is not None:
         return export
-    variants = read_record(path)["variants"]
+    record = read_record(path)
+    variants = record["variants"]
     if len(variants) > 1:
         files = ", ".join(str(path / about["file"]) for about in variants.values())
         raise ValueError(f"{path} has the variants {', '.join(variants)}. Pass the file of one of them: {files}.")
-    return open_export(path)
+    return _variant_of(path, record, next(iter(variants)))
 
 
 def _export_of_file(path: Path) -> Export | None:
     for folder in (path.parent, path.parent.parent):
         if (folder / EXPORT_NAME).is_file():
-            variants = read_record(folder)["variants"]
-            names = [name for name, about in variants.items() if folder / about["file"] == path]
-            return open_export(folder, names[0]) if names else None
+            record = read_record(folder)
+            names = [name for name, about in record["variants"].items() if folder / about["file"] == path]
+            return _variant_of(folder, record, names[0]) if names else None
     return None

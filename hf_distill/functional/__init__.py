@@ -9,7 +9,6 @@ from hf_distill.functional.hidden_states import (
     relation_divergence,
 )
 from hf_distill.functional.logits import (
-    LOWEST_TEMPERATURE,
     bernoulli_kl_divergence,
     decoupled_kl_divergence,
     dist_loss,
@@ -20,6 +19,7 @@ from hf_distill.functional.logits import (
     soft_loss,
 )
 from hf_distill.functional.supervised import IGNORE_INDEX, binary_cross_entropy, cross_entropy, squared_error
+from hf_distill.functional.tempered import LOWEST_TEMPERATURE
 
 __all__ = [
     "IGNORE_INDEX",

@@ -20,54 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hf_distill.functional.supervised import IGNORE_INDEX
-
-# Below it, logits divided by the temperature leave the range in which float32 keeps their differences.
-LOWEST_TEMPERATURE = 1e-3
-
-
-def _check_temperature(temperature: float) -> None:
-    if not LOWEST_TEMPERATURE <= temperature < math.inf:
-        raise ValueError(
-            f"`temperature` must be a finite number >= {LOWEST_TEMPERATURE}, got {temperature}. Use 1.0 for "
-            "distributions that are not softened."
-        )
-
-
-def _subtract_maximum(logits: Tensor) -> Tensor:
-    """Subtract the maximum of each row, in float32. The losses do not depend on such an offset."""
-    return logits.float() - logits.float().amax(dim=-1, keepdim=True).detach()
-
-
-def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
-    # Subtract before dividing: dividing logits of 1e4 by the temperature would round away differences of 1e-3.
-    return F.log_softmax(_subtract_maximum(logits) / temperature, dim=-1)
-
-
-def _check_shapes(loss: str, student_logits: Tensor, teacher_logits: Tensor) -> None:
-    if student_logits.shape != teacher_logits.shape:
-        raise ValueError(
-            f"{loss} needs student and teacher logits of the same shape, got {tuple(student_logits.shape)} from the "
-            f"student and {tuple(teacher_logits.shape)} from the teacher. Give both models the same classes."
-        )
-
-
-def _forbidden_classes(logits: Tensor) -> Tensor:
-    """Return which classes are forbidden, `(batch, num_labels)` bool; none in a row without any other class.
-
-    Such a row has no distribution, and its loss must be NaN.
-    """
-    is_forbidden_BC = torch.isneginf(logits)
-    return is_forbidden_BC & ~is_forbidden_BC.all(dim=-1, keepdim=True)
-
-
-def _log_probs(
-    student_logits: Tensor, teacher_logits: Tensor, temperature: float, forbidden_BC: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the tempered log-probabilities of student and teacher; both are set to 0 where `forbidden_BC` is true."""
-    _check_temperature(temperature)
-    student_BC, teacher_BC = _log_softmax(student_logits, temperature), _log_softmax(teacher_logits, temperature)
-    # Equal values contribute 0, and their difference has a gradient of 0; -inf - -inf would be NaN.
-    return student_BC.masked_fill(forbidden_BC, 0.0), teacher_BC.masked_fill(forbidden_BC, 0.0)
+from hf_distill.functional.tempered import (
+    check_shapes,
+    check_temperature,
+    forbidden_classes,
+    log_probs,
+    log_softmax,
+    subtract_maximum,
+)
 
 
 def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -89,9 +49,9 @@ def kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: f
     Raises:
         ValueError: for a temperature that is not > 0, or unequal shapes.
     """
-    _check_shapes("kl", student_logits, teacher_logits)
-    forbidden_BC = _forbidden_classes(teacher_logits)
-    student_BC, teacher_BC = _log_probs(student_logits, teacher_logits, temperature, forbidden_BC)
+    check_shapes("kl", student_logits, teacher_logits)
+    forbidden_BC = forbidden_classes(teacher_logits)
+    student_BC, teacher_BC = log_probs(student_logits, teacher_logits, temperature, forbidden_BC)
     return temperature**2 * (teacher_BC.exp() * (teacher_BC - student_BC)).sum(dim=-1)
 
 
@@ -113,9 +73,9 @@ def reverse_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temper
     Raises:
         ValueError: for a temperature that is not > 0, or unequal shapes.
     """
-    _check_shapes("reverse_kl", student_logits, teacher_logits)
-    forbidden_BC = _forbidden_classes(student_logits)
-    student_BC, teacher_BC = _log_probs(student_logits, teacher_logits, temperature, forbidden_BC)
+    check_shapes("reverse_kl", student_logits, teacher_logits)
+    forbidden_BC = forbidden_classes(student_logits)
+    student_BC, teacher_BC = log_probs(student_logits, teacher_logits, temperature, forbidden_BC)
     return temperature**2 * (student_BC.exp() * (student_BC - teacher_BC)).sum(dim=-1)
 
 
@@ -144,9 +104,9 @@ def jensen_shannon_divergence(
     """
     if not 0 < beta < 1:
         raise ValueError(f"`beta` must be > 0 and < 1, got {beta}. Use `kl` or `reverse_kl` for the limits.")
-    _check_shapes("jsd", student_logits, teacher_logits)
-    student_forbids_BC, teacher_forbids_BC = map(_forbidden_classes, (student_logits, teacher_logits))
-    student_BC, teacher_BC = _log_probs(
+    check_shapes("jsd", student_logits, teacher_logits)
+    student_forbids_BC, teacher_forbids_BC = map(forbidden_classes, (student_logits, teacher_logits))
+    student_BC, teacher_BC = log_probs(
         student_logits, teacher_logits, temperature, student_forbids_BC & teacher_forbids_BC
     )
     mixture_BC = torch.logaddexp(teacher_BC + math.log(beta), student_BC + math.log(1 - beta))
@@ -174,9 +134,9 @@ def logit_mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     Raises:
         ValueError: for unequal shapes.
     """
-    _check_shapes("logit_mse", student_logits, teacher_logits)
+    check_shapes("logit_mse", student_logits, teacher_logits)
     # Subtract each side's maximum first: an offset of 1e4 on one side would round away the difference.
-    difference_BC = _subtract_maximum(student_logits) - _subtract_maximum(teacher_logits)
+    difference_BC = subtract_maximum(student_logits) - subtract_maximum(teacher_logits)
     return 0.5 * (difference_BC - difference_BC.mean(dim=-1, keepdim=True)).square().mean(dim=-1)
 
 
@@ -210,8 +170,8 @@ def decoupled_kl_divergence(
     Raises:
         ValueError: for a temperature that is not > 0, or unequal shapes.
     """
-    _check_temperature(temperature)
-    _check_shapes("dkd", student_logits, teacher_logits)
+    check_temperature(temperature)
+    check_shapes("dkd", student_logits, teacher_logits)
     is_unlabelled_B, labels_B1 = labels == IGNORE_INDEX, labels.clamp(min=0)[:, None]
     student_binary_B2, student_rest_BR = _split_off_label(student_logits, labels_B1, temperature)
     teacher_binary_B2, teacher_rest_BR = _split_off_label(teacher_logits, labels_B1, temperature)
@@ -223,13 +183,13 @@ def decoupled_kl_divergence(
 
 def _split_off_label(logits: Tensor, labels_B1: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Return log-probabilities of (label, rest), `(batch, 2)`, and within the rest, `(batch, num_labels - 1)`."""
-    log_probs_BC = _log_softmax(logits, temperature)
+    log_probs_BC = log_softmax(logits, temperature)
     others_R = torch.arange(logits.shape[-1] - 1, device=logits.device)
     others_BR = others_R + (others_R >= labels_B1).long()  # a boolean mask would wait for the device
     # logsumexp of the rest instead of log(1 - p), which is -inf as soon as p rounds to 1.
     rest_mass_B1 = log_probs_BC.gather(1, others_BR).logsumexp(dim=-1, keepdim=True)
     # Computed from the logits: if the label dominates, log_probs_BC have lost the digits that distinguish the rest.
-    rest_BR = _log_softmax(logits.gather(1, others_BR), temperature)
+    rest_BR = log_softmax(logits.gather(1, others_BR), temperature)
     return torch.cat([log_probs_BC.gather(1, labels_B1), rest_mass_B1], dim=-1), rest_BR
 
 
@@ -259,10 +219,10 @@ def dist_loss(
     Raises:
         ValueError: for a temperature that is not > 0, or unequal shapes.
     """
-    _check_temperature(temperature)
-    _check_shapes("dist", student_logits, teacher_logits)
-    student_BC = _log_softmax(student_logits, temperature).exp()
-    teacher_BC = _log_softmax(teacher_logits, temperature).exp()
+    check_temperature(temperature)
+    check_shapes("dist", student_logits, teacher_logits)
+    student_BC = log_softmax(student_logits, temperature).exp()
+    teacher_BC = log_softmax(teacher_logits, temperature).exp()
     within_rows_B = _one_minus_correlation(student_BC, teacher_BC, dim=-1)
     within_classes = _one_minus_correlation(student_BC, teacher_BC, dim=0).mean() if len(student_BC) > 1 else 0.0
     return temperature**2 * (beta * within_rows_B + gamma * within_classes)
@@ -295,7 +255,7 @@ def bernoulli_kl_divergence(student_logits: Tensor, teacher_logits: Tensor, temp
     Raises:
         ValueError: for a temperature that is not > 0, or unequal shapes.
     """
-    _check_shapes("bernoulli_kl", student_logits, teacher_logits)
+    check_shapes("bernoulli_kl", student_logits, teacher_logits)
     values = kl_divergence(_binary_logits(student_logits), _binary_logits(teacher_logits), temperature)
     return values.view(student_logits.shape).mean(dim=-1)
 

@@ -13,7 +13,7 @@ from hf_distill.pipeline.early_stopping import describe_stop, early_stopping_arg
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer, load_with_new_head
 from hf_distill.trainer import DistillationTrainer
-from hf_distill.training.checks import are_labelled, labelled_rows
+from hf_distill.training.labelled_rows import are_labelled, labelled_rows
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.stages import stage
 

@@ -11,7 +11,7 @@ from hf_distill.pipeline.fine_tuning import has_early_stopping
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.student import StudentOptions
 from hf_distill.teachers import ZeroShotTeacher
-from hf_distill.training.checks import are_labelled
+from hf_distill.training.labelled_rows import are_labelled
 from hf_distill.training_args import DistillationTrainingArguments
 
 

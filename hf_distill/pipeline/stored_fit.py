@@ -14,7 +14,7 @@ from hf_distill.data import Task
 from hf_distill.data.transfer import logits_column
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.teacher_fit import LEARNED_SHARE, MIN_ROWS, Fit, choose_rows, measure_fit
-from hf_distill.training.checks import check_teacher_logits
+from hf_distill.training.dataset_checks import check_teacher_logits
 from hf_distill.training.logit_order import put_logits_in_student_order
 
 

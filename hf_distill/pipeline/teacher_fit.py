@@ -16,7 +16,7 @@ from hf_distill.functional import IGNORE_INDEX
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.pairing import logits_on
 from hf_distill.teachers.calibration import calibrate_temperature
-from hf_distill.training.checks import are_labelled
+from hf_distill.training.labelled_rows import are_labelled
 from hf_distill.training.source import TeacherContext
 from hf_distill.training.sources import make_source
 from hf_distill.training_args import DistillationTrainingArguments

@@ -60,20 +60,26 @@ def train_finalists(trials: Trials, folder: Path) -> list[Finalist]:
     """Train the best candidates that meet the requirements with new seeds, and return them, the winner first.
 
     The seeds are not the seed of the trials, because the best of many trials owe their place to luck with it, too. A
-    run that is already in the folder is not trained again.
+    run that is already in the folder is not trained again. Once the bound of a finalist meets the requirements, more
+    expensive ones cannot win, and are not trained.
 
     Args:
         trials: The finished trials.
         folder: Folder for the runs.
     """
     seeds = [trials.seed + i for i in range(1, NUM_SEEDS + 1)]
-    finalists = []
+    finalists: list[Finalist] = []
+    certain_rank = len(trials.architectures)
     for trial in trials.met()[:NUM_FINALISTS]:
+        rank = trial.params[ARCHITECTURE]
+        if rank > certain_rank:
+            break
         candidate = trials.candidate(trial.params)
         folders = [folder / f"trial_{trial.number}" / f"seed_{seed}" for seed in seeds]
         logits = [_train(trials, candidate, seed, path) for seed, path in zip(seeds, folders, strict=True)]
         margin, bound = margin_and_bound(trials, logits)
-        value = score(bound, trial.params[ARCHITECTURE], len(trials.architectures))
+        value = score(bound, rank, len(trials.architectures))
+        certain_rank = rank if bound >= 0 else certain_rank
         values = [trials.rows.values(run) for run in logits]
         finalists.append(Finalist(trial.number, candidate, folders, seeds, values, margin, bound, value))
         name, metric = candidate.architecture.name, trials.rows.task.metric_name

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hf_distill.record import describe_versions
-from hf_distill.reporting import page as report_page
 from hf_distill.reporting.page.html import make_environment
-from hf_distill.reporting.page.palette import css_variables
 from hf_distill.reporting.text import HTML
 from hf_distill.search.finalists import describe_certainty
 from hf_distill.search.plots import COST_PLOTS
@@ -36,8 +34,6 @@ def render_page(content: Mapping[str, Any], svgs: Mapping[str, str]) -> str:
         .get_template("search.html.jinja")
         .render(
             content=content,
-            variables=css_variables(),
-            style=Path(str(report_page.__path__[0]), "report.css").read_text(encoding="utf-8"),
             tone="good" if is_good else "bad",
             badge="✓ Yes" if is_good else "✕ No",
             sentence=_sentence(content),

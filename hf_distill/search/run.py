@@ -34,7 +34,7 @@ from hf_distill.search.space import Space
 from hf_distill.search.storage import alone, open_study, working
 from hf_distill.search.trainings import Trainings
 from hf_distill.search.trials import Trials
-from hf_distill.training.checks import are_labelled
+from hf_distill.training.labelled_rows import are_labelled
 from hf_distill.training.row_hashes import hash_columns
 from hf_distill.utils.stages import stage, titled_stages
 

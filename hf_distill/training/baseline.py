@@ -1,7 +1,6 @@
 """The same student trained without its teacher: what its Trainer is given."""
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerState
 
 from hf_distill.classifiers.label_maps import are_placeholders, class_names_of, name_classes
 from hf_distill.objectives import DistillationLoss
-from hf_distill.training.run_fingerprint import student_config
+from hf_distill.training.run_identity import student_config
 from hf_distill.training_args import DistillationTrainingArguments
 
 
@@ -97,48 +96,22 @@ def baseline_arguments(
     return args.without_teacher(str(Path(str(args.output_dir), "baseline")), **changes)
 
 
-def check_same_class(trainer_class: type, arguments: Sequence[str]) -> None:
-    """Refuse a subclass of the Trainer that a baseline cannot be made with.
-
-    Args:
-        trainer_class: The class of the distillation's Trainer.
-        arguments: Names of the arguments that the baseline's Trainer is given.
-
-    Raises:
-        ValueError: if the constructor does not take one of them, or needs others.
-    """
-    parameters = inspect.signature(trainer_class).parameters
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    required = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is inspect.Parameter.empty
-        and parameter.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    ]
-    if missing := sorted(set(required) - set(arguments)):
-        raise ValueError(
-            f"A baseline cannot be made with {trainer_class.__name__}: its constructor needs {', '.join(missing)}. "
-            "Give these a default, or train the baseline with the class itself."
-        )
-    if not takes_any and (refused := sorted(set(arguments) - parameters.keys())):
-        raise ValueError(
-            f"A baseline cannot be made with {trainer_class.__name__}: its constructor does not take "
-            f"{', '.join(refused)}. Let it pass keyword arguments on to DistillationTrainer."
-        )
-
-
-class CallbackCopies:
-    """Copies of the user's callbacks as they were before training, for a baseline that starts as the student did.
+class BaselineParts:
+    """The user's callbacks as they were before training, for a baseline that starts as the student did.
 
     Args:
         callbacks: The user's callbacks; classes stand for instances.
+        optimizers: The user's `optimizers`, which a baseline cannot share.
         shared: Models, datasets and the like, which a callback can hold and its copy shares.
     """
 
     def __init__(
-        self, callbacks: Sequence[TrainerCallback | type[TrainerCallback]], shared: Sequence[object] = ()
+        self,
+        callbacks: Sequence[TrainerCallback | type[TrainerCallback]],
+        optimizers: Sequence[object],
+        shared: Sequence[object] = (),
     ) -> None:
-        self._shared = list(shared)
+        self._has_given_optimizer, self._shared = any(optimizers), list(shared)
         self._copies: list[Any] = []
         self._uncopied: list[str] = []
         for callback in callbacks:
@@ -147,8 +120,20 @@ class CallbackCopies:
             except Exception:  # of any kind: an open file or a connection, for instance
                 self._uncopied.append(type(callback).__name__)
 
-    def take(self) -> list[Any]:
-        """Return the copies.
+    def check_optimizer(self) -> None:
+        """Refuse an optimizer that the user made.
+
+        Raises:
+            ValueError: if the user passed `optimizers`.
+        """
+        if self._has_given_optimizer:
+            raise ValueError(
+                "The baseline needs an optimizer of its own, and `optimizers` was passed. Pass "
+                "`optimizer_cls_and_kwargs`, or set `optim` and `lr_scheduler_type`."
+            )
+
+    def copy_callbacks(self) -> list[Any]:
+        """Return new copies of the callbacks.
 
         Raises:
             ValueError: if a callback cannot be copied.

@@ -1,6 +1,6 @@
-"""Calibration of the teachers of a run on labelled rows."""
+"""Calibration of the teachers of a run on labelled rows, before training."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,25 +9,42 @@ from torch import Tensor
 from transformers.utils import logging
 
 from hf_distill.classifiers.outputs import IS_UNIT
-from hf_distill.teachers import BaseTeacher
+from hf_distill.classifiers.problem_types import ProblemType
+from hf_distill.teachers import BaseTeacher, EnsembleTeacher
 from hf_distill.teachers.calibration import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
     calibrate_temperature,
     negative_log_likelihood,
 )
+from hf_distill.training.teaching import Teaching
 from hf_distill.training.units import Units
 
 logger = logging.get_logger(__name__)
 
 
-def calibrate_members(
-    members: Sequence[BaseTeacher], batches: Iterable[dict[str, Tensor]], units: Units
-) -> list[dict[str, Any]]:
+def check_calibratable(teaching: Teaching, problem_type: ProblemType) -> None:
+    """Refuse `calibrate_teacher` if no temperature can be found.
+
+    Raises:
+        ValueError: without a teacher, with given temperatures, or if the outputs are not distributions.
+    """
+    if teaching.teacher is None:
+        reason = "there is no teacher"
+    elif teaching.has_given_temperatures:
+        reason = "`temperatures` of the ensemble are given"
+    elif not problem_type.has_temperature:
+        reason = f"{problem_type.name} has no temperature"
+    else:
+        return
+    raise ValueError(f"`calibrate_teacher` finds the teacher's temperature, and {reason}. Remove one of them.")
+
+
+def calibrate(teacher: BaseTeacher, batches: Iterable[dict[str, Tensor]], units: Units) -> list[dict[str, Any]]:
     """Find each teacher's temperature on labelled units, and divide its logits by it from now on.
 
     Args:
-        members: The teachers.
+        teacher: The teacher, or an ensemble.
         batches: Marked batches of evaluation rows, on the device.
         units: Selects the units of a batch.
 
@@ -37,6 +54,7 @@ def calibrate_members(
     Raises:
         ValueError: if no unit has a label.
     """
+    members = teacher.members if isinstance(teacher, EnsembleTeacher) else [teacher]
     logits, labels = _labelled_logits(members, batches, units)
     results: list[dict[str, Any]] = []
     for member, member_logits in zip(members, logits, strict=True):
@@ -56,6 +74,13 @@ def calibrate_members(
             }
         )
     return results
+
+
+def calibration_logs(results: Sequence[dict[str, Any]]) -> Iterator[dict[str, float]]:
+    """Yield what is logged of the calibration of each teacher, with the teacher's number if there are several."""
+    for i, result in enumerate(results):
+        name = f"teacher_{i}" if len(results) > 1 else "teacher"
+        yield {f"{name}_{key}": value for key, value in result.items() if key != "num_units"}
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The teacher's metrics beside the student's, and metrics over labelled rows only."""
+"""What an evaluation can compute: a loss or none, metrics over labelled rows only, and the teacher's metrics."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -11,8 +11,11 @@ from torch import Tensor
 from transformers import EvalPrediction, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import EvalLoopContainer
 
+from hf_distill.classifiers.outputs import TEACHER_LOGITS, Batch
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.functional import IGNORE_INDEX
+from hf_distill.objectives import DistillationLoss
+from hf_distill.teachers import BaseTeacher
 
 TIMING = ("runtime", "per_second", "preparation_time")  # how the names of times of an evaluation end
 
@@ -58,6 +61,17 @@ class TeacherPredictions:
             return {}
         metrics = compute_metrics(EvalPrediction(predictions=cast(Any, predictions), label_ids=labels))
         return {f"teacher_{name}": value for name, value in metrics.items()}
+
+
+def missing_for_loss(
+    inputs: Batch, teacher: BaseTeacher | None, loss: DistillationLoss, problem_type: ProblemType
+) -> str | None:
+    """Say what a batch of evaluation lacks for the loss; None if the loss can be computed."""
+    if teacher is not None and not teacher.can_answer(inputs):
+        return f"No column `{TEACHER_LOGITS}` and no live teacher"
+    if loss.reads_labels and not problem_type.all_units_have_labels(inputs):
+        return f"`{loss.reads_labels[0]}` needs the label of every unit, and some have none"
+    return None
 
 
 def describe_missing_metric(name: str, metrics: Iterable[str], args: TrainingArguments, state: TrainerState) -> str:

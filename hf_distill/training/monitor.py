@@ -16,8 +16,8 @@ from hf_distill.classifiers.outputs import IS_UNIT, ROW_NUMBER, ROW_OF_UNIT, Bat
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.objectives import DistillationLoss
 from hf_distill.teachers import BaseTeacher
-from hf_distill.training.checks import label_column_of
 from hf_distill.training.guards import ChanceGuard, StudentGuard
+from hf_distill.training.labelled_rows import label_column_of
 from hf_distill.training.running_means import NotFinite, RunningMeans
 
 _NUM_SAMPLED_ROWS = 2000  # of stored outputs; the guard wants 1,000 rows, and some can be unlabelled

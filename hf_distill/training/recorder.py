@@ -1,30 +1,23 @@
-"""What a run leaves in its output folder and on the Hub: the student, its record, its model card; never a pickle."""
+"""What a run leaves in its output folder: the student, its record and its model card; never a pickle."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import datasets
-from huggingface_hub import CommitInfo, HfApi, get_token
 from transformers import PreTrainedModel, TrainerState
-from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.utils import logging
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, ProblemType
 from hf_distill.data import Task
 from hf_distill.data.seen_rows import RowHashes, checksum_of, write_row_hashes
-from hf_distill.hub.card.files import CARD_NAME, SECOND_CARD_NAME, write_card
-from hf_distill.hub.publish import update_cards
-from hf_distill.hub.repository import Branch, look
-from hf_distill.hub.upload import check_no_token, files_to_push, upload
+from hf_distill.hub.card.files import write_card
 from hf_distill.objectives import DistillationLoss
 from hf_distill.record import describe_model, describe_training, new_record, write_record
-from hf_distill.training.checkpoint_files import RUN_NAME
-from hf_distill.training.checks import are_labelled
 from hf_distill.training.evaluation import TIMING
-from hf_distill.training.loss import OBJECTIVES_NAME
+from hf_distill.training.labelled_rows import are_labelled
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.atomic import describe_write_failure, replace_files_atomically
 from hf_distill.utils.redaction import publishable
@@ -58,7 +51,7 @@ def _prefix(eval_dataset: Any) -> str:
 
 
 class RunRecorder:
-    """Writes the record of a run, `distillation.json`, with every saved student, and publishes the output folder.
+    """Writes the record of a run, `distillation.json`, with every saved student, and the model card.
 
     Args:
         args: The Trainer's.
@@ -78,8 +71,6 @@ class RunRecorder:
     def folder(self) -> Path:
         """The output folder of the run."""
         return Path(str(self.args.output_dir))
-
-    # ---- The record ----
 
     def describe(
         self,
@@ -163,8 +154,6 @@ class RunRecorder:
                 }  # fmt: skip
         return list(by_step.values())
 
-    # ---- Files ----
-
     @contextmanager
     def saving(self, output_dir: str | None, record: Mapping[str, Any]) -> Iterator[str]:
         """Give a folder to save the student into; student and record then replace older files, each atomically.
@@ -209,61 +198,3 @@ class RunRecorder:
         given = {"language": language, "license": license, "tags": tags}
         for note in write_card(self.folder, record, None, None, {key: value for key, value in given.items() if value}):
             logger.warning_once(note)
-
-    # ---- The Hub ----
-
-    def look(self, repo_id: str, token: str | None, revision: str | None) -> Branch:
-        """Return what the branch has on the Hub, and copy edits of the card from there into the output folder."""
-        branch = look(HfApi(token=token), repo_id, revision or self.args.hub_revision)
-        update_cards(self.folder, branch)
-        return branch
-
-    def upload(
-        self,
-        repo_id: str,
-        message: str | None,
-        in_background: bool,
-        token: str | None,
-        revision: str | None = None,
-        branch: Branch | None = None,
-    ) -> Any:
-        """Push the student's files in one commit, without exports and reports, which belong to an earlier student.
-
-        Args:
-            repo_id: `user/name` on the Hub.
-            message: Message of the commit.
-            in_background: Whether to return before the push is finished.
-            token: Token of the Hub; None for the token of the current login.
-            revision: Branch; None for `args.hub_revision`, else the main branch.
-            branch: What the branch has, from [`look`]. Without it, the cards are not pushed.
-
-        Returns:
-            A `CommitInfo`, in the background a future of one.
-
-        Raises:
-            ValueError: for a file with a token in it, or a link that leads out of the folder.
-        """
-        files = files_to_push(self.folder, whole=False)
-        if branch is None:
-            files = {name: path for name, path in files.items() if name not in (CARD_NAME, SECOND_CARD_NAME)}
-        check_no_token(files, token or get_token())
-        revision, api = revision or self.args.hub_revision, HfApi(token=token)
-
-        def push() -> CommitInfo:
-            current = branch or look(api, repo_id, revision)
-            commit, removed = upload(
-                api, repo_id, files, current, commit_message=message or "Upload student", revision=revision,
-                is_whole=False,
-            )  # fmt: skip
-            if removed:
-                logger.warning(f"The push removed files of an earlier student from {repo_id}: {', '.join(removed)}.")
-            return commit
-
-        return api.run_as_future(push) if in_background else push()
-
-    def copy_checkpoint(self, checkpoint: str) -> None:
-        """Copy the model of a checkpoint into the output folder, without what only a resumed run needs."""
-        for path in Path(checkpoint).iterdir():
-            is_for_resuming = path.name in (TRAINER_STATE_NAME, OBJECTIVES_NAME, RUN_NAME)
-            if path.suffix in (".safetensors", ".json", ".txt", ".model", ".npz") and not is_for_resuming:
-                shutil.copy(path, self.folder)

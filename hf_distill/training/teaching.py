@@ -1,6 +1,5 @@
 """The teacher of a run: one or several, live or stored, matched with the student by problem type and label names."""
 
-from collections.abc import Iterable
 from typing import Any, cast
 
 import datasets
@@ -16,7 +15,6 @@ from hf_distill.classifiers.outputs import STORABLE_OUTPUTS, TEACHER_CLS_STATES,
 from hf_distill.classifiers.problem_types import ProblemType, resolve_problem_type
 from hf_distill.data.retokenize import TeacherCollator
 from hf_distill.teachers import BaseTeacher, CachedTeacher, EnsembleTeacher, TeacherEnsemble
-from hf_distill.training.calibration import calibrate_members
 from hf_distill.training.dataset_kinds import described_parts
 from hf_distill.training.logit_order import align_with_student, put_logits_in_student_order
 from hf_distill.training.source import Source, TeacherContext, add_columns
@@ -41,6 +39,7 @@ class Teaching:
         description: The teacher's entry in the record.
         training_texts: For each source the hash of the training texts as the teacher reads them; None for a teacher
             that does not read texts.
+        has_given_temperatures: Whether the user gave the temperatures of the teachers.
     """
 
     def __init__(self, teacher_model: Any, tokenizer: PreTrainedTokenizerBase | None, context: TeacherContext) -> None:
@@ -49,7 +48,7 @@ class Teaching:
         self.sources: list[Source] = []
         self.description: dict[str, Any] | None = None
         self.training_texts: list[str | None] = []
-        self._has_given_temperatures = False
+        self.has_given_temperatures = False
         self._prepared: set[str] = set()  # fingerprints of datasets
         if teacher_model is None:
             return
@@ -62,7 +61,7 @@ class Teaching:
 
     def _form(self, ensemble: TeacherEnsemble) -> None:
         members = [source.teacher for source in self.sources]
-        self._has_given_temperatures = ensemble.temperatures is not None
+        self.has_given_temperatures = ensemble.temperatures is not None
         for member, temperature in zip(members, ensemble.temperatures or [], strict=False):
             member.temperature = temperature
         self.teacher = EnsembleTeacher(members, ensemble)
@@ -281,37 +280,3 @@ class Teaching:
                     f"The classes of the {role} were {names} when the Trainer was made and are {now} now. Classes are "
                     "matched by name when the Trainer is made: set `id2label` before, and make it again."
                 )
-
-    # ---- Calibration ----
-
-    def check_calibratable(self, problem_type: ProblemType) -> None:
-        """Refuse `calibrate_teacher` if no temperature can be found.
-
-        Raises:
-            ValueError: without a teacher, with given temperatures, or if the outputs are not distributions.
-        """
-        if self.teacher is None:
-            reason = "there is no teacher"
-        elif self._has_given_temperatures:
-            reason = "`temperatures` of the ensemble are given"
-        elif not problem_type.has_temperature:
-            reason = f"{problem_type.name} has no temperature"
-        else:
-            return
-        raise ValueError(f"`calibrate_teacher` finds the teacher's temperature, and {reason}. Remove one of them.")
-
-    def calibrate(self, batches: Iterable[dict[str, Tensor]], units: Units) -> list[dict[str, Any]]:
-        """Find each teacher's temperature on labelled units, and divide its logits by it from now on.
-
-        Args:
-            batches: Marked batches of evaluation rows, on the device.
-            units: Selects the units of a batch.
-
-        Returns:
-            For each teacher `temperature`, `nll_before`, `nll_after` and `num_units`.
-
-        Raises:
-            ValueError: if no unit has a label.
-        """
-        members = self.teacher.members if isinstance(self.teacher, EnsembleTeacher) else [cast(Any, self.teacher)]
-        return calibrate_members(members, batches, units)

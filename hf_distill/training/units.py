@@ -1,7 +1,7 @@
 """Which rows an optimizer step consists of, and which of them count."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import datasets
@@ -93,6 +93,21 @@ class Units:
         batch[ROW_OF_UNIT] = places // batch["input_ids"].shape[1]
         batch[IS_UNIT] = is_counted.index_select(0, batch[ROW_OF_UNIT])
 
+    def fetch(self, loader: Iterator[dict[str, Any]], num_batches: int) -> list[dict[str, Any]]:
+        """Return the marked micro-batches of an optimizer step; empty if the loader has no more batches.
+
+        If the data ends within the step, micro-batches follow in which nothing counts. Trainer takes a step only after
+        `num_batches` micro-batches; without these, the gradient would be added to the first step of the next pass.
+        """
+        batches = []
+        for _ in range(num_batches):
+            if (batch := next(loader, None)) is None:
+                break
+            self.mark(batch)
+            batches.append(batch)
+        empty = [{**batch, IS_UNIT: torch.zeros_like(batch[IS_UNIT])} for batch in batches[-1:]]
+        return batches + empty * (num_batches - len(batches))
+
     def mark_evaluation(self, batch: dict[str, Any]) -> None:
         """Mark a batch of evaluation, and let accelerate leave out repeated rows of predictions, too."""
         loader, is_counted = self.accelerator.gradient_state.active_dataloader, batch.get(IS_COUNTED)
@@ -117,10 +132,6 @@ class Units:
             self.accelerator.process_index,
             self.accelerator.device,
         )
-
-    def without_units(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return a marked batch in which nothing counts."""
-        return {**batch, IS_UNIT: torch.zeros_like(batch[IS_UNIT])}
 
     def count(self, batches: Sequence[Batch], device: torch.device) -> Tensor | None:
         """Count the units of several marked batches over all processes; None for no batches."""

@@ -9,9 +9,12 @@ from command_line import flags
 
 from hf_distill import DistillationTrainingArguments
 from hf_distill.cli import main
+from hf_distill.cli.commands import COMMANDS
+from hf_distill.cli.flags import flags_of
 from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.parsing import parse
 from hf_distill.cli.recipe import recipe_flags
+from hf_distill.cli.suggestions import similar_flags
 
 RECIPES = {
     "aliases": ("a: &a [1, 2]\nb: &b [*a, *a]\nc: [*b, *b]\n", "line 2, column 8 .* has an alias"),
@@ -120,3 +123,47 @@ def test_an_unknown_flag_is_named_with_the_flag_that_it_resembles(folder, tmp_pa
     with pytest.raises(SystemExit):
         main(["train", *flags(folder, tmp_path / "out"), "--learning_rat", "1"])
     assert "Unknown flag: --learning_rat. Did you mean --learning_rate?" in capsys.readouterr().err
+
+
+# What was typed -> the flag of `train` that was meant.
+MEANT = {
+    "techer": "teacher_model_name_or_path",  # misspelled
+    "teacher_modle": "teacher_model_name_or_path",
+    "studnet": "student_model_name_or_path",  # letters exchanged
+    "bacth-size": "per_device_train_batch_size",
+    "weigth_decay": "weight_decay",
+    "Learning-Rate": "learning_rate",  # another spelling
+    "lr": "learning_rate",  # a usual short name
+    "model": "student_model_name_or_path",
+    "teacher": "teacher_model_name_or_path",
+    "student": "student_model_name_or_path",
+    "epochs": "num_train_epochs",
+    "output": "output_dir",
+    "max_length": "max_seq_length",
+    "eval_batch_size": "per_device_eval_batch_size",  # some of the words
+    "grad_accum": "gradient_accumulation_steps",
+    "train_epochs": "num_train_epochs",
+    "cache": "cache_teacher_outputs",
+}
+
+
+def flag_names(command):
+    return [flag.name for flag in flags_of(COMMANDS[command].classes)]
+
+
+@pytest.mark.parametrize("typed", MEANT)
+def test_an_unknown_flag_suggests_the_flag_that_was_most_likely_meant(typed):
+    assert similar_flags(typed, flag_names("train")) == [MEANT[typed]]
+
+
+def test_a_short_name_suggests_what_the_command_has(capsys):
+    assert similar_flags("model", flag_names("export")) == ["model_name_or_path"]
+    assert similar_flags("epochs", flag_names("export")) == []
+    with pytest.raises(SystemExit):
+        main(["train", "--data", "rows.csv"])
+    assert "Unknown flag: --data. Did you mean --train_file or --dataset_name?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", ["xyz", "gpu", "", "-"])
+def test_a_name_that_is_like_no_flag_suggests_none(typed):
+    assert similar_flags(typed, flag_names("train")) == []

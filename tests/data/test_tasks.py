@@ -199,6 +199,23 @@ def test_rows_are_cut_to_max_length_and_to_what_the_tokenizer_allows(tmp_path, t
     assert "the tokenizer allows 64" in caplog.text
 
 
+def test_a_cut_of_the_tokenizer_is_said_once_for_all_datasets_of_a_task(tmp_path, tokenizer, caplog):
+    path = write(tmp_path / "long.tsv", ["text", "label"], ["film " * 100, "a"], ["plot", "b"])
+
+    def load():
+        return load_text_dataset(train_file=path, validation_file=path)
+
+    task = load()
+    task.tokenize(tokenizer, max_length=128)
+    in_other_order = task.for_model(named_model("b", "a"))
+    in_other_order.tokenize_dataset(Dataset.from_dict({"text": ["plot"]}), tokenizer, max_length=128)
+    assert caplog.text.count("the tokenizer allows 64") == 1
+    task.tokenize(tokenizer, max_length=100)  # another cut
+    assert caplog.text.count("but the tokenizer allows 64") == 2
+    load().tokenize(tokenizer, max_length=128)  # another run in the same process
+    assert caplog.text.count("`max_length` is 128, but the tokenizer allows 64") == 2
+
+
 def test_text_without_labels_can_be_tokenised_for_the_task(tmp_path, tokenizer):
     (tmp_path / "more.txt").write_text("good plot\n\n  \nthe actor\n")
     text = load_transfer_text(tmp_path / "more.txt")

@@ -59,6 +59,9 @@ class StubTrainings:
             for callback in callbacks:
                 callback.on_evaluate(None, SimpleNamespace(global_step=step, max_steps=4), None, metrics)
 
+    def save(self, trainer, candidate):
+        pass
+
     def logits(self, trainer, candidate, texts):
         return logits_with(self._num_right(candidate))
 
@@ -392,6 +395,26 @@ def test_a_score_that_is_no_mean_over_rows_is_resampled(tmp_path, validation_row
     monkeypatch.setattr(finalists, "_NUM_RESAMPLES", 60)
     bound = bound_of_students(tmp_path, validation_rows, "recall[no] >= 0.7", logits_with(80))
     assert bound == pytest.approx(0.1 - 2.919986 * 0.04, abs=0.03)
+
+
+@pytest.mark.parametrize(("learning_rate", "num_trained"), [(0.01, 1), (0.001, 2)])  # 70, or 52 and 62 right
+def test_students_that_cost_more_than_one_that_surely_meets_the_requirements_are_not_trained(
+    tmp_path, validation_rows, learning_rate, num_trained
+):
+    trials = make_trials(tmp_path, validation_rows, StubTrainings())
+    trials = replace(trials, need=make_need(["accuracy >= 0.5 * teacher"], "latency"))  # 48 right
+    distributions = {
+        ARCHITECTURE: optuna.distributions.IntDistribution(0, 2),
+        "learning_rate": optuna.distributions.FloatDistribution(1e-4, 1e-2),
+    }
+    for depth in (1, 2, 3):
+        params = {ARCHITECTURE: depth - 1, "learning_rate": learning_rate}
+        value = score(0.1, depth - 1, 3)
+        trials.study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+    trained = finalists.train_finalists(trials, tmp_path / "finalists")
+    assert len(trained) == num_trained
+    assert [finalist.margin_bound >= 0 for finalist in trained] == [True, False][:num_trained]  # the winner first
+    assert len(trials.trainings.seen) == 3 * num_trained
 
 
 def test_a_winner_that_owes_its_place_to_luck_is_named():

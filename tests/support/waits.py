@@ -125,9 +125,9 @@ def marked_batch(trainer):
 
 def loss_of(trainer, inputs, num_units, student, teacher):
     """Compute the loss from outputs of the models: their own forward passes can wait."""
-    selected = trainer.units.select(student, teacher, inputs)
-    terms = trainer.loss_runner.run(*selected, 0.5)
-    return trainer.loss_runner.normalize(terms, selected[2][IS_UNIT], num_units)
+    selected = trainer.bound.units.select(student, teacher, inputs)
+    terms = trainer.bound.loss_runner.run(*selected, 0.5)
+    return trainer.bound.loss_runner.normalize(terms, selected[2][IS_UNIT], num_units)
 
 
 def main(folder):

@@ -15,7 +15,7 @@ from hf_distill import DistillationTrainer
 from hf_distill.data import MaskingCollator
 from hf_distill.teachers import FunctionTeacher
 from hf_distill.training.row_hashes import hash_columns
-from hf_distill.training.run_fingerprint import describe_collator
+from hf_distill.training.run_identity import describe_collator
 
 BEST = {
     "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1,

@@ -27,7 +27,7 @@ def test_a_compute_loss_that_never_runs_the_teacher_is_named_at_the_first_step(
             loss = self._run_student(model, inputs).logits.sum()
             return (loss, {}) if return_outputs else loss
 
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.trainer"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.subclasses"):
         make(Plain, *models, rows, tokenizer, tmp_path).train()
     assert "Plain.compute_loss does not call DistillationTrainer.compute_loss" in caplog.text
 
@@ -39,7 +39,7 @@ def test_a_compute_loss_that_adds_to_ours_is_not_warned_about(models, rows, toke
             loss = loss + 0.01 * outputs["logits"].square().mean()
             return (loss, outputs) if return_outputs else loss
 
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.trainer"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.subclasses"):
         trainer = make(Added, *models, rows, tokenizer, tmp_path)
         trainer.train()
     assert "does not call" not in caplog.text
@@ -54,7 +54,7 @@ def test_batches_that_were_not_marked_are_named(models, rows, tokenizer, tmp_pat
 
     ours = make(DistillationTrainer, *models, rows, tokenizer, tmp_path)
     ours.train()
-    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.trainer"):
+    with caplog.at_level("WARNING"), visible_to_caplog("hf_distill.training.subclasses"):
         theirs = make(Own, *models, rows, tokenizer, tmp_path)
         theirs.train()
     assert "Own.get_batch_samples does not call" in caplog.text

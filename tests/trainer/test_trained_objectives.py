@@ -164,7 +164,7 @@ def test_a_checkpoint_is_pushed_without_projections(pair, rows, tokenizer, tmp_p
     checkpoint, pushed = tmp_path / "checkpoint-1", tmp_path / "pushed"
     pushed.mkdir()
     trainer.args.output_dir = str(pushed)
-    trainer.push_in_progress, trainer.recorder.upload = None, lambda *args: None
+    trainer.push_in_progress, trainer.publisher.upload = None, lambda *args: None
     trainer._push_from_checkpoint(str(checkpoint))
     assert (checkpoint / OBJECTIVES_NAME).exists()
     assert "model.safetensors" in {path.name for path in pushed.iterdir()}

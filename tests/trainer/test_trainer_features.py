@@ -115,6 +115,13 @@ def test_what_trainer_knows_of_labels_is_left_alone(models, dataset, tokenizer, 
     assert make_trainer(*models, dataset, tokenizer, tmp_path).label_names == ["labels"]
 
 
+def test_no_loader_warns_about_pinned_memory(models, dataset, tokenizer, tmp_path, recwarn):
+    trainer = make_trainer(*models, dataset, tokenizer, tmp_path, use_cpu=False, max_steps=1, eval_strategy="steps")
+    trainer.train()
+    trainer.predict(dataset)
+    assert [str(warning.message) for warning in recwarn if "pin_memory" in str(warning.message)] == []
+
+
 # ---- What is saved ----
 
 

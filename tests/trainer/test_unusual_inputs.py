@@ -106,7 +106,7 @@ def test_metrics_of_tuples_leave_out_rows_without_a_label(models, rows, tokenize
 def test_the_logits_of_a_teacher_are_kept_only_for_metrics(models, rows, tokenizer, tmp_path):
     trainer = make_trainer(*models, rows, tokenizer, tmp_path)
     trainer.evaluate()
-    assert trainer.teacher_predictions._num_batches == 0
+    assert trainer.bound.teacher_predictions._num_batches == 0
     trainer.compute_metrics = lambda prediction: {"n": 1.0}
     assert trainer.evaluate()["eval_teacher_n"] == 1.0
 

@@ -302,6 +302,15 @@ def test_fine_tuning_without_a_teacher_replaces_objectives(make_args, tmp_path):
     assert fine_tuning.objective_spec() == {"ce": {"weight": 1.0, "label_smoothing": 0.0}}
 
 
+@pytest.mark.parametrize(("has_accelerator", "given", "expected"), [
+    (True, {}, True), (True, {"dataloader_pin_memory": False}, False), (False, {}, False),
+])  # fmt: skip
+def test_memory_is_pinned_only_for_an_accelerator(tmp_path, monkeypatch, has_accelerator, given, expected):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: has_accelerator)
+    args = DistillationTrainingArguments(str(tmp_path), report_to="none", **given)
+    assert args.dataloader_pin_memory is expected
+
+
 def test_auto_dtype_is_float16_for_fp16(make_args):
     assert make_args(teacher_dtype="float16").resolved_teacher_dtype() == "float16"
     args = make_args()

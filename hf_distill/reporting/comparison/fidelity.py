@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
-from hf_distill.data.metrics import ratio
+from hf_distill.data.resamples import ratio
 from hf_distill.reporting.bootstrap import Scorer, bootstrap, bootstrapped, jackknife, mean_of, on_all_rows
 from hf_distill.reporting.comparison.quality import Resampling
 from hf_distill.reporting.comparison.scores import class_counts

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hf_distill.data.metrics import Metric, ratio
+from hf_distill.data.metrics import Metric
+from hf_distill.data.resamples import ratio
 from hf_distill.reporting.comparison.quality import Quality, Resampling
 from hf_distill.reporting.comparison.scores import class_counts
 from hf_distill.reporting.comparison.units import Units

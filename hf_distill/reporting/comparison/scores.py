@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hf_distill.data.metrics import Counts, Metric, Moments, RegressionMoments, entities
+from hf_distill.data.metrics import Metric, entities
+from hf_distill.data.resamples import Counts, Moments, RegressionMoments
 from hf_distill.reporting.bootstrap import Scorer
 from hf_distill.reporting.comparison.units import Units
 

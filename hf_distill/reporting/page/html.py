@@ -47,8 +47,6 @@ def render_html(report: Report) -> str:
         plots=PLOTS,
         captions=_captions(report["task"]["metric_name"]),
         svgs=svgs,
-        variables=css_variables(),
-        style=(Path(__file__).parent / "report.css").read_text(encoding="utf-8"),
         verdict=_VERDICTS[report["verdict"]["replace"]],
         notes=[note for note in (*report["notes"], describe_probabilities(report)) if note],
         headline=_headline(report),
@@ -60,7 +58,10 @@ def render_html(report: Report) -> str:
 
 
 def make_environment(folder: Path) -> "Environment":
-    """Return how the templates of a folder are rendered: names are escaped, and a missing value is an error."""
+    """Return how the templates of a folder are rendered: names are escaped, and a missing value is an error.
+
+    All pages have the same style: `variables` and `style` are the CSS.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -73,6 +74,8 @@ def make_environment(folder: Path) -> "Environment":
     # `tojson` also escapes <, >, & and ', and every character that is not ASCII.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
     environment.filters.update(short=short, typeset=typeset)
+    style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+    environment.globals.update(variables=css_variables(), style=style)
     return environment
 
 
