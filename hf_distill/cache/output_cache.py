@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Generator
 from contextlib import closing, nullcontext, suppress
 from pathlib import Path
@@ -25,7 +26,8 @@ from hf_distill.utils.stages import current_title
 
 logger = logging.get_logger(__name__)
 
-ROWS_PER_SHARD, BYTES_PER_SHARD = 4096, 1 << 26  # a shard is written when either is reached
+# A shard is written when one of these is reached. A slow service can take hours for that number of rows.
+ROWS_PER_SHARD, BYTES_PER_SHARD, SECONDS_PER_SHARD = 4096, 1 << 26, 60.0
 
 
 def default_cache_dir() -> Path:
@@ -34,12 +36,48 @@ def default_cache_dir() -> Path:
     return Path(home).expanduser() / "hf_distill" / "teachers"
 
 
+class _PendingRows:
+    """Rows that were computed and are not stored yet."""
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self.keys: list[np.ndarray] = []
+        self.rows: list[np.ndarray] = []
+        self.num_bytes, self.since = 0, time.monotonic()
+
+    def add(self, keys: np.ndarray, rows: list[np.ndarray]) -> None:
+        """Add the rows of a batch.
+
+        Args:
+            keys: `(num_rows,)`.
+            rows: The flat outputs of each row.
+        """
+        self.keys.append(keys)
+        self.rows += rows
+        self.num_bytes += sum(row.nbytes for row in rows)
+
+    @property
+    def are_due(self) -> bool:
+        """Whether a shard should be written."""
+        seconds = time.monotonic() - self.since
+        return len(self.rows) >= ROWS_PER_SHARD or self.num_bytes >= BYTES_PER_SHARD or seconds >= SECONDS_PER_SHARD
+
+    def write(self, store: Store) -> None:
+        """Write the rows as a shard, if there are any."""
+        keys, rows = self.keys, self.rows
+        self._clear()
+        if keys:
+            store.append(np.concatenate(keys), rows)
+
+
 class OutputCache:
     """A store of the outputs of a teacher that labels datasets: stored outputs are read, missing outputs are computed.
 
     With several processes (`accelerate launch`), each process computes a part of the missing outputs. A killed run
-    loses at most [`ROWS_PER_SHARD`] rows per process. A damaged shard is reported, and its rows are computed again. A
-    subclass implements `_row_keys` and `_compute_outputs`.
+    loses at most [`ROWS_PER_SHARD`] rows or the last minute per process. A damaged shard is reported, and its rows are
+    computed again. A subclass implements `_row_keys` and `_compute_outputs`.
 
     Args:
         cached_output: The output that is stored.
@@ -124,8 +162,7 @@ class OutputCache:
     def _compute_and_store(
         self, rows: datasets.Dataset, numbers: np.ndarray, keys: np.ndarray, stored_share: float
     ) -> None:
-        pending: list[tuple[np.ndarray, list[np.ndarray]]] = []
-        num_pending = num_bytes = 0
+        pending = _PendingRows()
         bar = tqdm(
             total=len(rows),
             unit="row",
@@ -136,23 +173,14 @@ class OutputCache:
         try:
             with closing(self._compute_outputs(rows, numbers)) as batches:
                 for indices, flat_rows in batches:
-                    pending.append((keys[indices], flat_rows))
+                    pending.add(keys[indices], flat_rows)
                     self.num_computed += len(indices)
                     bar.update(len(indices))
-                    num_pending += len(indices)
-                    num_bytes += sum(row.nbytes for row in flat_rows)
-                    if num_pending >= ROWS_PER_SHARD or num_bytes >= BYTES_PER_SHARD:
-                        self._write_shard(pending)
-                        num_pending = num_bytes = 0
+                    if pending.are_due:
+                        pending.write(self.store)
         finally:  # store everything that was computed before an interrupt or an invalid row
             bar.close()
-            self._write_shard(pending)
-
-    def _write_shard(self, pending: list[tuple[np.ndarray, list[np.ndarray]]]) -> None:
-        keys, rows = [k for k, _ in pending], [row for _, flat_rows in pending for row in flat_rows]
-        pending.clear()
-        if keys:
-            self.store.append(np.concatenate(keys), rows)
+            pending.write(self.store)
 
 
 def find_unusable_row(rows: list[np.ndarray]) -> int | None:

@@ -53,9 +53,9 @@ class TeacherCache(OutputCache):
 
     Stored outputs never depend on padding: rows are batched with rows of the same length if padding is on the left or
     if the teacher reads columns that a tokenizer cannot pad. A decoder without `config.pad_token_id` gets the
-    tokenizer's. With several processes (`accelerate launch`), each
-    process computes a part of the missing outputs. A killed run loses at most [`ROWS_PER_SHARD`] rows per process. A
-    damaged shard is reported and its rows are computed again.
+    tokenizer's. With several processes (`accelerate launch`), each process computes a part of the missing outputs. A
+    killed run loses at most [`ROWS_PER_SHARD`] rows or the last minute per process. A damaged shard is reported and
+    its rows are computed again.
 
     Args:
         cache_dir: Folder of all stores; None for a folder of this user under `HF_HOME`.

@@ -5,18 +5,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedConfig
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, ProblemType
 from hf_distill.data import Task
+from hf_distill.data.transfer import logits_column
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.teacher_fit import LEARNED_SHARE, MIN_ROWS, Fit, choose_rows, measure_fit
+from hf_distill.training.dataset_checks import check_teacher_logits
 from hf_distill.training.logit_order import put_logits_in_student_order
-
-_LOWEST_LOGIT = -1e3  # in place of -inf, whose gradient would be NaN
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,14 @@ def measure_stored_logits(inputs: DistillationInputs) -> StoredFit | None:
         inputs: The rows.
 
     Returns:
-        How well it fits; None with a teacher, or if fewer than 100 training rows have a label.
+        How well it fits; None with a teacher, for words, or if fewer than 100 training rows have a label.
 
     Raises:
-        ValueError: if the column does not say which class each number belongs to.
+        ValueError: if the column does not say which class each number belongs to, has another width than the labels,
+            or has a row without a usable number.
     """
     task = inputs.task
-    if inputs.teacher is not None or "train" not in task.datasets:
+    if inputs.teacher is not None or "train" not in task.datasets or task.has_words:
         return None
     rows = inputs.rows["train"]
     if TEACHER_LOGITS not in rows.column_names:
@@ -75,18 +75,18 @@ def measure_stored_logits(inputs: DistillationInputs) -> StoredFit | None:
     if task.label_names is not None:
         config = PreTrainedConfig(id2label=dict(enumerate(task.label_names)))
         rows = put_logits_in_student_order(rows, config, "training")
-    return _measure(rows.select(numbers), task)
+    logits, labels = logits_column(rows), np.array(rows.select(numbers)["labels"][:])
+    num_labels = len(task.label_names) if task.label_names is not None else labels.reshape(len(labels), -1).shape[1]
+    check_teacher_logits(logits, "training", num_labels)
+    return _measure(logits[numbers], labels, task)
 
 
-def _measure(rows: Dataset, task: Task) -> StoredFit:
+def _measure(logits: np.ndarray, labels: np.ndarray, task: Task) -> StoredFit:
     problem_type = PROBLEM_TYPES[task.problem_type]
-    logits = [np.asarray(row, dtype=np.float32) for row in rows[TEACHER_LOGITS][:]]
-    labels = torch.tensor(np.array(rows["labels"][:]))
     loss_name = "cross-entropy" if problem_type.has_temperature else "squared error"
-    fit = measure_fit(rows["labels"][:], logits, task)
-    return StoredFit(
-        task.metric_name, loss_name, fit, informed_loss(torch.tensor(np.stack(logits)), labels, problem_type)
-    )
+    fit = measure_fit(list(labels), list(logits), task)
+    informed = informed_loss(torch.tensor(logits), torch.tensor(labels), problem_type)
+    return StoredFit(task.metric_name, loss_name, fit, informed)
 
 
 def informed_loss(logits: Tensor, labels: Tensor, problem_type: ProblemType) -> float:
@@ -97,12 +97,14 @@ def informed_loss(logits: Tensor, labels: Tensor, problem_type: ProblemType) -> 
     https://huggingface.co/papers/1706.04599.
 
     Args:
-        logits: `(num_rows, num_labels)`.
+        logits: `(num_rows, num_labels)`; -inf counts as a logit just below the lowest finite one.
         labels: The labels of all rows, none missing.
         problem_type: The problem type.
     """
+    # -inf for one right class would outweigh all other rows, so it is only a little below the lowest other logit.
+    finite = logits[logits.isfinite()].double()
+    values = logits.double().clamp(min=(finite.min() - finite.std(unbiased=False).clamp(min=1.0)).item())
     # Logits of unit spread make the first step of the optimizer as large as the answer.
-    values = logits.double().clamp(min=_LOWEST_LOGIT)
     values = (values - values.mean(dim=0)) / values.std(dim=0).mean().clamp(min=1e-12)
     factor = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(logits.shape[1], dtype=torch.float64, requires_grad=True)
@@ -139,12 +141,13 @@ def check_stored_logits(stored: StoredFit, *, allow_weak_teacher: bool) -> str |
         ValueError: if they say nothing of the labels.
     """
     trivial = stored.fit.trivial_loss
+    without_logits = "the mean label" if stored.loss_name == "squared error" else "the class frequencies"
     if stored.informed_loss <= (1 - LEARNED_SHARE) * trivial:
         return None
     message = (
         f"THE STORED LOGITS SAY NOTHING OF THE LABELS: on {len(stored.fit.losses):,} labelled training rows their "
         f"{stored.metric_name} is {stored.fit.metric:.3f}, and even after the best scaling their {stored.loss_name} "
-        f"({stored.informed_loss:.3f}) is not below that of the class frequencies ({trivial:.3f})."
+        f"({stored.informed_loss:.3f}) is not clearly below that of {without_logits} ({trivial:.3f})."
     )
     if allow_weak_teacher:
         return message

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hf_distill.reporting.few_rows import describe_few_rows
 from hf_distill.reporting.history import history_table
 from hf_distill.reporting.notebook import MarkdownText
 from hf_distill.reporting.probabilities import describe_cross_entropy
@@ -43,7 +44,9 @@ def summary(record: Mapping[str, Any]) -> MarkdownText:
     floors = _floor_rows(record)
     table = results_table([*rows, *floors], metric_name, record["dataset"]["eval_rows"])
     notes = _floor_notes(floors, metrics.get("student", {}).get(metric_name), metric_name)
-    notes += [line for line in (describe_cross_entropy(record), history_table(record)) if line]
+    notes += [
+        line for line in (describe_few_rows(record), describe_cross_entropy(record), history_table(record)) if line
+    ]
     notes += [f"\n{BUSY}"] if record.get("machine", {}).get("is_busy") else []
     return MarkdownText("\n".join([table, *notes]))
 

@@ -78,7 +78,7 @@ def check_dataset(
             "`kl`, which learns from unlabelled text."
         )
     if TEACHER_LOGITS in names and not problem_type.is_token_level:
-        _check_teacher_logits(values_of(dataset, TEACHER_LOGITS), role, len(label_names))
+        check_teacher_logits(values_of(dataset, TEACHER_LOGITS), role, len(label_names))
 
 
 def check_can_learn(dataset: object, problem_type: ProblemType) -> None:
@@ -120,7 +120,17 @@ def _check_unlabelled_sentences(dataset: datasets.Dataset, label_column: str | N
         )
 
 
-def _check_teacher_logits(logits: np.ndarray, role: str, num_labels: int) -> None:
+def check_teacher_logits(logits: np.ndarray, role: str, num_labels: int) -> None:
+    """Refuse a column `teacher_logits` of another width, or with a row that says nothing.
+
+    Args:
+        logits: `(num_rows, num_labels)`.
+        role: "training" or "evaluation", for the messages.
+        num_labels: Number of classes of the student.
+
+    Raises:
+        ValueError: that names the shape or the first such row.
+    """
     if logits.ndim != 2 or logits.shape[1] != num_labels:
         raise ValueError(
             f"`{TEACHER_LOGITS}` of the {role} dataset has the shape {logits.shape}; the student has {num_labels} "

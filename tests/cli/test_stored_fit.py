@@ -12,7 +12,7 @@ from tiny import LABEL_NAMES, named_model, tiny_rows
 from hf_distill import DistillationTrainingArguments
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli import main
-from hf_distill.data import load_text_dataset, soft_labels
+from hf_distill.data import load_text_dataset, name_teacher_logits, soft_labels
 from hf_distill.pipeline import ModelReference, load_inputs
 from hf_distill.pipeline.stored_fit import informed_loss, measure_stored_logits
 
@@ -30,6 +30,9 @@ def test_the_informed_loss_is_the_best_one_with_a_factor_and_a_bias_of_each_clas
     # The other way round a factor of 0 is the best, which leaves the class frequencies.
     assert informed_loss(-logits, labels, SINGLE) == pytest.approx(math.log(2), abs=1e-4)
     assert informed_loss(torch.zeros(8, 2), labels, SINGLE) == pytest.approx(math.log(2), abs=1e-4)
+    # A class that is forbidden in the row whose label it is does not outweigh the other rows.
+    odd = torch.tensor([[3.0, 0.0]] * 20 + [[0.0, 3.0]] * 19 + [[0.0, -math.inf]])
+    assert informed_loss(odd, torch.tensor([0] * 20 + [1] * 20), SINGLE) < 0.2
     forbidden = torch.where(torch.arange(2) == labels[:, None], 0.0, -math.inf)
     assert informed_loss(forbidden, labels, SINGLE) < 0.01
 
@@ -113,6 +116,28 @@ def inputs_of(places, tmp_path, rows=None, kind="good"):
 
 def test_few_labelled_rows_decide_nothing(places, tmp_path):
     assert measure_stored_logits(inputs_of(places, tmp_path, lambda rows: rows.select(range(99)))) is None
+
+
+def test_other_widths_and_rows_without_a_number_are_named(places, tmp_path):
+    def broken(rows, logits):
+        return name_teacher_logits(
+            rows.remove_columns("teacher_logits").add_column("teacher_logits", logits), LABEL_NAMES
+        )
+
+    logits = [[1.0, 0.0, 0.0]] * 120
+    unusable = [*logits[:7], [0.0, math.nan, 0.0], *logits[8:]]
+    with pytest.raises(ValueError, match="no usable value in row 7 of the training dataset"):
+        measure_stored_logits(inputs_of(places, tmp_path, lambda rows: broken(rows, unusable)))
+    lines = [{"text": row["text"], "label": [0.5, row["label"]], "teacher_logits": [1.0, 2.0, 3.0]}
+             for row in tiny_rows(120)]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    task = load_text_dataset(
+        train_file=tmp_path / "rows.jsonl", validation_file=tmp_path / "rows.jsonl", problem_type="regression"
+    )
+    args = DistillationTrainingArguments(str(tmp_path), use_cpu=True)
+    inputs = load_inputs(task, None, ModelReference(str(places / "student")), args)
+    with pytest.raises(ValueError, match=r"has the shape \(120, 3\); the student has 2 classes"):
+        measure_stored_logits(inputs)
 
 
 def test_votes_for_the_wrong_class_and_unsure_votes_are_told_apart(places, tmp_path):

@@ -1,11 +1,12 @@
 import copy
+import math
 
 import pytest
 import torch
 from tiny import tiny_model
 
 from hf_distill.reporting import gap_closed, measure_latency, results_table, summary
-from hf_distill.reporting.statistics import standard_error
+from hf_distill.reporting.statistics import standard_error, wilson_interval
 from hf_distill.reporting.tables import markdown_table
 
 
@@ -159,3 +160,39 @@ def test_the_table_of_a_run_has_a_row_for_the_linear_model():
 def test_a_linear_model_that_is_as_good_as_the_student_is_said(metric, floor, is_said):
     text = "no worse than the student: for these texts it can be enough"
     assert (text in summary(record_with_floor(floor, metric))) == is_said
+
+
+def record_of(num_rows, metric="accuracy", **scores):
+    metrics = {model: {metric: score} for model, score in scores.items()}
+    return {
+        "metric_name": metric, "metrics": metrics, "teacher": {}, "student": {"num_parameters": 10},
+        "dataset": {"eval_rows": num_rows},
+    }  # fmt: skip
+
+
+def test_on_few_rows_each_accuracy_has_its_interval_and_the_rows_that_would_narrow_it():
+    # Wilson's interval of 48 of 60: (0.8 + z^2 / 120 +- z sqrt(0.16 / 60 + z^2 / 14400)) / (1 + z^2 / 60)
+    low, high = 0.682182, 0.881715
+    assert wilson_interval(0.8, 60) == (pytest.approx(low, abs=1e-5), pytest.approx(high, abs=1e-5))
+    middle = (low + high) / 2
+    more = math.ceil(1.959964**2 * middle * (1 - middle) / 0.03**2) - 60
+    assert 660 < more <= 670
+    assert summary(record_of(60, teacher=0.9, student=0.8)).splitlines()[-1] == (
+        "On 60 rows the accuracy is only roughly known, with 95 % intervals of 79.9 to 95.3 % (teacher), 68.2 to "
+        "88.2 % (student). About 670 more rows would narrow the student's to 3 points on each side."
+    )
+    assert "more rows" not in summary(record_of(200, student=0.99))  # which is narrower already
+    assert "intervals of 94.6 to 100.0 % (student). About 46 more rows" in summary(record_of(67, student=1.0))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        record_of(201, student=0.8),
+        record_of(60, metric="f1", student=0.8),
+        record_of(60, metric="agreement", student=0.8),
+        record_of(60, student=None),
+    ],
+)
+def test_many_rows_and_other_metrics_have_no_such_line(record):
+    assert "roughly known" not in summary(record)

@@ -7,7 +7,7 @@ from invariance import make_args
 from tiny import visible_to_caplog
 
 from hf_distill import DistillationTrainer
-from hf_distill.cache import FunctionCache, function_calls
+from hf_distill.cache import FunctionCache, function_calls, output_cache
 from hf_distill.cache.function_calls import describe_numbers
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.teachers import FunctionTeacher
@@ -88,6 +88,20 @@ def test_a_failed_batch_leaves_all_earlier_answers_in_the_store(tmp_path, waits)
     assert again.calls == [["text i", "text j"]]
     assert cache.count() == (2, 1, 8)
     assert waits == []
+
+
+def test_answers_of_a_slow_service_are_stored_every_minute(tmp_path, monkeypatch):
+    """A process that is killed stores nothing in the end, so what counts is what is on the disk meanwhile."""
+    clock, on_disk = [0.0], []
+    monkeypatch.setattr(output_cache.time, "monotonic", lambda: clock[0])
+
+    def answer(texts):
+        on_disk.append(len(list(tmp_path.rglob("*.arrow"))))
+        clock[0] += 35.0
+        return Service()(texts)
+
+    assert label(make_cache(tmp_path, answer, batch_size=2)) == EXPECTED
+    assert on_disk == [0, 0, 1, 1, 2]  # after 70 and 140 seconds
 
 
 def test_an_interrupt_is_not_retried_and_leaves_all_earlier_answers_in_the_store(tmp_path, waits):

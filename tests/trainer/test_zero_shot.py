@@ -342,7 +342,7 @@ def test_a_pretrained_student_learns_from_a_zero_shot_teacher(places, tmp_path):
     assert record["teacher"]["zero_shot"]["multi_label"] is True
 
 
-def test_gold_rows_score_teacher_and_student_by_the_names_of_the_classes(places, tmp_path):
+def test_gold_rows_score_teacher_and_student_by_the_names_of_the_classes(places, tmp_path, capsys):
     names = dict(zip(LABEL_NAMES, ["bad", "fun", "good"], strict=True))
     with (tmp_path / "gold.csv").open("w", newline="") as file:
         rows = [(row["text"], names[LABEL_NAMES[row["label"]]]) for row in tiny_rows(30, 1)]
@@ -352,6 +352,7 @@ def test_gold_rows_score_teacher_and_student_by_the_names_of_the_classes(places,
     answers = teacher.logits([text for text, _ in rows]).argmax(axis=1)
     accuracy = np.mean([CLASSES[answer] == label for answer, (_, label) in zip(answers, rows, strict=True)])
     assert record["metrics"]["teacher"]["accuracy"] == pytest.approx(accuracy)
+    assert "On 30 rows the accuracy is only roughly known, with 95 % intervals of" in capsys.readouterr().out
     assert record["dataset"]["unlabelled_rows"] == 40
 
 
