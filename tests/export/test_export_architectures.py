@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from hf_distill import Predictor, export_model
+from hf_distill.export.folder import _find_limit
 
 TEXTS = [row["text"] for row in tiny_rows(12, seed=5)]
 PAIRS = [(row["text"], row["text_pair"]) for row in tiny_rows(12, seed=6)]
@@ -51,15 +52,15 @@ def padded_by_one():
     )
 
 
-def random_model(model_type, num_hidden_layers):
-    sizes = {**TINY, "pad_token_id": 0, "num_hidden_layers": num_hidden_layers, "num_labels": 3}
+def random_model(model_type):
+    sizes = {**TINY, "pad_token_id": 0, "num_hidden_layers": 2, "num_labels": 3}
     config = AutoConfig.for_model(model_type, **sizes | CHANGES[model_type])
     torch.manual_seed(0)
     return AutoModelForSequenceClassification.from_config(config).eval()
 
 
-def assert_exported(model_type, tokenizer, folder, num_hidden_layers=2):
-    model = random_model(model_type, num_hidden_layers)
+def assert_exported(model_type, tokenizer, folder):
+    model = random_model(model_type)
     export_model(model, folder, processing_class=tokenizer)
     predictor = Predictor(folder)
     for text in [*TEXTS, *PAIRS]:
@@ -71,16 +72,19 @@ def assert_exported(model_type, tokenizer, folder, num_hidden_layers=2):
     return predictor
 
 
-def test_max_length_subtracts_the_position_offset_of_roberta(tmp_path):
-    predictor = assert_exported("roberta", padded_by_one(), tmp_path / "onnx", num_hidden_layers=1)
-    assert predictor.max_length == TINY["max_position_embeddings"] - 2
+def test_the_limit_subtracts_the_position_offset_of_roberta():
+    assert _find_limit(random_model("roberta"), padded_by_one()) == TINY["max_position_embeddings"] - 2
+    assert _find_limit(random_model("electra"), tiny_tokenizer()) == TINY["max_position_embeddings"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", CHANGES)
 def test_an_architecture_can_be_exported(model_type, tmp_path):
     is_padded_by_one = CHANGES[model_type].get("pad_token_id") == 1
-    assert_exported(model_type, padded_by_one() if is_padded_by_one else tiny_tokenizer(), tmp_path / "onnx")
+    tokenizer = padded_by_one() if is_padded_by_one else tiny_tokenizer()
+    predictor = assert_exported(model_type, tokenizer, tmp_path / "onnx")
+    if model_type == "roberta":
+        assert predictor.max_length == TINY["max_position_embeddings"] - 2
 
 
 @pytest.mark.slow
