@@ -16,13 +16,16 @@ _READING = {field.name for field in fields(ReadingArguments)}
 _DATA = {field.name for field in fields(DataArguments)}
 
 
-def next_commands(models: ModelArguments, given: Mapping[str, Any], output_dir: str) -> list[str]:
+def next_commands(
+    models: ModelArguments, given: Mapping[str, Any], output_dir: str, *, has_unseen_rows: bool = True
+) -> list[str]:
     """Return commands to compare, export and publish a student, quoted for a shell.
 
     Args:
         models: The models of the training.
         given: The flags of the training that were given, by name.
         output_dir: Folder of the student.
+        has_unseen_rows: False if `compare` would refuse the rows because they trained the teacher.
 
     Returns:
         The commands. Without a teacher for these classes, or without rows to compare on, there is nothing to compare.
@@ -34,7 +37,7 @@ def next_commands(models: ModelArguments, given: Mapping[str, Any], output_dir: 
     data = {name: value for name, value in data.items() if name not in unused}
     commands = []
     teacher = f"{output_dir}/teacher" if models.fine_tune_teacher else models.teacher_model_name_or_path
-    if teacher is not None and models.labels is None and has_rows(data):
+    if teacher is not None and models.labels is None and has_rows(data) and has_unseen_rows:
         baseline = {"baseline_model_name_or_path": f"{output_dir}/baseline"} if models.baseline else {}
         students = {"teacher_model_name_or_path": teacher, "student_model_name_or_path": output_dir, **baseline}
         commands.append(_command("compare", {**students, **data, "output_dir": f"{output_dir}/report"}))

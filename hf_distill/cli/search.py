@@ -25,6 +25,7 @@ from hf_distill.pipeline.inputs import DistillationInputs, load_inputs
 from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.student import StudentOptions
 from hf_distill.pipeline.teacher_head import read_head
+from hf_distill.pipeline.teacher_rows import find_teacher_rows
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.search.space import FLAGS, Space, default_dimensions, make_space, read_space
 from hf_distill.students.feed_forward import FEED_FORWARDS
@@ -105,6 +106,7 @@ def _load(teacher: TeacherArguments, data: DataArguments) -> tuple[Task, Transfe
     if not has_labels(task):
         raise ValueError(f"{task.name} has no labels, and a search compares students on labelled validation rows.")
     transfer = load_transfer(data.transfer, task.text_columns, PROBLEM_TYPES[task.problem_type], task.datasets)
+    task.summary.warnings += map(str, find_teacher_rows(teacher.teacher.name_or_path, task))
     print_summary(task.summary if transfer is None else task.summary + transfer.data)
     return task, transfer
 

@@ -19,6 +19,7 @@ from hf_distill.cli.parsing import parse, read_command_line
 from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.cli.texts import load_texts
 from hf_distill.cli.zero_shot import load_zero_shot
+from hf_distill.data import Task
 from hf_distill.pipeline.best_metric import check_best_metric
 from hf_distill.pipeline.evaluation import describe_history, describe_run, evaluate, evaluate_test
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher, has_early_stopping
@@ -29,6 +30,7 @@ from hf_distill.pipeline.stored_fit import check_stored_logits, measure_stored_l
 from hf_distill.pipeline.student import make_student
 from hf_distill.pipeline.teacher_fit import check_teacher, measure_teacher
 from hf_distill.pipeline.teacher_head import read_head
+from hf_distill.pipeline.teacher_rows import TeacherRows, find_teacher_rows
 from hf_distill.pipeline.training import check_training, train
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import summary
@@ -70,7 +72,12 @@ def run(arguments: Sequence[str]) -> None:
             trainer.push_to_hub()
     if args.process_index == 0:
         given = read_command_line(COMMANDS["train"].classes, arguments).values
-        print("\nNext:", *next_commands(models, given, str(args.output_dir)), sep="\n  ")
+        compared = "validation" if data.test_file is None else "test"
+        refused = any(
+            rows.are_refused and rows.split.startswith(compared) for rows in _teacher_rows(models, inputs.task)
+        )
+        commands = next_commands(models, given, str(args.output_dir), has_unseen_rows=not refused)
+        print("\nNext:", *commands, sep="\n  ")
 
 
 def _prepare(
@@ -222,6 +229,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
             transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
     if data.test_file is not None and not task.summary["test"].labelled_rows:
         raise ValueError("The rows of --test_file have no labels, and the models are evaluated on them. Leave it out.")
+    task.summary.warnings += map(str, _teacher_rows(models, task))
     if args.process_index == 0:
         print_summary(task.summary if transfer is None else task.summary + transfer.data)
     check_best_metric(task, args)
@@ -240,6 +248,13 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         trims_vocabulary=models.student_trim_vocabulary,
         allow_weak_teacher=models.allow_weak_teacher,
     )
+
+
+def _teacher_rows(models: ModelArguments, task: Task) -> list[TeacherRows]:
+    """Return the evaluation rows that trained a teacher which this run does not fine-tune."""
+    if models.teacher is None or models.fine_tune_teacher:
+        return []
+    return find_teacher_rows(models.teacher.name_or_path, task)
 
 
 def _describe_trimming(report: Mapping[str, Any]) -> str:

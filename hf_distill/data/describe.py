@@ -11,6 +11,7 @@ from datasets import Dataset, DatasetDict
 from hf_distill.data.columns import Choice
 from hf_distill.data.contradictions import text_keys, texts_in_common, texts_with_several_labels
 from hf_distill.data.label_column import LabelColumn
+from hf_distill.data.seen_rows import MOST_TRAINED
 from hf_distill.data.summary import DataSummary, SplitSummary, hash_rows
 from hf_distill.data.table import Source, counted
 
@@ -53,12 +54,19 @@ def summarize(
             described.labelled_rows, described.classes = labels.num_labelled, labels.counts()
         if split != "train" and "train" in keys and (shared := texts_in_common(keys[split], keys["train"])):
             described.remarks.append(f"{counted(shared, 'text')} {'is' if shared == 1 else 'are'} in train, too")
+            if described.labelled_rows and shared > MOST_TRAINED * len(dataset):
+                summary.warnings.append(_warn_of_training_texts(split, shared, len(dataset)))
         summary.splits.append(described)
         if (ids := labels.ids()) is not None and (several := texts_with_several_labels(keys[split], ids))[0]:
             number, example = several
             text = " ".join(example.split())[:60]
             summary.warnings.append(f"{split}: several labels for {counted(number, 'text')}, such as {text!r}")
     return summary
+
+
+def _warn_of_training_texts(split: str, shared: int, num_rows: int) -> str:
+    number = f"All {num_rows:,}" if shared == num_rows else f"{shared:,} of {num_rows:,}"
+    return f"{number} {split} texts are training texts, so every score on them is too good."
 
 
 def describe_text(

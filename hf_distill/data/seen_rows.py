@@ -20,6 +20,7 @@ from hf_distill.utils.atomic import write_file_atomically
 
 ROWS_NAME = "distillation_rows.npz"
 RowHashes = dict[str, np.ndarray]  # split -> sorted uint64 hashes
+MOST_TRAINED = 0.5  # share of the rows; above it, they are the training rows rather than texts that occur twice
 
 
 def hash_texts(texts: Iterable[Any]) -> np.ndarray:
@@ -44,12 +45,24 @@ def hash_rows_of(datasets: Mapping[str, Dataset], text_columns: Sequence[str]) -
         datasets: The splits.
         text_columns: One text column, the two columns of a pair, or the column of words.
     """
-    hashes = {}
-    for split, dataset in datasets.items():
-        columns = [dataset[name] for name in text_columns]
-        texts = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
-        hashes[split] = np.unique(hash_texts(texts))
-    return hashes
+    return {split: np.unique(hash_dataset(dataset, text_columns)) for split, dataset in datasets.items()}
+
+
+def hash_dataset(dataset: Dataset, text_columns: Sequence[str]) -> np.ndarray:
+    """Return a hash for each row of a split, `(num_rows,)` uint64."""
+    columns = [dataset[name] for name in text_columns]
+    return hash_texts(columns[0] if len(columns) == 1 else zip(*columns, strict=True))
+
+
+def hashes_of_roles(runs: Sequence[RowHashes], roles: tuple[str, ...]) -> np.ndarray:
+    """Return the hashes of all splits of the runs whose names start with one of the roles."""
+    parts = [hashes for run in runs for split, hashes in run.items() if split.startswith(roles)]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
+
+
+def hashes_that_trained(runs: Sequence[RowHashes]) -> np.ndarray:
+    """Return the hashes of the rows that trained a model, with a label or with a teacher's answer."""
+    return hashes_of_roles(runs, ("train", "transfer"))
 
 
 def checksum_of(hashes: RowHashes) -> str:

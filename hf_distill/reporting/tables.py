@@ -99,10 +99,14 @@ def _describe_gap(scores: Mapping[str, float | None], metric_name: str, num_eval
     notes = []
     if gap is None:
         notes.append(f"the teacher is not {'clearly ' if num_rows else ''}better than the baseline")
-    if student < baseline:
-        notes.append("distillation did not pay off: the student is worse than the baseline")
     if not num_rows:
         notes.append("no standard error was computed")
+    if student < baseline:
+        difference = PLAIN.margin(baseline - student, metric_name)
+        notes.append(
+            f"the student's {metric_name} is {difference} {'above' if sign < 0 else 'below'} the baseline's; this "
+            "table does not test differences, `hf-distill compare` does"
+        )
     value = NOT_AVAILABLE if gap is None else f"{round(100 * gap)} %"
     return f"gap closed: {value}" + (f" ({'; '.join(notes)})" if notes else "")
 

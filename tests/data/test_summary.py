@@ -28,6 +28,7 @@ def test_the_summary_prints_a_line_for_files_texts_and_labels(task):
         '  text      review (by flag)                        "a warm film"   not read: id, predicted',
         "  label     sentiment (by flag)                     negative 1, positive 2",
         "validation  test.csv      CSV, ',', UTF-8           3 rows, 3 labelled; 2 texts are in train, too",
+        "  warning   2 of 3 validation texts are training texts, so every score on them is too good.",
     ]
 
 
@@ -82,6 +83,22 @@ def test_texts_of_train_in_other_splits_are_counted_by_row(tmp_path):
     other = write(tmp_path / "d.conll", "a O\nb O\n\nd B-x\n")
     assert load(train, validation_file=dev).summary["validation"].remarks == ["2 texts are in train, too"]
     assert load(words, validation_file=other).summary["validation"].remarks == ["1 text is in train, too"]
+
+
+@pytest.mark.parametrize(
+    ("content", "warnings"),
+    [
+        ("a,x\nb,y\n", ["All 2 validation texts are training texts, so every score on them is too good."]),
+        ("a,x\nb,y\nc,x\n", ["2 of 3 validation texts are training texts, so every score on them is too good."]),
+        ("a,x\na,x\nc,x\nd,x\n", []),
+    ],
+)
+def test_validation_rows_that_are_training_rows_are_warned_of(tmp_path, caplog, content, warnings):
+    train = write(tmp_path / "a.csv", "text,label\na,x\nb,y\n")
+    task = load(train, validation_file=write(tmp_path / "b.csv", f"text,label\n{content}"))
+    assert task.summary.warnings == warnings
+    assert task.summary.to_dict().get("warnings", []) == warnings
+    assert ("are training texts" in caplog.text) == bool(warnings)
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,7 @@ def test_regression_labels_are_float32_with_nan_for_none(tmp_path, tokenizer):
 def test_rows_are_cut_to_max_length_and_to_what_the_tokenizer_allows(tmp_path, tokenizer, caplog):
     path = write(tmp_path / "long.tsv", ["text", "label"], ["film " * 100, "a"], ["plot", "b"])
     task = load_text_dataset(train_file=path, validation_file=path)
+    caplog.clear()
     assert len(task.tokenize(tokenizer, max_length=10)["train"]["input_ids"][0]) == 10
     assert not caplog.records
     assert len(task.tokenize(tokenizer, max_length=128)["train"]["input_ids"][0]) == 64

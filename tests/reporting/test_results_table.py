@@ -64,7 +64,8 @@ def test_the_table_shows_the_numbers_of_each_model():
         (
             {"student": 0.80},
             10_000,
-            "gap closed: -100 % (distillation did not pay off: the student is worse than the baseline)",
+            "gap closed: -100 % (the student's accuracy is 5 points below the baseline's; this table does not test "
+            "differences, `hf-distill compare` does)",
         ),
         ({"baseline": None}, 10_000, "gap closed: n/a (no baseline was trained; --baseline trains one)"),
         ({"baseline": float("nan")}, 10_000, "gap closed: n/a (the baseline has no score)"),
@@ -75,6 +76,14 @@ def test_the_last_line_gives_the_share_of_the_gap_that_was_closed_or_the_reason_
     scores, num_rows, line
 ):
     assert last_line(rows(**scores), "accuracy", num_rows) == line
+
+
+def test_a_student_with_a_larger_error_than_the_baseline_is_above_it():
+    line = last_line(rows(teacher=0.2, student=0.35, baseline=0.3, metric="rmse"), "rmse")
+    assert line == (
+        "gap closed: -50 % (no standard error was computed; the student's rmse is 0.050 above the baseline's; this "
+        "table does not test differences, `hf-distill compare` does)"
+    )
 
 
 def test_a_metric_that_is_not_a_share_of_rows_gets_no_standard_error():

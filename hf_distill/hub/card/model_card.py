@@ -129,7 +129,8 @@ def _data(record: Mapping[str, Any]) -> str:
     details = {name.replace("_", " "): as_text(dataset[name]) for name in names if dataset.get(name) is not None}
     details |= describe_transfer(dataset) | describe_files(dataset)
     name = label(dataset.get("id")) or NOT_AVAILABLE
-    return "## Data\n\n" + markdown_table(["dataset", name], list(details.items()))
+    warnings = "\n".join(f"- {escape(warning)}" for warning in dataset.get("warnings") or [])
+    return "\n\n".join(filter(None, ["## Data", markdown_table(["dataset", name], list(details.items())), warnings]))
 
 
 def _origins(record: Mapping[str, Any]) -> str:

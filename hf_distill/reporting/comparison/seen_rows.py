@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from hf_distill.data.seen_rows import RowHashes, hash_texts, read_row_hashes
+from hf_distill.data.seen_rows import (
+    MOST_TRAINED,
+    RowHashes,
+    hash_texts,
+    hashes_of_roles,
+    hashes_that_trained,
+    read_row_hashes,
+)
 from hf_distill.export.layout import find_export
 from hf_distill.record import RECORD_NAME, read_record
 from hf_distill.reporting.comparison.contenders import Contender
@@ -20,7 +27,6 @@ from hf_distill.reporting.comparison.quality import TEACHER
 from hf_distill.reporting.comparison.scores import Answers
 from hf_distill.reporting.text import PLAIN
 
-MOST_TRAINED = 0.5  # share of the rows; above it, they are the training rows rather than texts that occur twice
 FEWEST_TO_NAME = 0.05  # share of the rows that the verdict names
 _NUM_EXAMPLES = 5
 
@@ -52,7 +58,7 @@ def find_seen_rows(contenders: Sequence[Contender], rows: EvaluationSet) -> dict
     for contender in contenders:
         if runs := [run for value in contender.values if (run := _read(value)) is not None]:
             seen[contender.name] = SeenRows(
-                np.isin(hashes, _joined(runs, ("train", "transfer"))), np.isin(hashes, _joined(runs, ("validation",)))
+                np.isin(hashes, hashes_that_trained(runs)), np.isin(hashes, hashes_of_roles(runs, ("validation",)))
             )
     return seen
 
@@ -68,11 +74,6 @@ def _read(value: Any) -> RowHashes | None:
     if not (folder / RECORD_NAME).is_file():
         return None
     return read_row_hashes(folder, read_record(folder).get("row_hashes"))
-
-
-def _joined(runs: Sequence[RowHashes], roles: tuple[str, ...]) -> np.ndarray:
-    parts = [hashes for run in runs for split, hashes in run.items() if split.startswith(roles)]
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
 
 
 def check_not_trained(seen: Mapping[str, SeenRows], what: str = "evaluation") -> None:
