@@ -10,10 +10,12 @@ from command_line import flags
 from hf_distill import DistillationTrainingArguments
 from hf_distill.cli import main
 from hf_distill.cli.commands import COMMANDS
+from hf_distill.cli.early_checks import flags_of_recipe
 from hf_distill.cli.flags import flags_of
 from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.parsing import parse
 from hf_distill.cli.recipe import recipe_flags
+from hf_distill.cli.recipe_hints import advise_about_recipe
 from hf_distill.cli.suggestions import similar_flags
 
 RECIPES = {
@@ -54,6 +56,36 @@ def test_a_recipe_with_schedules_is_not_too_deep(tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"objectives": objectives}))
     (word,) = recipe_flags(tmp_path / "recipe.yaml", {"objectives": "dict"})
     assert json.loads(word.removeprefix("--objectives="))["kl"]["temperature"] == schedule
+
+
+@pytest.mark.parametrize(
+    ("message", "advice"),
+    [
+        (
+            "It needs labels. Leave out --baseline, or name rows.",
+            "Pass --baseline False (the recipe sets it), or name",
+        ),
+        ("It is for text, so leave out --train_file.", "so remove `train_file` from the recipe."),
+        ("Leave out --seed, or --baseline.", "Leave out --seed, or --baseline."),
+        ("--augment 4 needs rows. Leave it out.", "Leave it out. The recipe sets `augment`: remove it there."),
+        ("--seed and --baseline differ. Leave one of them out.", "The recipe sets `baseline`: pass --baseline False."),
+        ("--baseline failed.", "--baseline failed."),
+    ],
+)
+def test_advice_to_leave_out_a_flag_that_the_recipe_sets_says_how(message, advice):
+    changed = advise_about_recipe(message, {"baseline": "bool", "augment": "int", "train_file": "str"})
+    assert advice in changed
+
+
+def test_a_flag_of_the_command_line_is_not_taken_for_one_of_the_recipe(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("baseline: true\nseed: 3\n")
+    words = ["--transfer_file", "a.txt", "--teacher_model_name_or_path", "t", "--output_dir", str(tmp_path / "out")]
+    words += ["--student_num_hidden_layers", "1", "--config", str(tmp_path / "recipe.yaml")]
+    for more, advice in ([], "Pass --baseline False (the recipe sets it), or name"), (["--baseline"], "Leave out --b"):
+        with pytest.raises(SystemExit):
+            main(["train", *words, *more])
+        assert advice in capsys.readouterr().err
+    assert flags_of_recipe("train", [*words, "--baseline=False"]) == {"seed": "int"}
 
 
 def test_a_file_beside_the_program_sets_no_flags(folder, tmp_path, monkeypatch):
