@@ -50,6 +50,15 @@ def test_a_recipe_that_would_take_forever_or_mean_two_things_is_refused_at_once(
     assert time.process_time() - start < 2
 
 
+def test_a_recipe_that_does_not_exist_is_named_with_the_place_of_the_recipes(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--config", str(tmp_path / "distill.yaml")])
+    error = capsys.readouterr().err
+    assert f"There is no recipe {tmp_path / 'distill.yaml'} (--config). The recipes of hf_distill are in the" in error
+    with pytest.raises(ValueError, match="names the folder .* Name a recipe, a YAML file"):
+        recipe_flags(tmp_path, {})
+
+
 def test_a_recipe_with_schedules_is_not_too_deep(tmp_path):
     schedule = {"schedule": "linear", "start": 4.0, "end": 1.0}
     objectives = {"kl": {"weight": 1.0, "temperature": schedule}, "hidden_mse": {"layer_mapping": {1: 2}}}
