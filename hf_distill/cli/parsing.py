@@ -74,6 +74,8 @@ def read_command_line(class_names: Iterable[str], arguments: Sequence[str]) -> C
     type_names = {flag.name: flag.type_name for flag in flags}
     parser = _make_parser(flags)
     _check_not_repeated(parser, words)
+    if "label_names" in _flag_names(words) and "class_names" in type_names:
+        raise ValueError("--label_names is a Trainer setting for columns. Names of classes go to --class_names.")
     recipe_words = [] if config.config is None else recipe_flags(config.config, type_names)
     set_by_recipe = frozenset(_flag_names(recipe_words) - _flag_names(words))
     words = [*recipe_words, *words]  # argparse lets the last flag win, so the recipe comes first

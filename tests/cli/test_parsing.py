@@ -13,7 +13,7 @@ from hf_distill.cli.commands import COMMANDS
 from hf_distill.cli.early_checks import flags_of_recipe
 from hf_distill.cli.flags import flags_of
 from hf_distill.cli.model_arguments import ModelArguments
-from hf_distill.cli.parsing import parse
+from hf_distill.cli.parsing import parse, read_command_line
 from hf_distill.cli.recipe import recipe_flags
 from hf_distill.cli.recipe_hints import advise_about_recipe
 from hf_distill.cli.suggestions import similar_flags
@@ -95,6 +95,12 @@ def test_a_flag_of_the_command_line_is_not_taken_for_one_of_the_recipe(tmp_path,
             main(["train", *words, *more])
         assert advice in capsys.readouterr().err
     assert flags_of_recipe("train", [*words, "--baseline=False"]) == {"seed": "int"}
+
+
+@pytest.mark.parametrize("words", [["--label_names", "a", "b"], ["--label-names=a"]])
+def test_names_of_columns_are_not_taken_for_names_of_classes(tmp_path, folder, words):
+    with pytest.raises(ValueError, match="Names of classes go to --class_names"):
+        read_command_line(COMMANDS["train"].classes, [*flags(folder, tmp_path), *words])
 
 
 def test_a_file_beside_the_program_sets_no_flags(folder, tmp_path, monkeypatch):
