@@ -7,7 +7,8 @@ from functools import reduce
 import numpy as np
 from scipy.optimize import brentq
 
-from hf_distill.data.metrics import Counts, Metric, Moments, RegressionMoments
+from hf_distill.data.metrics import Metric
+from hf_distill.data.resamples import Counts, Moments, RegressionMoments
 from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.comparison.unseen import unseen_loss
 

@@ -88,7 +88,7 @@ def _count(predictions: np.ndarray, references: np.ndarray, num_labels: int) -> 
 
 
 def _accuracy(counts: Counts) -> np.ndarray:
-    return counts.correct / counts.units
+    return ratio(counts.correct, counts.units, otherwise=np.nan)
 
 
 def _f1(counts: Counts) -> np.ndarray:
