@@ -8,8 +8,9 @@ from importlib import import_module
 from importlib.metadata import version
 
 from hf_distill.cli.commands import COMMANDS
-from hf_distill.cli.early_checks import check_flags
+from hf_distill.cli.early_checks import check_flags, flags_of_recipe
 from hf_distill.cli.help import help_text
+from hf_distill.cli.recipe_hints import advise_about_recipe
 from hf_distill.utils.redaction import secret_values, without_secrets
 
 
@@ -52,6 +53,7 @@ def _run(arguments: list[str]) -> None:
     except BrokenPipeError:
         raise
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
-        message = without_secrets(str(error), *secret_values(arguments))
+        message = advise_about_recipe(str(error), flags_of_recipe(arguments[0], arguments[1:]))
+        message = without_secrets(message, *secret_values(arguments))
         print(f"hf-distill {arguments[0]}: {message}", file=sys.stderr)
         sys.exit(2)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_distill.cli.commands import COMMANDS
-from hf_distill.cli.flags import FILES
+from hf_distill.cli.flags import FILES, flags_of
 from hf_distill.cli.output_folders import (
     EXPORT_NAME,
     TEACHER_FILE,
@@ -48,6 +48,20 @@ def check_flags(command: str, arguments: Sequence[str]) -> None:
         check_exclusions(line.values)
     if command in _CHECKS:
         _CHECKS[command](parts, line.values)
+
+
+def flags_of_recipe(command: str, arguments: Sequence[str]) -> dict[str, str]:
+    """Return the flags that only the recipe of a command line sets, with the kinds of their values.
+
+    There are none if the command line cannot be read.
+    """
+    class_names = COMMANDS[command].classes
+    num_files = count_files(arguments) if command == "data" else 0
+    try:
+        names = read_command_line(class_names, arguments[num_files:]).set_by_recipe if class_names else frozenset()
+    except (ValueError, OSError):
+        return {}
+    return {flag.name: flag.kind for flag in flags_of(class_names) if flag.name in names}
 
 
 def count_files(arguments: Sequence[str]) -> int:

@@ -18,7 +18,8 @@ _GROUPS = {
     "Unlabelled text": "transfer_* max_transfer_samples augment",
     "Data": "train_file validation_file test_file task_name data_dir dataset_name dataset_config_name "
     "validation_split_* shifted_file text_file max_seq_length max_train_samples max_eval_samples",
-    "Columns and labels": "text_column_* label_* class_names problem_type column_names encoding",
+    "Columns and labels": "text_column_* label_column_* label_delimiter label_map class_names problem_type "
+    "column_names encoding",
     "Comparison": "metric_name metric_module slice_column group_column tune_thresholds margin allow_training_rows "
     "latency_rounds",
     "Loss": "temperature soft_label_weight hard_label_weight soft_loss objectives",

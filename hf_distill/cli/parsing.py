@@ -35,10 +35,12 @@ class CommandLine:
     Attributes:
         values: Name of a flag -> value of its type; only for flags that are given.
         words: All words of recipe and command line. They can contain tokens.
+        set_by_recipe: Names of the flags that only the recipe sets.
     """
 
     values: Mapping[str, Any]
     words: Sequence[str]
+    set_by_recipe: frozenset[str] = frozenset()
 
     def make(self, dataclass_type: type[Any]) -> Any:
         """Return an object of a dataclass with the values of its flags.
@@ -72,8 +74,11 @@ def read_command_line(class_names: Iterable[str], arguments: Sequence[str]) -> C
     type_names = {flag.name: flag.type_name for flag in flags}
     parser = _make_parser(flags)
     _check_not_repeated(parser, words)
-    if config.config is not None:  # argparse lets the last flag win, so the recipe comes first
-        words = [*recipe_flags(config.config, type_names), *words]
+    if "label_names" in _flag_names(words) and "class_names" in type_names:
+        raise ValueError("--label_names is a Trainer setting for columns. Names of classes go to --class_names.")
+    recipe_words = [] if config.config is None else recipe_flags(config.config, type_names)
+    set_by_recipe = frozenset(_flag_names(recipe_words) - _flag_names(words))
+    words = [*recipe_words, *words]  # argparse lets the last flag win, so the recipe comes first
     try:
         _check_known(words, type_names, parser)
         values, remaining = parser.parse_known_args(words)
@@ -81,7 +86,7 @@ def read_command_line(class_names: Iterable[str], arguments: Sequence[str]) -> C
         raise ValueError(without_values(str(error), words)) from None
     if remaining:  # they can be tokens, and are not repeated
         raise ValueError(f"{len(remaining)} values belong to no flag. `--help` lists the flags.")
-    return CommandLine(vars(values), words)
+    return CommandLine(vars(values), words, set_by_recipe)
 
 
 def parse(types: Sequence[type[Any]], arguments: Sequence[str]) -> tuple[Any, ...]:
@@ -118,6 +123,12 @@ def _make_parser(flags: Iterable[Flag]) -> _Parser:
 
 def _spellings(name: str) -> list[str]:
     return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
+
+
+def _flag_names(words: Iterable[str]) -> set[str]:
+    """Return the names of the flags among words; `--no_x` sets `x`."""
+    names = [word.partition("=")[0][2:].replace("-", "_") for word in words if word.startswith("--")]
+    return {*names, *(name.removeprefix("no_") for name in names)}
 
 
 def _to_bool(word: str) -> bool:

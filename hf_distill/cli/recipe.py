@@ -53,9 +53,17 @@ def recipe_flags(path: Path, type_names: Mapping[str, str]) -> list[str]:
         type_names: The type of every known flag.
 
     Raises:
-        ValueError: for a file that is not YAML or not a mapping, and for names and values that are not flags. The
-            message does not repeat values, which can be tokens.
+        FileNotFoundError: if there is no such file.
+        ValueError: for a folder, for a file that is not YAML or not a mapping, and for names and values that are not
+            flags. The message does not repeat values, which can be tokens.
     """
+    if path.is_dir():
+        raise ValueError(f"--config names the folder {path.name}. Name a recipe, a YAML file.")
+    if not path.exists():
+        raise FileNotFoundError(
+            f"There is no recipe {path} (--config). The recipes of hf_distill are in the folder recipes/ of its "
+            "repository."
+        )
     recipe = _read(path, {name for name, type_name in type_names.items() if _is_text(type_name)})
     for name, value in recipe.items():
         if name not in type_names:

@@ -22,6 +22,7 @@ from hf_distill.classifiers.label_order import LABELS, note_class_names
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import resolve_problem_type, without_adapter
 from hf_distill.classifiers.signature import return_token_type_ids
+from hf_distill.data.class_mismatch import check_has_classes
 from hf_distill.data.model_order import metrics_in_order, put_in_order
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.tokens import tokenize_words
@@ -116,6 +117,7 @@ class Task:
         if self.label_names is None:
             return self
         old_names, model_names = self.label_names, class_names_of(model.config)
+        check_has_classes(self, model_names, "model")
         ids = match_labels(old_names, label2id_of(model.config))
         if shows_pairs and are_paired_by_order(old_names, model_names):
             pairs = ", ".join(f"{m} = {n}" for m, n in zip(model_names, old_names, strict=True))

@@ -16,6 +16,7 @@ from hf_distill.classifiers.label_maps import (
     name_classes,
 )
 from hf_distill.data import Task
+from hf_distill.data.class_mismatch import check_has_classes
 from hf_distill.data.label_column import LabelColumn
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.reporting.class_order import Pairing
@@ -51,6 +52,7 @@ def pair_classes(
     if class_names is not None:
         name_classes(teacher.config, check_class_names(class_names, teacher_names))
     given_names, data_names = class_names_of(teacher.config), task.label_names
+    check_has_classes(task, given_names, "teacher")
     task = task.for_model(teacher, shows_pairs=False)  # the pairing is printed
     if data_names is None or task.label_names is None:
         return task, None

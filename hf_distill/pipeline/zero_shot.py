@@ -2,7 +2,6 @@
 
 from transformers import PreTrainedModel
 
-from hf_distill.classifiers.label_maps import are_paired_by_order
 from hf_distill.data import Task
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.loading import ModelReference, label_maps, load_tokenizer, load_with_labels
@@ -45,7 +44,8 @@ def zero_shot_inputs(
         OSError: if the tokenizer cannot be loaded.
         ValueError: if labels are not candidate labels, or if the texts are pairs.
     """
-    if task.label_names is not None and are_paired_by_order(task.label_names, teacher.labels):
+    known = {label.casefold() for label in teacher.labels}
+    if task.label_names is not None and any(name.casefold() not in known for name in task.label_names):
         raise ValueError(
             f"The labels of the rows are {', '.join(task.label_names)}, and the candidate labels are "
             f"{', '.join(teacher.labels)}. Write the candidate labels into the label column, or name the labels in "

@@ -104,6 +104,8 @@ def test_a_flag_stands_once_and_only_help_all_lists_all_of_trainer():
         assert len(names) == len(set(names))
     assert "--adam_beta2" not in help_text("train")
     assert "--adam_beta2 NUMBER" in help_text("train", True)
+    assert "--label_names" not in help_text("train")
+    assert "--label_names" in help_text("train", True)
     assert "--do_train" not in help_text("train", True)
 
 

@@ -10,10 +10,12 @@ from command_line import flags
 from hf_distill import DistillationTrainingArguments
 from hf_distill.cli import main
 from hf_distill.cli.commands import COMMANDS
+from hf_distill.cli.early_checks import flags_of_recipe
 from hf_distill.cli.flags import flags_of
 from hf_distill.cli.model_arguments import ModelArguments
-from hf_distill.cli.parsing import parse
+from hf_distill.cli.parsing import parse, read_command_line
 from hf_distill.cli.recipe import recipe_flags
+from hf_distill.cli.recipe_hints import advise_about_recipe
 from hf_distill.cli.suggestions import similar_flags
 
 RECIPES = {
@@ -48,12 +50,57 @@ def test_a_recipe_that_would_take_forever_or_mean_two_things_is_refused_at_once(
     assert time.process_time() - start < 2
 
 
+def test_a_recipe_that_does_not_exist_is_named_with_the_place_of_the_recipes(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--config", str(tmp_path / "distill.yaml")])
+    error = capsys.readouterr().err
+    assert f"There is no recipe {tmp_path / 'distill.yaml'} (--config). The recipes of hf_distill are in the" in error
+    with pytest.raises(ValueError, match="names the folder .* Name a recipe, a YAML file"):
+        recipe_flags(tmp_path, {})
+
+
 def test_a_recipe_with_schedules_is_not_too_deep(tmp_path):
     schedule = {"schedule": "linear", "start": 4.0, "end": 1.0}
     objectives = {"kl": {"weight": 1.0, "temperature": schedule}, "hidden_mse": {"layer_mapping": {1: 2}}}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"objectives": objectives}))
     (word,) = recipe_flags(tmp_path / "recipe.yaml", {"objectives": "dict"})
     assert json.loads(word.removeprefix("--objectives="))["kl"]["temperature"] == schedule
+
+
+@pytest.mark.parametrize(
+    ("message", "advice"),
+    [
+        (
+            "It needs labels. Leave out --baseline, or name rows.",
+            "Pass --baseline False (the recipe sets it), or name",
+        ),
+        ("It is for text, so leave out --train_file.", "so remove `train_file` from the recipe."),
+        ("Leave out --seed, or --baseline.", "Leave out --seed, or --baseline."),
+        ("--augment 4 needs rows. Leave it out.", "Leave it out. The recipe sets `augment`: remove it there."),
+        ("--seed and --baseline differ. Leave one of them out.", "The recipe sets `baseline`: pass --baseline False."),
+        ("--baseline failed.", "--baseline failed."),
+    ],
+)
+def test_advice_to_leave_out_a_flag_that_the_recipe_sets_says_how(message, advice):
+    changed = advise_about_recipe(message, {"baseline": "bool", "augment": "int", "train_file": "str"})
+    assert advice in changed
+
+
+def test_a_flag_of_the_command_line_is_not_taken_for_one_of_the_recipe(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("baseline: true\nseed: 3\n")
+    words = ["--transfer_file", "a.txt", "--teacher_model_name_or_path", "t", "--output_dir", str(tmp_path / "out")]
+    words += ["--student_num_hidden_layers", "1", "--config", str(tmp_path / "recipe.yaml")]
+    for more, advice in ([], "Pass --baseline False (the recipe sets it), or name"), (["--baseline"], "Leave out --b"):
+        with pytest.raises(SystemExit):
+            main(["train", *words, *more])
+        assert advice in capsys.readouterr().err
+    assert flags_of_recipe("train", [*words, "--baseline=False"]) == {"seed": "int"}
+
+
+@pytest.mark.parametrize("words", [["--label_names", "a", "b"], ["--label-names=a"]])
+def test_names_of_columns_are_not_taken_for_names_of_classes(tmp_path, folder, words):
+    with pytest.raises(ValueError, match="Names of classes go to --class_names"):
+        read_command_line(COMMANDS["train"].classes, [*flags(folder, tmp_path), *words])
 
 
 def test_a_file_beside_the_program_sets_no_flags(folder, tmp_path, monkeypatch):

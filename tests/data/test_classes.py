@@ -178,6 +178,14 @@ def test_declared_classes_are_the_only_ones(tmp_path):
         load(tmp_path / "train.parquet", validation_file=labelled_csv(tmp_path / "dev.csv", ["Spam", "ham"]))
 
 
+def test_a_label_map_can_remove_a_declared_class(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["spam", "unknown", "ham"])})
+    rows = Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, 2]}, features=features)
+    rows.to_parquet(tmp_path / "train.parquet")
+    task = load(tmp_path / "train.parquet", label_map={"unknown": None})
+    assert (task.label_names, labels(task)) == (["spam", "ham"], ["spam", None, "ham"])
+
+
 def test_a_map_of_labels_merges_and_what_it_does_not_find_is_said(tmp_path, caplog):
     path = labelled_csv(tmp_path / "rows.csv", ["pos", "1", "neg", "0"])
     task = load(path, label_map={"1": "pos", 0: "neg", "5": "pos"})

@@ -245,17 +245,73 @@ def test_a_pairing_by_order_is_shown(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "names",
+    ("names", "message"),
     [
-        ("good", "bad"),
-        ("LABEL_0", "LABEL_1", "LABEL_2"),
-        ("positive", "LABEL_1"),
-        ("Negative", "NEGATIVE", "positive"),
+        (
+            ("good", "bad"),
+            r"negative, positive; the model has good, bad. .*in their order \(good, bad\); or map",
+        ),
+        (("positive", "LABEL_1"), "classes negative, positive; the model has positive, LABEL_1. If"),
+        (
+            ("a", "b", "c"),
+            r"negative, positive; the model has a, b, c. .*in their order \(a, b, c\); or map",
+        ),
+        (("LABEL_0", "LABEL_1", "LABEL_2"), "the model has LABEL_0, LABEL_1, LABEL_2. If"),
+        (("Negative", "NEGATIVE", "positive"), r"0: 'negative', 1: 'positive'.* and \{.*Set `id2label`"),
     ],
 )
-def test_labels_that_the_model_does_not_know_are_refused_with_both_maps(tmp_path, names):
-    with pytest.raises(ValueError, match=r"0: 'negative', 1: 'positive'.* and \{.*Set `id2label`.*--class_names"):
+def test_labels_that_the_model_does_not_know_are_refused_with_the_names_of_both(tmp_path, names, message):
+    with pytest.raises(ValueError, match=message):
         small_task(tmp_path).for_model(named_model(*names))
+
+
+@pytest.mark.parametrize(
+    ("names", "model_names", "advice"),
+    [
+        (("neg", "pos"), ("negative", "positive"), "--class_names neg,pos, your names"),
+        (("neg", "pos"), ("Positive", "Negative"), "--class_names pos,neg, your names"),
+        (
+            ("n,g", "pos"),
+            ("n,gative", "positive"),
+            r"""order \(n,gative, positive\); or pass --label_map '{"n,g": "n,gative", "pos": "positive"}'""",
+        ),
+        (
+            ("neg", "pos"),
+            ("neutral", "positive", "negative"),
+            """pass --label_map '{"neg": "negative", "pos": "positive"}'""",
+        ),
+        (("p", "n"), ("positive", "neutral"), r'--label_map \'{"n": "neutral", "p": "positive"}'),
+        (("po", "pos"), ("positive", "negative"), "or map your labels to these names"),
+        (("n", "p"), ("negative", "neutral", "positive"), "or map your labels to these names"),
+    ],
+)
+def test_pairs_are_suggested_only_if_each_name_abbreviates_exactly_one(tmp_path, names, model_names, advice):
+    with pytest.raises(ValueError, match=advice):
+        small_task(tmp_path, names).for_model(named_model(*model_names))
+
+
+def test_a_model_with_fewer_outputs_was_trained_for_another_task(tmp_path):
+    rows = [["text", "label"], ["a vote", "politics"], ["a cell", "science"], ["a goal", "sports"]]
+    path = write(tmp_path / "train.tsv", *rows)
+    task = load_text_dataset(train_file=path, validation_file=path)
+    message = r"3 classes \(politics, science, sports\), the model has 2 outputs \(bad, good\).*--fine_tune_teacher"
+    with pytest.raises(ValueError, match=message):
+        task.for_model(named_model("bad", "good"))
+
+
+def test_a_class_that_only_the_model_lacks_is_named_with_its_split_and_rows_and_can_be_removed(tmp_path):
+    train = [["text", "label"], ["good film", "pos"], ["bad film", "neg"]]
+    files = {
+        "train_file": write(tmp_path / "train.tsv", *train),
+        "validation_file": write(tmp_path / "dev.tsv", *train),
+        "test_file": write(tmp_path / "test.tsv", *train, ["so so", "neutral"], ["a film", "neutral"]),
+    }
+    model = named_model("neg", "pos")
+    message = r"""^test has a class that the model lacks: 'neutral' \(2 rows\). Remove .*'{"neutral": null}'"""
+    with pytest.raises(ValueError, match=message):
+        load_text_dataset(**files).for_model(model)
+    task = load_text_dataset(**files, label_map='{"neutral": null}').for_model(model)
+    assert task.datasets["test"]["label"][:] == [1, 0, -1, -1]
 
 
 def test_a_model_for_another_kind_of_problem_is_refused(tmp_path):

@@ -40,6 +40,8 @@ class Classes:
         labels = LabelCounts(columns, settings.agreed)
         self._unify = self._unifier(labels)
         declared = next((column.declared for column in columns if column.declared is not None), None)
+        if declared is not None:  # a class that the label map removes is no class of the task
+            declared = [name for name in declared if settings.mapping.get(name, name) is not None]
         if settings.names is not None:
             self.names = settings.names
             self._renames = {id(column): self._names_of(column, settings.names) for column in columns}
