@@ -31,6 +31,7 @@ from hf_distill.hub.upload import (
     upload,
 )
 from hf_distill.record import RECORD_NAME, read_json, read_record
+from hf_distill.reporting.text import one_line
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _STUDENTS = (_WEIGHTS, _INDEX, "adapter_model.safetensors")  # a student has one of these files
@@ -48,8 +49,8 @@ class Published(NamedTuple):
         files: Paths of the files in the repository.
         removed: Paths of the files of an earlier student that the push removed from the repository.
         kept_back: Names of files and folders that were not published.
-        notes: Sentences about text and metadata of the card that were kept as the user wrote them, and about exports
-            that could not be compared with the weights.
+        notes: Sentences about text and metadata of the card that were kept as the user wrote them, about exports
+            that could not be compared with the weights, and the report's verdict if it is not yes.
     """
 
     commit: CommitInfo
@@ -227,7 +228,16 @@ def _read_student(folder: Path) -> _Student:
     report = read_report(folder / REPORT_FOLDER / "report.json", record)
     names = find_exports(folder)
     _check_age(folder, [*([REPORT_FOLDER] if report else []), *("onnx" if name == "." else name for name in names)])
-    return _Student(record, report, place_exports(folder, names), check_exports(folder, names))
+    notes = _about_verdict(report) + check_exports(folder, names)
+    return _Student(record, report, place_exports(folder, names), notes)
+
+
+def _about_verdict(report: Mapping[str, Any] | None) -> list[str]:
+    """Return the first sentence of the report's verdict, if the verdict is not yes."""
+    if report is None or report["verdict"]["replace"]:
+        return []
+    first = one_line(report["verdict"]["sentence"]).partition(". ")[0].removesuffix(".")
+    return [f"The report in this folder says: {first}."]
 
 
 def _check_weights(folder: Path) -> None:

@@ -3,7 +3,7 @@ import textwrap
 import pytest
 from hub_server import HubServer, run_against
 from huggingface_hub import ModelCard
-from records import HOSTILE, RECORD, TOKEN, changed, hostile, minimal, read_back
+from records import HOSTILE, RECORD, REPORT, TOKEN, changed, hostile, minimal, read_back
 from tiny import tiny_model
 from transformers import BertForMaskedLM, BertForSequenceClassification, BertForTokenClassification
 
@@ -332,6 +332,36 @@ def test_the_card_has_the_scores_on_test_rows():
         in card.text
     )
     assert "evaluated only on dev.csv, 872 rows and on test.csv, 1,600 rows." in card.text
+
+
+@pytest.mark.parametrize(
+    ("replace", "expected", "unexpected"),
+    [
+        (True, "a text classifier in place of its teacher, for texts similar to", "The report below"),
+        (None, "The report below did not show that the model can replace its teacher.", "in place of its teacher"),
+        (False, "The report below says that the model should not replace its teacher.", "in place of its teacher"),
+    ],
+)
+def test_the_intended_use_agrees_with_the_verdict(replace, expected, unexpected):
+    card = model_card(RECORD, {**REPORT, "verdict": {**REPORT["verdict"], "replace": replace}})
+    (line,) = lines_with(card, "Use this model as")
+    assert expected in line
+    assert unexpected not in line
+    assert "in place of its teacher, for texts" in model_card(RECORD).text
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("test.csv", "was evaluated on dev.csv, 872 rows, and for the report it was evaluated on test.csv, 872 rows."),
+        ("dev.csv", "was evaluated only on dev.csv, 872 rows."),
+    ],
+)
+def test_the_limits_name_the_rows_of_the_report(name, expected):
+    splits = files_of(train=("CSV", "a.csv"), validation=("CSV", "dev.csv"))
+    record = changed(dataset={"id": "a.csv", "config": None, "splits": splits})
+    card = model_card(record, {**REPORT, "task": {**REPORT["task"], "name": name}})
+    assert f"The model {expected} Its quality on other texts" in card.text
 
 
 def test_the_card_lists_every_file_with_the_hash_of_its_rows():

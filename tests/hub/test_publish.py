@@ -48,6 +48,20 @@ def test_student_exports_report_record_and_card_go_in_one_private_commit(out, se
     assert "Not pushed: .env, baseline, checkpoint-5, runs, teacher, training_args.bin, weights.pkl." in printed
 
 
+def test_a_push_says_what_the_report_says_unless_it_is_yes(out, server, capsys):
+    path = out / "report" / "report.json"
+    report = json.loads(path.read_text())
+    push(out)
+    assert "The report in this folder says" not in capsys.readouterr().out
+    sentence = "No, the student should not replace the teacher: it loses 5.5 points. More follows."
+    path.write_text(json.dumps({**report, "verdict": {**report["verdict"], "replace": False, "sentence": sentence}}))
+    push(out)
+    said = capsys.readouterr().out.splitlines()
+    assert (
+        "The report in this folder says: No, the student should not replace the teacher: it loses 5.5 points." in said
+    )
+
+
 def test_a_second_push_uploads_nothing_and_a_third_what_has_changed(out, server, capsys):
     push(out)
     server.calls.clear()

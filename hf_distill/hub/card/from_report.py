@@ -47,6 +47,11 @@ def report_section(report: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def report_data(report: Mapping[str, Any]) -> str:
+    """Return the name and the number of the rows of the report, escaped."""
+    return f"{escape(report['task']['name'])}, {as_text(report['task']['rows'])} rows"
+
+
 def _score(estimate: Mapping[str, Any] | None, metric: str) -> str:
     return PLAIN.estimate(estimate, partial(PLAIN.score, metric=metric))
 

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 
 from hf_distill.hub.card.exports import exports_section
 from hf_distill.hub.card.from_record import evaluation_data, results_section, test_data
-from hf_distill.hub.card.from_report import report_section
+from hf_distill.hub.card.from_report import report_data, report_section
 from hf_distill.hub.card.loss import loss_section
 from hf_distill.hub.card.metadata import card_metadata
 from hf_distill.hub.card.words import (
@@ -61,18 +61,19 @@ def card_sections(
 ) -> dict[str, str]:
     """Return the sections of the card: name -> text. The arguments are those of [`model_card`]."""
     record = printable(record)
+    report = None if report is None else printable(report)
     return {
         "introduction": _introduction(record),
         "usage": _usage(record),
-        "intended_use": _intended_use(record),
-        "results": results_section(record) if report is None else report_section(printable(report)),
+        "intended_use": _intended_use(record, report),
+        "results": results_section(record) if report is None else report_section(report),
         **({"exports": exports_section(record, printable(export))} if export else {}),
         "loss": loss_section(record),
         "training": _training(record),
         "data": _data(record),
         "origins": _origins(record),
         "making": _making(record),
-        "limits": _limits(record, report is not None),
+        "limits": _limits(record, report),
     }
 
 
@@ -103,13 +104,20 @@ def _usage(record: Mapping[str, Any]) -> str:
     )
 
 
-def _intended_use(record: Mapping[str, Any]) -> str:
-    instead = " in place of its teacher" if record.get("teacher") else ""
+def _intended_use(record: Mapping[str, Any], report: Mapping[str, Any] | None) -> str:
+    can_replace = None if report is None else report["verdict"]["replace"]
+    teacher, instead, doubt = "its teacher" if record.get("teacher") else "the teacher", "", ""
+    if report is not None and not can_replace:
+        says = "did not show that the model can" if can_replace is None else "says that the model should not"
+        doubt = f" The report below {says} replace {teacher}."
+    elif record.get("teacher"):
+        instead = " in place of its teacher,"
     dataset = describe_dataset(record.get("dataset"))
     texts = f"the texts in {dataset}" if dataset else "its training data"
     return (
-        f"## Intended use\n\nUse this model as a {KINDS[record['problem_type']].noun}{instead}, for texts similar to "
-        f"{texts}. It has not been tested on other texts. Do not base a decision about a person on its output alone."
+        f"## Intended use\n\nUse this model as a {KINDS[record['problem_type']].noun}{instead} for texts similar to "
+        f"{texts}.{doubt} The model has not been tested on other texts. Do not base a decision about a person on its "
+        "output alone."
     )
 
 
@@ -155,21 +163,30 @@ def _making(record: Mapping[str, Any]) -> str:
     return text
 
 
-def _limits(record: Mapping[str, Any], has_report: bool) -> str:
+def _limits(record: Mapping[str, Any], report: Mapping[str, Any] | None) -> str:
     limits = [
         "A student learns its teacher's answers, right or wrong. It inherits the teacher's errors and biases, and "
         "makes further errors.",
         "The licenses of the initial weights, of the teacher and of the data may restrict the use of this model.",
     ]
     if record.get("metrics"):
-        rows = (evaluation_data(record.get("dataset")), test_data(record))
-        data = " and on ".join(filter(None, rows))
-        has_labels = record.get("metric_name") not in TEACHER_MEASURES
-        how = "was evaluated only" if has_labels else "was compared with its teacher, without labels, only"
-        evaluated = f"The model {how} on {data}." if data else "The evaluation data were not recorded."
-        limits.insert(0, f"{evaluated} Its quality on other texts, domains and languages is unknown.")
-        if not has_report:  # a report states the number of runs itself
+        limits.insert(0, f"{_evaluated(record, report)} Its quality on other texts, domains and languages is unknown.")
+        if report is None:  # a report states the number of runs itself
             limits.insert(1, "The scores come from a single run. Another seed would give different scores.")
-    elif not has_report:
+    elif report is None:
         limits.insert(0, "No evaluation was recorded. Evaluate the model on your own data before you rely on it.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+
+
+def _evaluated(record: Mapping[str, Any], report: Mapping[str, Any] | None) -> str:
+    """Return a sentence with the rows of the training's scores, and of the report if it has other rows."""
+    rows = [data for data in (evaluation_data(record.get("dataset")), test_data(record)) if data]
+    if not rows:
+        return "The evaluation data were not recorded."
+    data = " and on ".join(rows)
+    has_labels = record.get("metric_name") not in TEACHER_MEASURES
+    how = "evaluated" if has_labels else "compared with its teacher, without labels,"
+    report_rows = None if report is None else report_data(report)
+    if report_rows is None or report_rows in rows:
+        return f"The model was {how} only on {data}."
+    return f"The model was {how} on {data}, and for the report it was evaluated on {report_rows}."
