@@ -37,7 +37,7 @@ def check_has_classes(task: Task, model_names: Sequence[str], owner: str) -> Non
     if len(names) <= len(model_names):
         raise ValueError(_other_names(names, model_names, owner))
     if len(missing) < len(names):
-        raise ValueError(_missing_classes(task, missing, owner))
+        raise ValueError(_missing_classes(task, missing, model_names, owner))
     raise ValueError(
         f"The data have {len(names):,} classes ({_shown(names)}), the {owner} has "
         f"{counted(len(model_names), 'output')} ({_shown(model_names)}). This {owner} was trained for another task: "
@@ -83,7 +83,7 @@ def _begins_alike(name: str, model_name: str) -> bool:
     return name.startswith(model_name) or model_name.startswith(name)
 
 
-def _missing_classes(task: Task, missing: Sequence[str], owner: str) -> str:
+def _missing_classes(task: Task, missing: Sequence[str], model_names: Sequence[str], owner: str) -> str:
     """Say which classes the model lacks, in which splits and how often."""
     counts = {
         split: LabelColumn(dataset, task.problem_type, task.label_names).counts()
@@ -103,8 +103,9 @@ def _missing_classes(task: Task, missing: Sequence[str], owner: str) -> str:
     if not texts:
         texts = [f"The data name classes that no row has and that the {owner} lacks: {_shown(missing)}."]
     return (
-        f"{' '.join(texts)} Remove these labels with {map_to_paste(dict.fromkeys(missing))}, name a {owner} that has "
-        "these classes, or fine-tune one on these labels with --fine_tune_teacher (in Python `fine_tune`)."
+        f"{' '.join(texts)} The {owner} has {_shown(model_names)}. Remove these labels with "
+        f"{map_to_paste(dict.fromkeys(missing))}, name a {owner} that has these classes, or fine-tune one on "
+        "these labels with --fine_tune_teacher (in Python `fine_tune`)."
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
+from hf_distill.data.table import counted
 from hf_distill.pipeline.early_stopping import early_stopping_arguments
 from hf_distill.pipeline.fine_tuning import has_early_stopping
 from hf_distill.pipeline.inputs import DistillationInputs
@@ -122,7 +123,7 @@ def describe_teacher(given: PreTrainedModel | ZeroShotTeacher | None) -> str:
         return "its logits are in the data"
     teacher = given.model if isinstance(given, ZeroShotTeacher) else given
     num_layers = getattr(teacher.config, "num_hidden_layers", None)
-    layers = "" if num_layers is None else f"{num_layers} layers, "
+    layers = "" if num_layers is None else f"{counted(num_layers, 'layer')}, "
     return f"{teacher.name_or_path} ({type(teacher).__name__}, {layers}{_millions(teacher)})"
 
 
@@ -142,7 +143,7 @@ def _describe_student(student: StudentOptions, inputs: DistillationInputs) -> st
     elif student.num_hidden_layers is None:
         parts = ["all layers of the teacher"]
     else:
-        parts = [f"{student.num_hidden_layers} layers of the teacher ({named or 'uniform'})"]
+        parts = [f"{counted(student.num_hidden_layers, 'layer')} of the teacher ({named or 'uniform'})"]
     if student.intermediate_size is not None:
         parts.append(f"{student.intermediate_size:,} feed-forward neurons")
     if student.architecture is not None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from hf_distill.data.table import counted
 from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, escape, short
 
@@ -71,5 +72,6 @@ def _changes(changes: Mapping[str, Any]) -> str:
         for kind in ("fixed", "broken")
         for entry in changes[kind]["examples"]
     ]
-    numbers = f"It fixes {changes['fixed']['rows']:,} answers of the teacher and breaks {changes['broken']['rows']:,}."
+    fixed = counted(changes["fixed"]["rows"], "answer")
+    numbers = f"It fixes {fixed} of the teacher and breaks {changes['broken']['rows']:,}."
     return f"{numbers}\n\n{markdown_table(['', 'text', 'label', 'teacher', 'model'], rows)}" if rows else numbers

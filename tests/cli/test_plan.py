@@ -55,6 +55,11 @@ def test_a_teacher_without_a_number_of_epochs_has_a_highest_number_of_steps(fold
     assert expected in capsys.readouterr().out
 
 
+def test_one_layer_of_the_teacher_is_written_in_the_singular(folder, tmp_path, capsys):
+    main(["train", *flags(folder, tmp_path / "out", student_num_hidden_layers=1), "--dry_run"])
+    assert "student: 1 layer of the teacher (uniform)" in capsys.readouterr().out
+
+
 def test_a_dry_run_finds_what_would_stop_the_training(folder, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", *flags(folder, tmp_path / "out", student_num_hidden_layers=9), "--dry_run"])

@@ -111,6 +111,38 @@ def test_spellings_that_differ_by_case_are_refused_with_counts_and_a_map_to_past
     assert kept.label_names == ["Positive", "bad", "positive"]
 
 
+@pytest.mark.parametrize(
+    ("given", "label_map", "expected", "names"),
+    [
+        (
+            ["positive", "negative", "positive", "negative", "Positive", "Negative"],
+            None,
+            {"Positive": "positive", "Negative": "negative"},
+            ["negative", "positive"],
+        ),
+        (["no", "no", "No", "07", "7", "7"], None, {"No": "no", "07": "7"}, ["7", "no"]),
+        (["no", "no", "No", "yes", "N/A"], None, {"No": "no", "N/A": None}, ["no", "yes"]),
+        (["no", "no", "No", "yes", "x"], {"x": None}, {"x": None, "No": "no"}, ["no", "yes"]),
+        (["no", "no", "nope", "yes"], {"nope": "No"}, {"nope": "no", "No": "no"}, ["no", "yes"]),
+        (["no", "yes", "x", "N/A"], {"x": "no"}, {"x": "no", "N/A": None}, ["no", "yes"]),
+        (["true", "True", "False", "N/A"], None, {"N/A": None}, ["False", "True"]),
+    ],
+)
+def test_one_pasted_map_settles_all_doubts_of_a_column(tmp_path, given, label_map, expected, names):
+    path = labelled_csv(tmp_path / "rows.csv", given)
+    with pytest.raises(ValueError, match="--label_map") as error:
+        load(path, label_map=label_map)
+    pasted = str(error.value).partition("--label_map '")[2].partition("'")[0]
+    assert json.loads(pasted) == expected
+    assert load(path, label_map=pasted).label_names == names
+
+
+def test_missing_words_beside_named_classes_leave_their_spelling_alone(tmp_path):
+    path = labelled_csv(tmp_path / "rows.csv", ["no", "No", "yes", "N/A"])
+    with pytest.raises(ValueError, match=r"""pass --label_map '{"N/A": null}'"""):
+        load(path, class_names=["no", "yes"])
+
+
 @pytest.mark.parametrize(("one", "other"), [("07", "7"), ("+1", "1"), ("-02", "-2")])
 def test_numbers_that_differ_by_zeros_or_a_sign_in_front_are_refused_with_a_map_to_paste(tmp_path, one, other):
     for files in ([one, "12", other, one], ["12"]), ([one, "12", one], [other, "12"]):

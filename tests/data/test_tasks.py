@@ -307,7 +307,8 @@ def test_a_class_that_only_the_model_lacks_is_named_with_its_split_and_rows_and_
         "test_file": write(tmp_path / "test.tsv", *train, ["so so", "neutral"], ["a film", "neutral"]),
     }
     model = named_model("neg", "pos")
-    message = r"""^test has a class that the model lacks: 'neutral' \(2 rows\). Remove .*'{"neutral": null}'"""
+    lacks = r"^test has a class that the model lacks: 'neutral' \(2 rows\). The model has neg, pos. "
+    message = lacks + """Remove these labels with --label_map '{"neutral": null}'"""
     with pytest.raises(ValueError, match=message):
         load_text_dataset(**files).for_model(model)
     task = load_text_dataset(**files, label_map='{"neutral": null}').for_model(model)

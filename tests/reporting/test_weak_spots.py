@@ -14,6 +14,7 @@ from hf_distill.reporting.comparison.describe import Comparison
 from hf_distill.reporting.comparison.quality import Resampling
 from hf_distill.reporting.comparison.slices import about_slices, describe_slices, read_slice_columns
 from hf_distill.reporting.comparison.units import Units
+from hf_distill.reporting.weak_spots import _changes
 
 SINGLE = "single_label_classification"
 TASK = {"metric_name": "accuracy", "confidence_level": 0.95}
@@ -114,6 +115,11 @@ def test_texts_are_fixed_and_broken_with_their_rows():
     assert (changes["fixed"]["rows"], changes["broken"]["rows"]) == (2, 1)
     assert changes["broken"]["examples"] == [{"row": 3, "text": "text 2", "label": "a", "teacher": "a", "model": "b"}]
     assert [example["row"] for example in changes["fixed"]["examples"]] == [1, 6]
+
+
+def test_one_fixed_answer_is_written_in_the_singular():
+    changes = describe_changes(compare(np.array([0, 1]), [0, 0], [0, 1]), "student")
+    assert _changes(changes).startswith("It fixes 1 answer of the teacher and breaks 0.")
 
 
 def test_examples_of_changes_are_spread_over_the_rows():

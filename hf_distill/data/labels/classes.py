@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from hf_distill.data.labels.alike import alike, extended_map, merging_map
 from hf_distill.data.labels.cells import Cells, Scalars
 from hf_distill.data.labels.problem import LabelCounts, listed
 from hf_distill.data.labels.settings import LabelSettings
@@ -46,8 +47,7 @@ class Classes:
             self.names = settings.names
             self._renames = {id(column): self._names_of(column, settings.names) for column in columns}
         else:
-            _refuse_alike(labels, self._unify, str.casefold, "case")
-            _refuse_alike(labels, self._unify, _value_of, "the zeros or the sign in front of a number")
+            _refuse_alike(labels, self._unify, settings.mapping)
             self._check_declared(declared)
             self.names = declared or sort_names({self._unify(label) for label in labels.counts})
             self._renames = {id(column): self._unify for column in columns}
@@ -190,18 +190,21 @@ def _value_of(label: str) -> str:
     return str(int(label)) if re.fullmatch(r"[-+]?\d{1,99}", label, re.ASCII) else label
 
 
-def _refuse_alike(labels: LabelCounts, unify: Rename, key: Rename, difference: str) -> None:
-    """Refuse labels with the same key, such as the same letters in lower case."""
+def _refuse_alike(labels: LabelCounts, unify: Rename, label_map: Mapping[str, str | None]) -> None:
+    """Refuse labels that differ only by case, or by zeros or a sign, with one map for all of them."""
     if labels.is_declared:
         return
-    groups = defaultdict[str, Counter[str]](Counter)
-    for label, count in labels.counts.items():
-        groups[key(unify(label))][unify(label)] += count
-    for group in groups.values():
-        if len(group) > 1 and not set(group) <= labels.agreed:
-            most_frequent = group.most_common(1)[0][0]
-            others = {label: most_frequent for label in group if label != most_frequent}
-            raise ValueError(
-                f"{labels.where} has labels that differ only by {difference}: {listed(group)}. If they are one class, "
-                f"pass {map_to_paste(others)}. If not, map each of them to itself."
-            )
+    kinds = {"case": str.casefold, "the zeros or the sign in front of a number": _value_of}
+    groups = {difference: alike(labels.counts, labels.agreed, unify, key) for difference, key in kinds.items()}
+    texts = [
+        f"labels that differ only by {difference}: {'; '.join(map(listed, kind_groups))}"
+        for difference, kind_groups in groups.items()
+        if kind_groups
+    ]
+    if texts:
+        all_groups = [group for kind_groups in groups.values() for group in kind_groups]
+        are_one_class = "they are" if len(all_groups) == 1 else "the labels of each group are"
+        raise ValueError(
+            f"{labels.where} has {', and '.join(texts)}. If {are_one_class} one class, pass "
+            f"{map_to_paste(extended_map(label_map, merging_map(all_groups)))}. If not, map each of them to itself."
+        )

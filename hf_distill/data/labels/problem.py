@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from hf_distill.data.labels.alike import alike, extended_map, merging_map
 from hf_distill.data.labels.cells import Cells, Lists, Scalars
 from hf_distill.data.labels.settings import MULTI, REGRESSION, SINGLE, TOKENS, LabelSettings
 from hf_distill.data.labels.spelling import form, map_to_paste
@@ -77,7 +78,8 @@ def problem_of_scalars(columns: Sequence[Scalars], settings: LabelSettings) -> s
         ValueError: if the labels can be read in two ways, or contain words that could mean missing values.
     """
     labels = LabelCounts(columns, settings.agreed)
-    _refuse_missing_words(labels, _ignored_ids(labels) if settings.problem_type != REGRESSION else Counter())
+    ignored = _ignored_ids(labels) if settings.problem_type != REGRESSION else Counter[str]()
+    _refuse_missing_words(labels, ignored, settings)
     if settings.problem_type is not None:
         return _check_asked(labels, settings.problem_type)
     _refuse_strange_numbers(labels)
@@ -109,7 +111,7 @@ def problem_of_lists(columns: Sequence[Lists], settings: LabelSettings) -> tuple
             do not fit the problem type that the user names.
     """
     labels, asked = LabelCounts(columns, settings.agreed), settings.problem_type
-    _refuse_missing_words(labels, Counter())
+    _refuse_missing_words(labels, Counter(), settings)
     lengths = {len(row) for column in columns for row in column.rows if row is not None}
     longest = max(lengths, default=0)
     is_hot = len(lengths) == 1 and longest > 1 and labels.counts.keys() <= _ZERO_OR_ONE
@@ -147,12 +149,13 @@ def _ignored_ids(labels: LabelCounts) -> Counter[str]:
     return Counter({"-100": labels.counts["-100"]}) if is_ignored else Counter()
 
 
-def _refuse_missing_words(labels: LabelCounts, ignored: Counter[str]) -> None:
+def _refuse_missing_words(labels: LabelCounts, ignored: Counter[str], settings: LabelSettings) -> None:
     """Refuse words for missing values, which can also be class names. NaN among numbers is a missing value.
 
     Args:
         labels: The labels.
         ignored: Ids that can mean a missing value, too.
+        settings: How to read labels. The map in the message extends the label map in the settings.
     """
     words, numbers = labels.of("word", "bool", "comma", "percent"), labels.of(*_NUMBERS)
     nones = Counter({value: count for value, count in words.items() if value.casefold() == "none"})
@@ -161,10 +164,21 @@ def _refuse_missing_words(labels: LabelCounts, ignored: Counter[str]) -> None:
     if strange:
         others = (numbers + words) - strange
         among = f" among labels such as {others.most_common(1)[0][0]!r}" if others else ""
+        names = words - strange
+        spellings = [] if settings.names else alike(names, labels.agreed, _as_bool(names), str.casefold)
+        groups = "; ".join(map(listed, spellings))
+        also = f" It also has labels that differ only by case: {groups}." if spellings else ""
+        means = ", and the labels of each group are one class" if spellings else ""
+        label_map = extended_map(settings.mapping, {**merging_map(spellings), **dict.fromkeys(strange)})
         raise ValueError(
-            f"{labels.where} holds {listed(strange)}{among}. If this means a missing label, pass "
-            f"{map_to_paste(dict.fromkeys(strange))}. If it is a class, map it to itself."
+            f"{labels.where} holds {listed(strange)}{among}.{also} If this means a missing label{means}, pass "
+            f"{map_to_paste(label_map)}. If it is a class, map it to itself."
         )
+
+
+def _as_bool(words: Iterable[str]) -> Callable[[str], str]:
+    """Return a function that gives `true` and `True` the same name if the words are only such."""
+    return str.capitalize if {form(word) for word in words} <= {"bool"} else str
 
 
 def _refuse_strange_numbers(labels: LabelCounts) -> None:
