@@ -27,7 +27,7 @@ from hf_distill.pipeline.floor import describe_floor
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs, select_transfer_rows
 from hf_distill.pipeline.plan import Plan, make_plan
 from hf_distill.pipeline.stored_fit import check_stored_logits, measure_stored_logits
-from hf_distill.pipeline.student import make_student
+from hf_distill.pipeline.student import check_layers, make_student
 from hf_distill.pipeline.teacher_fit import check_teacher, measure_teacher
 from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.teacher_rows import TeacherRows, find_teacher_rows
@@ -89,6 +89,7 @@ def _prepare(
     has_label = any(are_labelled(inputs.train_dataset, PROBLEM_TYPES[inputs.task.problem_type]))
     if not has_label and (models.baseline or models.fine_tune_teacher):
         raise ValueError(f"{models.needs_labels}.")
+    check_layers(models.student, inputs.student_source)
     plan = make_plan(
         inputs,
         args,

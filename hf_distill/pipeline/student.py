@@ -10,6 +10,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 from hf_distill.data import Task
 from hf_distill.pipeline.loading import ModelReference, load_with_labels, load_with_new_head
 from hf_distill.students import create_static_student, create_student
+from hf_distill.students.create import layers_to_keep
 
 _NUM_CALIBRATION_ROWS = 256
 
@@ -36,6 +37,18 @@ class StudentOptions:
     intermediate_size: int | None = None
     static_dim: int | None = None
     freeze_embeddings: bool = False
+
+
+def check_layers(options: StudentOptions, teacher: PreTrainedModel | None) -> None:
+    """Refuse layers that the teacher does not have, before the student is made.
+
+    Raises:
+        ValueError: if the student is made from layers of the teacher, and the teacher does not have them.
+    """
+    if options.pretrained is None and options.static_dim is None and teacher is not None:
+        layers_to_keep(
+            teacher.config, options.num_hidden_layers, options.layers, options.architecture, options.intermediate_size
+        )
 
 
 def make_student(

@@ -71,9 +71,7 @@ def create_student(
     ```
     """
     config = _teacher_config(teacher)
-    _check_architecture(architecture, config)
-    keeps_all = architecture is not None or intermediate_size is not None
-    kept = _kept_layers(config.num_hidden_layers, num_hidden_layers, layers, keeps_all)
+    kept = layers_to_keep(config, num_hidden_layers, layers, architecture, intermediate_size)
     _check_neurons(config, intermediate_size, calibration_batches)
     is_same = architecture in (None, config.model_type)
     copy_layers = keep_layers if is_same else CONVERSIONS[config.model_type, str(architecture)]
@@ -135,6 +133,23 @@ def _check_neurons(config: PreTrainedConfig, intermediate_size: int | None, cali
         )
     if intermediate_size is not None:
         check_intermediate_size(config, intermediate_size)
+
+
+def layers_to_keep(
+    config: PreTrainedConfig,
+    num_hidden_layers: int | None,
+    layers: Sequence[int] | str | None,
+    architecture: str | None,
+    intermediate_size: int | None,
+) -> list[int]:
+    """Return the indices of the layers that [`create_student`] copies from a teacher with this config.
+
+    Raises:
+        ValueError: if the teacher does not have these layers, or cannot get this architecture.
+    """
+    _check_architecture(architecture, config)
+    keeps_all = architecture is not None or intermediate_size is not None
+    return _kept_layers(config.num_hidden_layers, num_hidden_layers, layers, keeps_all)
 
 
 def _kept_layers(

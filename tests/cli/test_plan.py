@@ -60,10 +60,19 @@ def test_one_layer_of_the_teacher_is_written_in_the_singular(folder, tmp_path, c
     assert "student: 1 layer of the teacher (uniform)" in capsys.readouterr().out
 
 
-def test_a_dry_run_finds_what_would_stop_the_training(folder, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("student", "message"),
+    [
+        ({"student_num_hidden_layers": 9}, "must be from 1 to 4, the teacher's number, got 9"),
+        ({"student_num_hidden_layers": None, "student_layers": "0,4"}, "each from 0 to 3"),
+    ],
+)
+def test_layers_that_the_teacher_lacks_are_refused_before_the_plan(folder, tmp_path, capsys, student, message):
     with pytest.raises(SystemExit, match="2"):
-        main(["train", *flags(folder, tmp_path / "out", student_num_hidden_layers=9), "--dry_run"])
-    assert "9" in capsys.readouterr().err
+        main(["train", *flags(folder, tmp_path / "out", **student), "--dry_run"])
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "Plan" not in printed.out
 
 
 def test_a_tracker_that_is_not_installed_is_named_before_anything_is_read(folder, tmp_path, capsys, monkeypatch):
