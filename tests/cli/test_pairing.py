@@ -143,7 +143,7 @@ def test_a_teacher_with_other_names_needs_the_users_word(tmp_path, tokenizer, ca
     folder = write_folder(tmp_path, tokenizer, outputs)
     with pytest.raises(SystemExit):
         run("train", folder)
-    assert "name a teacher's outputs, in its order, with --class_names" in capsys.readouterr().err
+    assert "--class_names with your names of the teacher's outputs, in their order (" in capsys.readouterr().err
     run("train", folder, class_names="joy,sadness,anger")
     assert f"{outputs[0]} = joy, {outputs[1]} = sadness, {outputs[2]} = anger." in capsys.readouterr().out
     assert AutoConfig.from_pretrained(folder / "train").id2label == dict(enumerate(["joy", "sadness", "anger"]))
