@@ -127,6 +127,11 @@ class Results:
         return [float(row[name]) for row in self.rows if wanted.items() <= row.items()]
 
 
+def results_path(options: argparse.Namespace, name: str) -> Path:
+    """Return the CSV file of an example; a task other than the digits has a file of its own name."""
+    return options.output_dir / (f"{name}.csv" if options.task == "digits" else f"{name}_{options.task}.csv")
+
+
 def format_gain(scores: list[float], baseline_scores: list[float]) -> str:
     """Return the mean difference in points, paired by seed, with its standard error."""
     points = [100 * (score - baseline) for score, baseline in zip(scores, baseline_scores, strict=True)]

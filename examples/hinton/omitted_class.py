@@ -8,9 +8,20 @@ too low, and raising the bias repairs most of what is left. Here with scikit-lea
 by the value from 0 to 10 with the best accuracy on all training digits, of which the 3s are new to the student.
 """
 
+import statistics
+
 import matplotlib
 import torch
-from common import Results, make_network, parse_options, predict, train_on_labels, train_on_logits, train_teacher
+from common import (
+    Results,
+    make_network,
+    parse_options,
+    predict,
+    results_path,
+    train_on_labels,
+    train_on_logits,
+    train_teacher,
+)
 from tasks import Task, load_task
 from torch import nn
 
@@ -71,8 +82,7 @@ def plot(results: Results, means: dict[tuple[str, str], dict[str, float]], omitt
 def main() -> None:
     options = parse_options(__doc__.splitlines()[0], ("digits", "banking77"))
     omitted_class = OMITTED_CLASSES[options.task]
-    name = {"digits": "omitted_class", "banking77": "omitted_class_banking77"}[options.task]
-    results = Results(options.output_dir / f"{name}.csv", ("targets", "temperature", "seed"))
+    results = Results(results_path(options, "omitted_class"), ("targets", "temperature", "seed"))
     settings = [("hard", 1), *(("soft", temperature) for temperature in TEMPERATURES)]
     for targets, temperature in settings:
         for seed in range(options.num_seeds):
@@ -84,10 +94,9 @@ def main() -> None:
     print("| targets | T | recall | accuracy | bias | recall, adjusted | accuracy, adjusted |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for targets, temperature in settings:
-        key = (targets, str(temperature))
-        rows = [row for row in results.rows if (row["targets"], row["temperature"]) == key]
-        mean = {name: sum(float(row[name]) for row in rows) / len(rows) for name in names}
-        means[key] = mean
+        key = {"targets": targets, "temperature": temperature}
+        mean = {name: statistics.mean(results.column(name, **key)) for name in names}
+        means[targets, str(temperature)] = mean
         recall, accuracy, recall_adjusted, accuracy_adjusted = (
             f"{100 * mean[name]:.1f}" for name in ("recall", "accuracy", "recall_adjusted", "accuracy_adjusted")
         )

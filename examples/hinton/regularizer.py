@@ -8,6 +8,8 @@ almost as much as that model. Here with scikit-learn's digits: the same network,
 steps, with labels, and with the probabilities of a teacher that was trained on all training digits.
 """
 
+import statistics
+
 import matplotlib
 import torch
 from common import (
@@ -16,6 +18,7 @@ from common import (
     make_network,
     parse_options,
     predict,
+    results_path,
     train_on_labels,
     train_on_logits,
     train_teacher,
@@ -51,8 +54,7 @@ def run(targets: str, share: float, seed: int, task: Task) -> dict[str, object]:
 
 def main() -> None:
     options = parse_options(__doc__.splitlines()[0], ("digits", "banking77"))
-    name = {"digits": "regularizer", "banking77": "regularizer_banking77"}[options.task]
-    results = Results(options.output_dir / f"{name}.csv", ("targets", "share", "seed"))
+    results = Results(results_path(options, "regularizer"), ("targets", "share", "seed"))
     figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
     print("| share of the rows | targets | training accuracy | test accuracy | of the seeds |")
     print("| ---: | --- | ---: | ---: | --- |")
@@ -62,11 +64,11 @@ def main() -> None:
             for seed in range(options.num_seeds):
                 if not results.has(targets, share, seed):
                     results.add(run(targets, share, seed, load_task(options.task, options.data_dir)))
-            rows = [row for row in results.rows if (row["targets"], row["share"]) == (targets, str(share))]
-            train_mean, test_mean = (
-                100 * sum(float(row[f"{split}_accuracy"]) for row in rows) / len(rows) for split in ("train", "test")
+            train_scores, test_scores = (
+                results.column(f"{split}_accuracy", targets=targets, share=share) for split in ("train", "test")
             )
-            seeds = ", ".join(f"{100 * float(row['test_accuracy']):.1f}" for row in rows)
+            train_mean, test_mean = 100 * statistics.mean(train_scores), 100 * statistics.mean(test_scores)
+            seeds = ", ".join(f"{100 * score:.1f}" for score in test_scores)
             print(f"| {share:.0%} | {targets} | {train_mean:.1f} | {test_mean:.1f} | {seeds} |")
             means[targets].append(test_mean)
     for targets, values in means.items():

@@ -37,21 +37,25 @@ def _read(file: Path, data: DataArguments) -> DataSummary:
     """Read a folder, a file with labels, or a file with texts only."""
     if file.expanduser().is_dir():
         sources = Sources(str(file), data.dataset_config_name, None, {}, data.validation_split_name)
-    elif _has_labels(file, data):
-        sources = Sources(None, None, None, {"train": file})
     else:
-        delimiter, options = data.text_column_delimiter, data.options
-        _, summary = read_transfer_text(
-            file, None, data.text_column_names, options=options, text_column_delimiter=delimiter
-        )
-        summary.role = "text"
-        not_read = summary.not_read
-        warnings = warn_of_labels(not_read) or _warn_of_classes(read_file(file, options), not_read)
-        return DataSummary([summary], warnings=warnings)
+        table = read_file(file, data.options)
+        if not _has_labels(table, data):
+            return _read_texts(file, table, data)
+        sources = Sources(None, None, None, {"train": file})
     task = read_task(sources, data.options, data.settings(data.problem_type), data.columns, needs_validation=False)
     if sources.dataset_name is None:
         task.summary.splits[0].role = "labelled"
     return task.summary
+
+
+def _read_texts(file: Path, table: Table, data: DataArguments) -> DataSummary:
+    delimiter, options = data.text_column_delimiter, data.options
+    _, summary = read_transfer_text(
+        file, None, data.text_column_names, options=options, text_column_delimiter=delimiter
+    )
+    summary.role = "text"
+    not_read = summary.not_read
+    return DataSummary([summary], warnings=warn_of_labels(not_read) or _warn_of_classes(table, not_read))
 
 
 def _warn_of_classes(table: Table, not_read: Sequence[str]) -> list[str]:
@@ -67,8 +71,7 @@ def _warn_of_classes(table: Table, not_read: Sequence[str]) -> list[str]:
     return []
 
 
-def _has_labels(file: Path, data: DataArguments) -> bool:
-    table = read_file(file, data.options)
+def _has_labels(table: Table, data: DataArguments) -> bool:
     if data.label_column_name is not None and not table.has_only_texts:
         return True  # a column that does not exist is then an error
     return any(table.find(name) is not None for name in (*LABEL_COLUMNS, *TAG_COLUMNS))

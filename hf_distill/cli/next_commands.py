@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_distill.cli.arguments import DataArguments
-from hf_distill.cli.model_arguments import ModelArguments
+from hf_distill.cli.model_arguments import TEACHER_FOLDER, ModelArguments
 from hf_distill.cli.reading_arguments import ReadingArguments
 
 # Flags of rows that only a training reads.
@@ -36,7 +36,7 @@ def next_commands(
     unused += ["validation_file"] if data.get("test_file") else []
     data = {name: value for name, value in data.items() if name not in unused}
     commands = []
-    teacher = f"{output_dir}/teacher" if models.fine_tune_teacher else models.teacher_model_name_or_path
+    teacher = f"{output_dir}/{TEACHER_FOLDER}" if models.fine_tune_teacher else models.teacher_model_name_or_path
     if teacher is not None and models.labels is None and has_rows(data) and has_unseen_rows:
         baseline = {"baseline_model_name_or_path": f"{output_dir}/baseline"} if models.baseline else {}
         students = {"teacher_model_name_or_path": teacher, "student_model_name_or_path": output_dir, **baseline}

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from hf_distill.cli.parsing import parse, read_command_line
 from hf_distill.cli.printing import hide_noise, print_summary
 from hf_distill.cli.texts import load_texts
 from hf_distill.cli.zero_shot import load_zero_shot
-from hf_distill.data import Task
 from hf_distill.pipeline.best_metric import check_best_metric
 from hf_distill.pipeline.evaluation import describe_history, describe_run, evaluate, evaluate_test
 from hf_distill.pipeline.fine_tuning import fine_tune_teacher, has_early_stopping
@@ -30,7 +30,7 @@ from hf_distill.pipeline.stored_fit import check_stored_logits, measure_stored_l
 from hf_distill.pipeline.student import check_layers, make_student
 from hf_distill.pipeline.teacher_fit import check_teacher, measure_teacher
 from hf_distill.pipeline.teacher_head import read_head
-from hf_distill.pipeline.teacher_rows import TeacherRows, find_teacher_rows
+from hf_distill.pipeline.teacher_rows import find_teacher_rows
 from hf_distill.pipeline.training import check_training, train
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import summary
@@ -73,9 +73,7 @@ def run(arguments: Sequence[str]) -> None:
     if args.process_index == 0:
         given = read_command_line(COMMANDS["train"].classes, arguments).values
         compared = "validation" if data.test_file is None else "test"
-        refused = any(
-            rows.are_refused and rows.split.startswith(compared) for rows in _teacher_rows(models, inputs.task)
-        )
+        refused = any(rows.are_refused and rows.split.startswith(compared) for rows in inputs.teacher_rows)
         commands = next_commands(models, given, str(args.output_dir), has_unseen_rows=not refused)
         print("\nNext:", *commands, sep="\n  ")
 
@@ -230,11 +228,13 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
             transfer = load_transfer(data.transfer, task.text_columns, problem_type, task.datasets)
     if data.test_file is not None and not task.summary["test"].labelled_rows:
         raise ValueError("The rows of --test_file have no labels, and the models are evaluated on them. Leave it out.")
-    task.summary.warnings += map(str, _teacher_rows(models, task))
+    given = None if models.fine_tune_teacher else models.teacher
+    teacher_rows = [] if given is None else find_teacher_rows(given.name_or_path, task)
+    task.summary.warnings += map(str, teacher_rows)
     if args.process_index == 0:
         print_summary(task.summary if transfer is None else task.summary + transfer.data)
     check_best_metric(task, args)
-    return load_inputs(
+    inputs = load_inputs(
         task,
         models.teacher,
         models.student.pretrained,
@@ -249,13 +249,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         trims_vocabulary=models.student_trim_vocabulary,
         allow_weak_teacher=models.allow_weak_teacher,
     )
-
-
-def _teacher_rows(models: ModelArguments, task: Task) -> list[TeacherRows]:
-    """Return the evaluation rows that trained a teacher which this run does not fine-tune."""
-    if models.teacher is None or models.fine_tune_teacher:
-        return []
-    return find_teacher_rows(models.teacher.name_or_path, task)
+    return replace(inputs, teacher_rows=teacher_rows)
 
 
 def _describe_trimming(report: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from hf_distill.data import Task
 from hf_distill.pipeline.augmentation import add_variants
 from hf_distill.pipeline.loading import ModelReference, load_teacher_for, load_tokenizers
 from hf_distill.pipeline.pairing import Pairing, compare_with_labels, logits_on, pair_classes
+from hf_distill.pipeline.teacher_rows import TeacherRows
 from hf_distill.pipeline.transfer import TransferSet
 from hf_distill.pipeline.vocabulary import trim_teacher
 from hf_distill.teachers import ZeroShotTeacher
@@ -38,6 +39,7 @@ class DistillationInputs:
         trimming: The report of [`~hf_distill.students.trim_vocabulary`], if the vocabulary was trimmed.
         pairing: How the teacher's outputs were paired with the task's classes, if not by the names in its config.
         student_base: A model with a head for the task to make a student from, if the teacher has no such head.
+        teacher_rows: The evaluation splits with rows that trained the teacher, if this run does not fine-tune it.
     """
 
     task: Task
@@ -52,6 +54,7 @@ class DistillationInputs:
     trimmed_teacher: PreTrainedModel | None = None
     trimming: dict[str, Any] | None = None
     student_base: PreTrainedModel | None = None
+    teacher_rows: Sequence[TeacherRows] = ()
 
     @property
     def teacher_model(self) -> PreTrainedModel | None:

@@ -59,9 +59,9 @@ def find_teacher_rows(teacher: str, task: Task) -> list[TeacherRows]:
     run = read_row_hashes(folder, read_record(folder).get("row_hashes"))
     if run is None:
         return []
-    seen = []
+    seen, training_hashes = [], hashes_that_trained([run])
     for split, dataset in task.datasets.items():
         if split.startswith(("validation", "test")):
-            trained = int(np.isin(hash_dataset(dataset, task.text_columns), hashes_that_trained([run])).sum())
+            trained = int(np.isin(hash_dataset(dataset, task.text_columns), training_hashes).sum())
             seen += [TeacherRows(split, trained, len(dataset))] if trained else []
     return seen

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 PRIOR_CORRECTIONS = ("none", "uniform", "estimated")
 CONTENT_FREE_TEXTS = ("N/A", "[MASK]", "")  # from Zhao et al. (2021)
@@ -137,5 +138,4 @@ def mean_probabilities(logits: np.ndarray) -> np.ndarray:
     Args:
         logits: `(num_texts, num_labels)`.
     """
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return (exponentials / exponentials.sum(axis=1, keepdims=True)).mean(axis=0)
+    return torch.from_numpy(logits).double().softmax(dim=1).mean(dim=0).numpy()
