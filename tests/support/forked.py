@@ -59,4 +59,4 @@ def _log_to(stream: Any) -> None:
     for logger in map(logging.getLogger, logging.root.manager.loggerDict):
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
-                handler.setStream(stream)
+                handler.stream = stream  # `setStream` would flush the old one, which an earlier test can have closed
