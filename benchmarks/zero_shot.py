@@ -15,6 +15,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 import numpy as np
 import torch
+from newsgroups import TOPICS
 from random_models import prepare_process
 from student_tasks import load
 from tables import to_markdown
@@ -24,28 +25,6 @@ from hf_distill.teachers.prior_correction import PRIOR_CORRECTIONS, PriorCorrect
 
 BATCH_SIZE = 256
 MOVIES = {"negative": "a bad, boring movie", "positive": "a great, moving movie"}
-TOPICS = {
-    "alt.atheism": "atheism",
-    "comp.graphics": "computer graphics",
-    "comp.os.ms-windows.misc": "Microsoft Windows",
-    "comp.sys.ibm.pc.hardware": "PC hardware",
-    "comp.sys.mac.hardware": "Apple Macintosh hardware",
-    "comp.windows.x": "the X Window System",
-    "misc.forsale": "items for sale",
-    "rec.autos": "cars",
-    "rec.motorcycles": "motorcycles",
-    "rec.sport.baseball": "baseball",
-    "rec.sport.hockey": "ice hockey",
-    "sci.crypt": "encryption",
-    "sci.electronics": "electronics",
-    "sci.med": "medicine",
-    "sci.space": "space",
-    "soc.religion.christian": "Christianity",
-    "talk.politics.guns": "guns",
-    "talk.politics.mideast": "the Middle East",
-    "talk.politics.misc": "politics",
-    "talk.religion.misc": "religion",
-}
 TASKS = (("newsgroups", TOPICS), ("banking77", None), ("sst2", None), ("sst2", MOVIES))
 
 
