@@ -27,14 +27,14 @@ from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
 from hf_distill.reporting.comparison.own_metrics import load_metric_modules
-from hf_distill.reporting.requirements import check_labels, describe_result
+from hf_distill.reporting.requirements import check_labels
 from hf_distill.utils.user_paths import find_files
 
 UNMET = 3  # exit status
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Compare the models as the flags say, print the tables, and write the report."""
+    """Compare the models as the flags say, print the verdict and the main table, and write the report."""
     hide_noise()
     args, data = parse((CompareArguments, DataArguments), arguments)
     args.check()
@@ -63,11 +63,12 @@ def run(arguments: Sequence[str]) -> None:
     if task is not None and "train" in data.files:
         add_floor(report, task, rows["dataset"])
     results = report.check(args.requirements) if args.requirements else []
-    print(f"\n{report.to_markdown()}")
+    print(f"\n{report.to_text()}")
     report.save(args.output_dir)
-    print(f"\nThe report is in {args.output_dir}: open {Path(args.output_dir, 'report.html')}.")
-    if unmet := [result for result in results if not result["is_met"]]:
-        print("\n".join(describe_result(result) for result in unmet), file=sys.stderr)
+    page = Path(args.output_dir, "report.html")
+    print(f"\nThe full report: {page} (with plots). {args.output_dir} also has report.md, report.json and plots/.")
+    if unmet := [result["text"] for result in results if not result["is_met"]]:
+        print(f"hf-distill compare: requirements not met: {'; '.join(unmet)}", file=sys.stderr)
         sys.exit(UNMET)
 
 

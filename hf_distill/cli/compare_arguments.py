@@ -94,7 +94,9 @@ class CompareArguments:
     )
     output_dir: str = field(
         default="report",
-        metadata={"help": "Folder for report.json, report.html and plots. Files with these names are overwritten."},
+        metadata={
+            "help": "Folder for report.html, report.md, report.json and plots. Files with these names are overwritten."
+        },
     )
 
     def __post_init__(self) -> None:

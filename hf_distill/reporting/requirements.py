@@ -43,7 +43,7 @@ MEASURES: dict[str, Callable[[Model], Any]] = {
     "size_mb": lambda model: None if model["cost"]["bytes_on_disk"] is None else model["cost"]["bytes_on_disk"] / 1e6,
 }
 _SHARES = ("agreement", "ece", *_OF_CLASS)
-_TIMES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
+TIMES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Requirement:
         result |= {"interval": None, "certainty": None, "more_rows": None}
         if value is None or bound != bound:
             return {**result, "reason": f"the report has no {self.name} for it"}
-        if self.name in _TIMES and report["machine"]["is_busy"]:
+        if self.name in TIMES and report["machine"]["is_busy"]:
             return {**result, "reason": "the machine was busy, so times are unreliable"}
         is_met, interval = _SIGNS[self.sign](value, bound), self._interval(models[model], report)
         return {**result, "is_met": is_met, **(interval.compare(value, bound, is_met) if interval else {})}

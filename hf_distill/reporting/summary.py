@@ -11,7 +11,7 @@ from hf_distill.reporting.tables import TEACHER_MEASURES, results_table
 from hf_distill.reporting.text import BUSY, PLAIN, finite, is_better, is_error
 
 # Entries of a record's `floor` -> names in the table.
-FLOORS = {"labels": "TF-IDF + linear (labels)", "teacher_answers": "TF-IDF + linear (teacher's answers)"}
+FLOORS = {"labels": "TF-IDF, labels", "teacher_answers": "TF-IDF, teacher's answers"}
 
 
 def summary(record: Mapping[str, Any]) -> MarkdownText:

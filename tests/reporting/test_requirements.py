@@ -244,7 +244,8 @@ def test_compare_exits_with_status_3_and_names_what_is_not_met(tmp_path, tokeniz
         main([*given, "--require", "accuracy > 1", "--require", "accuracy >= 0"])
     assert stopped.value.code == 3
     output = capsys.readouterr()
-    assert output.err.splitlines()[-1].startswith("not met: accuracy > 1 (measured")
+    assert output.err.splitlines()[-1] == "hf-distill compare: requirements not met: accuracy > 1"
+    assert "- not met: accuracy > 1 (measured" in output.out
     results = json.loads((folder / "report" / "report.json").read_text())["requirements"]["results"]
     assert [(result["text"], result["is_met"]) for result in results] == [
         ("size_mb <= 1000", True), ("accuracy > 1", False), ("accuracy >= 0", True)
