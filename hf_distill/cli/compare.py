@@ -14,7 +14,7 @@ from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.compare_arguments import CompareArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import hide_noise, print_summary
+from hf_distill.cli.printing import delayed_bars, hide_noise, print_summary
 from hf_distill.data import Task
 from hf_distill.data.assemble import parts_of_columns
 from hf_distill.data.files import ColumnNames, read_task
@@ -33,6 +33,7 @@ from hf_distill.utils.user_paths import find_files
 UNMET = 3  # exit status
 
 
+@delayed_bars()
 def run(arguments: Sequence[str]) -> None:
     """Compare the models as the flags say, print the verdict and the main table, and write the report."""
     hide_noise()
