@@ -38,7 +38,8 @@ def run(arguments: Sequence[str]) -> None:
     """Compare the models as the flags say, print the verdict and the main table, and write the report."""
     hide_noise()
     args, data = parse((CompareArguments, DataArguments), arguments)
-    args.check()
+    models, head = args.models, read_head(ModelReference(args.teacher_model_name_or_path))
+    requirements = args.requirements(None if head is None else head.resolved_problem_type)
     if missing := [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]:
         raise ValueError(f"The report needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
     metric_functions = load_metric_modules(args.metric_module or ())
@@ -46,11 +47,11 @@ def run(arguments: Sequence[str]) -> None:
     if own_metric is not None:
         data.metric_name = None  # the reader of the rows does not know it
     task, rows = (None, _load_texts(args, data)) if _has_no_labels(data) else _load_labelled(args, data)
-    check_labels(args.requirements, rows.get("label_names"))
+    check_labels(requirements, rows.get("label_names"))
     if own_metric is not None:
         rows["metric_name"] = own_metric
     report = compare_models(
-        args.models,
+        models,
         metric_functions=metric_functions,
         class_names=data.names_of_outputs,
         margin=args.margin,
@@ -63,7 +64,7 @@ def run(arguments: Sequence[str]) -> None:
     )
     if task is not None and "train" in data.files:
         add_floor(report, task, rows["dataset"])
-    results = report.check(args.requirements) if args.requirements else []
+    results = report.check(requirements) if requirements else []
     print(f"\n{report.to_text()}")
     report.save(args.output_dir)
     page = Path(args.output_dir, "report.html")

@@ -53,10 +53,13 @@ class Report:
             For each requirement `text`, `is_met`, `value`, `bound`, and `reason`, why a number is missing, or None.
 
         Raises:
-            ValueError: for a line that cannot be read, or a class that does not exist.
+            ValueError: for a line that cannot be read, or a number or class that does not exist.
         """
-        metrics = self._content["task"]["metrics"]
-        parsed = [parse_requirement(line, metrics) if isinstance(line, str) else line for line in requirements]
+        task = self._content["task"]
+        metrics, problem_type = task["metrics"], task["problem_type"]
+        parsed = [
+            parse_requirement(line, metrics, problem_type) if isinstance(line, str) else line for line in requirements
+        ]
         name = self._content["verdict"]["model"] if model is None else model
         results = [_plain(requirement.check(self._content, name)) for requirement in parsed]
         self._content["requirements"] = {"model": name, "results": results}
