@@ -44,9 +44,9 @@ def summary(record: Mapping[str, Any]) -> MarkdownText:
     floors = _floor_rows(record)
     table = results_table([*rows, *floors], metric_name, record["dataset"]["eval_rows"])
     notes = _floor_notes(floors, metrics.get("student", {}).get(metric_name), metric_name)
-    notes += [
-        line for line in (describe_few_rows(record), describe_cross_entropy(record), history_table(record)) if line
-    ]
+    notes += [line for line in (describe_few_rows(record), describe_cross_entropy(record)) if line]
+    if history := history_table(record):
+        notes.append(f"\n{history}")
     notes += [f"\n{BUSY}"] if record.get("machine", {}).get("is_busy") else []
     return MarkdownText("\n".join([table, *notes]))
 
