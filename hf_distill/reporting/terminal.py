@@ -26,7 +26,9 @@ def render_text(report: Mapping[str, Any]) -> str:
         parts.append(f"Next step: {one_line(step)}")
     has_scores = any(model["metrics"] for model in models.values())
     parts.append(_scores(report) if has_scores else _agreement(models))
-    parts.append(one_line(f"{task['name']}: {counted(task['rows'], 'row')}. {_about_interval(task, has_scores)}"))
+    rows = f"{task['name']}: {counted(task['rows'], 'row')}."
+    runs = _about_runs(models) if has_scores else ""
+    parts.append(one_line(f"{rows} {_about_interval(task, has_scores)}{runs}"))
     if (distillation := about_baseline(models, verdict["model"], task)) and has_scores:
         parts.append(one_line(distillation))
     if checked := report.get("requirements"):
@@ -41,6 +43,16 @@ def _about_interval(task: Mapping[str, Any], has_scores: bool) -> str:
     level = f"{100 * task['confidence_level']:g} % intervals are in parentheses."
     unit = " Differences to the teacher are in points." if has_scores and is_share(task["metric_name"]) else ""
     return f"{level[0].upper()}{level[1:]}{unit}"
+
+
+def _about_runs(models: Mapping[str, Any]) -> str:
+    """Return what the numbers of models with several runs are; empty if there are none."""
+    runs = [
+        f"{name} (run {model['shipped_run'] + 1} of {model['num_runs']})"
+        for name, model in models.items()
+        if model["num_runs"] > 1
+    ]
+    return f" Scores are means over runs, and differences are those of one run: {', '.join(runs)}." if runs else ""
 
 
 def _scores(report: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ def test_the_terminal_shows_one_table_that_fits_and_the_rest_stays_in_the_file()
     assert student[1].startswith("90.2 % (")
     assert student[2].startswith(("-0.9 (", "-1.0 ("))
     assert student[3:] == ["yes", "10.70", "69.5"]
+    assert "differences are those of one run: student (run 1 of 3), student int8 (run 1 of 3), baseline (run" in text
     assert max(map(len, table_of(text))) <= 100
     assert len(text.splitlines()) < 20 < len(full.splitlines())
     assert "## Cost" in full
