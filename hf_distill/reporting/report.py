@@ -25,7 +25,7 @@ class Report:
     """The result of [`compare_models`]. As the last line of a notebook cell it is shown as tables.
 
     Args:
-        content: The numbers, in the schema that `docs/report.md` describes.
+        content: The numbers, in the schema that `docs/report_figures.md` describes.
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
