@@ -36,7 +36,7 @@ from hf_distill.data.tokens import TokenCollator
 from hf_distill.hub.card.files import find_license
 from hf_distill.objectives import DistillationLoss, Objective, build_objectives
 from hf_distill.teachers import BaseTeacher, TeacherEnsemble, ZeroShotTeacher
-from hf_distill.training.argument_checks import check_arguments
+from hf_distill.training.argument_checks import check_arguments, check_keywords
 from hf_distill.training.baseline import BaselineParts, baseline_arguments, check_baseline_student
 from hf_distill.training.bound_student import BoundStudent
 from hf_distill.training.calibration import calibrate, calibration_logs, check_calibratable
@@ -148,6 +148,7 @@ class DistillationTrainer(Trainer):
         compute_loss_func: Callable | None = None,
         **trainer_kwargs: Any,
     ) -> None:
+        check_keywords(trainer_kwargs)
         args = args or DistillationTrainingArguments("tmp_trainer")
         check_arguments(args, objectives, compute_loss_func)
         check_launch(args, has_teacher=teacher_model is not None)

@@ -17,7 +17,7 @@ from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.cache_arguments import CacheArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import hide_noise, print_pairing, print_summary
+from hf_distill.cli.printing import delayed_bars, hide_noise, print_pairing, print_summary
 from hf_distill.data import Task, has_labels, unlabelled_task, with_teacher_logits, write_labelled
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
@@ -31,6 +31,7 @@ from hf_distill.teachers import load_teacher
 from hf_distill.utils.stages import stage, titled_stages
 
 
+@delayed_bars()
 def run(arguments: Sequence[str]) -> None:
     """Run the teacher over every split that the flags name, and write its logits."""
     hide_noise()

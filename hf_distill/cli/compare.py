@@ -14,7 +14,7 @@ from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.compare_arguments import CompareArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import hide_noise, print_summary
+from hf_distill.cli.printing import delayed_bars, hide_noise, print_summary
 from hf_distill.data import Task
 from hf_distill.data.assemble import parts_of_columns
 from hf_distill.data.files import ColumnNames, read_task
@@ -27,17 +27,19 @@ from hf_distill.pipeline.teacher_head import read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import compare_models
 from hf_distill.reporting.comparison.own_metrics import load_metric_modules
-from hf_distill.reporting.requirements import check_labels, describe_result
+from hf_distill.reporting.requirements import check_labels
 from hf_distill.utils.user_paths import find_files
 
 UNMET = 3  # exit status
 
 
+@delayed_bars()
 def run(arguments: Sequence[str]) -> None:
-    """Compare the models as the flags say, print the tables, and write the report."""
+    """Compare the models as the flags say, print the verdict and the main table, and write the report."""
     hide_noise()
     args, data = parse((CompareArguments, DataArguments), arguments)
-    args.check()
+    models, head = args.models, read_head(ModelReference(args.teacher_model_name_or_path))
+    requirements = args.requirements(None if head is None else head.resolved_problem_type)
     if missing := [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]:
         raise ValueError(f"The report needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
     metric_functions = load_metric_modules(args.metric_module or ())
@@ -45,11 +47,11 @@ def run(arguments: Sequence[str]) -> None:
     if own_metric is not None:
         data.metric_name = None  # the reader of the rows does not know it
     task, rows = (None, _load_texts(args, data)) if _has_no_labels(data) else _load_labelled(args, data)
-    check_labels(args.requirements, rows.get("label_names"))
+    check_labels(requirements, rows.get("label_names"))
     if own_metric is not None:
         rows["metric_name"] = own_metric
     report = compare_models(
-        args.models,
+        models,
         metric_functions=metric_functions,
         class_names=data.names_of_outputs,
         margin=args.margin,
@@ -62,12 +64,13 @@ def run(arguments: Sequence[str]) -> None:
     )
     if task is not None and "train" in data.files:
         add_floor(report, task, rows["dataset"])
-    results = report.check(args.requirements) if args.requirements else []
-    print(f"\n{report.to_markdown()}")
+    results = report.check(requirements) if requirements else []
+    print(f"\n{report.to_text()}")
     report.save(args.output_dir)
-    print(f"\nThe report is in {args.output_dir}: open {Path(args.output_dir, 'report.html')}.")
-    if unmet := [result for result in results if not result["is_met"]]:
-        print("\n".join(describe_result(result) for result in unmet), file=sys.stderr)
+    page = Path(args.output_dir, "report.html")
+    print(f"\nThe full report: {page} (with plots). {args.output_dir} also has report.md, report.json and plots/.")
+    if unmet := [result["text"] for result in results if not result["is_met"]]:
+        print(f"hf-distill compare: requirements not met: {'; '.join(unmet)}", file=sys.stderr)
         sys.exit(UNMET)
 
 

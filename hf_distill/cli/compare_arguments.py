@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # slow to import
@@ -94,7 +93,9 @@ class CompareArguments:
     )
     output_dir: str = field(
         default="report",
-        metadata={"help": "Folder for report.json, report.html and plots. Files with these names are overwritten."},
+        metadata={
+            "help": "Folder for report.html, report.md, report.json and plots. Files with these names are overwritten."
+        },
     )
 
     def __post_init__(self) -> None:
@@ -102,18 +103,20 @@ class CompareArguments:
         if self.student_model_name_or_path is None and self.export_folder is None:
             raise ValueError("No student given. Pass --student_model_name_or_path, --export_folder or both.")
 
-    def check(self) -> None:
-        """Raise an error for a name or a requirement that cannot be read."""
-        _ = self.models, self.requirements
+    def requirements(self, problem_type: str | None) -> list[Requirement]:
+        """Return the requirements on the model of the verdict.
 
-    @cached_property
-    def requirements(self) -> list[Requirement]:
-        """The requirements on the model of the verdict."""
+        Args:
+            problem_type: The teacher's; None if it is not known.
+
+        Raises:
+            ValueError: for a requirement that cannot be read, or on a number that the problem type does not have.
+        """
         from hf_distill.reporting.comparison.own_metrics import module_file
         from hf_distill.reporting.requirements import parse_requirement
 
         own_metrics = [module_file(path).stem for path in self.metric_module or ()]
-        return [parse_requirement(line, own_metrics) for line in self.require or []]
+        return [parse_requirement(line, own_metrics, problem_type) for line in self.require or []]
 
     @property
     def kept_columns(self) -> list[str]:

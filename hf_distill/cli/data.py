@@ -7,6 +7,7 @@ from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.early_checks import count_files
 from hf_distill.cli.parsing import parse
+from hf_distill.cli.printing import delayed_bars
 from hf_distill.data.files import read_task
 from hf_distill.data.reading import read_file
 from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS, warn_of_labels
@@ -18,6 +19,7 @@ from hf_distill.pipeline.transfer import load_transfer
 from hf_distill.utils.user_paths import find_files
 
 
+@delayed_bars()
 def run(arguments: Sequence[str]) -> None:
     """Print the summary of each file that is named before the flags, then of the rows that the flags name."""
     num_files = count_files(arguments)

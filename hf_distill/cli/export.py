@@ -10,7 +10,7 @@ from hf_distill.classifiers.label_maps import id2label_of
 from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.export_arguments import ExportArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import hide_noise, print_summary
+from hf_distill.cli.printing import delayed_bars, hide_noise, print_summary
 from hf_distill.cli.reading_arguments import ReadingArguments
 from hf_distill.data import DataSummary
 from hf_distill.data.files import read_task
@@ -26,6 +26,7 @@ from hf_distill.pipeline.teacher_head import TeacherHead
 from hf_distill.reporting.text import PLAIN
 
 
+@delayed_bars()
 def run(arguments: Sequence[str]) -> None:
     """Export a model, and print how much the export differs and how large it is."""
     hide_noise()

@@ -15,7 +15,7 @@ from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.commands import COMMANDS
 from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.parsing import flag_words, parse, read_command_line
-from hf_distill.cli.printing import hide_noise, print_summary
+from hf_distill.cli.printing import delayed_bars, hide_noise, print_summary
 from hf_distill.cli.search_arguments import SearchArguments
 from hf_distill.cli.teacher_arguments import TeacherArguments
 from hf_distill.data import Task, has_labels
@@ -43,6 +43,7 @@ _REFUSED = {
 }
 
 
+@delayed_bars()
 def run(arguments: Sequence[str]) -> None:
     """Search as the flags say, and exit with status 3 if no student meets the requirements."""
     hide_noise()

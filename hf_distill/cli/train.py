@@ -17,7 +17,7 @@ from hf_distill.cli.commands import COMMANDS
 from hf_distill.cli.model_arguments import TEACHER_FOLDER, ModelArguments
 from hf_distill.cli.next_commands import next_commands
 from hf_distill.cli.parsing import parse, read_command_line
-from hf_distill.cli.printing import hide_noise, print_pairing, print_summary
+from hf_distill.cli.printing import delayed_bars, hide_noise, print_pairing, print_summary
 from hf_distill.cli.texts import load_texts
 from hf_distill.cli.zero_shot import load_zero_shot
 from hf_distill.pipeline.best_metric import check_best_metric
@@ -46,6 +46,7 @@ from hf_distill.utils.stages import stage, titled_stages
 logger = logging.getLogger(__name__)
 
 
+@delayed_bars()
 def run(arguments: Sequence[str]) -> None:
     """Train a student as the flags say, and print how it compares."""
     hide_noise()

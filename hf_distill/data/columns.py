@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.table import Table
+from hf_distill.utils.near_misses import did_you_mean
 
 TEXT_PAIRS = (
     ("text", "text_pair"), ("text1", "text2"), ("text_a", "text_b"), ("sentence1", "sentence2"),
@@ -117,9 +118,11 @@ def find_column(table: Table, name: str, role: str) -> str:
     """
     column = table.find(name)
     if column is None:
+        suggestion = did_you_mean(name, table.names)
+        hint = "" if suggestion and not table.header_doubt else header_hint(table)
         raise ValueError(
-            f"{table.source.path} has no {role} column {name!r}. It has "
-            f"{table.describe_columns()}.{header_hint(table)}"
+            f"{table.source.path} has no {role} column {name!r}.{suggestion} The columns are "
+            f"{table.describe_columns()}.{hint}"
         )
     return column
 
@@ -191,10 +194,10 @@ def header_hint(table: Table) -> str:
     """Return advice for a CSV or TSV file whose first line may not be a header; an empty text for other formats."""
     if table.source.format not in ("CSV", "TSV"):
         return ""
-    doubt = f" {table.header_doubt[0].upper()}{table.header_doubt[1:]}." if table.header_doubt else ""
+    doubt = table.header_doubt or "the first line is read as the header"
     return (
-        f"{doubt} The first line is read as the header. If the file has no header, name its columns in order: "
-        "--column_names text,label (`column_names`)."
+        f" {doubt[0].upper()}{doubt[1:]}. If the file has no header, name its columns in order: --column_names "
+        "text,label (`column_names`)."
     )
 
 

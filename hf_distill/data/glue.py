@@ -14,7 +14,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dat
 from hf_distill.data.columns import Choice
 from hf_distill.data.compute_metrics import as_compute_metrics
 from hf_distill.data.describe import Origin, summarize
-from hf_distill.data.table import Source, counted
+from hf_distill.data.table import Source, counted, no_rows
 from hf_distill.data.task import Task
 
 logger = logging.getLogger(__name__)
@@ -229,9 +229,8 @@ def _read_split(spec: GlueTask, split: str, path: Path, sources: dict[str, Sourc
         is_labelled = len(cells) > len(spec.text_columns)
         columns["label"].append(_parse_label(spec, cells[-1] if is_labelled else None, f"{path}, line {line}"))
     if not columns["label"]:
-        raise ValueError(
-            f"{path} holds no rows. Fetch GLUE's original file, or remove this one to leave the split out."
-        )
+        remedy = "Fetch GLUE's original file, or remove this one to leave the split out."
+        raise ValueError(no_rows([str(path)], remedy))
     notes: tuple[str, ...] = ()
     if malformed:
         lines = ", ".join(f"{line:,}" for line in malformed[:5])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_distill.data.reading import PathLike, ReadOptions, read_dataset, read_file
-from hf_distill.data.table import Table
+from hf_distill.data.table import Table, no_rows
 from hf_distill.data.texts import without_rejected
 
 Files = PathLike | Sequence[PathLike]
@@ -87,10 +87,9 @@ class Sources:
         if left_out:
             notes.append(f"splits not read: {', '.join(left_out)}")
         result = {name: splits[name] for kind in order for name in splits if name.startswith(kind)}
-        for name, tables in result.items():
+        for tables in result.values():
             if not sum(map(len, tables)):
-                paths = ", ".join(table.source.path for table in tables)
-                raise ValueError(f"The split {name!r} is empty: {paths} has no rows.")
+                raise ValueError(no_rows([table.source.path for table in tables]))
         return {name: [without_rejected(table) for table in tables] for name, tables in result.items()}, notes
 
     def _with_validation(self, splits: Splits, notes: list[str], needs_validation: bool) -> Splits:

@@ -17,6 +17,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def no_rows(paths: Sequence[str], remedy: str = "Add rows, or leave the file out.") -> str:
+    """Return the message for files without rows.
+
+    Args:
+        paths: The files.
+        remedy: What to do.
+    """
+    return f"{', '.join(paths)}: no rows. {remedy}"
+
+
 @dataclass(frozen=True)
 class Source:
     """Where rows come from, and how they were read.

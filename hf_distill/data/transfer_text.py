@@ -14,7 +14,7 @@ from hf_distill.data.reading import PathLike, ReadOptions, read_dataset, read_fi
 from hf_distill.data.reading.options import read_options
 from hf_distill.data.roles import LABEL_COLUMNS, WORDS
 from hf_distill.data.summary import SplitSummary
-from hf_distill.data.table import Table
+from hf_distill.data.table import Table, no_rows
 from hf_distill.data.teacher_file import name_stored_logits
 from hf_distill.data.texts import Texts
 
@@ -95,7 +95,7 @@ def read_transfer_text(
         tables = splits[split]
     source = str(file or dataset_name)
     if not sum(map(len, tables)):
-        raise ValueError(f"{source} has no text.")
+        raise ValueError(no_rows([source]))
     wanted = None if text_column_names is None else split_names(text_column_names, tables[0])
     if are_words:
         parts = [_words(table, wanted) for table in tables]

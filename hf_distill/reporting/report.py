@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hf_distill.reporting.floor import about_floor
 from hf_distill.reporting.notebook import as_html
 from hf_distill.reporting.requirements import Requirement, parse_requirement
 from hf_distill.reporting.tables import render_markdown
+from hf_distill.reporting.terminal import render_text
 from hf_distill.utils.atomic import write_file_atomically
 
 REPORT_NAME = "report"
@@ -23,7 +25,7 @@ class Report:
     """The result of [`compare_models`]. As the last line of a notebook cell it is shown as tables.
 
     Args:
-        content: The numbers, in the schema that `docs/report.md` describes.
+        content: The numbers, in the schema that `docs/report_figures.md` describes.
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
@@ -51,10 +53,13 @@ class Report:
             For each requirement `text`, `is_met`, `value`, `bound`, and `reason`, why a number is missing, or None.
 
         Raises:
-            ValueError: for a line that cannot be read, or a class that does not exist.
+            ValueError: for a line that cannot be read, or a number or class that does not exist.
         """
-        metrics = self._content["task"]["metrics"]
-        parsed = [parse_requirement(line, metrics) if isinstance(line, str) else line for line in requirements]
+        task = self._content["task"]
+        metrics, problem_type = task["metrics"], task["problem_type"]
+        parsed = [
+            parse_requirement(line, metrics, problem_type) if isinstance(line, str) else line for line in requirements
+        ]
         name = self._content["verdict"]["model"] if model is None else model
         results = [_plain(requirement.check(self._content, name)) for requirement in parsed]
         self._content["requirements"] = {"model": name, "results": results}
@@ -67,10 +72,16 @@ class Report:
             floor: What [`~hf_distill.data.tfidf.measure_tfidf`] returns.
         """
         self._content["floor"] = _plain(floor)
-        self._content["notes"] += about_floor(self._content)
+        notes, is_enough = about_floor(self._content)
+        self._content["notes"] += notes
+        self._content["warnings"] += notes if is_enough else []
+
+    def to_text(self) -> str:
+        """Return what fits on a terminal: verdict, next step, one table, requirements and warnings."""
+        return render_text(self._content)
 
     def to_markdown(self) -> str:
-        """Return the verdict, tables and notes as Markdown that is aligned for a terminal."""
+        """Return the verdict, all tables and notes as Markdown."""
         return render_markdown(self._content)
 
     def _repr_html_(self) -> str:
@@ -85,15 +96,14 @@ class Report:
         write_file_atomically(path.parent, path.name, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write `report.json`, `report.html` and `plots/*.png`, each atomically; needs matplotlib.
+        """Write `report.json`, `report.md`, `report.html` and `plots/*.png`, each atomically; needs matplotlib.
 
         Raises:
             OSError: if a file cannot be written.
         """
         folder = Path(folder)
-        write_file_atomically(
-            folder, f"{REPORT_NAME}.json", lambda path: path.write_text(self.to_json(), encoding="utf-8")
-        )
+        for name, text in ((f"{REPORT_NAME}.json", self.to_json()), (f"{REPORT_NAME}.md", self.to_markdown() + "\n")):
+            write_file_atomically(folder, name, partial(Path.write_text, data=text, encoding="utf-8"))
         self.to_html(folder / f"{REPORT_NAME}.html")
         from hf_distill.reporting.page.plots import save_plots
 

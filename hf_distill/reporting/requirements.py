@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from hf_distill.data.metrics import METRICS
 from hf_distill.reporting.certainty import Interval, describe_certainty
 from hf_distill.reporting.statistics import wilson_interval
 from hf_distill.reporting.text import is_error
+from hf_distill.utils.near_misses import did_you_mean
 
 _LINE = re.compile(
     r"(?P<name>\w+)\s*(?:\[(?P<label>.+)\])?\s*(?P<sign>>=|<=|>|<)\s*"
@@ -42,8 +42,9 @@ MEASURES: dict[str, Callable[[Model], Any]] = {
     "num_parameters": lambda model: model["cost"]["num_parameters"],
     "size_mb": lambda model: None if model["cost"]["bytes_on_disk"] is None else model["cost"]["bytes_on_disk"] / 1e6,
 }
+_OF_CLASSES = ("agreement", "ece")  # of decisions; a regression makes none
 _SHARES = ("agreement", "ece", *_OF_CLASS)
-_TIMES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
+TIMES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Requirement:
         result |= {"interval": None, "certainty": None, "more_rows": None}
         if value is None or bound != bound:
             return {**result, "reason": f"the report has no {self.name} for it"}
-        if self.name in _TIMES and report["machine"]["is_busy"]:
+        if self.name in TIMES and report["machine"]["is_busy"]:
             return {**result, "reason": "the machine was busy, so times are unreliable"}
         is_met, interval = _SIGNS[self.sign](value, bound), self._interval(models[model], report)
         return {**result, "is_met": is_met, **(interval.compare(value, bound, is_met) if interval else {})}
@@ -141,15 +142,16 @@ class Requirement:
         return None if estimate is None else estimate["runs"][model["shipped_run"]]
 
 
-def parse_requirement(text: str, own_metrics: Sequence[str] = ()) -> Requirement:
+def parse_requirement(text: str, own_metrics: Sequence[str] = (), problem_type: str | None = None) -> Requirement:
     """Parse `NAME SIGN BOUND`: `accuracy >= 0.98 * teacher`, `recall[fraud] >= 0.9`, `latency_p95_ms <= 5`.
 
     Args:
         text: The requirement.
         own_metrics: Names of the user's own metrics, which a requirement can bound too.
+        problem_type: Only its numbers can be bounded; None if it is not known.
 
     Raises:
-        ValueError: for a line of another form, or a name that no report has.
+        ValueError: for a line of another form, or a name that reports of this problem type do not have.
     """
     match = _LINE.fullmatch(text.strip())
     if match is None:
@@ -158,19 +160,27 @@ def parse_requirement(text: str, own_metrics: Sequence[str] = ()) -> Requirement
             f"`recall[fraud] >= 0.9`, got {text!r}."
         )
     name, label = match["name"], match["label"]
-    metrics = [metric.name for of_type in METRICS.values() for metric in of_type]
-    known = list(_OF_CLASS) if label is not None else [*metrics, *own_metrics, *MEASURES]
+    known = list(_OF_CLASS) if label is not None else _numbers(own_metrics, problem_type)
     if name not in known:
-        similar = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {similar[0]}?" if similar else ""
         of_class = " of a class" if label is not None else ""
-        raise ValueError(f"`{text}`: there is no number {name!r}{of_class}; there are {', '.join(known)}.{hint}")
+        raise ValueError(
+            f"`{text}`: there is no number {name!r}{of_class}.{did_you_mean(name, known)} There are "
+            f"{', '.join(known)}."
+        )
     is_relative = match["relative"] is not None or match["teacher"] is not None
     factor = 1.0 if match["teacher"] is not None else float(match["number"])
     shares = {*(metric.name for of_type in METRICS.values() for metric in of_type if metric.is_share), *_SHARES}
     if name in shares and not is_relative and not 0 <= factor <= 1:
         raise ValueError(f"`{text}`: {name} is a share from 0 to 1, got {factor:g}. Write 0.95 for 95 %.")
     return Requirement(text.strip(), name, label, match["sign"], factor, is_relative)
+
+
+def _numbers(own_metrics: Sequence[str], problem_type: str | None) -> list[str]:
+    """Return what a requirement can bound."""
+    types = METRICS if problem_type is None else [problem_type]
+    metrics = [metric.name for each in types for metric in METRICS[each]]
+    measures = [name for name in MEASURES if problem_type != "regression" or name not in _OF_CLASSES]
+    return list(dict.fromkeys([*metrics, *own_metrics, *measures]))
 
 
 def check_labels(requirements: Sequence[Requirement], labels: Sequence[str] | None) -> None:
@@ -185,9 +195,8 @@ def check_labels(requirements: Sequence[Requirement], labels: Sequence[str] | No
 
 
 def _no_class(label: str, labels: Sequence[str]) -> str:
-    similar = difflib.get_close_matches(label, labels, n=1)
-    hint = f" Did you mean {similar[0]!r}?" if similar else ""
-    return f"there is no class {label!r}; the classes are {', '.join(labels) or 'none'}.{hint}"
+    suggestion = did_you_mean(label, labels)
+    return f"there is no class {label!r}.{suggestion} The classes are {', '.join(labels) or 'none'}."
 
 
 def describe_result(result: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from hf_distill.reporting.tables import TEACHER_MEASURES, results_table
 from hf_distill.reporting.text import BUSY, PLAIN, finite, is_better, is_error
 
 # Entries of a record's `floor` -> names in the table.
-FLOORS = {"labels": "TF-IDF + linear (labels)", "teacher_answers": "TF-IDF + linear (teacher's answers)"}
+FLOORS = {"labels": "TF-IDF, labels", "teacher_answers": "TF-IDF, teacher's answers"}
 
 
 def summary(record: Mapping[str, Any]) -> MarkdownText:
@@ -44,9 +44,9 @@ def summary(record: Mapping[str, Any]) -> MarkdownText:
     floors = _floor_rows(record)
     table = results_table([*rows, *floors], metric_name, record["dataset"]["eval_rows"])
     notes = _floor_notes(floors, metrics.get("student", {}).get(metric_name), metric_name)
-    notes += [
-        line for line in (describe_few_rows(record), describe_cross_entropy(record), history_table(record)) if line
-    ]
+    notes += [line for line in (describe_few_rows(record), describe_cross_entropy(record)) if line]
+    if history := history_table(record):
+        notes.append(f"\n{history}")
     notes += [f"\n{BUSY}"] if record.get("machine", {}).get("is_busy") else []
     return MarkdownText("\n".join([table, *notes]))
 

@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 from hf_distill.data.metrics import find_metric
-from hf_distill.reporting.markdown import markdown_table
+from hf_distill.reporting.markdown import filled_table, markdown_table
+from hf_distill.reporting.next_step import describe_next_step
 from hf_distill.reporting.notebook import MarkdownText
 from hf_distill.reporting.probabilities import describe_probabilities
 from hf_distill.reporting.requirements import describe_result
@@ -43,8 +44,8 @@ def results_table(
         num_eval_rows: Number of rows that the score was computed on, for the standard error of an accuracy.
 
     Returns:
-        A Markdown table with aligned columns, an empty line, and a line about the gap between baseline and teacher, or
-        about rows without labels. A notebook shows it as HTML.
+        A Markdown table with aligned columns, without those that are n/a for all models; an empty line; and a line
+        about the gap between baseline and teacher, or about rows without labels. A notebook shows it as HTML.
     """
     if metric_name in TEACHER_MEASURES:
         return _teacher_table(rows, metric_name)
@@ -59,8 +60,8 @@ def results_table(
         ]
         for row in rows
     ]
-    header = ["model", metric_name, "retention", "parameters (M)", "CPU latency p50 (ms, batch 1)"]
-    return MarkdownText(f"{markdown_table(header, cells)}\n\n{_describe_gap(scores, metric_name, num_eval_rows)}")
+    header = ["model", metric_name, "retention", "parameters (M)", "one text, CPU (ms)"]
+    return MarkdownText(f"{filled_table(header, cells)}\n\n{_describe_gap(scores, metric_name, num_eval_rows)}")
 
 
 def _teacher_table(rows: Sequence[Mapping[str, Any]], measure: str) -> MarkdownText:
@@ -73,9 +74,9 @@ def _teacher_table(rows: Sequence[Mapping[str, Any]], measure: str) -> MarkdownT
         ]
         for row in rows
     ]
-    header = ["model", TEACHER_MEASURES[measure], "parameters (M)", "CPU latency p50 (ms, batch 1)"]
+    header = ["model", TEACHER_MEASURES[measure], "parameters (M)", "one text, CPU (ms)"]
     return MarkdownText(
-        f"{markdown_table(header, cells)}\n\nNo row has a label, so it is unknown how often teacher and student are "
+        f"{filled_table(header, cells)}\n\nNo row has a label, so it is unknown how often teacher and student are "
         f"right. The {TEACHER_MEASURES[measure]} compares only their answers."
     )
 
@@ -119,6 +120,8 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     """
     models, task = report["models"], report["task"]
     parts = [one_line(report["verdict"]["sentence"])]
+    if (step := describe_next_step(report)) is not None:
+        parts.append(f"Next step: {one_line(step)}")
     if (probabilities := describe_probabilities(report)) is not None:
         parts.append(one_line(probabilities))
     if checked := report.get("requirements"):
@@ -156,7 +159,7 @@ def _leaderboard(entries: Sequence[Mapping[str, Any]], metric: str) -> str:
         ]
         for entry in entries
     ]
-    return markdown_table(["model", metric, "can replace the teacher", "one text (ms)", "disk (MB)"], rows)
+    return filled_table(["model", metric, "can replace the teacher", "one text (ms)", "disk (MB)"], rows)
 
 
 def _quality(models: Models, metric: str) -> str:
@@ -185,7 +188,7 @@ def _quality(models: Models, metric: str) -> str:
         f"within {margin}",
         "difference to the baseline",
     ]
-    return markdown_table(header, rows)
+    return filled_table(header, rows)
 
 
 def _shipped_run(model: Mapping[str, Any]) -> str:
@@ -210,14 +213,14 @@ def _metrics(models: Models, metrics: Sequence[str]) -> str:
         ]
         for name, model in models.items()
     ]
-    return markdown_table(["model", *metrics, f"std of {metrics[0]} over runs"], rows)
+    return filled_table(["model", *metrics, f"std of {metrics[0]} over runs"], rows)
 
 
 def _lengths(models: Models, metric: str) -> str:
     buckets = next(iter(models.values()))["by_length"]
     header = [metric, *(f"{b['low']} to {b['high']} {b['unit']} ({b['rows']:,} rows)" for b in buckets)]
     rows = [[name, *(PLAIN.score(b["value"], metric) for b in model["by_length"])] for name, model in models.items()]
-    return markdown_table(header, rows)
+    return filled_table(header, rows)
 
 
 def _fidelity(models: Models) -> str:
@@ -249,7 +252,7 @@ def _fidelity(models: Models) -> str:
         "scaled",
         "temperature",
     ]
-    return markdown_table(header, rows)
+    return filled_table(header, rows)
 
 
 def _shifted(models: Models, metric: str) -> str:
@@ -261,7 +264,7 @@ def _shifted(models: Models, metric: str) -> str:
         ]
         for name, model in models.items()
     ]
-    return markdown_table(["model", metric, "retention"], rows)
+    return filled_table(["model", metric, "retention"], rows)
 
 
 def _cost(models: Models) -> str:
@@ -287,7 +290,7 @@ def _cost(models: Models) -> str:
                 number(cost["speedup"], ".2f"),
             ]
         )
-    return markdown_table([*header, "speedup"], rows)
+    return filled_table([*header, "speedup"], rows)
 
 
 def _times(entry: Mapping[str, Any]) -> str:

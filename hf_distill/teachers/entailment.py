@@ -35,8 +35,8 @@ class EntailmentModel:
         if len(entailment) != 1:
             raise ValueError(
                 f"The classes of {model.config.name_or_path!r} are {', '.join(class_names_of(model.config))}, and a "
-                "zero-shot teacher needs one that is called entailment. Name a natural language inference model, or "
-                "set `id2label` in its config."
+                "zero-shot teacher needs one that is called entailment. Name a natural language inference model, or a "
+                "sentence encoder (a model without a head), or set `id2label` in the config."
             )
         self.entailment, self.width = entailment[0], len(names)
         contradiction = [i for i, name in enumerate(names) if name.startswith("contradict")]

@@ -1,8 +1,49 @@
 """What is wrong with the arguments of a Trainer, said before a model is loaded."""
 
+from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 from hf_distill.training_args import DistillationTrainingArguments
+
+# Names of other libraries -> what they are called here.
+_TRAINER_ARGUMENTS = {
+    "config": "args",
+    "loss": "objectives",
+    "student": "model",
+    "student_model": "model",
+    "teacher": "teacher_model",
+    "teacher_tokenizer": "teacher_processing_class",
+    "tokenizer": "processing_class",
+    "training_args": "args",
+}
+_TRAINING_ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "tau": ("temperature",),
+    "alpha": ("hard_label_weight", "soft_label_weight"),
+}
+
+
+def check_keywords(names: Iterable[str]) -> None:
+    """Refuse keyword arguments that the Trainer has under another name, or that are training arguments.
+
+    Args:
+        names: The names of the keyword arguments that only `transformers.Trainer` can know.
+
+    Raises:
+        TypeError: for the first such name.
+    """
+    training_arguments = _TRAINING_ARGUMENTS | {
+        field.name: (field.name,) for field in fields(DistillationTrainingArguments)
+    }
+    for name in names:
+        if name in _TRAINER_ARGUMENTS:
+            raise TypeError(f"`DistillationTrainer` has no argument `{name}`. Pass `{_TRAINER_ARGUMENTS[name]}`.")
+        if name in training_arguments:
+            right = ", ".join(f"{argument}=..." for argument in training_arguments[name])
+            raise TypeError(
+                f"`DistillationTrainer` has no argument `{name}`. Pass "
+                f"`args=DistillationTrainingArguments(output_dir, {right})`."
+            )
 
 
 def check_arguments(args: Any, objectives: Any, compute_loss_func: Any) -> None:

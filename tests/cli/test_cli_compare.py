@@ -58,10 +58,15 @@ def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
     ]
     verdict = tables.splitlines()[0]
     assert verdict.startswith(("Yes, the student", "No, the student", "It is not shown that"))
-    assert "student (mean of 2 runs)" in printed
     report = json.loads((folder / "report" / "report.json").read_text())
     assert list(report["models"]) == COLUMNS
-    assert report["verdict"]["sentence"] == verdict
+    assert report["verdict"]["by_model"] == {"student": verdict}
+    assert len(tables.splitlines()) <= 20
+    assert max(len(line) for line in tables.splitlines() if line.startswith("|")) <= 100
+    text = (folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert text.startswith(report["verdict"]["sentence"])
+    assert "student (mean of 2 runs)" in text
+    assert "## Notes" in text
     assert report["task"]["name"] == "validation.csv"
     assert report["models"]["student"]["num_runs"] == 2
     assert report["models"]["student"]["shifted"]["rows"] == 40
@@ -74,10 +79,10 @@ def test_compare_prints_the_verdict_and_writes_the_report(folder, capsys):
 @pytest.mark.usefixtures("one_plot")
 def test_training_rows_add_the_floor(folder, capsys):
     main(flags(folder, train_file=folder / "train.csv", student_model_name_or_path=folder / "a"))
-    assert (
-        "- The floor: TF-IDF with a linear model, fitted on 40 labelled training rows, reaches"
-        in capsys.readouterr().out
-    )
+    note = "- The floor: TF-IDF with a linear model, fitted on 40 labelled training rows, reaches"
+    assert note in (folder / "report" / "report.md").read_text(encoding="utf-8")
+    printed = capsys.readouterr().out
+    assert (note in printed) == ("for these texts it can be enough" in printed)
     train, validation = tiny_rows(40, 0), tiny_rows(40, 1)
     features = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
     model = LogisticRegression(C=10.0, max_iter=200)
@@ -103,8 +108,8 @@ def test_several_students_are_sorted_by_their_scores(folder, capsys):
     assert {entry["model"]: entry["answer"] is None for entry in report["leaderboard"]} == {
         "teacher": True, "baseline": True, "deep": False, "wide": False,
     }  # fmt: skip
-    board = printed.partition("## Leaderboard\n\n")[2].splitlines()[2:6]
-    assert [line.split("|")[1].strip() for line in board] == [entry["model"] for entry in report["leaderboard"]]
+    board = [line for line in printed.splitlines() if line.startswith("|")]
+    assert [line.split("|")[1].strip() for line in board[2:]] == [entry["model"] for entry in report["leaderboard"]]
 
 
 @pytest.mark.usefixtures("one_plot")

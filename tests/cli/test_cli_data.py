@@ -215,6 +215,36 @@ def test_data_says_what_is_wrong(tmp_path, capsys):
     assert "2 labelled" in printed(capsys, path, "--label_column_name", "sentiment")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.csv", ""), ("a.csv", "text,label\n"), ("a.txt", ""), ("a.json", "[]")]
+)
+def test_a_file_without_rows_has_one_message_whatever_it_is_for(tmp_path, capsys, name, content):
+    rows, empty = write(tmp_path / "rows.csv", CSV), write(tmp_path / name, content)
+    message = f"hf-distill data: {empty}: no rows. Add rows, or leave the file out.\n"
+    for words in ([empty], ["--train_file", empty], ["--transfer_file", empty]):
+        assert refused(capsys, *words) == message
+    for flag in ("--validation_file", "--test_file", "--transfer_file"):
+        assert refused(capsys, "--train_file", rows, flag, empty) == message
+
+
+def test_a_mistyped_column_is_first_of_all_a_mistyped_column(tmp_path, capsys):
+    path = write(tmp_path / "rows.csv", "text,label\na film,x\nb film,y\n")
+    for flag, name, column in (("label_column_name", "LABLE", "label"), ("text_column_names", "texte", "text")):
+        message = refused(capsys, "--train_file", path, f"--{flag}", name)
+        assert message.endswith(f"column {name!r}. Did you mean {column!r}? The columns are 'text', 'label'.\n")
+
+
+def test_a_file_without_a_header_is_told_once(tmp_path, capsys):
+    path = write(tmp_path / "rows.csv", "good film,positive\nbad film,negative\nok film,positive\n")
+    for words in ([path], ["--train_file", path], ["--train_file", path, "--label_column_name", "label"]):
+        message = refused(capsys, *words)
+        assert message.count("read as the header") == 1
+        assert message.endswith(
+            "Line 1 is read as the header, but its cell 'positive' is also in a row below. If the file has no header, "
+            "name its columns in order: --column_names text,label (`column_names`).\n"
+        )
+
+
 def test_unlabelled_pairs_and_joined_columns_are_read_as_the_labelled_ones(tmp_path):
     train = write(tmp_path / "rows.csv", "title,body,label\na,b,x\nc,d,y\n")
     more = write_json_lines(tmp_path / "more.jsonl", {"title": "e", "body": "f"})

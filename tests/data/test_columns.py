@@ -111,7 +111,7 @@ def test_three_columns_are_joined_and_two_if_a_delimiter_is_given(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"text_column_names": ["body"]}, "no text column 'body'. It has 'text', 'label'"),
+        ({"text_column_names": ["body"]}, "no text column 'body'. The columns are 'text', 'label'"),
         ({"text_column_names": []}, "`text_column_names` is empty"),
         ({"text_column_names": ["text", "TEXT"]}, "names a column twice"),
         ({"text_column_names": ["label"]}, "named as text, but it is the label column"),

@@ -195,9 +195,9 @@ def test_columns_without_a_name_are_allowed(tmp_path):
         (
             "a warm film,pos\nslow,neg\ngreat,pos\n",
             "csv",
-            "The first line is read as the header.*--column_names text,label",
+            "Line 1 is read as the header, but.*--column_names text,label",
         ),
-        ("a fine day\t1,5\tabc1\nso bad\t2\tabc2\n", "tsv", "The first line is read as the header"),
+        ("a fine day\t1,5\tabc1\nso bad\t2\tabc2\n", "tsv", "Line 1 is read as the header"),
     ],
 )
 def test_a_labelled_file_without_a_header_is_refused_with_the_flag(tmp_path, content, suffix, message):

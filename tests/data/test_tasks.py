@@ -395,7 +395,7 @@ def test_data_that_are_not_there_are_refused(tmp_path):
         load_text_dataset()
     path = write(tmp_path / "data.tsv", ["text", "label"], ["a", "x"], ["b", "y"])
     empty = write(tmp_path / "empty.tsv", ["text", "label"])
-    with pytest.raises(ValueError, match="The split 'validation' is empty: .*empty.tsv has no rows"):
+    with pytest.raises(ValueError, match=r"empty.tsv: no rows. Add rows, or leave the file out"):
         load_text_dataset(train_file=path, validation_file=empty)
 
 
@@ -414,7 +414,7 @@ def test_transfer_text_keeps_only_text_and_takes_the_names_of_the_task(tmp_path)
     Dataset.from_dict({"text": ["a"], "label": [3]}).to_parquet(tmp_path / "folder" / "train.parquet")
     assert load_transfer_text(dataset_name=str(tmp_path / "folder")).to_dict() == {"text": ["a"]}
     (tmp_path / "empty.txt").write_text("\n\n")
-    with pytest.raises(ValueError, match=r"empty.txt has no text"):
+    with pytest.raises(ValueError, match=r"empty.txt: no rows"):
         load_transfer_text(tmp_path / "empty.txt")
     with pytest.raises(ValueError, match="either a file or the name"):
         load_transfer_text()

@@ -35,7 +35,7 @@ def test_the_schema_of_a_report_names_every_key():
     models = {"teacher": tiny_model(3, seed=1), "student": tiny_model(2, seed=2), "baseline": tiny_model(2, seed=3)}
     rows = Dataset.from_list([{"text": row["text"], "label": row["label"]} for row in tiny_rows(24)])
     report = compare_models(models, rows, tiny_tokenizer(), shifted_dataset=rows, latency_rounds=1).to_dict()
-    code = re.findall(r"`([^`\n]+)`", (DOCS / "report.md").read_text(encoding="utf-8"))
+    code = re.findall(r"`([^`\n]+)`", (DOCS / "report_figures.md").read_text(encoding="utf-8"))
     parts = [report, report["task"], report["machine"], report["verdict"], report["disagreements"][0]]
     student = report["models"]["student"]
     parts += [student, *(student[name] for name in ("cost", "calibration", "deferral", "fidelity", "shifted"))]

@@ -63,10 +63,25 @@ def test_cost_names_the_machine(card):
     assert rows_of(card, "parameters (M)") == [["109.00", "45.00", "45.00"]]
 
 
-def test_exports_are_listed_with_their_parity(card):
-    assert rows_of(card, "onnx/model_quantized.onnx") == [
-        ["int8", "max abs difference 0.01235, agreement 99.0 %, accuracy 90.0 % (model: 91.0 %)"]
-    ]
+def test_exports_have_a_column_each_with_a_line_for_each_number(card):
+    assert rows_of(card, "variant") == [["int8"]]
+    assert rows_of(card, "file") == [["onnx/model_quantized.onnx"]]
+    assert rows_of(card, "max abs difference") == [["0.01235"]]
+    assert ["99.0 %"] in rows_of(card, "agreement")
+    assert ["90.0 % (model: 91.0 %)"] in rows_of(card, "accuracy")
+    whole = {
+        "on": "872 texts",
+        "units": 872,
+        "batchings": 3,
+        "batch_dependent_decisions": 0,
+        **EXPORT["variants"]["int8"]["parity"],
+    }
+    variants = {**EXPORT["variants"], "float32": {"file": "onnx/model.onnx", "parity": whole}}
+    both = model_card(RECORD, REPORT, {**EXPORT, "variants": variants})
+    assert rows_of(both, "variant") == [["int8", "float32"]]
+    assert rows_of(both, "batch dependent decisions") == [["n/a", "0"]]
+    section = both.text.partition("## Exports")[2].partition("```")[0]
+    assert max(len(line) for line in section.splitlines() if line.startswith("|")) <= 100
     assert "## Exports" not in model_card(RECORD).text
 
 

@@ -351,20 +351,27 @@ def test_the_verdict_is_yes_no_or_not_shown():
         "model": "student",
         "reason": "score",
         "more_rows": None,
-        "sentence": "Yes, the student can replace the teacher: on 1,234 rows its accuracy is 90.0 %, and the "
-        "teacher's is 90.0 % (always answering 'negative' gives 51.2 %). With 95 % confidence the student is less "
-        "than 1 point worse. It is 2.0 times as fast and needs 25 % of the disk space.",
+        "sentence": "Yes, the student can replace the teacher: with 95 % confidence it is less than 1 point worse. On "
+        "1,234 rows its accuracy is 90.0 %, and the teacher's is 90.0 % (always answering 'negative' gives 51.2 %). "
+        "The student is 2.0 times as fast as the teacher and needs 25 % of the disk space.",
+        "by_model": {
+            "student": "Yes, the student can replace the teacher: with 95 % confidence it is less than 1 point worse. "
+            "The student is 2.0 times as fast as the teacher and needs 25 % of the disk space."
+        },
     }
     busy = verdict(-0.005, 0.01, is_busy=True, speedup=1650.0, bytes_on_disk=25)
-    assert busy["sentence"].endswith("less than 1 point worse. It needs 25 % of the disk space.")
+    assert busy["sentence"].endswith("51.2 %). The student needs 25 % of the disk space.")
     no, not_shown = verdict(-0.05, -0.02), verdict(-0.032, 0.01)
     assert (no["replace"], not_shown["replace"]) == (False, None)
     assert no["sentence"].startswith("No, the student should not replace")
-    assert not_shown["sentence"].startswith("It is not shown that the student can replace the teacher: on 1,234 rows")
+    assert not_shown["by_model"]["student"] == (
+        "It is not shown that the student can replace the teacher: with 95 % confidence the difference is between "
+        "-3.2 and +1.0 points, so it could be more than 1 point worse."
+    )
+    assert not_shown["sentence"].startswith(not_shown["by_model"]["student"] + " On 1,234 rows its accuracy is 90.0 %")
     assert not_shown["sentence"].endswith(
-        "The interval of its accuracy is 88.0 to 92.0 %. With 95 % confidence the difference is between -3.2 and +1.0 "
-        "points, so the student could be more than 1 point worse. The measured difference itself is as large as the "
-        "margin, so more rows will most likely not change this."
+        " The interval of its accuracy is 88.0 to 92.0 %. The measured difference itself is as large as the margin, "
+        "so more rows will most likely not change this."
     )
     assert not_shown["more_rows"] is None
 

@@ -129,6 +129,10 @@ def test_an_undefined_score_is_not_available_and_ends_nothing(monkeypatch, model
     assert report.to_dict()["verdict"] == {
         "sentence": "It is not shown that the student can replace the teacher: perfect_only is undefined for one of "
         "the two models.",
+        "by_model": {
+            "student": "It is not shown that the student can replace the teacher: perfect_only is undefined for one "
+            "of the two models."
+        },
         "replace": None,
         "model": "student",
         "reason": "undefined score",

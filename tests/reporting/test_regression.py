@@ -87,7 +87,7 @@ def test_the_table_of_a_run_reads_errors_the_right_way():
     rows = [{"model": m, "mae": score} for m, score in (("teacher", 0.2), ("student", 0.3), ("baseline", 0.6))]
     table = results_table(rows, "mae")
     assert "gap closed: 75 %" in table
-    assert table.count("n/a") == 3 * 3  # no retention, parameters and latency
+    assert table.splitlines()[0].split() == ["|", "model", "|", "mae", "|"]  # no retention, parameters and latency
 
 
 def test_the_run_with_the_lowest_recorded_error_is_the_one_that_is_used(tmp_path):

@@ -99,7 +99,7 @@ def test_a_page_for_rows_without_labels_has_no_scores():
     report = without(*PARTS[1:], *scores) | {"leaderboard": [], "slices": [], "changes": None}
     report["task"]["metrics"], report["verdict"] = (
         [],
-        {"sentence": "Nothing is known.", "replace": None, "model": None},
+        {"sentence": "Nothing is known.", "replace": None, "reason": "no labels", "model": None},
     )
     report["leaderboard"] = []
     html = render_html(report)

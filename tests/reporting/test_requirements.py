@@ -55,9 +55,9 @@ def test_the_numbers_of_a_class_are_named_in_brackets():
     classes = [{"label": "a [b] = c", "rows": 9, "precision": 0.5, "recall": 0.75, "f1": 0.6}]
     lines = "recall[a [b] = c] >= 0.75", "recall[a [b] = c] > 0.75", "f1[a [b] = c] >= .6", "precision [a [b] = c] < 1"
     assert [result["is_met"] for result in checked(*lines, by_class=classes)] == [True, False, True, True]
-    with pytest.raises(ValueError, match="there is no class 'positiv'; the classes are .* Did you mean 'positive'"):
+    with pytest.raises(ValueError, match="there is no class 'positiv'. Did you mean 'positive'. The classes are"):
         checked("recall[positiv] >= 0.5")
-    with pytest.raises(ValueError, match="there is no class 'x'; the classes are none"):
+    with pytest.raises(ValueError, match="there is no class 'x'. The classes are none"):
         check_labels([parse_requirement("recall[x] > 0")], None)
     check_labels([parse_requirement("recall[x] > 0")], ["x"])
 
@@ -178,9 +178,9 @@ def test_a_requirement_can_bound_a_metric_of_the_user():
 
 
 def test_a_missing_number_and_a_time_on_a_busy_machine_are_not_met():
-    (ece, f1) = checked("ece <= 1", "entity_f1 >= 0", calibration=None)
+    (ece, f1) = checked("ece <= 1", "matthews_correlation >= 0", calibration=None)
     assert (ece["is_met"], ece["reason"]) == (False, "the report has no ece for it")
-    assert (f1["is_met"], f1["reason"]) == (False, "the report has no entity_f1 for it")
+    assert (f1["is_met"], f1["reason"]) == (False, "the report has no matthews_correlation for it")
     (idle,), (busy,) = checked("latency_p95_ms <= 1e6"), checked("latency_p95_ms <= 1e6", is_busy=True)
     assert idle["is_met"]
     assert (busy["is_met"], busy["reason"]) == (False, "the machine was busy, so times are unreliable")
@@ -195,8 +195,8 @@ def test_a_missing_number_and_a_time_on_a_busy_machine_are_not_met():
         ("accuracy >= nan", "has the form NAME SIGN BOUND"),
         ("accuracy >=", "has the form NAME SIGN BOUND"),
         ("", "has the form NAME SIGN BOUND"),
-        ("acuracy >= 0.9", "there is no number 'acuracy'; .* Did you mean accuracy"),
-        ("accuracy[a] >= 0.9", "there is no number 'accuracy' of a class; there are recall, precision, f1"),
+        ("acuracy >= 0.9", "there is no number 'acuracy'. Did you mean 'accuracy'. There are accuracy, f1"),
+        ("accuracy[a] >= 0.9", "there is no number 'accuracy' of a class. There are recall, precision, f1"),
         ("recall >= 0.9", "there is no number 'recall'"),
         ("accuracy >= 95", "accuracy is a share from 0 to 1, got 95. Write 0.95 for 95 %"),
         ("ece <= 5", "ece is a share from 0 to 1"),
@@ -206,6 +206,29 @@ def test_a_missing_number_and_a_time_on_a_busy_machine_are_not_met():
 def test_a_requirement_that_cannot_be_read_is_an_error(line, message):
     with pytest.raises(ValueError, match=message):
         parse_requirement(line)
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "numbers"),
+    [
+        ("single_label_classification", "accuracy, f1, matthews_correlation, agreement, ece, latency_p50_ms"),
+        ("token_classification", "entity_f1, token_accuracy, agreement, ece, latency_p50_ms"),
+        ("regression", "pearson, spearmanr, mae, rmse, r2, latency_p50_ms"),
+    ],
+)
+def test_only_the_numbers_of_the_problem_type_are_offered(problem_type, numbers):
+    with pytest.raises(ValueError, match="there is no number 'quality'") as error:
+        parse_requirement("quality >= 0.9", problem_type=problem_type)
+    assert sorted(numbers.split(", ")) == sorted(
+        name for name in str(error.value).partition("There are ")[2].rstrip(".").split(", ")
+        if name not in ("latency_p95_ms", "latency_p99_ms", "num_parameters", "size_mb")
+    )  # fmt: skip
+    assert parse_requirement("pearson >= 0.9").name == "pearson"  # of some problem type
+
+
+def test_a_metric_of_another_problem_type_is_refused():
+    with pytest.raises(ValueError, match="there is no number 'pearson'"):
+        Report(sample_report()).check(["pearson >= 0.9"])
 
 
 def test_the_report_lists_its_requirements():
@@ -222,7 +245,7 @@ def test_a_typo_in_a_requirement_ends_the_command_before_anything_is_loaded(caps
         main(["compare", "--teacher_model_name_or_path", "absent", "--student_model_name_or_path", "absent",
               "--require", "accuracy >= 0.5", "--require", "acuracy >= 0.9"])  # fmt: skip
     assert stopped.value.code == 2
-    assert "Did you mean accuracy?" in capsys.readouterr().err
+    assert "Did you mean 'accuracy'?" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("one_plot")
@@ -244,7 +267,8 @@ def test_compare_exits_with_status_3_and_names_what_is_not_met(tmp_path, tokeniz
         main([*given, "--require", "accuracy > 1", "--require", "accuracy >= 0"])
     assert stopped.value.code == 3
     output = capsys.readouterr()
-    assert output.err.splitlines()[-1].startswith("not met: accuracy > 1 (measured")
+    assert output.err.splitlines()[-1] == "hf-distill compare: requirements not met: accuracy > 1"
+    assert "- not met: accuracy > 1 (measured" in output.out
     results = json.loads((folder / "report" / "report.json").read_text())["requirements"]["results"]
     assert [(result["text"], result["is_met"]) for result in results] == [
         ("size_mb <= 1000", True), ("accuracy > 1", False), ("accuracy >= 0", True)

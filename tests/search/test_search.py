@@ -194,13 +194,13 @@ def test_impossible_costs_end_with_the_nearest_students_before_the_teacher_runs(
     [
         ({"require": None}, "No requirement on quality given"),
         ({"require": "pearson >= 0.9"}, "`pearson >= 0.9`: a search for train (single"),
-        ({"require": "acuracy >= 0.9"}, "Did you mean accuracy?"),
+        ({"require": "acuracy >= 0.9"}, "Did you mean 'accuracy'?"),
         ({"validation_file": None}, "validation"),
         ({"max_steps": 3}, "The shortest trial takes 3 optimizer steps on 24 rows, and successive halving"),
         ({"max_steps": 1}, "The shortest trial takes 1 optimizer step on 24 rows, and successive halving"),
         (
             {"require": "recall[bored] >= 0.9"},
-            "there is no class 'bored'; the classes are negative, neutral, positive",
+            "there is no class 'bored'. The classes are negative, neutral, positive",
         ),
         (
             {"require": "ece <= 0.1"},

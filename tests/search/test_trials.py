@@ -362,7 +362,7 @@ def test_a_need_without_quality_is_refused():
 def test_a_metric_that_the_task_lacks_is_refused(validation_rows):
     with pytest.raises(ValueError, match=r"`pearson >= 0.9`: a search for stub .* can judge accuracy, f1, matthews"):
         make_need(["pearson >= 0.9"], "size").check_task(validation_rows.task)
-    with pytest.raises(ValueError, match="there is no class 'maybe'; the classes are no, yes"):
+    with pytest.raises(ValueError, match="there is no class 'maybe'. The classes are no, yes"):
         make_need(["recall[maybe] >= 0.9"], "size").check_task(validation_rows.task)
     make_need(["recall[yes] >= 0.9", "agreement >= 0.9"], "size").check_task(validation_rows.task)
 

@@ -61,14 +61,18 @@ def sample_report(problem_type="single_label_classification", labels=("negative"
         "verdict": {
             "sentence": "Yes, the student can replace the teacher: on 872 rows its accuracy is 90.2 %, and the "
             "teacher's is 91.2 %. With 95 % confidence the student is less than 1 point worse.",
+            "by_model": {student: "Yes, the student can replace the teacher: it is less than 1 point worse."},
             "replace": True,
             "model": student,
+            "reason": "score",
+            "more_rows": None,
         },
         "leaderboard": leaderboard(columns, metrics[0]),
         "models": columns,
         "slices": slices(columns, metrics[0]),
         "changes": changes(labels) if problem_type == "single_label_classification" else None,
         "disagreements": disagreements(student, labels, problem_type),
+        "warnings": [],
         "notes": [
             "With 872 rows the difference to the teacher is known to within 1.5 points.",
             "The teacher was trained once, so it is unknown how much its score varies with the seed.",

@@ -5,7 +5,7 @@ import numpy as np
 from hf_distill.data.metrics import ERROR, METRICS, find_metric
 from hf_distill.reporting.comparison.candidates import correct_for_candidates
 from hf_distill.reporting.comparison.describe import Comparison
-from hf_distill.reporting.comparison.notes import make_notes
+from hf_distill.reporting.comparison.notes import make_notes, make_warnings
 from hf_distill.reporting.comparison.quality import Resampling
 from hf_distill.reporting.comparison.units import Units
 from hf_distill.reporting.comparison.verdict import make_verdict
@@ -60,7 +60,8 @@ def compare(units, metric_name=None, shipped=None, costs=None, **logits):
         "num_resamples_by_metric": {}, "problem_type": units.problem_type, "trivial": comparison.describe_trivial(),
     }  # fmt: skip
     verdict = make_verdict(models, task, is_busy=False)
-    return verdict, make_notes(models, verdict["model"], task, False, comparison.num_unlabelled), models
+    notes = make_warnings(models, verdict["model"], task, False)
+    return verdict, notes + make_notes(models, verdict["model"], task, comparison.num_unlabelled), models
 
 
 def judge(units, teacher, student, metric_name=None):

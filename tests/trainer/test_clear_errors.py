@@ -25,6 +25,26 @@ from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.token_ids import TokenLimits
 from hf_distill.teachers import load_teacher
 
+# ---- Names of arguments ----
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("teacher", "Pass `teacher_model`."),
+        ("student", "Pass `model`."),
+        ("tokenizer", "Pass `processing_class`."),
+        ("teacher_tokenizer", "Pass `teacher_processing_class`."),
+        ("temperature", r"Pass `args=DistillationTrainingArguments\(output_dir, temperature=...\)`."),
+        ("learning_rate", r"Pass `args=DistillationTrainingArguments\(output_dir, learning_rate=...\)`."),
+        ("alpha", r".*Arguments\(output_dir, hard_label_weight=..., soft_label_weight=...\)`."),
+    ],
+)
+def test_an_argument_of_another_library_is_answered_with_the_right_name(name, remedy):
+    with pytest.raises(TypeError, match=f"`DistillationTrainer` has no argument `{name}`. {remedy}"):
+        DistillationTrainer(**{name: 2.0})
+
+
 # ---- Outputs and heads ----
 
 

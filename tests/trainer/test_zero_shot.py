@@ -120,7 +120,7 @@ def test_the_pooling_of_sentence_transformers_is_read_from_its_file(places, tmp_
         (CLASSES, {"temperature": 0.0}, "`temperature` must be > 0"),
         (CLASSES, {"prior_correction": "balanced"}, "must be one of none, uniform, estimated, got 'balanced'"),
         (CLASSES, {"prior_correction": "uniform", "multi_label": True}, "it is for texts of exactly one class"),
-        (CLASSES, {"model": "other"}, "needs one that is called entailment"),
+        (CLASSES, {"model": "other"}, "needs one that is called entailment.* or a sentence encoder"),
         (CLASSES, {"model": "unclear"}, "needs one that is called entailment"),
         (CLASSES, {"model": "encoder", "multi_label": True}, "`multi_label` needs an entailment model"),
     ],

@@ -13,19 +13,24 @@ _DTYPES = {"float32": "fp32", "float16": "fp16", "int8": "q8"}  # names of the v
 
 
 def exports_section(record: Mapping[str, Any], export: Mapping[str, Any]) -> str:
-    """Return the variants with their parity, and code for Python and JavaScript.
+    """Return a table with a column for each variant, and code for Python and JavaScript.
 
     Args:
         record: The record of the student.
         export: The content of `export.json` at the root of the repository.
     """
     variants = export["variants"]
-    rows = [[as_text(about["file"]), name, _parity(about.get("parity") or {})] for name, about in variants.items()]
+    columns = {
+        name: {"file": as_text(about["file"]), **_parity(about.get("parity") or {})}
+        for name, about in variants.items()
+    }
+    measures = dict.fromkeys(measure for column in columns.values() for measure in column)
+    rows = [[measure, *(column.get(measure, NOT_AVAILABLE) for column in columns.values())] for measure in measures]
     variant = "int8" if "int8" in variants else next(iter(variants))
     parts = [
         "## Exports",
-        "`onnx/` has the same student for other runtimes. Parity compares its answers with the weights above.",
-        markdown_table(["file", "precision", "parity"], rows),
+        "`onnx/` has the same student for other runtimes. The table compares its answers with the weights above.",
+        markdown_table(["variant", *columns], rows),
         "In Python without torch:",
         _python(record, variant),
         *(["In JavaScript, in a browser or in Node:", _javascript(record, variant)] if variant in _DTYPES else []),
@@ -33,15 +38,14 @@ def exports_section(record: Mapping[str, Any], export: Mapping[str, Any]) -> str
     return "\n\n".join(parts)
 
 
-def _parity(parity: Mapping[str, Any]) -> str:
+def _parity(parity: Mapping[str, Any]) -> dict[str, str]:
+    """Return name of a number -> its text."""
     scalars = {key: value for key, value in parity.items() if _is_scalar(value) and key not in _LEFT_OUT}
-    numbers = [f"{key.replace('_', ' ')} {_show(key, value)}" for key, value in scalars.items()]
     metrics = parity.get("metrics") or {"model": {}, "export": {}}
-    numbers += [
-        f"{metric} {_show(metric, metrics['export'][metric])} (model: {_show(metric, value)})"
+    return {key.replace("_", " "): _show(key, value) for key, value in scalars.items()} | {
+        metric: f"{_show(metric, metrics['export'][metric])} (model: {_show(metric, value)})"
         for metric, value in metrics["model"].items()
-    ]
-    return ", ".join(numbers) or NOT_AVAILABLE
+    }
 
 
 def _python(record: Mapping[str, Any], variant: str) -> str:

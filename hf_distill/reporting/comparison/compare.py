@@ -20,7 +20,7 @@ from hf_distill.reporting.comparison.evaluation_set import EvaluationSet, find_l
 from hf_distill.reporting.comparison.fidelity import list_disagreements
 from hf_distill.reporting.comparison.groups import read_groups, with_groups
 from hf_distill.reporting.comparison.leaderboard import make_leaderboard
-from hf_distill.reporting.comparison.notes import make_notes
+from hf_distill.reporting.comparison.notes import make_notes, make_warnings
 from hf_distill.reporting.comparison.own_metrics import MetricFunction, read_metric_functions
 from hf_distill.reporting.comparison.pairing import describe_pairing, find_pairings, name_outputs
 from hf_distill.reporting.comparison.predict import Predicts
@@ -30,6 +30,7 @@ from hf_distill.reporting.comparison.same_model import check_distinct
 from hf_distill.reporting.comparison.scores import check_metrics
 from hf_distill.reporting.comparison.seen_rows import (
     about_seen_rows,
+    about_unknown_rows,
     check_not_trained,
     describe_seen_rows,
     find_seen_rows,
@@ -245,8 +246,15 @@ def _report(
     is_busy = machine["is_busy"]
     verdict = make_verdict(columns, task, is_busy)
     subject, num_rows = verdict["model"], comparison.units.num_rows
-    verdict["sentence"] += warn_of_seen_rows(columns[subject], num_rows)
+    seen_rows = warn_of_seen_rows(columns[subject], num_rows)
+    verdict["sentence"] += seen_rows
+    verdict["by_model"][subject] += seen_rows
     slices = describe_slices(comparison, slice_columns, [name for name in columns if name != TEACHER])
+    warnings = [
+        *make_warnings(columns, subject, task, is_busy),
+        *about_slices(slices, subject, task),
+        *about_seen_rows(columns, task, num_rows),
+    ]
     teacher, student = comparison.logits[TEACHER][0], comparison.logits[subject][columns[subject]["shipped_run"]]
     return Report(
         {
@@ -261,11 +269,12 @@ def _report(
             "slices": slices,
             "changes": describe_changes(comparison, subject),
             "disagreements": list_disagreements(comparison.units, teacher, subject, student),
+            "warnings": warnings,
             "notes": [
-                *make_notes(columns, subject, task, is_busy, comparison.num_unlabelled),
+                *warnings,
+                *make_notes(columns, subject, task, comparison.num_unlabelled),
                 *about_thresholds(columns[subject]),
-                *about_slices(slices, subject, task),
-                *about_seen_rows(columns, task, num_rows),
+                *about_unknown_rows(columns),
             ],
         }
     )

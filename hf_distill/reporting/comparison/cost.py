@@ -37,7 +37,7 @@ def describe_costs(contenders: Sequence[Contender], texts: Sequence[Any], rounds
             a batch a tenth. 0 to measure no times.
 
     Returns:
-        Name of a model -> cost, as `docs/report.md` describes it.
+        Name of a model -> cost, as `docs/report_figures.md` describes it.
     """
     samples = sample_texts(texts, contenders[0].first, BATCH_SIZE if rounds else 1)
     predictors = {contender.name: contender.first for contender in contenders}

@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from hf_distill.reporting.comparison.evaluation_set import EvaluationSet
 from hf_distill.reporting.comparison.units import Units
+from hf_distill.utils.near_misses import did_you_mean
 
 FEWEST_GROUPS = 20  # with fewer, the variance between groups is hardly known: Cameron, Gelbach and Miller (2008)
 
@@ -24,7 +25,10 @@ def read_groups(dataset: Dataset, column: str | None) -> np.ndarray | None:
     if column is None:
         return None
     if column not in dataset.column_names:
-        raise ValueError(f"There is no group column {column!r}. The columns are {', '.join(dataset.column_names)}.")
+        raise ValueError(
+            f"There is no group column {column!r}.{did_you_mean(column, dataset.column_names)} The columns are "
+            f"{', '.join(dataset.column_names)}."
+        )
     values = list(dataset[column])
     if all(value is None for value in values):
         raise ValueError(f"The group column {column!r} has no value in any row. Check its name.")

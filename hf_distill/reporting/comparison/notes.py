@@ -20,28 +20,41 @@ _NOT_APPLICABLE = {
 }
 
 
-def make_notes(models: Models, name: str, task: Mapping[str, Any], is_busy: bool, num_unlabelled: int) -> list[str]:
-    """Return what a reader could otherwise overlook.
+def make_warnings(models: Models, name: str, task: Mapping[str, Any], is_busy: bool) -> list[str]:
+    """Return the notes that change how to read scores and times.
 
     Args:
         models: The models of the report.
         name: The model that the verdict is about.
         task: The task of the report.
         is_busy: Whether the machine was too busy to measure times.
+    """
+    warnings = [
+        _about_repetitions(task) if models[name]["metrics"] else None,
+        *(" ".join(model["pairing"]["note"]) for model in models.values() if model["pairing"]),
+        _about_errors(task) if models[name]["metrics"] else None,
+        BUSY if is_busy and models[name]["cost"]["latency"] else None,
+    ]
+    return [warning for warning in warnings if warning]
+
+
+def make_notes(models: Models, name: str, task: Mapping[str, Any], num_unlabelled: int) -> list[str]:
+    """Return what a reader could otherwise overlook, beside the warnings.
+
+    Args:
+        models: The models of the report.
+        name: The model that the verdict is about.
+        task: The task of the report.
         num_unlabelled: Number of rows without a label.
     """
     notes = [
         *_about_rows(models[name], task, num_unlabelled),
-        _about_baseline(models, name, task),
+        about_baseline(models, name, task),
         _about_runs(name, models[name], task),
         _about_deferral(name, models[name]["deferral"]),
         _about_resamples(task) if models[name]["metrics"] else None,
-        *(" ".join(model["pairing"]["note"]) for model in models.values() if model["pairing"]),
         _NOT_APPLICABLE.get(task["problem_type"]),
-        _about_errors(task) if models[name]["metrics"] else None,
     ]
-    if is_busy and models[name]["cost"]["latency"]:
-        notes.append(BUSY)
     return [note for note in notes if note]
 
 
@@ -117,12 +130,6 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
     if num_unlabelled:
         verb = "has" if num_unlabelled == 1 else "have"
         notes.append(f"{counted(num_unlabelled, 'more row')} {verb} no label. They count only for the fidelity.")
-    if repeated := task["repeated_rows"]:
-        notes.append(
-            f"{counted(repeated, 'row')} {'repeats' if repeated == 1 else 'repeat'} the text of an earlier row. "
-            "Intervals and tests count them as independent, so they promise too much; remove the repetitions for a "
-            "verdict that holds."
-        )
     if task["groups"] and subject["versus_teacher"]:
         notes.append(_about_groups(task, subject["versus_teacher"]["design_effect"]))
     if subject["versus_teacher"]:
@@ -135,6 +142,17 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
             f"{PLAIN.margin(LARGEST_LOSS, 'accuracy')} fewer of them than the teacher."
         )
     return notes
+
+
+def _about_repetitions(task: Mapping[str, Any]) -> str | None:
+    repeated = task["repeated_rows"]
+    if not repeated:
+        return None
+    return (
+        f"{counted(repeated, 'row')} {'repeats' if repeated == 1 else 'repeat'} the text of an earlier row. Intervals "
+        "and tests count them as independent, so they promise too much; remove the repetitions for a verdict that "
+        "holds."
+    )
 
 
 def _about_groups(task: Mapping[str, Any], design_effect: float) -> str:
@@ -157,7 +175,8 @@ def _about_size(versus: Mapping[str, Any], task: Mapping[str, Any]) -> str:
     return f"{text} A margin of {margin} needs about {needed:,} rows." if needed > task["rows"] else text
 
 
-def _about_baseline(models: Models, name: str, task: Mapping[str, Any]) -> str | None:
+def about_baseline(models: Models, name: str, task: Mapping[str, Any]) -> str | None:
+    """Return whether distillation paid off: how a model compares with the baseline; None without such scores."""
     if BASELINE not in models:
         return (
             "There is no baseline (the same student trained without the teacher), so it is unknown whether "

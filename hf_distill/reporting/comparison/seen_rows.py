@@ -117,7 +117,7 @@ def describe_seen_rows(name: str, seen: SeenRows | None, comparison: Comparison)
 
 
 def about_seen_rows(models: Mapping[str, Any], task: Mapping[str, Any], num_rows: int) -> Iterator[str]:
-    """Yield the notes on rows that models have seen."""
+    """Yield a warning for each model that was trained on some of the rows."""
     for name, model in models.items():
         seen = model["seen_rows"]
         if seen and seen["trained"]:
@@ -129,6 +129,10 @@ def about_seen_rows(models: Mapping[str, Any], task: Mapping[str, Any], num_rows
                     task["metric_name"], *scores
                 )
             yield text
+
+
+def about_unknown_rows(models: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a note on the models whose training rows are unknown."""
     if unknown := [name for name, model in models.items() if model["seen_rows"] is None]:
         yield (
             f"It is unknown which rows trained the {', '.join(unknown)}: there is no file with the hashes of these "

@@ -14,6 +14,7 @@ from hf_distill.reporting.comparison.describe import Comparison
 from hf_distill.reporting.comparison.quality import TEACHER, Quality
 from hf_distill.reporting.statistics import holm
 from hf_distill.reporting.text import PLAIN, is_clearly_worse, p_value
+from hf_distill.utils.near_misses import did_you_mean
 
 MOST_SLICES = 20  # of a column, the slice of all smaller values included
 FEWEST_ROWS = 20  # of a slice of its own
@@ -31,7 +32,8 @@ def read_slice_columns(dataset: Dataset, names: Sequence[str]) -> dict[str, list
         raise TypeError(f"`slice_columns` must be a list of names, got the string {names!r}.")
     if unknown := [name for name in names if name not in dataset.column_names]:
         raise ValueError(
-            f"There is no slice column {unknown[0]!r}. The columns are {', '.join(dataset.column_names)}."
+            f"There is no slice column {unknown[0]!r}.{did_you_mean(unknown[0], dataset.column_names)} The columns "
+            f"are {', '.join(dataset.column_names)}."
         )
     columns = {}
     for name in names:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_distill.data.table import counted
+from hf_distill.reporting.next_step import describe_next_step
 from hf_distill.reporting.page.cost_plots import single_text_latencies
 from hf_distill.reporting.page.palette import css_variables, model_colors
 from hf_distill.reporting.page.plots import PLOTS, inline_svgs
@@ -55,6 +56,7 @@ def render_page(report: Report, svgs: Mapping[str, str]) -> str:
         verdict=_VERDICTS[report["verdict"]["replace"]],
         notes=[note for note in (*report["notes"], describe_probabilities(report)) if note],
         headline=_headline(report),
+        next_step=describe_next_step(report),
         sections=sections(report, svgs),
         texts=_disagreements(report)[:_NUM_TEXTS],
         more_texts=_disagreements(report)[_NUM_TEXTS:],
