@@ -1,6 +1,7 @@
 """Dependencies go one way, and importing the library stays cheap."""
 
 import ast
+import functools
 import json
 import os
 import subprocess
@@ -42,8 +43,13 @@ MODULES = {
 }
 
 
+@functools.cache
 def imported_modules(path, own):
-    """Yield the modules of ours that a file imports anywhere, lazily or for types alone, without `hf_distill.`."""
+    """Return the modules of ours that a file imports anywhere, lazily or for types alone, without `hf_distill.`."""
+    return list(_imported_modules(path, own))
+
+
+def _imported_modules(path, own):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
