@@ -60,9 +60,10 @@ def test_the_check_of_sources_finds_what_is_dangerous(tmp_path):
     assert len(list(dangerous(path))) == 6
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_module_runs_code_from_data(path):
-    assert not list(dangerous(path))
+def test_no_module_runs_code_from_data():
+    paths = sorted(PACKAGE.rglob("*.py"))
+    assert len(paths) > 300
+    assert {path: calls for path in paths if (calls := list(dangerous(path)))} == {}
 
 
 class Exploit:

@@ -1,7 +1,6 @@
 """Dependencies go one way, and importing the library stays cheap."""
 
 import ast
-import functools
 import json
 import os
 import subprocess
@@ -43,13 +42,8 @@ MODULES = {
 }
 
 
-@functools.cache
 def imported_modules(path, own):
-    """Return the modules of ours that a file imports anywhere, lazily or for types alone, without `hf_distill.`."""
-    return list(_imported_modules(path, own))
-
-
-def _imported_modules(path, own):
+    """Yield the modules of ours that a file imports anywhere, lazily or for types alone, without `hf_distill.`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -88,23 +82,32 @@ def test_every_module_has_a_layer():
     assert {room_of(module) for module in MODULES} <= LAYER.keys()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_from_lower_layers_alone(module):
-    room = room_of(module)
-    for imported in imported_modules(MODULES[module], module):
-        assert imported, f"{module} imports the package itself, which imports nothing; name the module"
-        if room_of(imported) == room:
-            continue
-        assert LAYER[room_of(imported)] < LAYER[room], f"{module} imports {imported}"
+@pytest.fixture(scope="module")
+def imports():
+    """From the name of each module of ours to the modules of ours that it imports."""
+    return {module: list(imported_modules(path, module)) for module, path in MODULES.items()}
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module.count(".") > 1])
-def test_the_rooms_of_the_report_do_not_know_each_other(module):
-    _, own, _ = module.split(".")
-    others = {
-        imported.split(".")[1] for imported in imported_modules(MODULES[module], module) if imported.count(".") > 1
-    }
-    assert others <= {own}
+def test_a_module_imports_from_lower_layers_alone(imports):
+    assert any(imports.values())
+    for module, imported_ones in imports.items():
+        assert all(imported_ones), f"{module} imports the package itself, which imports nothing; name the module"
+        rooms = {imported: room_of(imported) for imported in imported_ones}
+        bad = {
+            imported
+            for imported, room in rooms.items()
+            if room != room_of(module) and LAYER[room] >= LAYER[room_of(module)]
+        }
+        assert not bad, f"{module} imports {', '.join(sorted(bad))}"
+
+
+def test_the_rooms_of_the_report_do_not_know_each_other(imports):
+    in_rooms = [module for module in MODULES if module.count(".") > 1]
+    assert in_rooms
+    for module in in_rooms:
+        _, own, _ = module.split(".")
+        rooms = {imported.split(".")[1] for imported in imports[module] if imported.count(".") > 1}
+        assert rooms <= {own}, f"{module} imports {', '.join(sorted(imports[module]))}"
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) == "functional"])
