@@ -27,6 +27,8 @@ def make_up(folder: Path) -> None:
         ("glue/QNLI/dev.tsv", ["question", "sentence", "label"], ["entailment", "not_entailment"]),
         ("banking77/train.csv", ["text", "category"], ["card", "cash"]),
         ("banking77/test.csv", ["text", "category"], ["card", "cash"]),
+        ("newsgroups/train.csv", ["text", "category"], ["sci.med", "rec.autos"]),
+        ("newsgroups/test.csv", ["text", "category"], ["sci.med", "rec.autos"]),
     ]:
         separator = "," if path.endswith("csv") else "\t"
         lines = [separator.join(header)]

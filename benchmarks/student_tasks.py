@@ -38,14 +38,16 @@ SETTINGS = {
     "banking77": Settings(
         5000, num_further_texts=5003, teacher_epochs=6, teacher_learning_rate=3e-4, student_epochs=3
     ),
+    "newsgroups": Settings(4000, num_further_texts=7000, teacher_learning_rate=2e-4, student_epochs=3),
 }
 QUICK = {"num_rows": 64, "teacher_epochs": 1, "student_epochs": 1, "static_epochs": 1}
 
 
 def load(name: str, data_dir: Path) -> Task:
     """Load a task with a training split; QNLI has only its dev set, which is split later."""
-    if name == "banking77":
-        files = {"train_file": data_dir / "banking77/train.csv", "validation_file": data_dir / "banking77/test.csv"}
+    if name in ("banking77", "newsgroups"):
+        folder = data_dir / name
+        files = {"train_file": folder / "train.csv", "validation_file": folder / "test.csv"}
         return load_text_dataset(**files, text_column_names=["text"], label_column_name="category")
     task = load_task(name, data_dir / "glue")
     if name == "qnli":

@@ -17,7 +17,7 @@ from hf_distill.classifiers.problem_types import resolve_problem_type
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.cache_arguments import CacheArguments
 from hf_distill.cli.parsing import parse
-from hf_distill.cli.printing import hide_noise, print_summary
+from hf_distill.cli.printing import hide_noise, print_pairing, print_summary
 from hf_distill.data import Task, has_labels, unlabelled_task, with_teacher_logits, write_labelled
 from hf_distill.hub.card.dataset_card import dataset_card
 from hf_distill.hub.upload import explain
@@ -64,7 +64,8 @@ def run(arguments: Sequence[str]) -> None:
             lambda sample: task.tokenize_dataset(sample, tokenizer, data.max_seq_length),
             lambda rows: cache.label(rows)[TEACHER_LOGITS][:],
         )
-        processes.print(pairing)
+        if processes.is_main_process:
+            print_pairing(pairing)
     with titled_stages(plan.titles), stage("labels"):
         splits = {name: _label(name, task, cache, tokenizer, data.max_seq_length) for name in task.datasets}
     if transfer is not None:

@@ -6,6 +6,7 @@ import transformers
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 
 from hf_distill.data import DataSummary
+from hf_distill.reporting.class_order import Pairing
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +16,14 @@ def print_summary(summary: DataSummary) -> None:
     print(summary.table())
     for message in (*summary.notes, *summary.warnings):
         logger.warning(message)
+
+
+def print_pairing(pairing: Pairing) -> None:
+    """Print how the outputs of the teacher were paired with the classes; a guess goes to the log."""
+    if pairing.is_guess:
+        logger.warning(pairing)
+    else:
+        print(pairing)
 
 
 def hide_noise() -> None:

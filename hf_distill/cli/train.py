@@ -17,7 +17,7 @@ from hf_distill.cli.commands import COMMANDS
 from hf_distill.cli.model_arguments import TEACHER_FOLDER, ModelArguments
 from hf_distill.cli.next_commands import next_commands
 from hf_distill.cli.parsing import parse, read_command_line
-from hf_distill.cli.printing import hide_noise, print_summary
+from hf_distill.cli.printing import hide_noise, print_pairing, print_summary
 from hf_distill.cli.texts import load_texts
 from hf_distill.cli.zero_shot import load_zero_shot
 from hf_distill.pipeline.best_metric import check_best_metric
@@ -98,7 +98,7 @@ def _prepare(
     )
     if args.process_index == 0:
         if inputs.pairing is not None:
-            print(inputs.pairing)
+            print_pairing(inputs.pairing)
         if inputs.trimming is not None:
             print(_describe_trimming(inputs.trimming))
         print(f"\n{plan}\n")

@@ -26,6 +26,8 @@ class OrderTest:
         best_agreement: The same for the best order.
         best_order: The output of each class in the order that agrees best with the other half of the rows.
         p_value: Exact p-value of the hypothesis that both orders are right equally often.
+        is_confirmed: Whether the assumed order agrees significantly better than the order in which each class has the
+            output of the next class.
     """
 
     num_rows: int
@@ -35,6 +37,7 @@ class OrderTest:
     best_agreement: float
     best_order: list[int]
     p_value: float
+    is_confirmed: bool
 
     @property
     def is_refuted(self) -> bool:
@@ -85,7 +88,7 @@ class OrderTest:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the agreement for the record."""
-        return {"agreement": self.agreement, "rows": self.num_rows}
+        return {"agreement": self.agreement, "rows": self.num_rows, "confirmed": self.is_confirmed}
 
 
 @dataclass
@@ -110,15 +113,21 @@ class Pairing:
         return "\n".join(self.sentences)
 
     @property
+    def is_guess(self) -> bool:
+        """Whether nothing but the order of the class names speaks for the pairing."""
+        return self.reason == "by order" and (self.test is None or not self.test.is_confirmed)
+
+    @property
     def sentences(self) -> list[str]:
-        """The pairing and its agreement with labelled rows, one line each."""
+        """The pairing, its agreement with labelled rows, and what to do if it is a guess, one line each."""
         pairs = pairs_of(self.output_names, self.names)
         lines = [f"The {self.model}'s outputs are the classes ({self.reason}): {pairs}."]
         if self.test is not None:
             lines.append(self.test.describe(self.output_names, self.names, self.model))
-        elif self.reason == "by order":
+        if self.is_guess:
+            what = "No labelled rows can test this" if self.test is None else "The labels do not confirm this order"
             way = "with --class_names" if self.model == "teacher" else "in its config"
-            lines.append(f"No labelled rows can test this. Check it, or name the outputs {way}.")
+            lines.append(f"{what}. Check it, or name the outputs {way}.")
         return lines
 
     def check(self, labels: np.ndarray, logits: np.ndarray, rows: np.ndarray | None = None) -> None:
@@ -169,7 +178,12 @@ def compare_orders(labels: np.ndarray, logits: np.ndarray, rows: np.ndarray | No
     units = agreements.of(assumed), agreements.of(best)
     tested = [values[~first_half] for values in units]
     _, row_of = np.unique(np.arange(len(labels)) if rows is None else rows, return_inverse=True)
-    gains = np.bincount(row_of[~first_half], weights=tested[1] - tested[0])
+
+    def p_value(differences: np.ndarray, is_tested: np.ndarray) -> float:
+        gains = np.bincount(row_of[is_tested], weights=differences)
+        return mcnemar(int((gains < -1e-9).sum()), int((gains > 1e-9).sum()))
+
+    gain = units[0] - agreements.of([*assumed[1:], 0])
     return OrderTest(
         num_rows=int(row_of.max()) + 1,
         agreement=float(units[0].mean()),
@@ -177,7 +191,8 @@ def compare_orders(labels: np.ndarray, logits: np.ndarray, rows: np.ndarray | No
         test_agreement=float(tested[0].mean()),
         best_agreement=float(tested[1].mean()),
         best_order=best,
-        p_value=mcnemar(int((gains < -1e-9).sum()), int((gains > 1e-9).sum())),
+        p_value=p_value(tested[1] - tested[0], ~first_half),
+        is_confirmed=bool(gain.mean() > 0) and p_value(gain, np.ones(len(labels), dtype=bool)) < P_VALUE,
     )
 
 

@@ -1,6 +1,7 @@
 """The benchmark of students whose rows all have a label."""
 
 import csv
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from test_examples import run_in_folder
 from tiny import tiny_model, tiny_rows
 
+from hf_distill.data import load_text_dataset
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-ARMS = "labels,labels_early,variants2_x2_t4"
+ARMS = "labels,labels_early,variants2_x2_t4,folds2_variants"
 
 
 def write_task(folder, tokenizer):
@@ -53,14 +56,16 @@ def test_the_benchmark_compares_each_arm_with_both_baselines_and_goes_on_where_i
     path = tmp_path / "all_labels_quick.csv"
     runs = list(csv.DictReader(path.open()))
     steps = {(run["arm"], run["seed"]): run["steps"] for run in runs}
-    assert len(runs) == len(steps) == 1 + 3 * 2
+    assert len(runs) == len(steps) == 1 + 4 * 2
     assert (steps["labels", "0"], steps["variants2_x2_t4", "0"], steps["teacher", "0"]) == ("3", "6", "0")
     table = first.split("\n\n")[-1]
-    assert len(table.splitlines()) == 2 + 1 + 1 + 2  # each baseline minus the other, and the student minus both
+    assert len(table.splitlines()) == 2 + 1 + 1 + 2 * 2  # each baseline minus the other, and each student minus both
+    folds = [tmp_path / "work" / "quick" / "sst2" / f"teacher_{i}_of_2" / "distillation.json" for i in (1, 2)]
+    assert [json.loads(path.read_text())["dataset"]["train_rows"] for path in folds] == [22, 22]  # 44 in all
     path.write_text("".join(path.open().readlines()[:-1]))  # the last run was not finished
     second = run_benchmark(tmp_path)
     assert second.count("'arm'") == 1
-    assert len(list(csv.DictReader(path.open()))) == 7
+    assert len(list(csv.DictReader(path.open()))) == 9
     assert second.split("\n\n")[-1].splitlines()[0] == table.splitlines()[0]
 
 
@@ -95,14 +100,33 @@ def test_the_metric_of_all_rows_is_that_of_the_library(paired):
         assert paired["metric_of_draws"](name, answers, labels, 2)(every)[0] == pytest.approx(expected)
 
 
+def test_folds_hold_each_row_once_each_class_evenly_and_a_repeated_text_on_one_side(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    split_folds = runpy.run_path(str(BENCHMARKS / "teacher_folds.py"))["split_folds"]
+    texts = [f"number {i} of a long list of {i * 7919} different words" for i in range(45)]
+    rows = [f"{text},{('bad', 'good', 'mixed')[i % 3]}" for i, text in enumerate(texts)]
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(["text,label", *rows, *[rows[0]] * 3]))
+    task = load_text_dataset(train_file=path, needs_validation=False)
+    folds = split_folds(task.datasets["train"], task, 4)
+    assert sorted(np.concatenate(folds)) == list(range(48))
+    assert [len(fold) for fold in folds] == [12, 12, 12, 12]
+    labels = np.array(task.datasets["train"]["label"])
+    assert all(np.bincount(labels[fold]).max() <= 6 for fold in folds)
+    assert sum(bool(np.isin([0, 45, 46, 47], fold).any()) for fold in folds) == 1
+    with pytest.raises(ValueError, match="at least 2 folds, got 1"):
+        split_folds(task.datasets["train"], task, 1)
+
+
 def test_the_name_of_an_arm_says_its_settings(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     parse = runpy.run_path(str(BENCHMARKS / "all_labels.py"))["parse"]
-    default = {"x": 1.0, "hard": 0.1, "t": 2.0, "kind": "soft", "copies": 0, "is_early": False}
+    default = {"x": 1.0, "hard": 0.1, "t": 2.0, "kind": "soft", "copies": 0, "folds": 0, "is_early": False}
     assert parse("soft") == default
     assert parse("variants8_x3_hard0.5_t1") == {**default, "copies": 8, "x": 3.0, "hard": 0.5, "t": 1.0}
     assert parse("labels_variants") == {**default, "kind": "labels", "copies": 4}
     assert parse("labels_early")["is_early"]
+    assert parse("folds4_variants_t1") == {**default, "folds": 4, "copies": 4, "t": 1.0}
     for name in ("sofd", "variants", "soft_hard", "soft_x1_y2"):
         with pytest.raises(SystemExit, match="Unknown arm"):
             parse(name)

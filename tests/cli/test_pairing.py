@@ -125,11 +125,14 @@ def test_the_folder_of_cache_has_the_agreed_names(tmp_path, tokenizer, capsys):
     assert pairing["classes"] == {"LABEL_0": "joy", "LABEL_1": "sadness", "LABEL_2": "anger"}
 
 
-def test_few_rows_are_shown_and_refuse_nothing(tmp_path, tokenizer, capsys):
+def test_few_rows_refuse_nothing_and_warn_that_the_order_is_a_guess(tmp_path, tokenizer, caplog):
     folder = write_folder(tmp_path, tokenizer, num_rows=5)
     run("train", folder)
-    output = capsys.readouterr().out
-    assert "The teacher agrees with 0.0% of the labels of 10 labelled rows." in output
+    (warning,) = [text for text in caplog.messages if "The teacher's outputs are the classes (by order)" in text]
+    assert "The teacher agrees with 0.0% of the labels of 10 labelled rows." in warning
+    assert "The labels do not confirm this order. Check it, or name the outputs with --class_names." in warning
+    pairing = json.loads((folder / "train" / "distillation.json").read_text())["dataset"]["pairing"]
+    assert pairing["confirmed"] is False
 
 
 def test_a_teacher_that_is_fine_tuned_is_not_tested(tmp_path, tokenizer, capsys):

@@ -58,7 +58,34 @@ def test_few_rows_are_described_and_refuse_nothing():
     assert "the order LABEL_0 = good, LABEL_1 = bad with 100.0% (p = 0.0078)" in str(pairing)
     assert pairing.to_dict() == {
         "classes": {"LABEL_0": "bad", "LABEL_1": "good"}, "chosen": "by order", "agreement": 0.0, "rows": 16,
+        "confirmed": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "num_right", "is_guess"),
+    [
+        (10, 10, True),  # p = 2 / 2^10
+        (11, 11, False),  # p = 2 / 2^11 = 0.00098
+        (100, 50, True),  # as often right as in the other order
+        (100, 70, False),  # p = 0.00008
+        (100, 30, True),
+    ],
+)
+def test_an_order_is_a_guess_unless_the_labels_confirm_it(num_rows, num_right, is_guess):
+    labels = np.arange(num_rows) % 2
+    outputs = np.where(np.arange(num_rows) < num_right, labels, 1 - labels)
+    pairing = Pairing(OUTPUTS[:2], NAMES[:2], "by order")
+    pairing.test = compare_orders(labels, answers(outputs, 2))
+    assert pairing.is_guess == is_guess
+    assert ("do not confirm this order. Check it" in str(pairing)) == is_guess
+
+
+def test_an_order_of_the_user_is_no_guess_and_names_of_three_classes_are_confirmed_against_the_next_class():
+    labels = np.arange(30) % 3
+    assert compare_orders(labels, answers(labels, 3)).is_confirmed
+    assert not compare_orders(labels, answers(np.zeros(30, dtype=int), 3)).is_confirmed
+    assert not Pairing(OUTPUTS, NAMES, "by --class_names").is_guess
 
 
 @pytest.mark.parametrize("num_units", [0, 1])
