@@ -204,9 +204,8 @@ class DistillationTrainingArguments(TrainingArguments):
         from transformers.integrations import get_available_reporting_integrations  # slow to import
         from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-        installed = get_available_reporting_integrations()
         for name in cast("list[str]", self.report_to):
-            if name in INTEGRATION_TO_CALLBACK and name not in installed:
+            if name in INTEGRATION_TO_CALLBACK and name not in get_available_reporting_integrations():
                 raise ValueError(f"`report_to` is {name!r}, which is not installed. Install it, or set 'none'.")
             if name not in INTEGRATION_TO_CALLBACK and name not in ("all", "none"):
                 raise ValueError(

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerBase
 
 from hf_distill.cache.store import KEY
+from hf_distill.utils.columns import select_formatted
 
 ROWS_PER_CHUNK = 10_000  # number of rows that are in memory at the same time
 PADDED_COLUMNS = ("input_ids", "token_type_ids", "attention_mask")  # the columns that every tokenizer can pad
@@ -141,7 +142,7 @@ def read_ahead(items: Iterator[Any]) -> Generator[Any]:
 
 def _read_chunks(dataset: datasets.Dataset, names: Collection[str]) -> Iterator[pa.Table]:
     """Yield the existing columns among `names`, `ROWS_PER_CHUNK` rows at a time."""
-    rows = dataset.select_columns([name for name in dataset.column_names if name in names]).with_format("arrow")
+    rows = select_formatted(dataset, [name for name in dataset.column_names if name in names], "arrow")
     for start in range(0, len(rows), ROWS_PER_CHUNK):
         yield rows[start : start + ROWS_PER_CHUNK]
 

@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import logging
 
 from hf_distill.classifiers.problem_types import problem_type_of_head, without_adapter
+from hf_distill.utils.columns import select_formatted
 
 if TYPE_CHECKING:  # slow to import
     import datasets
@@ -126,7 +127,7 @@ def _first_row_with_left_padding(dataset: datasets.Dataset) -> int | None:
     if "attention_mask" not in dataset.column_names:
         return None
     start = 0
-    for rows in dataset.select_columns(["attention_mask"]).with_format("arrow").iter(10_000):
+    for rows in select_formatted(dataset, ["attention_mask"], "arrow").iter(10_000):
         lengths = pc.list_value_length(rows["attention_mask"]).fill_null(0).to_numpy()
         values = pc.list_flatten(rows["attention_mask"]).to_numpy()
         not_empty = np.flatnonzero(lengths)

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hf_distill.utils.columns import select_formatted
+
 if TYPE_CHECKING:  # slow to import
     import datasets
 
@@ -58,7 +60,7 @@ def hash_numbers(dataset: datasets.Dataset, column: str) -> np.ndarray:
 
     Numbers are hashed as float32, so that a dataset that was converted to float64 keeps its hashes.
     """
-    rows = dataset.select_columns([column]).with_format("arrow")
+    rows = select_formatted(dataset, [column], "arrow")
     starts = range(0, len(rows), _ROWS_PER_CHUNK)
     chunks = [_hash_rows(rows[start : start + _ROWS_PER_CHUNK][column]) for start in starts]
     return np.concatenate([np.empty(0, np.uint32), *chunks])

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from hf_distill.classifiers.problem_types import without_adapter
+from hf_distill.utils.columns import select_formatted
 
 _POSITION_EMBEDDINGS = ("position_embeddings", "wpe")  # names of tables with one row per position
 
@@ -48,7 +49,7 @@ class TokenLimits:
         if not isinstance(dataset, datasets.Dataset) or column not in dataset.column_names:
             return
         start = 0
-        for rows in dataset.select_columns([column]).with_format("arrow").iter(10_000):
+        for rows in select_formatted(dataset, [column], "arrow").iter(10_000):
             self._check_rows(rows[column], column, start)
             start += len(rows[column])
 

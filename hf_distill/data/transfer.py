@@ -11,6 +11,7 @@ from datasets import Dataset, concatenate_datasets
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.data.minhash import Shingles
+from hf_distill.utils.columns import select_formatted
 
 NEAR_DUPLICATE_THRESHOLD = 0.8
 EARLIER_TEXT = "an earlier text"
@@ -142,7 +143,7 @@ def check_has_confidence(problem_type: ProblemType) -> None:
 
 def logits_column(dataset: Dataset) -> np.ndarray:
     """Read the column `teacher_logits`, `(num_rows, num_labels)`."""
-    return np.asarray(dataset.select_columns([TEACHER_LOGITS]).with_format("numpy")[:][TEACHER_LOGITS])
+    return np.asarray(select_formatted(dataset, [TEACHER_LOGITS], "numpy")[:][TEACHER_LOGITS])
 
 
 def select_by_teacher(

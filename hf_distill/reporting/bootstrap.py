@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ Samples = dict[str, dict[str, np.ndarray]]  # name of a model -> name of a score
 
 MOST_BLOCKS = 1000  # of the jackknife
 _CHUNK = 500_000  # counts in memory at once, 4 MB
+_KEPT = 4_000_000  # counts that are kept of one set of resamples, 8 MB
 _EQUAL = 1e-12  # scores of a resample that differ by less are equal
 
 
@@ -63,14 +65,25 @@ def draw_resamples(
     num_rows: int, num_resamples: int, seed: int = 0, groups: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
     """Yield how often each resample draws each row, in chunks `(num_resamples of the chunk, num_rows)`."""
-    generator = np.random.default_rng(seed)
     num_groups = num_rows if groups is None else int(groups.max()) + 1
-    chunk_size = max(1, _CHUNK // num_rows)
+    draw = _draw_once if num_groups * num_resamples <= _KEPT else _draw_counts
+    for counts in draw(num_groups, num_resamples, seed, max(1, _CHUNK // num_rows)):
+        draws = counts.astype(np.float64)
+        yield draws if groups is None else draws[:, groups]
+
+
+def _draw_counts(num_groups: int, num_resamples: int, seed: int, chunk_size: int) -> Iterator[np.ndarray]:
+    generator, dtype = np.random.default_rng(seed), np.min_scalar_type(num_groups)  # no count is larger
     for start in range(0, num_resamples, chunk_size):
         size = min(chunk_size, num_resamples - start)
         drawn = generator.integers(0, num_groups, (size, num_groups)) + num_groups * np.arange(size)[:, None]
-        draws = np.bincount(drawn.ravel(), minlength=size * num_groups).reshape(size, num_groups).astype(np.float64)
-        yield draws if groups is None else draws[:, groups]
+        yield np.bincount(drawn.ravel(), minlength=size * num_groups).reshape(size, num_groups).astype(dtype)
+
+
+@functools.lru_cache(maxsize=4)
+def _draw_once(num_groups: int, num_resamples: int, seed: int, chunk_size: int) -> list[np.ndarray]:
+    # One report draws the same resamples of small data many times: for each model, metric and temperature.
+    return list(_draw_counts(num_groups, num_resamples, seed, chunk_size))
 
 
 def jackknife(

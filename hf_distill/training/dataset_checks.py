@@ -12,6 +12,7 @@ from hf_distill.functional import IGNORE_INDEX
 from hf_distill.training.dataset_kinds import columns_of, is_transformed
 from hf_distill.training.label_checks import check_labels, warn_of_other_names
 from hf_distill.training.labelled_rows import are_labelled, label_column_of, token_labels_of, values_of
+from hf_distill.utils.columns import select_formatted
 
 
 def check_dataset(
@@ -97,7 +98,7 @@ def check_can_learn(dataset: object, problem_type: ProblemType) -> None:
 
 
 def _refuse_nulls(dataset: datasets.Dataset, column: str, role: str, problem_type: ProblemType) -> None:
-    labels = dataset.select_columns(column).with_format("arrow")[:][column]
+    labels = select_formatted(dataset, column, "arrow")[:][column]
     if labels.null_count:
         row = int(pc.index(pc.is_null(labels), True).as_py())
         raise ValueError(

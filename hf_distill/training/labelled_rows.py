@@ -8,6 +8,7 @@ import torch
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.objectives.class_weights import LabelCounts
+from hf_distill.utils.columns import select_formatted
 
 
 def labelled_rows(dataset: object, problem_type: ProblemType) -> datasets.Dataset:
@@ -71,7 +72,7 @@ def values_of(dataset: datasets.Dataset, column: str) -> np.ndarray:
     Raises:
         ValueError: if the rows do not hold numbers, equally many in each row.
     """
-    values = dataset.select_columns(column).with_format("numpy")[:][column]
+    values = select_formatted(dataset, column, "numpy")[:][column]
     if isinstance(values, np.ndarray) and values.dtype != object:
         return values
     raise ValueError(f"Column `{column}` must hold numbers, equally many in each row.")
@@ -83,7 +84,7 @@ def token_labels_of(dataset: datasets.Dataset, column: str, role: str) -> np.nda
     Raises:
         ValueError: for a row that does not have one label for each token.
     """
-    rows = dataset.select_columns(["input_ids", column]).with_format("arrow")[:]
+    rows = select_formatted(dataset, ["input_ids", column], "arrow")[:]
     lengths = [pc.list_value_length(rows[name]).to_numpy() for name in ("input_ids", column)]
     if (bad := lengths[0] != lengths[1]).any():
         row = int(bad.argmax())

@@ -13,6 +13,7 @@ from hf_distill.classifiers.label_order import name_teacher_logits, teacher_labe
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.training.dataset_kinds import Described, columns_of, is_transformed, parts_of
 from hf_distill.training.source import with_column
+from hf_distill.utils.columns import select_formatted
 
 logger = logging.get_logger(__name__)
 
@@ -111,7 +112,7 @@ def _reorder(dataset: Described, order: list[int]) -> Described:
         return dataset.map(
             _reorder_rows, batched=True, batch_size=_ROWS_PER_BATCH, fn_kwargs=arguments, features=dataset.features
         )
-    logits = dataset.select_columns([TEACHER_LOGITS]).with_format("numpy")
+    logits = select_formatted(dataset, [TEACHER_LOGITS], "numpy")
     reordered = logits.map(_reorder_rows, batched=True, fn_kwargs=arguments).with_format(None)
     return with_column(dataset, reordered, TEACHER_LOGITS)
 

@@ -21,6 +21,7 @@ from hf_distill.classifiers.outputs import (
 )
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.training.repeated_rows import counted_rows, num_distinct_rows
+from hf_distill.utils.columns import select_formatted
 
 
 class NumberedRows(datasets.Dataset):
@@ -41,7 +42,7 @@ class NumberedRows(datasets.Dataset):
         stored = [name for name in dataset.column_names if _is_stored_output(name)]
         numbered._parts = None
         if stored and dataset.format["type"] is None and len(stored) < len(dataset.column_names):
-            arrays = dataset.select_columns(stored).with_format("numpy")
+            arrays = select_formatted(dataset, stored, "numpy")
             numbered._parts = dataset.remove_columns(stored), arrays
         return numbered
 

@@ -60,9 +60,10 @@ def test_the_check_of_sources_finds_what_is_dangerous(tmp_path):
     assert len(list(dangerous(path))) == 6
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_module_runs_code_from_data(path):
-    assert not list(dangerous(path))
+def test_no_module_runs_code_from_data():
+    paths = sorted(PACKAGE.rglob("*.py"))
+    assert len(paths) > 300
+    assert {path: calls for path in paths if (calls := list(dangerous(path)))} == {}
 
 
 class Exploit:
@@ -118,9 +119,15 @@ def custom(tmp_path, tokenizer):
     tokenizer.save_pretrained(custom)
     (custom / "modeling_canary.py").write_text(
         f"from pathlib import Path\nfrom transformers import BertConfig, BertForSequenceClassification\n"
+        "from transformers.modeling_outputs import SequenceClassifierOutput\n"
         f"Path({str(canary)!r}).touch()\n"
         "class CanaryConfig(BertConfig):\n    model_type = 'birdcage'\n"
         "class CanaryModel(BertForSequenceClassification):\n    config_class = CanaryConfig\n"
+        # Only the embeddings, because the export of a layer takes five seconds.
+        "    def forward(self, input_ids, attention_mask=None, **kwargs):\n"
+        "        mask = attention_mask[:, :, None]\n"
+        "        words = self.bert.embeddings.word_embeddings(input_ids)\n"
+        "        return SequenceClassifierOutput(logits=self.classifier((words * mask).sum(1) / mask.sum(1)))\n"
     )
     config = json.loads((custom / "config.json").read_text())
     classes = {"AutoConfig": "CanaryConfig", "AutoModelForSequenceClassification": "CanaryModel"}

@@ -30,6 +30,16 @@ def test_resamples_draw_whole_groups():
     assert len(np.unique(by_group, axis=0)) == 10  # all multisets of three groups
 
 
+@pytest.mark.parametrize("num_rows", [40, 3000])  # kept, and too many to keep
+def test_a_scorer_that_writes_into_its_resamples_does_not_change_the_next_ones(num_rows):
+    first = list(draw_resamples(num_rows, 1000))
+    expected = [draws.copy() for draws in first]
+    for draws in first:
+        assert (draws.sum(axis=1) == num_rows).all()
+        draws[:] = 0
+    assert all(map(np.array_equal, draw_resamples(num_rows, 1000), expected))
+
+
 def test_the_sign_flip_test_counts_all_signs_and_is_mcnemars_for_groups_of_one_row():
     differences = np.array([3, -1, 2, 0, 2])
     sums = [np.dot(signs, np.abs(differences)) for signs in itertools.product((-1, 1), repeat=5)]

@@ -3,6 +3,7 @@
 `run_all` runs all cases in this process; the first process writes what they give.
 """
 
+import functools
 import os
 from pathlib import Path
 
@@ -19,6 +20,7 @@ GLOBAL_BATCH = 8
 UNDISPATCHED = {"accelerator_config": {"dispatch_batches": False}}
 
 
+@functools.cache
 def rows_of(num_rows):
     """Rows of one length: accelerate cannot join batches of a stream that were padded to different lengths."""
     tokenizer = tiny_tokenizer()

@@ -4,6 +4,7 @@ import copy
 
 import torch
 import torch.nn.functional as F
+from tiny import copy_model
 from transformers import TrainerCallback
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
@@ -50,8 +51,8 @@ class GradientRecorder(TrainerCallback):
 def make_trainer(student, teacher, dataset, tokenizer, output_dir, callbacks=None, **changes) -> DistillationTrainer:
     """Build a Trainer on a copy of the student."""
     return DistillationTrainer(
-        copy.deepcopy(student),
-        copy.deepcopy(teacher),
+        copy_model(student),
+        copy_model(teacher),
         make_args(output_dir, **changes),
         train_dataset=dataset,
         eval_dataset=dataset,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from datasets import Dataset
 from invariance import HARD, SOFT, TEMPERATURE
-from tiny import LABEL_NAMES, TINY, WORDS, sharpen, tiny_dataset, tiny_model, tiny_rows, tiny_tokenizer
+from tiny import LABEL_NAMES, TINY, WORDS, seeded, sharpen, tiny_dataset, tiny_model, tiny_rows, tiny_tokenizer
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, BertForTokenClassification, PreTrainedModel
 
@@ -93,8 +93,7 @@ def _token_model(cls: type[PreTrainedModel], num_hidden_layers: int, seed: int) 
         **TINY, num_hidden_layers=num_hidden_layers, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
         **(labels if cls is BertForTokenClassification else {}),
     )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = cls(config)
     if cls is BertForTokenClassification:
         sharpen(model)

@@ -1,11 +1,9 @@
 """The best checkpoint, the best trial and the loss of an evaluation are chosen by what they say."""
 
-import copy
-
 import optuna
 import pytest
 from invariance import accuracy, make_args
-from tiny import tiny_dataset, tiny_model
+from tiny import copy_model, tiny_dataset, tiny_model
 from transformers import TrainerCallback
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
@@ -19,7 +17,7 @@ def search(student, teacher, rows, tokenizer, folder, space, compute_metrics=acc
     (name, values), evaluations = next(iter(space.items())), []
     args = make_args(folder, eval_strategy="epoch", num_train_epochs=4, optim="adamw_torch", **changes)
     trainer = DistillationTrainer(
-        model_init=lambda trial=None: copy.deepcopy(student), teacher_model=teacher, args=args, train_dataset=rows,
+        model_init=lambda trial=None: copy_model(student), teacher_model=teacher, args=args, train_dataset=rows,
         eval_dataset=rows, processing_class=tokenizer, compute_metrics=compute_metrics,
     )  # fmt: skip
 
@@ -122,7 +120,7 @@ def test_what_the_user_says_of_a_metric_is_kept(tmp_path):
 def test_the_best_checkpoint_by_a_term_of_the_loss_is_the_lowest(task, tokenizer, tmp_path):
     student, teacher, rows = task
     trainer = DistillationTrainer(
-        copy.deepcopy(student), teacher,
+        copy_model(student), teacher,
         make_args(
             tmp_path, num_train_epochs=4, eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True,
             metric_for_best_model="loss_kl", learning_rate=1e-2, optim="adamw_torch",
@@ -140,7 +138,7 @@ def test_evaluations_under_a_schedule_are_one_quantity(task, tokenizer, tmp_path
     fall = {"schedule": "linear", "start": 2.0, "end": 0.0}
     heat = {"weight": 1.0, "temperature": {"schedule": "linear", "start": 8.0, "end": 1.0}}
     trainer = DistillationTrainer(
-        copy.deepcopy(student), teacher,
+        copy_model(student), teacher,
         make_args(
             tmp_path, **UNSET, objectives={"ce": {"weight": fall}, "kl": heat}, num_train_epochs=3,
             eval_strategy="epoch",

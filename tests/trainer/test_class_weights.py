@@ -1,6 +1,5 @@
 """Weights of classes in the hard loss, for every problem type and wherever the loss is written down."""
 
-import copy
 import json
 import math
 
@@ -9,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from invariance import make_args
-from tiny import LABEL_NAMES, TINY, tiny_model
+from tiny import LABEL_NAMES, TINY, copy_model, tiny_model
 from transformers import BertConfig, BertForTokenClassification
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, functional
@@ -29,7 +28,7 @@ def args_with(folder, spec, **changes):
 
 def trainer_with(student, teacher, rows, tokenizer, folder, spec, **changes):
     return DistillationTrainer(
-        copy.deepcopy(student), copy.deepcopy(teacher), args_with(folder, spec, **changes), train_dataset=rows,
+        copy_model(student), copy_model(teacher), args_with(folder, spec, **changes), train_dataset=rows,
         eval_dataset=rows, processing_class=tokenizer,
     )  # fmt: skip
 
@@ -209,7 +208,7 @@ def test_the_baseline_has_the_weights_of_the_students_hard_loss(student, teacher
     spec = {"kl": 1.0, "ce": {"weight": 0.1, "class_weights": "balanced"}}
     trainer = trainer_with(student, teacher, rows, tokenizer, tmp_path, spec, max_steps=1)
     trainer.train()
-    baseline = trainer.train_baseline(copy.deepcopy(student))
+    baseline = trainer.train_baseline(copy_model(student))
     assert baseline.distillation_loss.spec() == {"ce": {**trainer.distillation_loss.spec()["ce"], "weight": 1.0}}
     assert weights_of(baseline)["negative"] > 0
 
@@ -226,8 +225,8 @@ def test_record_and_card_have_the_numbers(student, teacher, rows, tokenizer, tmp
 
 def test_a_search_counts_anew_for_every_trial(student, teacher, rows, tokenizer, tmp_path):
     trainer = DistillationTrainer(
-        None, copy.deepcopy(teacher), args_with(tmp_path, {"ce": {"class_weights": "balanced"}}, max_steps=1),
-        train_dataset=rows, processing_class=tokenizer, model_init=lambda: copy.deepcopy(student),
+        None, copy_model(teacher), args_with(tmp_path, {"ce": {"class_weights": "balanced"}}, max_steps=1),
+        train_dataset=rows, processing_class=tokenizer, model_init=lambda: copy_model(student),
     )  # fmt: skip
     expected = weights_of(trainer)
     trainer.train()

@@ -1,11 +1,9 @@
 """Class names and the order of stored logits are checked in datasets of every kind; what is not known is said."""
 
-import copy
-
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, concatenate_datasets, interleave_datasets
 from invariance import make_args
-from tiny import LABEL_NAMES, named_model, tiny_dataset, tiny_model, visible_to_caplog
+from tiny import LABEL_NAMES, copy_model, named_model, tiny_dataset, tiny_model, visible_to_caplog
 from torch.utils.data import ConcatDataset, Subset
 from torch.utils.data import Dataset as TorchDataset
 
@@ -18,7 +16,7 @@ PERMUTED = ["positive", "negative", "neutral"]
 
 def trainer_of(student, rows, tokenizer, folder, teacher=None, eval_rows=None, **changes):
     return DistillationTrainer(
-        copy.deepcopy(student), copy.deepcopy(teacher), make_args(folder, max_steps=1, **changes), train_dataset=rows,
+        copy_model(student), copy_model(teacher), make_args(folder, max_steps=1, **changes), train_dataset=rows,
         eval_dataset=rows if eval_rows is None else eval_rows, processing_class=tokenizer,
     )  # fmt: skip
 

@@ -1,13 +1,12 @@
 """Labels of other names, orders, types and ranges are refused by our message, wherever they come from."""
 
-import copy
 import re
 
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, List, Value
 from invariance import make_args, make_trainer
-from tiny import LABEL_NAMES, named_model, tiny_model, visible_to_caplog
+from tiny import LABEL_NAMES, copy_model, named_model, tiny_model, visible_to_caplog
 from transformers import BertConfig, BertForTokenClassification, DataCollatorWithPadding
 
 from hf_distill import DistillationTrainer
@@ -17,7 +16,7 @@ PERMUTED = ["positive", "negative", "neutral"]
 
 
 def trainer_of(models, rows, tokenizer, folder, eval_dataset=None, **changes):
-    student, teacher = map(copy.deepcopy, models)
+    student, teacher = map(copy_model, models)
     return DistillationTrainer(
         student, teacher, make_args(folder, max_steps=1), train_dataset=rows, eval_dataset=eval_dataset,
         processing_class=tokenizer, **changes,

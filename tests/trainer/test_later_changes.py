@@ -6,7 +6,7 @@ import pytest
 import torch
 from datasets import ClassLabel
 from invariance import make_args
-from tiny import LABEL_NAMES, tiny_dataset, tiny_model, visible_to_caplog
+from tiny import LABEL_NAMES, copy_model, tiny_dataset, tiny_model, visible_to_caplog
 
 from hf_distill import DistillationTrainer, TeacherCache
 from hf_distill.classifiers.label_maps import name_classes
@@ -16,7 +16,7 @@ from hf_distill.training_args import is_lower_better
 def make(student, teacher, rows, tokenizer, folder, **changes):
     args = make_args(folder, **{"max_steps": 2, "per_device_train_batch_size": 8, **changes})
     return DistillationTrainer(
-        copy.deepcopy(student), teacher, args, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer
+        copy_model(student), teacher, args, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer
     )
 
 
@@ -86,7 +86,7 @@ def test_a_baseline_is_a_copy_of_the_student_before_training(student, teacher, d
     with pytest.raises(ValueError, match="another model than the student"):
         trainer.train_baseline(tiny_model(1, seed=9))
     assert all(torch.equal(value, trainer.model.state_dict()[name]) for name, value in before.items())
-    trainer.train_baseline(copy.deepcopy(student))
+    trainer.train_baseline(copy_model(student))
 
 
 @pytest.mark.parametrize("role", ["student", "teacher"])
@@ -128,7 +128,7 @@ def test_students_of_model_init_have_the_classes_of_the_first(
 ):
     rows = TeacherCache(tmp_path / "cache", teacher, tokenizer).label(dataset.remove_columns("labels"))
     teacher = None if is_stored else teacher
-    other, without_names = copy.deepcopy(student), copy.deepcopy(student)
+    other, without_names = copy_model(student), copy_model(student)
     name_classes(other.config, LABEL_NAMES[::-1])
     name_classes(without_names.config, ["LABEL_0", "LABEL_1", "LABEL_2"])
     trainer = of_model_init([student, other], teacher, rows, tokenizer, tmp_path)
@@ -199,7 +199,7 @@ def test_a_frozen_student_can_be_evaluated_and_is_not_trained(student, teacher, 
 def test_a_collator_that_drops_stored_logits_is_named(student, teacher, dataset, tokenizer, tmp_path):
     args = make_args(tmp_path, cache_teacher_outputs=True, teacher_cache_dir=str(tmp_path / "store"))
     trainer = DistillationTrainer(
-        copy.deepcopy(student), teacher, args, train_dataset=dataset, processing_class=tokenizer,
+        copy_model(student), teacher, args, train_dataset=dataset, processing_class=tokenizer,
         data_collator=lambda rows: tokenizer.pad(
             [{name: row[name] for name in ("input_ids", "labels")} for row in rows], return_tensors="pt"
         ),

@@ -1,6 +1,5 @@
 """A run is resumed from its own newest undamaged checkpoint, and what has changed since is refused or recorded."""
 
-import copy
 import json
 import shutil
 
@@ -9,7 +8,7 @@ import torch
 from datasets import ClassLabel, Dataset
 from interrupted import SETTINGS, cut, flip_a_bit, same_weights
 from invariance import make_args, make_trainer
-from tiny import LABEL_NAMES, tiny_model, visible_to_caplog
+from tiny import LABEL_NAMES, copy_model, tiny_model, visible_to_caplog
 from transformers import TrainerCallback
 
 from hf_distill import DistillationTrainer, TeacherEnsemble
@@ -43,7 +42,7 @@ def find(models, dataset, tokenizer, tmp_path):
     def find(given, folder, student=None, teacher=models[1], rows=dataset, teaching=None, **changes):
         args = make_args(tmp_path / "unused", **SETTINGS | changes)
         trainer = DistillationTrainer(
-            copy.deepcopy(student or models[0]), teacher, args, train_dataset=rows, processing_class=tokenizer,
+            copy_model(student or models[0]), teacher, args, train_dataset=rows, processing_class=tokenizer,
             **teaching or {},
         )  # fmt: skip
         return trainer._run_checkpoints().find(given, str(folder))
@@ -195,7 +194,7 @@ def test_functions_are_known_by_their_names_or_else_by_their_outputs(find, model
         folder = tmp_path / name
         args = make_args(folder, **SETTINGS | {"max_steps": 1, "teacher_cache_dir": str(tmp_path / "store")})
         DistillationTrainer(
-            copy.deepcopy(models[0]), function, args, train_dataset=dataset, processing_class=tokenizer
+            copy_model(models[0]), function, args, train_dataset=dataset, processing_class=tokenizer
         ).train()
         return folder
 
@@ -219,7 +218,7 @@ def test_an_ensemble_is_its_members_and_how_they_are_combined(find, models, data
 
     args = make_args(tmp_path, **SETTINGS | {"max_steps": 1})
     DistillationTrainer(
-        copy.deepcopy(models[0]), ensemble(), args, train_dataset=dataset, processing_class=tokenizer
+        copy_model(models[0]), ensemble(), args, train_dataset=dataset, processing_class=tokenizer
     ).train()
     assert find(True, tmp_path, teacher=ensemble(weights=[2, 2]))
     for options in ({"weights": [1, 2]}, {"mean_of": "logits"}, {"temperatures": [1.0, 2.0]}):
@@ -316,7 +315,7 @@ def test_a_baseline_starts_anew_beside_checkpoints_of_another_one(models, datase
         trainer = make_trainer(*models, rows, tokenizer, tmp_path, **settings)
         trainer.train()
         with visible_to_caplog(LOGGER):
-            baseline = trainer.train_baseline(copy.deepcopy(models[0]))
+            baseline = trainer.train_baseline(copy_model(models[0]))
         assert [entry["step"] for entry in baseline.state.log_history if "loss" in entry] == [1, 2]
     assert "columns attention_mask, input_ids, labels" not in caplog.text
     assert "the training rows (32 there, 31 now)" in caplog.text

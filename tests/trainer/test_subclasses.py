@@ -1,11 +1,9 @@
 """Subclasses that override a hook of the Trainer keep working, or are told what they leave out."""
 
-import copy
-
 import pytest
 import torch
 from invariance import make_args
-from tiny import tiny_model, visible_to_caplog
+from tiny import copy_model, tiny_model, visible_to_caplog
 
 from hf_distill import DistillationTrainer
 
@@ -14,7 +12,7 @@ UNSET = {"temperature": None, "soft_label_weight": None, "hard_label_weight": No
 
 def make(cls, student, teacher, rows, tokenizer, folder, **changes):
     return cls(
-        copy.deepcopy(student), copy.deepcopy(teacher), make_args(folder, max_steps=1, **changes), train_dataset=rows,
+        copy_model(student), copy_model(teacher), make_args(folder, max_steps=1, **changes), train_dataset=rows,
         eval_dataset=rows, processing_class=tokenizer,
     )  # fmt: skip
 

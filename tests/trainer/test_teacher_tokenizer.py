@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 from invariance import make_args
 from letters import NAMES, letters_tokenizer, roberta
-from tiny import TINY, WORDS, tiny_dataset, tiny_model, tiny_tokenizer
+from tiny import TINY, WORDS, copy_model, tiny_dataset, tiny_model, tiny_tokenizer
 from transformers import (
     BertConfig,
     BertForTokenClassification,
@@ -21,7 +21,7 @@ from hf_distill.data import tokenize_words
 
 def distill(student, teacher, dataset, tokenizer, output_dir, teacher_tokenizer=None, text_columns=None, **changes):
     return DistillationTrainer(
-        copy.deepcopy(student), teacher, make_args(output_dir, **changes), train_dataset=dataset, eval_dataset=dataset,
+        copy_model(student), teacher, make_args(output_dir, **changes), train_dataset=dataset, eval_dataset=dataset,
         processing_class=tokenizer, teacher_processing_class=teacher_tokenizer, teacher_text_columns=text_columns,
     )  # fmt: skip
 
@@ -112,7 +112,7 @@ def test_the_teachers_token_ids_never_reach_the_student(student, dataset, tokeni
 def test_the_baseline_needs_no_texts(student, dataset, tokenizer, tmp_path):
     trainer = distill(student, roberta(), dataset, tokenizer, tmp_path, letters_tokenizer(), max_steps=2)
     trainer.train()
-    baseline = trainer.train_baseline(copy.deepcopy(student))
+    baseline = trainer.train_baseline(copy_model(student))
     assert baseline.state.global_step == 2
 
 

@@ -1,6 +1,5 @@
 """What a Trainer does beside its loss keeps working, and what it saves is whole."""
 
-import copy
 import json
 
 import pytest
@@ -14,7 +13,7 @@ from invariance import (
     relative_difference,
     trained_gradients,
 )
-from tiny import LABEL_NAMES, tiny_model
+from tiny import LABEL_NAMES, copy_model, tiny_model
 from transformers import TrainerCallback
 
 from hf_distill import DistillationTrainer
@@ -24,7 +23,7 @@ from hf_distill.cache.fingerprint import identify
 
 
 def test_resuming_is_bit_identical_to_not_stopping(models, dataset, tokenizer, tmp_path):
-    student, teacher = copy.deepcopy(models[0]), models[1]
+    student, teacher = copy_model(models[0]), models[1]
     for module in student.modules():  # dropout, so that the random state matters
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.1
@@ -74,7 +73,7 @@ def test_hyperparameter_search_tries_temperatures(models, dataset, tokenizer, tm
             seen.append((args.temperature, trainer.distillation_loss.spec()["kl"]["temperature"]))
 
     trainer = DistillationTrainer(
-        model_init=lambda trial=None: copy.deepcopy(models[0]), teacher_model=models[1],
+        model_init=lambda trial=None: copy_model(models[0]), teacher_model=models[1],
         args=make_args(tmp_path, max_steps=1, eval_strategy="steps", eval_steps=1),
         train_dataset=dataset, eval_dataset=dataset, processing_class=tokenizer, callbacks=[Spy()],
     )  # fmt: skip
@@ -89,7 +88,7 @@ def test_hyperparameter_search_tries_temperatures(models, dataset, tokenizer, tm
 def test_a_peft_student_trains_its_adapter_only(models, dataset, tokenizer, tmp_path):
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
-    student = peft.get_peft_model(copy.deepcopy(models[0]), config)
+    student = peft.get_peft_model(copy_model(models[0]), config)
     trainer = DistillationTrainer(
         student, models[1], make_args(tmp_path, optim="adamw_torch"), train_dataset=dataset, processing_class=tokenizer
     )
@@ -182,13 +181,13 @@ def test_the_record_tells_of_the_checkpoint_that_was_best(models, dataset, token
 def test_the_baseline_takes_as_many_steps_and_evaluations_on_the_labelled_rows(models, dataset, tokenizer, tmp_path):
     rows = dataset.map(lambda row, i: {"labels": row["labels"] if i < 8 else -100}, with_indices=True)
     trainer = DistillationTrainer(
-        copy.deepcopy(models[0]), models[1],
+        copy_model(models[0]), models[1],
         make_args(tmp_path, num_train_epochs=2, per_device_train_batch_size=8, eval_strategy="epoch"),
         train_dataset=rows, eval_dataset={"first": dataset, "second": dataset.select(range(5))},
         processing_class=tokenizer, compute_metrics=accuracy,
     )  # fmt: skip
     trainer.train()
-    baseline = trainer.train_baseline(copy.deepcopy(models[0]))
+    baseline = trainer.train_baseline(copy_model(models[0]))
     assert (baseline.state.global_step, len(baseline.train_dataset)) == (8, 8)
     assert baseline.teacher is None
     in_training = [log for log in baseline.state.log_history if "eval_first_loss" in log]

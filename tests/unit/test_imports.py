@@ -1,11 +1,15 @@
 """Dependencies go one way, and importing the library stays cheap."""
 
 import ast
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import import_stages
 import pytest
+from import_stages import IN_THIS_PROCESS
 
 import hf_distill
 
@@ -78,23 +82,32 @@ def test_every_module_has_a_layer():
     assert {room_of(module) for module in MODULES} <= LAYER.keys()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_from_lower_layers_alone(module):
-    room = room_of(module)
-    for imported in imported_modules(MODULES[module], module):
-        assert imported, f"{module} imports the package itself, which imports nothing; name the module"
-        if room_of(imported) == room:
-            continue
-        assert LAYER[room_of(imported)] < LAYER[room], f"{module} imports {imported}"
+@pytest.fixture(scope="module")
+def imports():
+    """From the name of each module of ours to the modules of ours that it imports."""
+    return {module: list(imported_modules(path, module)) for module, path in MODULES.items()}
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module.count(".") > 1])
-def test_the_rooms_of_the_report_do_not_know_each_other(module):
-    _, own, _ = module.split(".")
-    others = {
-        imported.split(".")[1] for imported in imported_modules(MODULES[module], module) if imported.count(".") > 1
-    }
-    assert others <= {own}
+def test_a_module_imports_from_lower_layers_alone(imports):
+    assert any(imports.values())
+    for module, imported_ones in imports.items():
+        assert all(imported_ones), f"{module} imports the package itself, which imports nothing; name the module"
+        rooms = {imported: room_of(imported) for imported in imported_ones}
+        bad = {
+            imported
+            for imported, room in rooms.items()
+            if room != room_of(module) and LAYER[room] >= LAYER[room_of(module)]
+        }
+        assert not bad, f"{module} imports {', '.join(sorted(bad))}"
+
+
+def test_the_rooms_of_the_report_do_not_know_each_other(imports):
+    in_rooms = [module for module in MODULES if module.count(".") > 1]
+    assert in_rooms
+    for module in in_rooms:
+        _, own, _ = module.split(".")
+        rooms = {imported.split(".")[1] for imported in imports[module] if imported.count(".") > 1}
+        assert rooms <= {own}, f"{module} imports {', '.join(sorted(imports[module]))}"
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) == "functional"])
@@ -105,22 +118,15 @@ def test_the_mathematics_needs_nothing_but_torch(module):
     assert {name.split(".")[0] for name in names} <= {"math", "torch", "hf_distill"}
 
 
-STAGES = {
-    "the package": "import hf_distill",
-    "the mathematics": "hf_distill.soft_loss",
-    "the reader of data": "import hf_distill.data",
-    "flags": "import hf_distill.cli.arguments",
-    "reports": "import hf_distill.reporting",
-    "every public name": "[getattr(hf_distill, name) for name in hf_distill.__all__]",
-}
-
-
 @pytest.fixture(scope="module")
 def imported():
     """What is in memory after each of the stages, which one process goes through in order."""
-    program = "import sys\n" + "".join(f"{stage}; print(*sys.modules)\n" for stage in STAGES.values())
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return {stage: set(line.split()) for stage, line in zip(STAGES, result.stdout.splitlines(), strict=True)}
+    modules = IN_THIS_PROCESS
+    if not modules:  # this process imported the library in another order
+        environment = os.environ | {"PYTHONPATH": str(ROOT.parent)}
+        command = [sys.executable, import_stages.__file__]
+        modules = json.loads(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+    return {stage: set(names) for stage, names in modules.items()}
 
 
 @pytest.mark.parametrize(
@@ -135,6 +141,7 @@ def imported():
     ],
 )
 def test_only_what_is_needed_is_imported(imported, stage, absent):
+    assert not imported["before"] & {*absent, "hf_distill"}, "or the test would be vacuous"
     assert not imported[stage] & set(absent)
 
 
