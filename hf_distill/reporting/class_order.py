@@ -88,7 +88,7 @@ class OrderTest:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the agreement for the record."""
-        return {"agreement": self.agreement, "rows": self.num_rows, "confirmed": self.is_confirmed}
+        return {"agreement": self.agreement, "rows": self.num_rows}
 
 
 @dataclass
@@ -146,6 +146,7 @@ class Pairing:
         return {
             "classes": dict(zip(self.output_names, self.names, strict=True)),
             "chosen": self.reason,
+            "is_guess": self.is_guess,
             **(self.test.to_dict() if self.test is not None else {}),
         }
 

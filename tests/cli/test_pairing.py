@@ -132,7 +132,7 @@ def test_few_rows_refuse_nothing_and_warn_that_the_order_is_a_guess(tmp_path, to
     assert "The teacher agrees with 0.0% of the labels of 10 labelled rows." in warning
     assert "The labels do not confirm this order. Check it, or name the outputs with --class_names." in warning
     pairing = json.loads((folder / "train" / "distillation.json").read_text())["dataset"]["pairing"]
-    assert pairing["confirmed"] is False
+    assert pairing["is_guess"] is True
 
 
 def test_a_teacher_that_is_fine_tuned_is_not_tested(tmp_path, tokenizer, capsys):

@@ -57,8 +57,8 @@ def test_few_rows_are_described_and_refuse_nothing():
     assert "agrees with 0.0% of the labels of 16 labelled rows" in str(pairing)
     assert "the order LABEL_0 = good, LABEL_1 = bad with 100.0% (p = 0.0078)" in str(pairing)
     assert pairing.to_dict() == {
-        "classes": {"LABEL_0": "bad", "LABEL_1": "good"}, "chosen": "by order", "agreement": 0.0, "rows": 16,
-        "confirmed": False,
+        "classes": {"LABEL_0": "bad", "LABEL_1": "good"}, "chosen": "by order", "is_guess": True, "agreement": 0.0,
+        "rows": 16,
     }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def make_warnings(models: Models, name: str, task: Mapping[str, Any], is_busy: b
     """
     warnings = [
         _about_repetitions(task) if models[name]["metrics"] else None,
-        *(" ".join(model["pairing"]["note"]) for model in models.values() if model["pairing"]),
+        *_about_pairings(models, are_guesses=True),
         _about_errors(task) if models[name]["metrics"] else None,
         BUSY if is_busy and models[name]["cost"]["latency"] else None,
     ]
@@ -53,6 +53,7 @@ def make_notes(models: Models, name: str, task: Mapping[str, Any], num_unlabelle
         _about_runs(name, models[name], task),
         _about_deferral(name, models[name]["deferral"]),
         _about_resamples(task) if models[name]["metrics"] else None,
+        *_about_pairings(models, are_guesses=False),
         _NOT_APPLICABLE.get(task["problem_type"]),
     ]
     return [note for note in notes if note]
@@ -142,6 +143,12 @@ def _about_rows(subject: Mapping[str, Any], task: Mapping[str, Any], num_unlabel
             f"{PLAIN.margin(LARGEST_LOSS, 'accuracy')} fewer of them than the teacher."
         )
     return notes
+
+
+def _about_pairings(models: Models, are_guesses: bool) -> list[str]:
+    """Return how outputs without names were paired with the classes."""
+    pairings = [model["pairing"] for model in models.values() if model["pairing"]]
+    return [" ".join(pairing["note"]) for pairing in pairings if pairing["is_guess"] == are_guesses]
 
 
 def _about_repetitions(task: Mapping[str, Any]) -> str | None:
