@@ -127,14 +127,14 @@ def test_bars_name_their_stage_and_the_run_ends_with_the_next_commands(folder, t
         check_flags(command, words)
 
 
-def test_classes_paired_by_order_are_said_once(folder, tmp_path, capsys, tokenizer):
+def test_classes_paired_by_order_are_said_once(folder, tmp_path, capsys, caplog, tokenizer):
     names = {i: f"LABEL_{i}" for i in range(3)}
     teacher = tiny_model(2, id2label=names, label2id={name: i for i, name in names.items()})
     teacher.save_pretrained(tmp_path / "teacher")
     tokenizer.save_pretrained(tmp_path / "teacher")
     main(["train", *flags(folder, tmp_path / "out", teacher_model_name_or_path=tmp_path / "teacher"), "--dry_run"])
     said = capsys.readouterr()
-    assert (said.out + said.err).count("LABEL_0 = negative") == 1
+    assert (said.out + "".join(caplog.messages)).count("LABEL_0 = negative") == 1
 
 
 MODELS = ModelArguments(teacher_model_name_or_path="user/teacher", student_num_hidden_layers=2)

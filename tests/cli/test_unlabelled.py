@@ -1,6 +1,7 @@
 """Runs without any label: training on soft targets, and the agreement with the teacher instead of scores."""
 
 import json
+import re
 
 import pytest
 from command_line import flags
@@ -140,7 +141,10 @@ def test_compare_without_labels_reports_the_agreement(tmp_path, tokenizer, capsy
                  "--output_dir", str(folder / "report")]  # fmt: skip
     main(arguments)
     output = capsys.readouterr().out
-    assert "because no row has a label. It gives the teacher's answer on 100.0 % of the rows" in output
+    assert "because no row has a label." in output
+    assert re.search(r"student +\| 100\.0 % ", output)
+    text = (folder / "report" / "report.md").read_text()
+    assert "because no row has a label. It gives the teacher's answer on 100.0 % of the rows" in text
     report = json.loads((folder / "report" / "report.json").read_text())
     assert (report["task"]["name"], report["task"]["rows"]) == ("texts.txt", 40)
     assert report["models"]["student"]["fidelity"]["agreement"]["value"] == 1.0
@@ -163,9 +167,9 @@ def test_compare_warns_before_it_takes_labelled_rows_for_unlabelled_ones(tmp_pat
     assert "if 'target' is the label, pass --label_column_name target" in caplog.text
 
 
-def test_compare_reads_the_texts_of_a_tagger_as_words(tmp_path, tokenizer, capsys):
+def test_compare_reads_the_texts_of_a_tagger_as_words(tmp_path, tokenizer):
     folder = write_folder(tmp_path, tokenizer, "token_classification")
     main(["compare", "--teacher_model_name_or_path", str(folder / "teacher"), "--student_model_name_or_path",
           str(folder / "student"), "--validation_file", str(folder / "texts.txt"), "--latency_rounds", "0",
           "--output_dir", str(folder / "report")])  # fmt: skip
-    assert "It gives the teacher's answer on 100.0 %" in capsys.readouterr().out
+    assert "It gives the teacher's answer on 100.0 %" in (folder / "report" / "report.md").read_text()
