@@ -6,9 +6,10 @@ from typing import Any
 from hf_distill.data.metrics import find_metric
 from hf_distill.hub.card.words import as_text, describe_evaluation
 from hf_distill.reporting.history import history_table
+from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.probabilities import describe_cross_entropy
 from hf_distill.reporting.statistics import wilson_interval
-from hf_distill.reporting.tables import MODELS, TEACHER_MEASURES, markdown_table, results_table
+from hf_distill.reporting.tables import MODELS, TEACHER_MEASURES, results_table
 from hf_distill.reporting.text import BUSY, describe_machine, escape, finite, number
 
 _ABOUT_COLUMNS = (
