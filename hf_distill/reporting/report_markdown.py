@@ -43,7 +43,9 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         if len(task["metrics"]) > 1:
             parts.append(_metrics(models, task["metrics"]))
         parts.append(_lengths(models, task["metric_name"]))
-    parts += ["## Fidelity and calibration", _fidelity(models)]
+    is_regression = task["problem_type"] == "regression"
+    title, table = ("## Fidelity", _distances) if is_regression else ("## Fidelity and calibration", _fidelity)
+    parts += [title, table(models)]
     parts += describe_weak_spots(report)
     if any(model["shifted"] for model in models.values()):
         parts += ["## Scores on the shifted dataset", _shifted(models, task["metric_name"])]
@@ -163,6 +165,15 @@ def _fidelity(models: Models) -> str:
         "temperature",
     ]
     return filled_table(header, rows)
+
+
+def _distances(models: Models) -> str:
+    """Return how far the outputs of each model are from the teacher's; for regression."""
+    rows = []
+    for name, model in models.items():
+        fidelity = model["fidelity"] or {}
+        rows.append([name, number(fidelity.get("rmse"), ".3f"), number(fidelity.get("pearson"), ".3f")])
+    return markdown_table(["model", "difference (RMSE)", "correlation"], rows)
 
 
 def _shifted(models: Models, metric: str) -> str:

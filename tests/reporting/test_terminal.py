@@ -86,16 +86,29 @@ def test_a_linear_model_that_is_enough_is_a_warning():
         assert "The floor: TF-IDF" in report.to_markdown()
 
 
-def test_without_labels_the_table_has_the_agreement():
-    def without_labels(report):
-        report["leaderboard"], report["task"]["metrics"] = [], []
-        report["verdict"] |= {"replace": None, "reason": "no labels"}
-        for model in report["models"].values():
-            model["metrics"], model["versus_baseline"] = {}, None
+def without_labels(report):
+    report["leaderboard"], report["task"]["metrics"] = [], []
+    report["verdict"] |= {"replace": None, "reason": "no labels"}
+    for model in report["models"].values():
+        model["metrics"], model["versus_baseline"] = {}, None
 
+
+def test_without_labels_the_table_has_the_agreement():
     text = Report(changed(without_labels)).to_text()
     assert table_of(text)[0].split("|")[2].strip() == "agreement"
+    assert "95 % intervals are in parentheses." in text
     assert "Next step: label some of these rows" in text
+
+
+def test_a_regression_without_labels_has_its_distance_from_the_teacher_and_no_interval():
+    report = Report(changed(without_labels, problem_type="regression"))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table_of(report.to_text())]
+    assert rows[0] == ["model", "difference (RMSE)", "ms/text", "MB"]
+    assert {row[0]: row[1] for row in rows[2:]}["student"] == "0.310"
+    assert "intervals" not in report.to_text()
+    fidelity = report.to_markdown().partition("## Fidelity\n\n")[2].splitlines()
+    assert fidelity[0].split() == "| model | difference (RMSE) | correlation |".split()
+    assert next(line for line in fidelity if line.startswith("| student ")).split()[3:6:2] == ["0.310", "0.970"]
 
 
 def test_nothing_from_outside_breaks_a_line():
