@@ -30,7 +30,7 @@ from transformers import AutoTokenizer, PreTrainedModel, set_seed
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
 from hf_distill.data import Task, load_text_dataset, load_transfer_text
 from hf_distill.pipeline import ModelReference, StudentOptions, fine_tune, load_with_new_head, make_student
-from hf_distill.reporting.tables import markdown_table
+from hf_distill.reporting.markdown import markdown_table
 from hf_distill.teachers import load_teacher
 
 LOGITS = {"kl": {"weight": 1.0, "temperature": 2.0}, "ce": 0.1}

@@ -41,8 +41,8 @@ from hf_distill import DistillationTrainer, DistillationTrainingArguments, Teach
 from hf_distill.data import Task, drop_near_duplicates, load_task, load_text_dataset, mix_sources
 from hf_distill.pipeline import ModelReference, fine_tune, load_with_new_head
 from hf_distill.record import describe_versions
+from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.statistics import gap_closed, standard_error
-from hf_distill.reporting.tables import markdown_table
 from hf_distill.teachers import load_teacher
 
 matplotlib.use("Agg")

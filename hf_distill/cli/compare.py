@@ -23,11 +23,11 @@ from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS, warn_of_labels
 from hf_distill.data.sources import Sources
 from hf_distill.pipeline.floor import add_floor
 from hf_distill.pipeline.loading import ModelReference
-from hf_distill.pipeline.teacher_head import read_head
+from hf_distill.pipeline.teacher_head import TeacherHead, read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
-from hf_distill.reporting import compare_models
+from hf_distill.reporting import Report, compare_models
 from hf_distill.reporting.comparison.own_metrics import load_metric_modules
-from hf_distill.reporting.requirements import check_labels
+from hf_distill.reporting.requirements import Requirement, check_labels
 from hf_distill.utils.user_paths import find_files
 
 UNMET = 3  # exit status
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> None:
     own_metric = data.metric_name if data.metric_name in metric_functions else None
     if own_metric is not None:
         data.metric_name = None  # the reader of the rows does not know it
-    task, rows = (None, _load_texts(args, data)) if _has_no_labels(data) else _load_labelled(args, data)
+    task, rows = (None, _load_texts(args, data, head)) if _has_no_labels(data) else _load_labelled(args, data, head)
     check_labels(requirements, rows.get("label_names"))
     if own_metric is not None:
         rows["metric_name"] = own_metric
@@ -64,19 +64,25 @@ def run(arguments: Sequence[str]) -> None:
     )
     if task is not None and "train" in data.files:
         add_floor(report, task, rows["dataset"])
+    _finish(report, requirements, args.output_dir)
+
+
+def _finish(report: Report, requirements: Sequence[Requirement], output_dir: str) -> None:
+    """Print and save a report; end with status 3 if it does not meet a requirement."""
     results = report.check(requirements) if requirements else []
     print(f"\n{report.to_text()}")
-    report.save(args.output_dir)
-    page = Path(args.output_dir, "report.html")
-    print(f"\nThe full report: {page} (with plots). {args.output_dir} also has report.md, report.json and plots/.")
+    report.save(output_dir)
+    page = Path(output_dir, "report.html")
+    print(f"\nThe full report: {page} (with plots). {output_dir} also has report.md, report.json and plots/.")
     if unmet := [result["text"] for result in results if not result["is_met"]]:
         print(f"hf-distill compare: requirements not met: {'; '.join(unmet)}", file=sys.stderr)
         sys.exit(UNMET)
 
 
-def _load_labelled(args: CompareArguments, data: DataArguments) -> tuple[Task, dict[str, Any]]:
+def _load_labelled(
+    args: CompareArguments, data: DataArguments, head: TeacherHead | None
+) -> tuple[Task, dict[str, Any]]:
     """Load labelled rows, print what was read, and return the task and the rows as arguments of `compare_models`."""
-    head = read_head(ModelReference(args.teacher_model_name_or_path))
     task = data.load(to_train=False, teacher=head, kept=args.kept_columns)
     if head is not None and head.resolved_problem_type is not None and data.problem_type is None:
         task.check_problem_type(head.resolved_problem_type, f"teacher {args.teacher_model_name_or_path!r}")
@@ -111,7 +117,7 @@ def _has_no_labels(data: DataArguments) -> bool:
     return all(table.find(name) is None for table in tables for name in (*LABEL_COLUMNS, *TAG_COLUMNS))
 
 
-def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
+def _load_texts(args: CompareArguments, data: DataArguments, head: TeacherHead | None) -> dict[str, Any]:
     """Load texts to compare the answers of the models on, without scores, and print what was read."""
     if args.shifted_file is not None:
         raise ValueError("--shifted_file compares scores, and the evaluation rows have no labels. Leave it out.")
@@ -124,7 +130,8 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
         raise ValueError(f"{given[0]} needs labels, and the evaluation rows have none. Leave it out.")
     files = data.files.get("test") or data.files.get("validation")
     options = data.transfer if files is None else replace(data.transfer, files=list(map(str, files)), dataset_names=())
-    problem_type = PROBLEM_TYPES["token_classification" if _reads_words(args) else "single_label_classification"]
+    reads_words = head is not None and head.resolved_problem_type == "token_classification"
+    problem_type = PROBLEM_TYPES["token_classification" if reads_words else "single_label_classification"]
     transfer = cast(TransferSet, load_transfer(options, data.text_column_names, problem_type))
     if files is not None:
         transfer.data.warnings += warn_of_labels([name for split in transfer.data.splits for name in split.not_read])
@@ -133,12 +140,6 @@ def _load_texts(args: CompareArguments, data: DataArguments) -> dict[str, Any]:
     columns = [column for column in text.column_names if column != TEACHER_LOGITS]
     name = ", ".join(source["name"] for source in transfer.report["sources"])
     return {"dataset": text, "text_columns": columns, "name": name}
-
-
-def _reads_words(args: CompareArguments) -> bool:
-    """Return whether the teacher classifies words, as its config says."""
-    head = read_head(ModelReference(args.teacher_model_name_or_path))
-    return head is not None and head.resolved_problem_type == "token_classification"
 
 
 def _evaluation_split(task: Task, data: DataArguments) -> str:

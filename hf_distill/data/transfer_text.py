@@ -93,7 +93,7 @@ def read_transfer_text(
                 "--transfer_file, or pass another `split`."
             )
         tables = splits[split]
-    source = str(file or dataset_name)
+    source = ", ".join(map(str, origins))
     if not sum(map(len, tables)):
         raise ValueError(no_rows([source]))
     wanted = None if text_column_names is None else split_names(text_column_names, tables[0])

@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hf_distill.data.metrics import METRICS
 from hf_distill.reporting.comparison.more_rows import IF_TRUE
-from hf_distill.reporting.requirements import TIMES, parse_requirement
+from hf_distill.reporting.requirements import TIMES, Requirement, parse_requirement
 from hf_distill.reporting.text import rounded_rows
 
 _COSTS = (*TIMES, "size_mb", "num_parameters")
 # Reason of a verdict -> what is needed before any student can be judged.
 _BEFORE = {
     "no labels": "label some of these rows, because only labels show whether the student is good enough.",
-    "undefined score": "compare by another metric (--metric_name), or on rows that have each class.",
-    "trivial teacher": "compare on rows of every class, with a teacher that is better than a constant answer "
+    "undefined score": "compare by another metric (--metric_name), or on rows with different labels.",
+    "trivial teacher": "compare on rows with different labels, with a teacher that is better than a constant answer "
     "(docs/teachers.md).",
     "few rows": "compare on more labelled rows.",
     "few groups": "compare on rows of more groups.",
@@ -20,18 +21,22 @@ _BEFORE = {
 
 
 def describe_next_step(report: Mapping[str, Any]) -> str | None:
-    """Return what to do next, in one line; None if the student can replace the teacher and meets all requirements.
+    """Return what to do next, in one line.
 
     Args:
         report: What `Report.to_dict` returns.
+
+    Returns:
+        None if the student can replace the teacher and meets all requirements whose numbers can be measured.
     """
     verdict = report["verdict"]
-    unmet = [result for result in report.get("requirements", {"results": []})["results"] if not result["is_met"]]
-    if verdict["replace"] is not True and verdict["reason"] in _BEFORE:
+    is_good = verdict["replace"] is True
+    if not is_good and verdict["reason"] in _BEFORE:
         return _BEFORE[verdict["reason"]]
-    if unmet:
-        return _meet(report, unmet)
-    return None if verdict["replace"] is True else _for_verdict(report)
+    unmet = [result for result in report.get("requirements", {"results": []})["results"] if not result["is_met"]]
+    if missed := [result for result in unmet if not result["reason"]]:
+        return _meet(report, missed)
+    return _measure(report, unmet) if is_good else _for_verdict(report)
 
 
 def _for_verdict(report: Mapping[str, Any]) -> str:
@@ -43,32 +48,52 @@ def _for_verdict(report: Mapping[str, Any]) -> str:
         largest = max(model["lost_classes"]["vanished"], key=lambda entry: entry["rows"])
         return f"compare on more rows of the class {largest['label']!r}, and {_learn_class(largest['label'])}"
     if verdict["more_rows"] is not None:
-        return f"compare on about {rounded_rows(verdict['more_rows'])}, which would show a yes {IF_TRUE}."
+        rows = f"{rounded_rows(verdict['more_rows'])}{' in groups like these' if report['task']['groups'] else ''}"
+        return f"compare on about {rows}, which would show a yes {IF_TRUE}."
     return _improve(report)
 
 
-def _meet(report: Mapping[str, Any], unmet: list[Mapping[str, Any]]) -> str | None:
-    """Return how to meet requirements."""
-    metrics = report["task"]["metrics"]
-    parsed = [parse_requirement(result["text"], metrics) for result in unmet]
-    missing = [result for result in unmet if result["reason"]]
-    if missing and all(requirement.name in TIMES for requirement in parsed):
-        is_busy = report["machine"]["is_busy"]
-        return "compare again on an idle machine." if is_busy else "measure times: leave out --latency_rounds 0."
-    if missing:
-        return None  # the reason beside the requirement says what is missing
-    are_costs = {requirement.name in _COSTS for requirement in parsed}
-    if are_costs == {True, False}:
+def _measure(report: Mapping[str, Any], unmet: list[Mapping[str, Any]]) -> str | None:
+    """Return how to measure the numbers that requirements miss; None if the reason beside each of them says it."""
+    if not unmet or any(requirement.name not in TIMES for requirement in _parse(report, unmet)):
+        return None
+    if any(result["value"] is None for result in unmet):
+        return "measure times: leave out --latency_rounds 0."
+    return "compare again on an idle machine."
+
+
+def _parse(report: Mapping[str, Any], results: list[Mapping[str, Any]]) -> list[Requirement]:
+    return [parse_requirement(result["text"], report["task"]["metrics"]) for result in results]
+
+
+def _meet(report: Mapping[str, Any], missed: list[Mapping[str, Any]]) -> str:
+    """Return how to meet requirements whose numbers were measured."""
+    requirements = _parse(report, missed)
+    are_costs = {requirement.name in _COSTS for requirement in requirements}
+    if are_costs == {True, False} and _can_search(report, requirements):
         return "let `hf-distill search` look for a student that meets all requirements at once (--require)."
-    if are_costs == {True}:
-        return (
-            "train a student with fewer layers, or export this one with --quantize int8 and compare it with "
-            "--export_folder; `hf-distill search` finds the cheapest student that meets requirements."
-        )
-    if all(requirement.name == "ece" for requirement in parsed):
+    if True in are_costs:
+        return _make_cheaper(report)
+    if all(requirement.name == "ece" for requirement in requirements):
         return _calibrate(report)
-    labels = [requirement.label for requirement in parsed if requirement.label is not None]
+    labels = [requirement.label for requirement in requirements if requirement.label is not None]
     return _learn_class(labels[0]) if labels else _improve(report)
+
+
+def _can_search(report: Mapping[str, Any], requirements: list[Requirement]) -> bool:
+    """Return whether `hf-distill search` handles the task, and can judge by these requirements."""
+    problem_type = report["task"]["problem_type"]
+    names = {"agreement", *_COSTS, *(metric.name for metric in METRICS[problem_type])}
+    are_known = all(requirement.label is not None or requirement.name in names for requirement in requirements)
+    return problem_type != "token_classification" and are_known
+
+
+def _make_cheaper(report: Mapping[str, Any]) -> str:
+    step = "train a student with fewer layers"
+    if report["models"][report["requirements"]["model"]]["role"] != "export":
+        step += ", or export this one with --quantize int8 and compare it with --export_folder"
+    search = "; `hf-distill search` finds the cheapest student that meets requirements"
+    return f"{step}{search if _can_search(report, []) else ''}."
 
 
 def _calibrate(report: Mapping[str, Any]) -> str:
@@ -103,5 +128,4 @@ def _improve(report: Mapping[str, Any]) -> str:
         "train the student on more unlabelled text (--transfer_file) or on variants of the labelled texts "
         "(--augment), for more epochs, or with more layers"
     )
-    has_search = report["task"]["problem_type"] != "token_classification"
-    return f"{step}; `hf-distill search` tries several students." if has_search else f"{step}."
+    return f"{step}; `hf-distill search` tries several students." if _can_search(report, []) else f"{step}."

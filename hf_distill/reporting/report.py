@@ -13,8 +13,8 @@ import numpy as np
 
 from hf_distill.reporting.floor import about_floor
 from hf_distill.reporting.notebook import as_html
+from hf_distill.reporting.report_markdown import render_markdown
 from hf_distill.reporting.requirements import Requirement, parse_requirement
-from hf_distill.reporting.tables import render_markdown
 from hf_distill.reporting.terminal import render_text
 from hf_distill.utils.atomic import write_file_atomically
 

@@ -42,8 +42,8 @@ MEASURES: dict[str, Callable[[Model], Any]] = {
     "num_parameters": lambda model: model["cost"]["num_parameters"],
     "size_mb": lambda model: None if model["cost"]["bytes_on_disk"] is None else model["cost"]["bytes_on_disk"] / 1e6,
 }
-_OF_CLASSES = ("agreement", "ece")  # of decisions; a regression makes none
-_SHARES = ("agreement", "ece", *_OF_CLASS)
+_OF_DECISIONS = ("agreement", "ece")  # a regression makes none
+_SHARES = (*_OF_DECISIONS, *_OF_CLASS)
 TIMES = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
 
 
@@ -148,7 +148,7 @@ def parse_requirement(text: str, own_metrics: Sequence[str] = (), problem_type: 
     Args:
         text: The requirement.
         own_metrics: Names of the user's own metrics, which a requirement can bound too.
-        problem_type: Only its numbers can be bounded; None if it is not known.
+        problem_type: Only its numbers can be bounded; those of every type if it is None, or a type without metrics.
 
     Raises:
         ValueError: for a line of another form, or a name that reports of this problem type do not have.
@@ -177,9 +177,9 @@ def parse_requirement(text: str, own_metrics: Sequence[str] = (), problem_type: 
 
 def _numbers(own_metrics: Sequence[str], problem_type: str | None) -> list[str]:
     """Return what a requirement can bound."""
-    types = METRICS if problem_type is None else [problem_type]
+    types = [problem_type] if problem_type in METRICS else METRICS
     metrics = [metric.name for each in types for metric in METRICS[each]]
-    measures = [name for name in MEASURES if problem_type != "regression" or name not in _OF_CLASSES]
+    measures = [name for name in MEASURES if problem_type != "regression" or name not in _OF_DECISIONS]
     return list(dict.fromkeys([*metrics, *own_metrics, *measures]))
 
 

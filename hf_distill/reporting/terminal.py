@@ -12,6 +12,7 @@ from hf_distill.reporting.requirements import describe_result
 from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, ends, is_share, number, one_line
 
 _NAME_LENGTH = 18  # characters of a name that are shown
+_COSTS = ("ms/text", "MB")
 
 
 def render_text(report: Mapping[str, Any]) -> str:
@@ -25,10 +26,10 @@ def render_text(report: Mapping[str, Any]) -> str:
     if (step := describe_next_step(report)) is not None:
         parts.append(f"Next step: {one_line(step)}")
     has_scores = any(model["metrics"] for model in models.values())
-    parts.append(_scores(report) if has_scores else _agreement(models))
+    parts.append(_scores(report) if has_scores else _closeness(models, task["problem_type"]))
     rows = f"{task['name']}: {counted(task['rows'], 'row')}."
     runs = _about_runs(models) if has_scores else ""
-    parts.append(one_line(f"{rows} {_about_interval(task, has_scores)}{runs}"))
+    parts.append(one_line(f"{rows} {_about_numbers(task, has_scores)}{runs}"))
     if (distillation := about_baseline(models, verdict["model"], task)) and has_scores:
         parts.append(one_line(distillation))
     if checked := report.get("requirements"):
@@ -39,10 +40,12 @@ def render_text(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _about_interval(task: Mapping[str, Any], has_scores: bool) -> str:
-    level = f"{100 * task['confidence_level']:g} % intervals are in parentheses."
+def _about_numbers(task: Mapping[str, Any], has_scores: bool) -> str:
+    """Return what the numbers in the table are."""
+    if not has_scores and task["problem_type"] == "regression":
+        return ""  # the differences have no intervals
     unit = " Differences to the teacher are in points." if has_scores and is_share(task["metric_name"]) else ""
-    return f"{level[0].upper()}{level[1:]}{unit}"
+    return f"{100 * task['confidence_level']:g} % intervals are in parentheses.{unit}"
 
 
 def _about_runs(models: Mapping[str, Any]) -> str:
@@ -71,24 +74,21 @@ def _scores(report: Mapping[str, Any]) -> str:
     return filled_table(["model", metric, "difference", "verdict", *_COSTS], rows)
 
 
-_COSTS = ("ms/text", "MB")
-
-
-def _agreement(models: Mapping[str, Any]) -> str:
-    """Return the table for rows without labels."""
-    rows = []
+def _closeness(models: Mapping[str, Any], problem_type: str) -> str:
+    """Return the table for rows without labels: how close each model is to the teacher."""
+    is_regression, rows = problem_type == "regression", []
     for name, model in models.items():
         cost, fidelity = model["cost"], model["fidelity"] or {}
         latency = cost["latency"][0]["p50_ms"] if cost["latency"] else None
+        agreement, error = PLAIN.estimate(fidelity.get("agreement"), PLAIN.share), number(fidelity.get("rmse"), ".3f")
         rows.append(
             [
                 ends(name, _NAME_LENGTH),
-                PLAIN.estimate(fidelity.get("agreement"), PLAIN.share),
-                number(fidelity.get("rmse"), ".3f"),
+                error if is_regression else agreement,
                 *_costs({"p50_ms": latency, "bytes_on_disk": cost["bytes_on_disk"]}),
             ]
         )
-    return filled_table(["model", "agreement", "difference (RMSE)", *_COSTS], rows)
+    return filled_table(["model", "difference (RMSE)" if is_regression else "agreement", *_COSTS], rows)
 
 
 def _difference(versus: Mapping[str, Any] | None, metric: str) -> str:

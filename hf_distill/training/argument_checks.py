@@ -39,10 +39,10 @@ def check_keywords(names: Iterable[str]) -> None:
         if name in _TRAINER_ARGUMENTS:
             raise TypeError(f"`DistillationTrainer` has no argument `{name}`. Pass `{_TRAINER_ARGUMENTS[name]}`.")
         if name in training_arguments:
-            right = ", ".join(f"{argument}=..." for argument in training_arguments[name])
+            arguments = dict.fromkeys(("output_dir", *training_arguments[name]))
+            right = ", ".join(f"{argument}=..." for argument in arguments)
             raise TypeError(
-                f"`DistillationTrainer` has no argument `{name}`. Pass "
-                f"`args=DistillationTrainingArguments(output_dir, {right})`."
+                f"`DistillationTrainer` has no argument `{name}`. Pass `args=DistillationTrainingArguments({right})`."
             )
 
 

@@ -75,6 +75,8 @@ def test_an_exchanged_order_is_refused_before_work_starts_and_the_flag_of_the_me
     assert flag == "joy,sadness,anger"
     run(command, folder, class_names=flag)
     output = capsys.readouterr().out
+    if command == "compare":
+        output = (folder / "compare" / "report.md").read_text(encoding="utf-8")
     assert "(by --class_names): LABEL_0 = joy, LABEL_1 = sadness, LABEL_2 = anger." in output
     assert "The teacher agrees with 100.0% of the labels of" in output
 

@@ -416,6 +416,8 @@ def test_transfer_text_keeps_only_text_and_takes_the_names_of_the_task(tmp_path)
     (tmp_path / "empty.txt").write_text("\n\n")
     with pytest.raises(ValueError, match=r"empty.txt: no rows"):
         load_transfer_text(tmp_path / "empty.txt")
+    with pytest.raises(ValueError, match=r"^\S*empty.txt, \S*empty.txt: no rows"):
+        load_transfer_text([tmp_path / "empty.txt"] * 2)
     with pytest.raises(ValueError, match="either a file or the name"):
         load_transfer_text()
 

@@ -172,6 +172,13 @@ def test_a_score_that_is_not_a_number_is_not_published():
     assert table_row(card, "student")[0] == "n/a"
 
 
+def test_retention_is_explained_only_beside_its_column():
+    assert "Retention is the model's score" in model_card(RECORD).text
+    without_teacher = model_card({**RECORD, "metrics": {"student": {"accuracy": 0.5}}})
+    assert "retention" not in without_teacher.text.lower()
+    assert "Gap closed is" in without_teacher.text
+
+
 def test_a_record_with_nothing_optional_makes_a_card():
     card = model_card(minimal())
     assert "No evaluation was recorded." in card.text

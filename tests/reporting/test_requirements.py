@@ -224,6 +224,7 @@ def test_only_the_numbers_of_the_problem_type_are_offered(problem_type, numbers)
         if name not in ("latency_p95_ms", "latency_p99_ms", "num_parameters", "size_mb")
     )  # fmt: skip
     assert parse_requirement("pearson >= 0.9").name == "pearson"  # of some problem type
+    assert parse_requirement("pearson >= 0.9", problem_type="masked_lm").name == "pearson"  # refused with the teacher
 
 
 def test_a_metric_of_another_problem_type_is_refused():

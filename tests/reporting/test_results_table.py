@@ -6,8 +6,8 @@ import torch
 from tiny import tiny_model
 
 from hf_distill.reporting import gap_closed, measure_latency, results_table, summary
+from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.statistics import standard_error, wilson_interval
-from hf_distill.reporting.tables import markdown_table
 
 
 def rows(teacher=0.90, student=0.88, baseline=0.85, metric="accuracy"):

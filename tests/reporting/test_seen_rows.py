@@ -119,6 +119,12 @@ def test_rows_that_chose_the_checkpoint_are_named_in_the_verdict(teacher, studen
     )
 
 
+def test_each_candidate_that_has_seen_the_rows_is_named_in_its_own_verdict(teacher, student, dataset, tokenizer):
+    models = {"teacher": teacher, "other": tiny_model(1, seed=9), "student": student(train=["a"], validation=TEXTS)}
+    verdicts = compare_models(models, dataset, tokenizer, **QUICK).to_dict()["verdict"]["by_model"]
+    assert ["validation rows of its training" in verdicts[name] for name in ("other", "student")] == [False, True]
+
+
 def test_what_an_older_run_has_seen_is_unknown_and_said(teacher, student, dataset, tokenizer):
     path = student(train=TEXTS)
     (path / "distillation.json").write_text(json.dumps(RECORD))

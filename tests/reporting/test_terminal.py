@@ -86,16 +86,29 @@ def test_a_linear_model_that_is_enough_is_a_warning():
         assert "The floor: TF-IDF" in report.to_markdown()
 
 
-def test_without_labels_the_table_has_the_agreement():
-    def without_labels(report):
-        report["leaderboard"], report["task"]["metrics"] = [], []
-        report["verdict"] |= {"replace": None, "reason": "no labels"}
-        for model in report["models"].values():
-            model["metrics"], model["versus_baseline"] = {}, None
+def without_labels(report):
+    report["leaderboard"], report["task"]["metrics"] = [], []
+    report["verdict"] |= {"replace": None, "reason": "no labels"}
+    for model in report["models"].values():
+        model["metrics"], model["versus_baseline"] = {}, None
 
+
+def test_without_labels_the_table_has_the_agreement():
     text = Report(changed(without_labels)).to_text()
     assert table_of(text)[0].split("|")[2].strip() == "agreement"
+    assert "95 % intervals are in parentheses." in text
     assert "Next step: label some of these rows" in text
+
+
+def test_a_regression_without_labels_has_its_distance_from_the_teacher_and_no_interval():
+    report = Report(changed(without_labels, problem_type="regression"))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table_of(report.to_text())]
+    assert rows[0] == ["model", "difference (RMSE)", "ms/text", "MB"]
+    assert {row[0]: row[1] for row in rows[2:]}["student"] == "0.310"
+    assert "intervals" not in report.to_text()
+    fidelity = report.to_markdown().partition("## Fidelity\n\n")[2].splitlines()
+    assert fidelity[0].split() == "| model | difference (RMSE) | correlation |".split()
+    assert next(line for line in fidelity if line.startswith("| student ")).split()[3:6:2] == ["0.310", "0.970"]
 
 
 def test_nothing_from_outside_breaks_a_line():
@@ -177,6 +190,53 @@ def test_times_that_are_missing_are_measured_and_those_of_a_busy_machine_measure
     untimed = Report(report)
     untimed.check(["latency_p50_ms <= 5"])
     assert describe_next_step(untimed.to_dict()) == "measure times: leave out --latency_rounds 0."
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "lines"),
+    [
+        ("token_classification", ["token_accuracy >= 0.999", "size_mb <= 20"]),
+        ("token_classification", ["size_mb <= 20"]),
+        ("single_label_classification", ["ece <= 0.001", "size_mb <= 20"]),  # which a search cannot judge
+    ],
+)
+def test_a_search_is_named_only_if_it_can_judge_by_the_requirements(problem_type, lines):
+    report = Report(sample_report(problem_type, labels=("O", "B-x")))
+    assert not any(result["is_met"] for result in report.check(lines))
+    text = describe_next_step(report.to_dict())
+    assert text.startswith("train a student with fewer layers, or export this one")
+    assert ("search" in text) == (problem_type != "token_classification")
+    assert "at once" not in text
+
+
+def test_a_number_that_is_missing_does_not_hide_what_else_to_do():
+    no_ece = {"calibration": None}
+    assert step(replace=True, lines=["ece <= 0.1"], **no_ece) is None
+    assert "more unlabelled text" in step(replace=False, lines=["ece <= 0.1"], **no_ece)
+    assert "fewer layers" in step(replace=True, lines=["ece <= 0.1", "size_mb <= 20"], **no_ece)
+
+
+def test_times_that_a_busy_machine_did_not_measure_need_more_than_an_idle_machine():
+    report = sample_report()
+    report["machine"]["is_busy"] = True
+    report["models"][STUDENT]["cost"]["latency"] = []
+    untimed = Report(report)
+    untimed.check(["latency_p50_ms <= 5"])
+    assert describe_next_step(untimed.to_dict()) == "measure times: leave out --latency_rounds 0."
+
+
+def test_an_export_is_not_exported_again():
+    report = Report(changed(lambda report: report["verdict"].update(model="student int8")))
+    report.check(["size_mb <= 0.1"])
+    text = describe_next_step(report.to_dict())
+    assert text.startswith("train a student with fewer layers; `hf-distill search` finds")
+
+
+def test_more_rows_come_in_groups_if_these_rows_do():
+    report = sample_report()
+    report["verdict"] |= {"replace": None, "more_rows": 210}
+    report["task"]["groups"] = {"column": "case", "number": 40, "largest": 30}
+    assert describe_next_step(report).startswith("compare on about 210 more rows in groups like these, which would")
 
 
 def test_an_export_alone_is_compared_with_its_student():

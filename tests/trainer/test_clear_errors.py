@@ -35,9 +35,10 @@ from hf_distill.teachers import load_teacher
         ("student", "Pass `model`."),
         ("tokenizer", "Pass `processing_class`."),
         ("teacher_tokenizer", "Pass `teacher_processing_class`."),
-        ("temperature", r"Pass `args=DistillationTrainingArguments\(output_dir, temperature=...\)`."),
-        ("learning_rate", r"Pass `args=DistillationTrainingArguments\(output_dir, learning_rate=...\)`."),
-        ("alpha", r".*Arguments\(output_dir, hard_label_weight=..., soft_label_weight=...\)`."),
+        ("temperature", r"Pass `args=DistillationTrainingArguments\(output_dir=..., temperature=...\)`."),
+        ("learning_rate", r"Pass `args=DistillationTrainingArguments\(output_dir=..., learning_rate=...\)`."),
+        ("output_dir", r"Pass `args=DistillationTrainingArguments\(output_dir=...\)`."),
+        ("alpha", r".*Arguments\(output_dir=..., hard_label_weight=..., soft_label_weight=...\)`."),
     ],
 )
 def test_an_argument_of_another_library_is_answered_with_the_right_name(name, remedy):

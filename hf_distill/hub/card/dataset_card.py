@@ -7,7 +7,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.hub.card.words import label
-from hf_distill.reporting.tables import markdown_table
+from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.text import escape
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_distill.hub.card.words import KINDS, as_text, reads_pairs
-from hf_distill.reporting.tables import markdown_table
+from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, is_share
 
 _LEFT_OUT = ("units", "decisions", "max_abs_logit", "tolerance")  # `export.json` has them

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from hf_distill.hub.card.words import as_text
+from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.probabilities import describe_probabilities
-from hf_distill.reporting.tables import markdown_table
 from hf_distill.reporting.text import (
     BUSY,
     NOT_AVAILABLE,

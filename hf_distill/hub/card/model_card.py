@@ -28,7 +28,8 @@ from hf_distill.hub.card.words import (
     printable,
     reads_pairs,
 )
-from hf_distill.reporting.tables import TEACHER_MEASURES, markdown_table
+from hf_distill.reporting.markdown import markdown_table
+from hf_distill.reporting.tables import TEACHER_MEASURES
 from hf_distill.reporting.text import NOT_AVAILABLE, escape
 
 _UNKNOWN = "unknown"

@@ -246,9 +246,9 @@ def _report(
     is_busy = machine["is_busy"]
     verdict = make_verdict(columns, task, is_busy)
     subject, num_rows = verdict["model"], comparison.units.num_rows
-    seen_rows = warn_of_seen_rows(columns[subject], num_rows)
-    verdict["sentence"] += seen_rows
-    verdict["by_model"][subject] += seen_rows
+    for name in verdict["by_model"]:
+        verdict["by_model"][name] += warn_of_seen_rows(columns[name], num_rows)
+    verdict["sentence"] += warn_of_seen_rows(columns[subject], num_rows)
     slices = describe_slices(comparison, slice_columns, [name for name in columns if name != TEACHER])
     warnings = [
         *make_warnings(columns, subject, task, is_busy),
