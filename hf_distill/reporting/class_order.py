@@ -179,11 +179,6 @@ def compare_orders(labels: np.ndarray, logits: np.ndarray, rows: np.ndarray | No
     units = agreements.of(assumed), agreements.of(best)
     tested = [values[~first_half] for values in units]
     _, row_of = np.unique(np.arange(len(labels)) if rows is None else rows, return_inverse=True)
-
-    def p_value(differences: np.ndarray, is_tested: np.ndarray) -> float:
-        gains = np.bincount(row_of[is_tested], weights=differences)
-        return mcnemar(int((gains < -1e-9).sum()), int((gains > 1e-9).sum()))
-
     gain = units[0] - agreements.of([*assumed[1:], 0])
     return OrderTest(
         num_rows=int(row_of.max()) + 1,
@@ -192,9 +187,15 @@ def compare_orders(labels: np.ndarray, logits: np.ndarray, rows: np.ndarray | No
         test_agreement=float(tested[0].mean()),
         best_agreement=float(tested[1].mean()),
         best_order=best,
-        p_value=p_value(tested[1] - tested[0], ~first_half),
-        is_confirmed=bool(gain.mean() > 0) and p_value(gain, np.ones(len(labels), dtype=bool)) < P_VALUE,
+        p_value=_p_value(tested[1] - tested[0], row_of[~first_half]),
+        is_confirmed=bool(gain.mean() > 0) and _p_value(gain, row_of) < P_VALUE,
     )
+
+
+def _p_value(gains: np.ndarray, row_of: np.ndarray) -> float:
+    """Return the exact p-value of the hypothesis that as many rows gain as lose; `row_of` has the row of each unit."""
+    gains = np.bincount(row_of, weights=gains)
+    return mcnemar(int((gains < -1e-9).sum()), int((gains > 1e-9).sum()))
 
 
 def _first_half(labels: np.ndarray, rows: np.ndarray | None) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_distill.data.metrics import METRICS
+from hf_distill.reporting.comparison.lost_classes import largest_vanished, worst_lost
 from hf_distill.reporting.comparison.more_rows import IF_TRUE
 from hf_distill.reporting.requirements import TIMES, Requirement, parse_requirement
 from hf_distill.reporting.text import rounded_rows
@@ -42,11 +43,10 @@ def describe_next_step(report: Mapping[str, Any]) -> str | None:
 def _for_verdict(report: Mapping[str, Any]) -> str:
     verdict, model = report["verdict"], report["models"][report["verdict"]["model"]]
     if verdict["reason"] == "lost class":
-        worst = max(model["lost_classes"]["lost"], key=lambda entry: entry["teacher"] - entry["model"])
-        return _learn_class(worst["label"])
+        return _learn_class(worst_lost(model["lost_classes"]["lost"])["label"])
     if verdict["reason"] == "vanished class":
-        largest = max(model["lost_classes"]["vanished"], key=lambda entry: entry["rows"])
-        return f"compare on more rows of the class {largest['label']!r}, and {_learn_class(largest['label'])}"
+        label = largest_vanished(model["lost_classes"]["vanished"])["label"]
+        return f"compare on more rows of the class {label!r}, and {_learn_class(label)}"
     if verdict["more_rows"] is not None:
         rows = f"{rounded_rows(verdict['more_rows'])}{' in groups like these' if report['task']['groups'] else ''}"
         return f"compare on about {rows}, which would show a yes {IF_TRUE}."

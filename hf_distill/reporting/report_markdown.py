@@ -1,7 +1,6 @@
 """All tables and notes of a report as Markdown."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from hf_distill.reporting.markdown import filled_table, markdown_table
@@ -11,6 +10,7 @@ from hf_distill.reporting.requirements import describe_result
 from hf_distill.reporting.text import (
     NOT_AVAILABLE,
     PLAIN,
+    bullets,
     deferral_cells,
     non_inferiority,
     number,
@@ -35,8 +35,8 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     if (probabilities := describe_probabilities(report)) is not None:
         parts.append(one_line(probabilities))
     if checked := report.get("requirements"):
-        lines = [f"- {one_line(describe_result(result))}" for result in checked["results"]]
-        parts += [f"## Requirements on the {one_line(checked['model'])}", "\n".join(lines)]
+        lines = bullets(map(describe_result, checked["results"]))
+        parts += [f"## Requirements on the {one_line(checked['model'])}", lines]
     if any(model["metrics"] for model in models.values()):
         parts += ["## Leaderboard", _leaderboard(report["leaderboard"], task["metric_name"])]
         parts += ["## Quality", _quality(models, task["metric_name"])]
@@ -52,19 +52,15 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     parts += ["## Cost", _cost(models)]
     if thresholds := _thresholds(models):
         parts += ["## Handing uncertain texts to the teacher", thresholds]
-    parts += ["## Notes", "\n".join(f"- {one_line(note)}" for note in report["notes"])]
+    parts += ["## Notes", bullets(report["notes"])]
     return "\n\n".join(parts)
-
-
-def _score(estimate: Mapping[str, Any], metric: str) -> str:
-    return PLAIN.estimate(estimate, partial(PLAIN.score, metric=metric))
 
 
 def _leaderboard(entries: Sequence[Mapping[str, Any]], metric: str) -> str:
     rows = [
         [
             entry["model"],
-            _score(entry, metric),
+            PLAIN.estimated_score(entry, metric),
             entry["answer"] or NOT_AVAILABLE,
             number(entry["p50_ms"], ".2f"),
             number(entry["bytes_on_disk"], ",.1f", 1e-6),
@@ -83,7 +79,7 @@ def _quality(models: Models, metric: str) -> str:
         rows.append(
             [
                 f"{name} (mean of {model['num_runs']} runs)" if model["num_runs"] > 1 else name,
-                _score(model["metrics"][metric], metric),
+                PLAIN.estimated_score(model["metrics"][metric], metric),
                 PLAIN.estimate(model["retention"], PLAIN.share),
                 PLAIN.gap_closed(model["gap_closed"]),
                 _shipped_run(model) + _versus(versus, metric),
@@ -112,7 +108,7 @@ def _shipped_run(model: Mapping[str, Any]) -> str:
 def _versus(versus: Mapping[str, Any] | None, metric: str) -> str:
     if versus is None:
         return NOT_AVAILABLE
-    interval = PLAIN.estimate({**versus, "value": versus["difference"]}, partial(PLAIN.difference, metric=metric))
+    interval = PLAIN.estimated_difference(versus, metric)
     return f"{interval.removesuffix(')')}; p = {versus['p_value']:.2g})"
 
 
@@ -120,7 +116,7 @@ def _metrics(models: Models, metrics: Sequence[str]) -> str:
     rows = [
         [
             name,
-            *(_score(model["metrics"][metric], metric) for metric in metrics),
+            *(PLAIN.estimated_score(model["metrics"][metric], metric) for metric in metrics),
             number(model["metrics"][metrics[0]]["std"], ".4f"),
         ]
         for name, model in models.items()
@@ -180,7 +176,7 @@ def _shifted(models: Models, metric: str) -> str:
     rows = [
         [
             name,
-            _score(model["shifted"]["metrics"][metric], metric),
+            PLAIN.estimated_score(model["shifted"]["metrics"][metric], metric),
             PLAIN.estimate(model["shifted"]["retention"], PLAIN.share),
         ]
         for name, model in models.items()

@@ -1,7 +1,6 @@
 """What the terminal shows of a report: verdict, one table, requirements, and what changes how to read them."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from hf_distill.data.table import counted
@@ -9,7 +8,7 @@ from hf_distill.reporting.comparison.notes import about_baseline
 from hf_distill.reporting.markdown import filled_table
 from hf_distill.reporting.next_step import describe_next_step
 from hf_distill.reporting.requirements import describe_result
-from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, ends, is_share, number, one_line
+from hf_distill.reporting.text import NOT_AVAILABLE, PLAIN, bullets, ends, is_share, number, one_line
 
 _NAME_LENGTH = 18  # characters of a name that are shown
 _COSTS = ("ms/text", "MB")
@@ -33,10 +32,10 @@ def render_text(report: Mapping[str, Any]) -> str:
     if (distillation := about_baseline(models, verdict["model"], task)) and has_scores:
         parts.append(one_line(distillation))
     if checked := report.get("requirements"):
-        lines = [f"- {one_line(describe_result(result))}" for result in checked["results"]]
-        parts.append("\n".join([f"Requirements on the {one_line(checked['model'])}:", *lines]))
+        lines = bullets(map(describe_result, checked["results"]))
+        parts.append(f"Requirements on the {one_line(checked['model'])}:\n{lines}")
     if report["warnings"]:
-        parts.append("\n".join(["Warnings:", *(f"- {one_line(warning)}" for warning in report["warnings"])]))
+        parts.append(f"Warnings:\n{bullets(report['warnings'])}")
     return "\n\n".join(parts)
 
 
@@ -64,7 +63,7 @@ def _scores(report: Mapping[str, Any]) -> str:
     rows = [
         [
             ends(entry["model"], _NAME_LENGTH),
-            PLAIN.estimate(entry, partial(PLAIN.score, metric=metric)),
+            PLAIN.estimated_score(entry, metric),
             _difference(models[entry["model"]]["versus_teacher"], metric),
             entry["answer"] or NOT_AVAILABLE,
             *_costs(entry),
@@ -95,8 +94,7 @@ def _difference(versus: Mapping[str, Any] | None, metric: str) -> str:
     """Return the difference to the teacher, in points for a share."""
     if versus is None:
         return NOT_AVAILABLE
-    interval = {**versus, "value": versus["difference"]}
-    return PLAIN.estimate(interval, partial(PLAIN.difference, metric=metric)).replace(" points", "")
+    return PLAIN.estimated_difference(versus, metric).replace(" points", "")
 
 
 def _costs(cost: Mapping[str, Any]) -> list[str]:

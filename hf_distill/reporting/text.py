@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hf_distill.data.metrics import find_metric
@@ -22,6 +23,11 @@ _MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)")
 def one_line(text: str) -> str:
     """Replace everything that does not print, such as line breaks and direction marks, by single spaces."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def bullets(texts: Iterable[str]) -> str:
+    """Return a list in Markdown, each text in one line."""
+    return "\n".join(f"- {one_line(text)}" for text in texts)
 
 
 def escape(text: str) -> str:
@@ -94,6 +100,12 @@ def text_length(tokens: int | None) -> str:
 def p_value(value: Any) -> str:
     """Format a p-value with three decimals: 0.043, or < 0.001."""
     return "< 0.001" if finite(value) is not None and value < 0.001 else number(value, ".3f")
+
+
+def equals_p_value(value: Any) -> str:
+    """Format a p-value with its sign: = 0.012, or < 0.001."""
+    text = p_value(value)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def rounded_rows(number: int) -> str:
@@ -215,6 +227,14 @@ class NumberStyle:
             return NOT_AVAILABLE
         low, high = (self._without_unit(show(estimate[end])) for end in ("low", "high"))
         return f"{show(estimate['value'])} ({low} to {high})"
+
+    def estimated_score(self, estimate: Mapping[str, Any] | None, metric: str) -> str:
+        """Format a score and its interval: 81.2 % (79.3 to 83.1)."""
+        return self.estimate(estimate, partial(self.score, metric=metric))
+
+    def estimated_difference(self, versus: Mapping[str, Any], metric: str) -> str:
+        """Format the difference of two scores and its interval: +1.2 points (-0.3 to +2.7)."""
+        return self.estimate({**versus, "value": versus["difference"]}, partial(self.difference, metric=metric))
 
     def _write(self, value: Any, spec: str, factor: float = 1, unit: str = "") -> str:
         text = re.sub(r"^[+-](?=[0.]+$)", "", number(value, spec, factor))  # not -0.0

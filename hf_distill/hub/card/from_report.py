@@ -4,7 +4,6 @@ A null in the report does not apply to the task. It is shown as n/a, or its tabl
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from hf_distill.hub.card.words import as_text
@@ -52,31 +51,27 @@ def report_data(report: Mapping[str, Any]) -> str:
     return f"{escape(report['task']['name'])}, {as_text(report['task']['rows'])} rows"
 
 
-def _score(estimate: Mapping[str, Any] | None, metric: str) -> str:
-    return PLAIN.estimate(estimate, partial(PLAIN.score, metric=metric))
-
-
 def _scores(task: Mapping[str, Any], models: _Models) -> str:
-    names = task["metrics"]
-    rows = [[name, *(_score((m.get("metrics") or {}).get(name), name) for m in models.values())] for name in names]
+    names, score = task["metrics"], PLAIN.estimated_score
+    rows = [[name, *(score((m.get("metrics") or {}).get(name), name) for m in models.values())] for name in names]
     rows += [["retention", *(PLAIN.estimate(m.get("retention"), PLAIN.share) for m in models.values())]]
     rows += [["gap closed", *(PLAIN.gap_closed(m.get("gap_closed")) for m in models.values())]]
     agreements = [(m.get("fidelity") or {}).get("agreement") for m in models.values()]
     rows += [["agreement", *(PLAIN.estimate(agreement, PLAIN.share) for agreement in agreements)]]
     shifted = [(m.get("shifted") or {}).get("metrics") or {} for m in models.values()]
-    rows += [[f"{name}, shifted data", *(_score(metrics.get(name), name) for metrics in shifted)] for name in names]
+    rows += [[f"{name}, shifted data", *(score(metrics.get(name), name) for metrics in shifted)] for name in names]
     rows = [row for row in rows if set(row[1:]) != {NOT_AVAILABLE}]
     return markdown_table(["metric", *models], rows)
 
 
 def _tests(models: _Models, metric: str) -> list[str]:
-    show, lines = partial(PLAIN.difference, metric=metric), []
+    lines = []
     for name, model in models.items():
         for other in ("teacher", "baseline"):
             test = model.get(f"versus_{other}")
             if not test or finite(test.get("difference")) is None:
                 continue
-            difference = escape(PLAIN.estimate({**test, "value": test["difference"]}, show))
+            difference = escape(PLAIN.estimated_difference(test, metric))
             line = f"{escape(name)} {'gain over' if is_error(metric) else 'minus'} the {other}: {difference}"
             if finite(test.get("p_value")) is not None:
                 line += f", p = {test['p_value']:.3g} ({escape(as_text(test.get('test')))})"

@@ -5,8 +5,9 @@ from typing import Any
 
 from hf_distill.reporting.comparison.candidates import NO, YES, Models, judge
 from hf_distill.reporting.comparison.groups import FEWEST_GROUPS
+from hf_distill.reporting.comparison.lost_classes import largest_vanished, worst_lost
 from hf_distill.reporting.comparison.quality import FEWEST_RESAMPLED
-from hf_distill.reporting.text import PLAIN, p_value
+from hf_distill.reporting.text import PLAIN, equals_p_value
 
 
 def claim(models: Models, name: str, task: Mapping[str, Any]) -> str:
@@ -74,21 +75,16 @@ def _by_score(name: str, answer: str, versus: Mapping[str, Any], task: Mapping[s
 
 
 def _lost(lost: list[dict[str, Any]]) -> str:
-    worst = max(lost, key=lambda entry: entry["teacher"] - entry["model"])
+    worst = worst_lost(lost)
     others = f" (and of {len(lost) - 1:,} more)" if len(lost) > 1 else ""
     return (
         f"it loses a class. Of {worst['label']!r}{others} it finds {PLAIN.share(worst['model'])} of {worst['rows']:,} "
-        f"rows, and the teacher {PLAIN.share(worst['teacher'])} (p {_equals(worst['p_value'])})"
+        f"rows, and the teacher {PLAIN.share(worst['teacher'])} (p {equals_p_value(worst['p_value'])})"
     )
 
 
-def _equals(value: float) -> str:
-    text = p_value(value)
-    return text if text.startswith("<") else f"= {text}"
-
-
 def _vanished(vanished: list[dict[str, Any]]) -> str:
-    largest = max(vanished, key=lambda entry: entry["rows"])
+    largest = largest_vanished(vanished)
     others = f" and {len(vanished) - 1:,} more" if len(vanished) > 1 else ""
     return (
         f"it never finds the class {largest['label']!r}{others}, of which the teacher finds "

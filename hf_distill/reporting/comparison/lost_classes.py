@@ -6,6 +6,7 @@ accuracy falls by half a point.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,16 @@ def describe_lost_classes(
         "num_classes": len(present),
         "num_too_small": sum(_is_too_small(sizes[i], num_groups[i], len(present), level) for i in present),
     }
+
+
+def worst_lost(lost: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the lost class whose recall falls most."""
+    return max(lost, key=lambda entry: entry["teacher"] - entry["model"])
+
+
+def largest_vanished(vanished: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the vanished class with most rows."""
+    return max(vanished, key=lambda entry: entry["rows"])
 
 
 def _found(units: Units, *logits: np.ndarray) -> list[np.ndarray]:

@@ -71,6 +71,15 @@ def _read(value: Any) -> RowHashes | None:
     folder = Path(value).absolute() if export is None else export.folder.absolute()
     if export is not None and not (folder / RECORD_NAME).is_file():
         folder = folder.parent
+    return read_run(folder)
+
+
+def read_run(folder: Path) -> RowHashes | None:
+    """Return the hashes in the folder of a run; None without a record, and as [`read_row_hashes`] says.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
     if not (folder / RECORD_NAME).is_file():
         return None
     return read_row_hashes(folder, read_record(folder).get("row_hashes"))

@@ -13,7 +13,7 @@ from datasets import ClassLabel, Dataset
 from hf_distill.reporting.comparison.describe import Comparison
 from hf_distill.reporting.comparison.quality import TEACHER, Quality
 from hf_distill.reporting.statistics import holm
-from hf_distill.reporting.text import PLAIN, is_clearly_worse, p_value
+from hf_distill.reporting.text import PLAIN, equals_p_value, is_clearly_worse
 from hf_distill.utils.near_misses import did_you_mean
 
 MOST_SLICES = 20  # of a column, the slice of all smaller values included
@@ -122,11 +122,6 @@ def about_slices(slices: Sequence[Mapping[str, Any]], name: str, task: Mapping[s
         if is_clearly_worse(entry, task["confidence_level"]):
             yield (
                 f"On the {part['rows']:,} rows with {part['column']} = {part['value']!r} the {name} is clearly worse "
-                f"than the teacher: {show(entry['difference'])} (p {_equals(entry['p_value'])} after Holm's "
+                f"than the teacher: {show(entry['difference'])} (p {equals_p_value(entry['p_value'])} after Holm's "
                 f"correction for {len(slices):,} slices)."
             )
-
-
-def _equals(value: float) -> str:
-    text = p_value(value)
-    return text if text.startswith("<") else f"= {text}"
