@@ -23,6 +23,7 @@ import argparse
 import csv
 import os
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,10 @@ def load(name: str, data_dir: Path) -> tuple[Task, Dataset, Dataset]:
         rows = task.datasets["train"].shuffle(seed=1)
         return task, rows.take(num_rows), rows.skip(num_rows)
     rows, test = task.datasets["train"].shuffle(seed=0), task.datasets["validation"]
-    unused = rows.skip(num_rows or len(rows))
-    return task, rows, concatenate_datasets([test, unused.select(range(min(MORE_TEST_ROWS, len(unused))))])
+    if num_rows is None:
+        return task, rows, test
+    unused = rows.skip(num_rows)
+    return task, rows, concatenate_datasets([test, unused.take(min(MORE_TEST_ROWS, len(unused)))])
 
 
 class Bench:
@@ -95,7 +98,11 @@ class Bench:
         self.train_rows = self._tokenize(self.train)
         self.labels = np.array(self.test["labels"])
         self.num_labels = len(self.task.label_names or [])
-        self.teacher = self._make_teacher("teacher", self.train_rows)
+
+    @cached_property
+    def teacher(self) -> PreTrainedModel:
+        """The teacher, which is fine-tuned before the first run that needs it."""
+        return self._make_teacher("teacher", self.train_rows)
 
     def _tokenize(self, rows: Dataset) -> Dataset:
         return self.task.tokenize_dataset(rows, self.tokenizer, max_length=self.options.max_seq_length)
@@ -207,7 +214,7 @@ class Bench:
 
     def variants(self, source: Dataset, copies: int, keeps_labels: bool) -> Dataset:
         """Return tokenized variants of rows, without labels or with the label of their row."""
-        embeddings = self.teacher.get_input_embeddings().weight.detach().numpy()
+        embeddings = self.teacher.get_input_embeddings().weight.detach().cpu().numpy()
         columns = list(self.task.text_columns)
         texts = augment_texts(
             source, text_columns=columns, tokenizer=self.tokenizer, embeddings=embeddings, copies=copies

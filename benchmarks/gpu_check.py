@@ -1,11 +1,11 @@
 """Check runs on one GPU: correct gradients, also in bfloat16 and compiled, memory, and speed.
 
-    python benchmarks/gpu_check.py [--device cuda] [--quick]
+    python benchmarks/gpu_check.py [--device cuda] [--quick] [--tables speed] [--rounds 5] [--steps 200]
 
 The first table compares the gradient of one optimizer step with a gradient computed by hand in float64 on the CPU, for
 teachers and students that run in lower precision or compiled.
 
-The second table compares steps per second and peak memory with a plain Trainer: 5 interleaved rounds of 200 steps
+The second table compares steps per second and peak memory with a plain Trainer: interleaved rounds of so many steps
 after 20, in bfloat16, for students of 6 and 2 of the 12 layers of a teacher of BERT-base's size. `share` is the speed
 as a share of a plain Trainer's; for the live teacher, of a plain step and the teacher's forward pass together.
 
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from gpu_speed import CACHED_TARGETS, Speed, is_missed, make_large_model, make_rows
+from gpu_speed import CACHED_TARGETS, QUICK, Size, Speed, is_missed, make_large_model, make_rows
 from random_models import make_tokenizer, prepare_process
 from tables import to_text
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, create_student
 
+TABLES = ("gradients", "speed", "filling")
 TEMPERATURE, SOFT, HARD = 4.0, 1.0, 0.5
 # Name -> changed arguments, and the largest relative error that the gradient can have.
 PRECISIONS: dict[str, tuple[dict[str, Any], float]] = {
@@ -118,20 +119,33 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="tiny models, few steps, nothing compiled; not for figures"
     )
+    parser.add_argument("--tables", default=",".join(TABLES), help="which tables to make, of: %(default)s")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=200)
     args = parser.parse_args()
+    if unknown := set(args.tables.split(",")) - set(TABLES):
+        parser.error(f"there is no table {', '.join(sorted(unknown))}, only {', '.join(TABLES)}")
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU; `--device cpu --quick` checks that the script runs")
     prepare_process()
-    with tempfile.TemporaryDirectory() as folder:
-        runs = Runs(args, folder)
-        checked = runs.correctness([name for name in PRECISIONS if not (args.quick and "compiled" in name)])
-        speed = Speed(args.device, args.quick, folder)
-        speeds = [row for layers, batch_size in CACHED_TARGETS for row in speed.compare(layers, batch_size)]
-        filling = [speed.filling()]
     where = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     print(f"{where}, torch {torch.__version__}")
-    for table in (checked, speeds, filling):
-        print(f"\n{to_text(table)}")
+    size = QUICK if args.quick else Size(num_rounds=args.rounds, num_steps=args.steps)
+    checked: list[dict[str, Any]] = []
+    speeds: list[dict[str, Any]] = []
+    filling: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        if "gradients" in args.tables:
+            names = [name for name in PRECISIONS if not (args.quick and "compiled" in name)]
+            checked = Runs(args, folder).correctness(names)
+            print(f"\n{to_text(checked)}", flush=True)
+        speed = Speed(args.device, size, folder)
+        if "speed" in args.tables:
+            speeds = [row for layers, batch_size in CACHED_TARGETS for row in speed.compare(layers, batch_size)]
+            print(f"\n{to_text(speeds)}", flush=True)
+        if "filling" in args.tables:
+            filling = [speed.filling()]
+            print(f"\n{to_text(filling)}", flush=True)
     missed = [row["run"] for row in speeds + filling if is_missed(row)]
     if missed and not args.quick:
         print(f"\nBelow the target: {'; '.join(missed)}.")

@@ -76,8 +76,8 @@ def make_large_model(num_layers: int, hidden_size: int) -> PreTrainedModel:
 class Speed:
     """Measures students of one teacher on one device, in bfloat16."""
 
-    def __init__(self, device: str, is_quick: bool, folder: str) -> None:
-        self.device, self.folder, self.size = torch.device(device), folder, QUICK if is_quick else Size()
+    def __init__(self, device: str, size: Size, folder: str) -> None:
+        self.device, self.folder, self.size = torch.device(device), folder, size
         self.teacher = make_large_model(self.size.num_layers, self.size.hidden_size)
         self.tokenizer, self.rows = make_tokenizer(), make_rows(self.size.num_rows, self.size.length)
         self.store = {"cache_teacher_outputs": True, "teacher_cache_dir": f"{folder}/cache"}
