@@ -29,6 +29,7 @@ from hf_distill.classifiers.outputs import (
     ClassifierOutputs,
 )
 from hf_distill.classifiers.problem_types import ProblemType
+from hf_distill.classifiers.sharding import keep_embeddings_apart
 from hf_distill.classifiers.signature import input_names
 from hf_distill.data import Task
 from hf_distill.data.seen_rows import hash_rows_of
@@ -223,6 +224,8 @@ class DistillationTrainer(Trainer):
     def _bind(self, student: PreTrainedModel, loss: DistillationLoss) -> None:
         """Make what depends on the student, the loss or the accelerator; `model_init` and trials make it anew."""
         check_student(student, self._teacher_model, self._is_sharded)
+        if self.is_fsdp_enabled:
+            keep_embeddings_apart(self.accelerator.state.fsdp_plugin, student)
         is_padded_here = isinstance(self.processing_class, PreTrainedTokenizerBase) and not self._is_sharded
         tokenizer = cast(PreTrainedTokenizerBase, self.processing_class) if is_padded_here else None
         rows = [self.train_dataset, *self._eval_datasets().values()]

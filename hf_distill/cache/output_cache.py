@@ -17,6 +17,7 @@ from transformers.utils import logging
 from hf_distill.cache.arrow_files import remove_unfinished
 from hf_distill.cache.cached_output import CachedOutput
 from hf_distill.cache.columns import StoredColumns
+from hf_distill.cache.full_float32 import full_float32
 from hf_distill.cache.shards import FORMAT, RowFormat
 from hf_distill.cache.store import Store
 from hf_distill.record import describe_versions
@@ -171,7 +172,7 @@ class OutputCache:
         )
         bar.set_postfix_str(f"{stored_share:.0%} stored before")
         try:
-            with closing(self._compute_outputs(rows, numbers)) as batches:
+            with full_float32(), closing(self._compute_outputs(rows, numbers)) as batches:
                 for indices, flat_rows in batches:
                     pending.add(keys[indices], flat_rows)
                     self.num_computed += len(indices)

@@ -8,7 +8,7 @@ import math
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import FullyShardedDataParallelPlugin, gather_object
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from transformers import PreTrainedModel
@@ -108,3 +108,18 @@ def check_equal_on_all_processes(model: PreTrainedModel) -> None:
                 f"{len(is_equal)} weights are not equal. Load the same checkpoint on all processes. If you create the "
                 "teacher in code, set the random seed first."
             )
+
+
+def keep_embeddings_apart(plugin: FullyShardedDataParallelPlugin, model: PreTrainedModel) -> None:
+    """Leave modules that contain the input embeddings out of the modules that FSDP2 shards one by one.
+
+    accelerate shards the input embeddings by themselves, and by default also the modules that a model names as
+    `_no_split_modules`. In BERT and its like these contain the embeddings, which cannot be sharded twice. Modules that
+    the user named are left as they are.
+    """
+    names = getattr(model, "_no_split_modules", None)
+    if plugin.fsdp_version != 2 or plugin.transformer_cls_names_to_wrap is not None or not names:
+        return
+    embeddings = model.get_input_embeddings()
+    parents = {type(module).__name__ for module in model.modules() if embeddings in list(module.modules())[1:]}
+    plugin.transformer_cls_names_to_wrap = [name for name in names if name not in parents]

@@ -1,0 +1,45 @@
+"""What a cache stores is computed in full float32, also if the process has switched to TensorFloat-32."""
+
+import pytest
+import torch
+from tiny import tiny_dataset, tiny_model, tiny_tokenizer
+
+from hf_distill import TeacherCache
+from hf_distill.cache.full_float32 import full_float32
+
+MATMUL, CONV = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+
+
+@pytest.fixture(autouse=True)
+def _restored():
+    before = torch.backends.fp32_precision, MATMUL.fp32_precision, CONV.fp32_precision
+    yield
+    torch.backends.fp32_precision, MATMUL.fp32_precision, CONV.fp32_precision = before
+
+
+def test_a_teacher_is_asked_in_full_float32(tmp_path):
+    torch.backends.fp32_precision = "tf32"  # as `--tf32` and `--torch_compile` do
+    teacher, seen = tiny_model(2), []
+    teacher.register_forward_hook(lambda *args: seen.append(MATMUL.fp32_precision))
+    TeacherCache(tmp_path, teacher, tiny_tokenizer()).label(tiny_dataset(tiny_tokenizer(), 4))
+    assert set(seen) == {"ieee"}
+    assert MATMUL.fp32_precision == "tf32"
+
+
+@pytest.mark.parametrize("general", ["none", "tf32"])
+def test_the_settings_are_as_before(general):
+    torch.backends.fp32_precision = general
+    expected = MATMUL.fp32_precision, CONV.fp32_precision
+    with pytest.raises(KeyError), full_float32():
+        assert (MATMUL.fp32_precision, CONV.fp32_precision) == ("ieee", "ieee")
+        raise KeyError
+    assert (MATMUL.fp32_precision, CONV.fp32_precision) == expected
+    torch.backends.fp32_precision = "ieee"  # `--tf32 false` of a later run still reaches the products
+    assert MATMUL.fp32_precision == "ieee"
+
+
+def test_a_setting_of_the_products_alone_is_kept():
+    MATMUL.fp32_precision = "tf32"
+    with full_float32():
+        pass
+    assert MATMUL.fp32_precision == "tf32"
