@@ -30,9 +30,12 @@ def test_a_teacher_is_asked_in_full_float32(tmp_path):
 def test_the_settings_are_as_before(general):
     torch.backends.fp32_precision = general
     expected = MATMUL.fp32_precision, CONV.fp32_precision
-    with pytest.raises(KeyError), full_float32():
-        assert (MATMUL.fp32_precision, CONV.fp32_precision) == ("ieee", "ieee")
-        raise KeyError
+    inside = []
+    with pytest.raises(ZeroDivisionError), full_float32():
+        1 / 0  # noqa: B018
+    with full_float32():
+        inside += [MATMUL.fp32_precision, CONV.fp32_precision]
+    assert inside == ["ieee", "ieee"]
     assert (MATMUL.fp32_precision, CONV.fp32_precision) == expected
     torch.backends.fp32_precision = "ieee"  # `--tf32 false` of a later run still reaches the products
     assert MATMUL.fp32_precision == "ieee"
