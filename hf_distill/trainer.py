@@ -73,6 +73,7 @@ from hf_distill.training.subclasses import (
     warn_about_unmarked_batch,
 )
 from hf_distill.training.teaching import Teaching
+from hf_distill.training.tensor_float32 import settle_tensor_float32
 from hf_distill.training.units import NumberedRows
 from hf_distill.training_args import DistillationTrainingArguments
 
@@ -176,6 +177,7 @@ class DistillationTrainer(Trainer):
             compute_metrics=compute_metrics,
             **trainer_kwargs,
         )
+        settle_tensor_float32(args)
         self._identity.collator = describe_collator(self.data_collator)
         self.label_names = ["labels"]  # Trainer finds none if `forward` hides its signature
         self._bind(self.model, loss)
