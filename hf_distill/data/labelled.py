@@ -45,6 +45,8 @@ def with_teacher_logits(text: Dataset, labelled: Dataset, task: Task) -> Dataset
     else:
         values = [None if label is None or np.isnan(label).any() else label for label in labels]
         feature = text.features["label"] if "label" in text.column_names else feature
+        if isinstance(feature, List):  # pyarrow before 26 cannot read missing lists of a fixed length from Parquet
+            feature = List(feature.feature)
     beside = text.select_columns(list(task.text_columns)).add_column("label", values, feature=feature)
     return concatenate_datasets([beside, labelled.select_columns([TEACHER_LOGITS])], axis=1)
 

@@ -5,6 +5,8 @@ import json
 import math
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 from tiny import named_model, tiny_model, tiny_rows
@@ -107,6 +109,8 @@ def test_vectors_come_back_from_a_data_set_with_logits(tmp_path, labels, problem
     logits = Dataset.from_dict({"teacher_logits": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]})
     beside = with_teacher_logits(task.datasets["train"], logits, task.for_model(teacher))
     write_labelled({"train": beside, "validation": beside}, tmp_path / "labelled", {})
+    stored = pq.read_schema(tmp_path / "labelled" / "train.parquet").field("label").type
+    assert pa.types.is_list(stored), "missing lists of a fixed length need pyarrow 26"
     again = load_text_dataset(dataset_name=str(tmp_path / "labelled"), problem_type=problem_type)
     assert repr(again.datasets["train"]["label"][:]) == repr(task.datasets["train"]["label"][:])
     assert again.datasets["train"]["teacher_logits"][:] == logits["teacher_logits"][:]

@@ -42,7 +42,10 @@ def read_parquet(content: Content, options: ReadOptions) -> Table:
                 dataset = _mapped(file, known, content)
     except (pa.ArrowException, NotImplementedError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        raise ValueError(f"{content.path} cannot be read as Parquet: {reason}. Write or download it again.") from None
+        remedy = "Write or download it again."
+        if "Expected all lists to be of size" in reason:
+            remedy = "Install pyarrow 26 or newer, which reads missing lists of a fixed length; older ones cannot."
+        raise ValueError(f"{content.path} cannot be read as Parquet: {reason}. {remedy}") from None
     strange = [f"{field.name} ({field.type})" for field in file.schema_arrow if field.name not in known]
     notes = (f"left out: {', '.join(strange)}, of a type that `datasets` does not have",) if strange else ()
     return Table(Source(content.path, content.name, "Parquet", notes=notes), dataset)
