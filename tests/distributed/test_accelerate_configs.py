@@ -1,7 +1,7 @@
 """Every file of `examples/accelerate_configs` trains what one process on a CPU does.
 
-DeepSpeed runs on CPUs too, if it is installed: `pytest -m slow`. FSDP and NCCL need GPUs, `pytest -m gpu`, and were
-never run by us.
+DeepSpeed runs on CPUs too, if it is installed, and FSDP2 where a check of accelerate is replaced: `pytest -m slow`.
+FSDP2 as users start it and NCCL need GPUs: `pytest -m gpu`.
 """
 
 import json
@@ -19,6 +19,7 @@ from tiny import tiny_model
 from transformers import BertForSequenceClassification
 
 CONFIGS = Path(__file__).parents[2] / "examples" / "accelerate_configs"
+SUPPORT = Path(__file__).parents[1] / "support"
 DEEPSPEED = ["deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3"]
 needs_deepspeed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
 
@@ -59,7 +60,11 @@ def expected(tmp_path_factory):
 def check(name: str, num_processes: int, folder: Path, expected, environment: dict[str, str]) -> dict:
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / f"{name}.yaml")]
     command += ["--num_processes", str(num_processes), "--num_machines", "1", "--main_process_port", "0"]
-    command += [str(Path(__file__).parents[1] / "support" / "config_worker.py"), str(write_models(folder))]
+    return check_run([*command, str(SUPPORT / "config_worker.py")], num_processes, folder, expected, environment)
+
+
+def check_run(command: list[str], num_processes: int, folder: Path, expected, environment: dict[str, str]) -> dict:
+    command = [*command, str(write_models(folder))]
     with (folder / "log").open("w") as log:
         subprocess.run(command, env=environment, stdout=log, stderr=log, timeout=280, check=False)
     assert (folder / "found.json").exists(), (folder / "log").read_text()[-4000:]
@@ -86,6 +91,15 @@ def test_deepspeed_on_a_cpu(tmp_path, expected, name):
     found = check(name, 2, tmp_path, expected, {**os.environ, "DS_ACCELERATOR": "cpu"})
     assert (found["device"], found["distributed"]) == ("cpu", "DEEPSPEED")
     assert found["teacher is shared out"] == (name == "deepspeed_zero3")
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_fsdp2_on_a_cpu(tmp_path, expected, num_processes):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(num_processes)]
+    command += ["--standalone", str(SUPPORT / "fsdp_on_cpu.py")]
+    assert check_run(command, num_processes, tmp_path, expected, dict(os.environ))["is sharded"]
 
 
 @pytest.mark.gpu

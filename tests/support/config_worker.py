@@ -7,6 +7,7 @@ from pathlib import Path
 
 from invariance import make_args
 from tiny import tiny_dataset, tiny_tokenizer
+from torch.distributed.fsdp import FSDPModule
 from transformers import BertForSequenceClassification
 
 from hf_distill import DistillationTrainer
@@ -39,6 +40,7 @@ def main(folder: Path) -> None:
     trainer = run(folder)
     found = {**trainer.evaluate(), "num_processes": trainer.args.world_size, "device": trainer.args.device.type}
     found["distributed"] = trainer.accelerator.distributed_type.value
+    found["is sharded"] = isinstance(trainer.model, FSDPModule)
     found["teacher is shared out"] = is_partitioned(trainer.teacher.model)
     trainer.save_model(str(folder / "student"))
     if trainer.is_world_process_zero():
