@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
-_BACKENDS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+_GENERAL: Any = torch.backends  # torch's annotations do not know `fp32_precision`
+_BACKENDS = (_GENERAL.cuda.matmul, _GENERAL.cudnn.conv, _GENERAL.cudnn.rnn)
 
 
 @contextmanager
@@ -21,7 +23,7 @@ def full_float32() -> Iterator[None]:
     try:
         yield
     finally:
-        general = torch.backends.fp32_precision
+        general = _GENERAL.fp32_precision
         for backend, precision in zip(_BACKENDS, before, strict=True):
             # A backend that followed the general setting goes on following it.
             backend.fp32_precision = "none" if precision == general else precision

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -98,7 +98,7 @@ class LabelColumn:
         if self.tags:
             return [None if row is None else [self._name(tag) for tag in row] for row in self.tags]
         if self.problem_type == SINGLE:
-            return [self._name(i) for i in self.array.tolist()]
+            return [self._name(i) for i in cast(list[int], self.array.tolist())]
         if self.problem_type != MULTI or not np.isin(self.array[self._is_labelled()], (0, 1)).all():
             return self.array.tolist()
         names: list[list[str]] = [[] for _ in self.array]
