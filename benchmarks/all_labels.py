@@ -6,8 +6,8 @@ A tenth of the training rows, at most 1,000, is held out to choose the checkpoin
 students start from the same layers of the teacher and see the other rows. They are compared on the validation split,
 of SST-2 also on 4,000 unused training rows; of QNLI, whose training rows are not at hand, the validation split is
 divided. Runs are in float32. `kl_train` and `kl_held_out` are the distances to the teacher on 1,000 of the rows that
-the student was trained on, and on held-out rows: if the first is small, the limit is not its capacity. A benchmark that
-was stopped goes on after the last finished run.
+the student was trained on, and on held-out rows: if the first is small, the limit is not its capacity. A benchmark
+that was stopped goes on after the last finished run.
 
 The arms:
 
