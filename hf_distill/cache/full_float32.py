@@ -7,23 +7,31 @@ from typing import Any
 import torch
 
 _GENERAL: Any = torch.backends  # torch's annotations do not know `fp32_precision`
-_BACKENDS = (_GENERAL.cuda.matmul, _GENERAL.cudnn.conv, _GENERAL.cudnn.rnn)
+# cudnn's setting is also that of all CUDA operations, so it comes before them.
+_BACKENDS = (
+    *(_GENERAL.cudnn, _GENERAL.cuda.matmul, _GENERAL.cudnn.conv, _GENERAL.cudnn.rnn),
+    *(_GENERAL.mkldnn.matmul, _GENERAL.mkldnn.conv, _GENERAL.mkldnn.rnn),
+)
 
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Let a GPU compute float32 products in full precision (IEEE 754) within a block.
+    """Compute float32 products in full precision (IEEE 754) within a block, on a GPU and on a CPU.
 
-    `--tf32` and `--torch_compile` switch to TensorFloat-32 for the whole process, whose products have a relative error
-    of about 1e-3. Other precisions are not affected.
+    `--tf32`, `--torch_compile` and `torch.set_float32_matmul_precision` switch to TensorFloat-32 or bfloat16 for the
+    whole process. TensorFloat-32 products have a relative error of about 1e-3. Other dtypes are not affected.
     """
-    before = [backend.fp32_precision for backend in _BACKENDS]
-    for backend in _BACKENDS:
-        backend.fp32_precision = "ieee"
+    general = _GENERAL.fp32_precision
+    changed = []
+    _GENERAL.fp32_precision = "ieee"
     try:
+        for backend in _BACKENDS:
+            # Only what does not follow the general setting: torch cannot restore "follows" once a backend is set.
+            if (precision := backend.fp32_precision) != "ieee":
+                changed.append((backend, precision))
+                backend.fp32_precision = "ieee"
         yield
     finally:
-        general = _GENERAL.fp32_precision
-        for backend, precision in zip(_BACKENDS, before, strict=True):
-            # A backend that followed the general setting goes on following it.
-            backend.fp32_precision = "none" if precision == general else precision
+        for backend, precision in changed:
+            backend.fp32_precision = precision
+        _GENERAL.fp32_precision = general

@@ -114,12 +114,13 @@ def keep_embeddings_apart(plugin: FullyShardedDataParallelPlugin, model: PreTrai
     """Leave modules that contain the input embeddings out of the modules that FSDP2 shards one by one.
 
     accelerate shards the input embeddings by themselves, and by default also the modules that a model names as
-    `_no_split_modules`. In BERT and its like these contain the embeddings, which cannot be sharded twice. Modules that
-    the user named are left as they are.
+    `_no_split_modules`. In BERT and its like these contain the embeddings, which cannot be sharded twice. ESM also
+    names a class that no classifier has, which accelerate rejects. Modules that the user named are left as they are.
     """
     names = getattr(model, "_no_split_modules", None)
     if plugin.fsdp_version != 2 or plugin.transformer_cls_names_to_wrap is not None or not names:
         return
     embeddings = model.get_input_embeddings()
     parents = {type(module).__name__ for module in model.modules() if embeddings in list(module.modules())[1:]}
-    plugin.transformer_cls_names_to_wrap = [name for name in names if name not in parents]
+    others = {type(module).__name__ for module in model.modules()} - parents
+    plugin.transformer_cls_names_to_wrap = [name for name in names if name in others]

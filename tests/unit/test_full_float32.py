@@ -8,13 +8,14 @@ from hf_distill import TeacherCache
 from hf_distill.cache.full_float32 import full_float32
 
 MATMUL, CONV = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+CPU_MATMUL = torch.backends.mkldnn.matmul
 
 
 @pytest.fixture(autouse=True)
 def _restored():
-    before = torch.backends.fp32_precision, MATMUL.fp32_precision, CONV.fp32_precision
     yield
-    torch.backends.fp32_precision, MATMUL.fp32_precision, CONV.fp32_precision = before
+    for backend in (torch.backends, MATMUL, CPU_MATMUL):
+        backend.fp32_precision = "none"
 
 
 def test_a_teacher_is_asked_in_full_float32(tmp_path):
@@ -37,8 +38,8 @@ def test_the_settings_are_as_before(general):
         inside += [MATMUL.fp32_precision, CONV.fp32_precision]
     assert inside == ["ieee", "ieee"]
     assert (MATMUL.fp32_precision, CONV.fp32_precision) == expected
-    torch.backends.fp32_precision = "ieee"  # `--tf32 false` of a later run still reaches the products
-    assert MATMUL.fp32_precision == "ieee"
+    torch.backends.fp32_precision = "ieee"  # `--tf32 false` of a later run still reaches products and convolutions
+    assert (MATMUL.fp32_precision, CONV.fp32_precision) == ("ieee", "ieee")
 
 
 def test_a_setting_of_the_products_alone_is_kept():
@@ -46,3 +47,12 @@ def test_a_setting_of_the_products_alone_is_kept():
     with full_float32():
         pass
     assert MATMUL.fp32_precision == "tf32"
+
+
+def test_a_cpu_computes_in_full_float32_too():
+    torch.set_float32_matmul_precision("medium")  # bfloat16 on a CPU that has instructions for it
+    before = MATMUL.fp32_precision, CPU_MATMUL.fp32_precision
+    with full_float32():
+        assert (MATMUL.fp32_precision, CPU_MATMUL.fp32_precision) == ("ieee", "ieee")
+    assert (MATMUL.fp32_precision, CPU_MATMUL.fp32_precision) == before == ("tf32", "bf16")
+    torch.set_float32_matmul_precision("highest")

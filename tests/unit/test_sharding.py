@@ -4,7 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 from tiny import tiny_model
-from transformers import DistilBertConfig, DistilBertForSequenceClassification
+from transformers import (
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    EsmConfig,
+    EsmForSequenceClassification,
+)
 
 from hf_distill.classifiers.sharding import keep_embeddings_apart
 
@@ -19,6 +24,13 @@ def test_a_module_that_contains_the_input_embeddings_is_left_out():
     model = tiny_model(2)
     assert "BertEmbeddings" in model._no_split_modules, "or the test would be vacuous"
     assert sharded(model) == ["BertLayer"]
+
+
+def test_a_class_that_the_model_does_not_have_is_left_out():
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 16}
+    model = EsmForSequenceClassification(EsmConfig(vocab_size=64, pad_token_id=0, **sizes))
+    assert "EsmFoldTriangularSelfAttentionBlock" in model._no_split_modules, "or the test would be vacuous"
+    assert sharded(model) == ["EsmLayer"]
 
 
 @pytest.mark.parametrize("settings", [{"version": 1}, {"named": ["BertEmbeddings"]}])
