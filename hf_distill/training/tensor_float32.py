@@ -1,22 +1,22 @@
-"""TensorFloat-32, which compiling switches on."""
+"""TensorFloat-32, which `torch_compile` switches on."""
 
 import torch
 from transformers import TrainingArguments
-from transformers.utils import logging
+from transformers.utils import is_torch_tf32_available, logging
 
 logger = logging.get_logger(__name__)
 
 
 def settle_tensor_float32(args: TrainingArguments) -> None:
-    """Switch TensorFloat-32 off if the arguments say so, and say if nobody asked for it.
+    """Switch TensorFloat-32 off again with `tf32=False`, and warn if the arguments leave it open.
 
-    To be called after the Trainer has made its accelerator, which allows it for each compiled float32 model on a GPU,
-    also with `tf32=False` (accelerate 1.15).
+    The accelerator, which the Trainer has made before, allows it for each compiled float32 model on a GPU, whatever
+    `tf32` is (accelerate 1.15).
     """
-    if args.device.type != "cuda" or not args.torch_compile:
+    if args.device.type != "cuda" or not args.torch_compile or not is_torch_tf32_available():
         return
     if args.tf32 is False:
-        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False  # the setting that accelerate uses
     elif args.tf32 is None and not (args.bf16 or args.fp16):
         logger.warning(
             "`torch_compile` makes the GPU multiply float32 matrices in TensorFloat-32, with a relative error of "
