@@ -27,19 +27,22 @@ def test_a_teacher_is_asked_in_full_float32(tmp_path):
     assert MATMUL.fp32_precision == "tf32"
 
 
+def settings(general):
+    """What products and convolutions are computed in under a general setting; other tests can have set them."""
+    torch.backends.fp32_precision = general
+    return MATMUL.fp32_precision, CONV.fp32_precision
+
+
 @pytest.mark.parametrize("general", ["none", "tf32"])
 def test_the_settings_are_as_before(general):
-    torch.backends.fp32_precision = general
-    expected = MATMUL.fp32_precision, CONV.fp32_precision
-    inside = []
+    later, expected = settings("ieee"), settings(general)
     with pytest.raises(ZeroDivisionError), full_float32():
         1 / 0  # noqa: B018
     with full_float32():
-        inside += [MATMUL.fp32_precision, CONV.fp32_precision]
-    assert inside == ["ieee", "ieee"]
+        inside = MATMUL.fp32_precision, CONV.fp32_precision
+    assert inside == ("ieee", "ieee")
     assert (MATMUL.fp32_precision, CONV.fp32_precision) == expected
-    torch.backends.fp32_precision = "ieee"  # `--tf32 false` of a later run still reaches products and convolutions
-    assert (MATMUL.fp32_precision, CONV.fp32_precision) == ("ieee", "ieee")
+    assert settings("ieee") == later  # as `--tf32 false` of a later run sets it
 
 
 def test_a_setting_of_the_products_alone_is_kept():
