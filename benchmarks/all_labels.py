@@ -42,6 +42,7 @@ from teacher_folds import split_folds
 from transformers import AutoTokenizer, EvalPrediction, PreTrainedModel, PrinterCallback, set_seed
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherCache, create_student
+from hf_distill.classifiers.token_ids import word_embeddings
 from hf_distill.data import Task, augment_texts
 from hf_distill.data.augment import SOURCE_ROW
 from hf_distill.pipeline import ModelReference, fine_tune, load_with_new_head
@@ -229,7 +230,7 @@ class Bench:
 
     def variants(self, source: Dataset, copies: int, keeps_labels: bool) -> Dataset:
         """Return tokenized variants of rows, without labels or with the label of their row."""
-        embeddings = self.teacher.get_input_embeddings().weight.detach().cpu().numpy()
+        embeddings = word_embeddings(self.teacher).cpu().numpy()
         columns = list(self.task.text_columns)
         texts = augment_texts(
             source, text_columns=columns, tokenizer=self.tokenizer, embeddings=embeddings, copies=copies

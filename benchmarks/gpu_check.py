@@ -124,7 +124,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=200)
     args = parser.parse_args()
-    if unknown := set(args.tables.split(",")) - set(TABLES):
+    tables = set(args.tables.split(","))
+    if unknown := tables - set(TABLES):
         parser.error(f"there is no table {', '.join(sorted(unknown))}, only {', '.join(TABLES)}")
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU; `--device cpu --quick` checks that the script runs")
@@ -136,16 +137,18 @@ def main() -> int:
     speeds: list[dict[str, Any]] = []
     filling: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        if "gradients" in args.tables:
+        if "gradients" in tables:
             names = [name for name in PRECISIONS if not (args.quick and "compiled" in name)]
             checked = Runs(args, folder).correctness(names)
             print(f"\n{to_text(checked)}", flush=True)
-        speed = Speed(args.device, size, folder)
-        if "speed" in args.tables:
+        if tables & {"speed", "filling"}:
+            speed = Speed(args.device, size, folder)
+        if "speed" in tables:
             for layers, batch_size in CACHED_TARGETS:
-                speeds += speed.compare(layers, batch_size)
-                print(f"\n{to_text(speeds)}", flush=True)
-        if "filling" in args.tables:
+                rows = speed.compare(layers, batch_size)
+                print(f"\n{to_text(rows)}", flush=True)
+                speeds += rows
+        if "filling" in tables:
             filling = [speed.filling()]
             print(f"\n{to_text(filling)}", flush=True)
     missed = [row["run"] for row in speeds + filling if is_missed(row)]

@@ -1,19 +1,25 @@
-"""Checks that a model has an embedding for every token and every position of a dataset."""
+"""A model's word embeddings, and checks that it has one for every token and every position of a dataset."""
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hf_distill.classifiers.problem_types import without_adapter
 from hf_distill.utils.columns import select_formatted
 
 _POSITION_EMBEDDINGS = ("position_embeddings", "wpe")  # names of tables with one row per position
+
+
+def word_embeddings(model: PreTrainedModel) -> Tensor:
+    """Return the table of word embeddings of a model, `(num_tokens, size)`, in float32 and on its device."""
+    return cast(nn.Embedding, model.get_input_embeddings()).weight.detach().float()
 
 
 @dataclass(frozen=True)

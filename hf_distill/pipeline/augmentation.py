@@ -2,14 +2,14 @@
 
 import logging
 from collections import Counter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
-from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
+from hf_distill.classifiers.token_ids import word_embeddings
 from hf_distill.data import Task, augment_texts, find_near_duplicates
 from hf_distill.data.augment import DEFAULT_METHODS, SOURCE_ROW
 from hf_distill.pipeline.transfer import TransferSet
@@ -51,7 +51,7 @@ def add_variants(
     if teacher_tokenizer.mask_token is None or teacher_tokenizer.mask_token != student_tokenizer.mask_token:
         del methods["mask"]
     columns = list(task.text_columns)
-    embeddings = cast(nn.Embedding, teacher.get_input_embeddings()).weight.detach().float().cpu().numpy()
+    embeddings = word_embeddings(teacher).cpu().numpy()
     variants = augment_texts(
         task.datasets["train"],
         text_columns=columns,

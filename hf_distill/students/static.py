@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.static_model import StaticConfig, StaticForSequenceClassification
+from hf_distill.classifiers.token_ids import word_embeddings
 
 _BATCH_SIZE = 1024
 
@@ -57,7 +58,7 @@ def create_static_student(
         ValueError: if the teacher classifies words or has no classification head, or for an impossible value.
     """
     _check(teacher, tokenizer, dim, vectors, smoothing)
-    embedded = _encoded_pieces(teacher, tokenizer) if vectors == "encoder" else _input_embeddings(teacher)
+    embedded = _encoded_pieces(teacher, tokenizer) if vectors == "encoder" else word_embeddings(teacher)
     projected_VD = _principal_components(embedded, dim)
     ranks_V = torch.arange(len(projected_VD), device=projected_VD.device)
     probabilities_V = 1 / (ranks_V + 2)
@@ -79,7 +80,7 @@ def _check(teacher: Any, tokenizer: PreTrainedTokenizerBase, dim: int, vectors: 
         )
     if vectors not in ("encoder", "embeddings"):
         raise ValueError(f"`vectors` must be 'encoder' or 'embeddings', got {vectors!r}.")
-    most = teacher.config.hidden_size if vectors == "encoder" else _input_embeddings(teacher).shape[1]
+    most = teacher.config.hidden_size if vectors == "encoder" else word_embeddings(teacher).shape[1]
     if not 1 <= dim <= most:
         raise ValueError(f"`dim` must be from 1 to {most}, the size of the teacher's vectors, got {dim}.")
     if smoothing <= 0:
@@ -103,10 +104,6 @@ def _config(teacher: PreTrainedModel, vocab_size: int, dim: int, head_size: int)
     )
     config.name_or_path = teacher.config.name_or_path
     return config
-
-
-def _input_embeddings(teacher: PreTrainedModel) -> Tensor:
-    return cast(nn.Embedding, teacher.get_input_embeddings()).weight.detach().float()
 
 
 def _encoded_pieces(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tensor:

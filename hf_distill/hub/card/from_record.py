@@ -4,19 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_distill.data.metrics import find_metric
-from hf_distill.hub.card.words import as_text, describe_evaluation
+from hf_distill.hub.card.words import ABOUT_GAP, ABOUT_RETENTION, as_text, describe_evaluation
 from hf_distill.reporting.history import history_table
 from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.probabilities import describe_cross_entropy
 from hf_distill.reporting.statistics import wilson_interval
 from hf_distill.reporting.tables import MODELS, TEACHER_MEASURES, results_table
 from hf_distill.reporting.text import BUSY, describe_machine, escape, finite, is_error, number
-
-_ABOUT_RETENTION = "Retention is the model's score divided by the teacher's. "
-_ABOUT_GAP = (
-    "Gap closed is (student − baseline) / (teacher − baseline); the baseline is the same student trained without the "
-    "teacher."
-)
 
 
 def results_section(record: Mapping[str, Any]) -> str:
@@ -80,7 +74,7 @@ def _explanation(record: Mapping[str, Any], metric_name: str) -> str:
     text = ""
     if metric_name not in TEACHER_MEASURES:
         has_retention = record["metrics"].get("teacher") and not is_error(metric_name)
-        text = f"{_ABOUT_RETENTION if has_retention else ''}{_ABOUT_GAP}"
+        text = f"{ABOUT_RETENTION} {ABOUT_GAP}" if has_retention else ABOUT_GAP
     if not record.get("latency"):
         return text
     machine = escape(describe_machine(record.get("machine")))

@@ -6,7 +6,7 @@ A null in the report does not apply to the task. It is shown as n/a, or its tabl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hf_distill.hub.card.words import as_text
+from hf_distill.hub.card.words import ABOUT_GAP, ABOUT_RETENTION, as_text
 from hf_distill.reporting.markdown import markdown_table
 from hf_distill.reporting.probabilities import describe_probabilities
 from hf_distill.reporting.text import (
@@ -36,8 +36,7 @@ def report_section(report: Mapping[str, Any]) -> str:
         f"Measured on {as_text(task['rows'])} rows of {escape(task['name'])} on {escape(as_text(report['created']))}. "
         f"The {level} intervals in parentheses come from {as_text(task['num_resamples'])} bootstrap resamples.",
         _scores(task, models),
-        "Retention is the model's score divided by the teacher's. Gap closed is (student − baseline) / (teacher − "
-        "baseline); the baseline is the same student trained without the teacher.",
+        f"{ABOUT_RETENTION} {ABOUT_GAP}",
         "\n".join(f"- {line}" for line in (*_tests(models, task["metric_name"]), *_gaps(models), *_seeds(models))),
         _calibration(models),
         _cost(models, report.get("machine")),

@@ -11,6 +11,12 @@ from huggingface_hub.utils import validate_repo_id
 from hf_distill.reporting.text import NOT_AVAILABLE, escape, one_line
 from hf_distill.utils.redaction import has_token
 
+ABOUT_RETENTION = "Retention is the model's score divided by the teacher's."
+ABOUT_GAP = (
+    "Gap closed is (student − baseline) / (teacher − baseline); the baseline is the same student trained without the "
+    "teacher."
+)
+
 
 class Kind(NamedTuple):
     """How the card speaks of a problem type.
