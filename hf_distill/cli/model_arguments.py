@@ -11,6 +11,7 @@ from hf_distill.cli.reading_arguments import words
 from hf_distill.cli.teacher_arguments import TeacherArguments
 
 if TYPE_CHECKING:  # slow to import
+    from hf_distill.pipeline.augmentation import Augmentation
     from hf_distill.pipeline.student import StudentOptions
 
 TEACHER_FOLDER = "teacher"  # of a teacher that is fine-tuned, in the output folder
@@ -122,6 +123,13 @@ class ModelArguments(TeacherArguments):
             "neighbors in the teacher's embedding table, masked words, n-grams, halves of two texts joined."
         },
     )
+    augment_masked_lm: str | None = field(
+        default=None,
+        metadata={
+            "help": "Path or Hub id of a masked language model that proposes words for the variants of --augment, "
+            "instead of neighbors in the teacher's embedding table."
+        },
+    )
     baseline: bool = field(
         default=False,
         metadata={
@@ -180,6 +188,8 @@ class ModelArguments(TeacherArguments):
             )
         if self.augment is not None and (self.augment < 1 or self.teacher_model_name_or_path is None):
             raise ValueError(f"--augment takes a number from 1 on, and needs a teacher, got {self.augment}.")
+        if self.augment_masked_lm is not None and self.augment is None:
+            raise ValueError("--augment_masked_lm proposes words for variants of texts, so it needs --augment N.")
         if self.student_trim_vocabulary and (self.fine_tune_teacher or self.student_model_name_or_path is not None):
             raise ValueError(
                 "--student_trim_vocabulary is for a student made from a teacher that is already fine-tuned. Fine-tune "
@@ -243,6 +253,17 @@ class ModelArguments(TeacherArguments):
                 f"{given[0]} is for a teacher that was fine-tuned on labelled rows, and --candidate_labels makes one "
                 "that was not. Leave one of them out."
             )
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """The variants to make of the labelled texts."""
+        from hf_distill.pipeline.augmentation import Augmentation
+        from hf_distill.pipeline.loading import ModelReference
+
+        if self.augment is None:
+            return None
+        name = self.augment_masked_lm
+        return Augmentation(self.augment, None if name is None else ModelReference(name))
 
     @property
     def labels(self) -> list[str] | None:

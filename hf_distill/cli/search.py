@@ -20,6 +20,7 @@ from hf_distill.cli.search_arguments import SearchArguments
 from hf_distill.cli.teacher_arguments import TeacherArguments
 from hf_distill.data import Task, has_labels
 from hf_distill.objectives import accepted_arguments
+from hf_distill.pipeline.augmentation import Augmentation
 from hf_distill.pipeline.best_metric import check_best_metric
 from hf_distill.pipeline.inputs import DistillationInputs, load_inputs
 from hf_distill.pipeline.loading import ModelReference
@@ -136,7 +137,7 @@ def _loader(
             problem_type=data.problem_type,
             class_names=data.names_of_outputs,
             loaded_teacher=loaded_teacher,
-            num_variants=num_variants,
+            augmentation=Augmentation(num_variants) if num_variants else None,
             trims_vocabulary=trims_vocabulary,
             allow_weak_teacher=teacher.allow_weak_teacher,
         )

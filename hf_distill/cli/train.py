@@ -246,7 +246,7 @@ def _load(models: ModelArguments, data: DataArguments, args: DistillationTrainin
         with_new_head=models.fine_tune_teacher,
         problem_type=data.problem_type,
         class_names=data.names_of_outputs,
-        num_variants=models.augment or 0,
+        augmentation=models.augmentation,
         trims_vocabulary=models.student_trim_vocabulary,
         allow_weak_teacher=models.allow_weak_teacher,
     )

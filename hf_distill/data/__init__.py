@@ -24,6 +24,7 @@ from hf_distill.data.transfer import (
 )
 from hf_distill.data.transfer_text import load_transfer_text
 from hf_distill.data.unlabelled import has_labels, hold_out_of_train, hold_out_texts, unlabelled_task
+from hf_distill.data.word_proposals import WordProposals
 
 __all__ = [
     "GLUE_TASKS",
@@ -31,6 +32,7 @@ __all__ = [
     "MaskingCollator",
     "Task",
     "TokenCollator",
+    "WordProposals",
     "as_compute_metrics",
     "augment_texts",
     "chunk_texts",

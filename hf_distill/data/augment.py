@@ -6,12 +6,15 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from datasets import Dataset
 
-from hf_distill.data.neighbors import WordNeighbors
+from hf_distill.data.neighbors import WordNeighbors, draw_word
+from hf_distill.data.word_proposals import NUM_PROPOSALS, WordProposals
 
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase
@@ -22,9 +25,10 @@ if TYPE_CHECKING:  # slow to import
 SOURCE_ROW = "source_row"
 # Method -> its share of the variants.
 DEFAULT_METHODS = {"neighbors": 0.4, "mask": 0.2, "ngram": 0.2, "join": 0.2}
+METHODS = (*DEFAULT_METHODS, "masked_lm")
 SEED = 42
 
-_SHARE_OF_NEIGHBORS = 0.3  # of the words of a text that are replaced
+_SHARE_OF_WORDS = 0.3  # of the words of a text that other words replace
 _SHARE_OF_MASKS = 0.15
 _LONGEST_NGRAM = 5
 _WORD = re.compile(r"(\W*)(\w.*\w|\w)(\W*)")  # with punctuation around it
@@ -37,13 +41,14 @@ def augment_texts(
     tokenizer: PreTrainedTokenizerBase,
     embeddings: np.ndarray,
     methods: Mapping[str, float] = DEFAULT_METHODS,
+    proposals: WordProposals | None = None,
     copies: int = 4,
     seed: int = SEED,
 ) -> Dataset:
     """Make variants of texts for a teacher to label. Their labels can differ from the originals', so they have none.
 
     The methods are those of Jiao et al. (2020, https://huggingface.co/papers/1909.10351) and Tang et al. (2019,
-    https://huggingface.co/papers/1903.12136), without a second model:
+    https://huggingface.co/papers/1903.12136). Only the last needs a second model:
 
     - `neighbors`: 30 % of the words, at least one, become neighbors in the teacher's embedding table; see
       [`~hf_distill.data.neighbors.WordNeighbors`].
@@ -51,6 +56,7 @@ def augment_texts(
     - `ngram`: 1 to 5 successive words of the text.
     - `join`: the first half of the text and the second half of another text. Of pairs: the first text and the second
       text of another pair.
+    - `masked_lm`: 30 % of the words, at least one, become words that a masked language model proposes.
 
     In a pair, one of the two texts varies, except with `join`. Lists of words are varied like texts.
 
@@ -64,6 +70,7 @@ def augment_texts(
         tokenizer: The teacher's tokenizer.
         embeddings: The teacher's input embeddings, `(vocab_size, hidden_size)`.
         methods: Name of a method -> its share of the variants, > 0, in any unit.
+        proposals: What proposes words for the method `masked_lm`; None without this method.
         copies: Number of variants of each row, at least 1.
         seed: Seed of the variants.
 
@@ -73,30 +80,36 @@ def augment_texts(
 
     Raises:
         ValueError: for an unknown method, a share or a number of copies that is not positive, `mask` without a mask
-            token, or if no text could be varied.
+            token, `masked_lm` without `proposals`, `proposals` without `masked_lm`, or if no text could be varied.
     """
-    _check(methods, copies, tokenizer)
+    _check(methods, proposals, copies, tokenizer)
     names, shares = list(methods), np.array(list(methods.values()), dtype=np.float64)
     neighbors = WordNeighbors(tokenizer, embeddings)
+    mask = "" if proposals is None else proposals.mask_token
     functions: dict[str, Method] = {
-        "neighbors": lambda draw, words, _: _replace(draw, words, _SHARE_OF_NEIGHBORS, neighbors.draw),
+        "neighbors": lambda draw, words, _: _replace(draw, words, _SHARE_OF_WORDS, neighbors.draw),
         "mask": lambda draw, words, _: _replace(draw, words, _SHARE_OF_MASKS, lambda *_: tokenizer.mask_token),
         "ngram": lambda draw, words, _: _ngram(draw, words),
         "join": _halves if len(text_columns) == 1 else lambda draw, words, other: list(other),
+        "masked_lm": lambda draw, words, _: _replace(draw, words, _SHARE_OF_WORDS, lambda *_: mask),
     }
     originals = [tuple(map(_split, values)) for values in zip(*(dataset[c] for c in text_columns), strict=True)]
-    seen = {_key(row) for row in originals}
-    variants, sources = [], []
+    drafts = []
     for source, row in enumerate(originals):
         for copy in range(copies):
             draw = np.random.default_rng([seed, _hash(row), copy])
             name = names[int(draw.choice(len(names), p=shares / shares.sum()))]
             other = originals[int(draw.integers(len(originals)))] if name == "join" else row
-            variant = _vary(draw, row, other, functions[name], name)
-            if any(variant) and (key := _key(variant)) not in seen:
-                seen.add(key)
-                variants.append(variant)
-                sources.append(source)
+            drafts.append(_Draft(source, name, draw, _vary(draw, row, other, functions[name], name)))
+    if proposals is not None:
+        _fill_in([draft for draft in drafts if draft.method == "masked_lm"], originals, proposals)
+    seen = {_key(row) for row in originals}
+    variants, sources = [], []
+    for draft in drafts:
+        if any(draft.variant) and (key := _key(draft.variant)) not in seen:
+            seen.add(key)
+            variants.append(draft.variant)
+            sources.append(draft.source)
     if not variants:
         raise ValueError(
             f"None of the {len(originals):,} texts could be varied: a text is varied word by word, and words are "
@@ -112,9 +125,41 @@ def augment_texts(
     )
 
 
-def _check(methods: Mapping[str, float], copies: int, tokenizer: PreTrainedTokenizerBase) -> None:
-    if unknown := [name for name in methods if name not in DEFAULT_METHODS]:
-        raise ValueError(f"There is no method {unknown[0]!r}; the methods are {', '.join(DEFAULT_METHODS)}.")
+@dataclass
+class _Draft:
+    """A variant, in which words of the method `masked_lm` are still masked."""
+
+    source: int
+    method: str
+    draw: np.random.Generator
+    variant: tuple[list[str], ...]
+
+
+def _fill_in(drafts: list[_Draft], originals: Sequence[Sequence[Words]], proposals: WordProposals) -> None:
+    """Replace the masked words of drafts by proposed words, or by the words themselves where none is proposed."""
+    requests = []
+    for draft in drafts:
+        for words, masked in zip(originals[draft.source], draft.variant, strict=True):
+            if places := [i for i, word in enumerate(words) if word != masked[i]]:
+                requests.append((draft, words, masked, places))
+    proposed = proposals.propose([masked for _, _, masked, _ in requests], [places for *_, places in requests])
+    for (draft, words, masked, places), candidates in zip(requests, proposed, strict=True):
+        for place, proposed_words in zip(places, candidates, strict=True):
+            masked[place] = _replace_word(words[place], partial(_draw_other, draft.draw, proposed_words))
+
+
+def _draw_other(draw: np.random.Generator, proposed_words: Sequence[str], word: str) -> str | None:
+    others = [other for other in proposed_words if other.lower() != word.lower()]
+    return draw_word(draw, word, others[:NUM_PROPOSALS])
+
+
+def _check(
+    methods: Mapping[str, float], proposals: WordProposals | None, copies: int, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    if unknown := [name for name in methods if name not in METHODS]:
+        raise ValueError(f"There is no method {unknown[0]!r}; the methods are {', '.join(METHODS)}.")
+    if (proposals is None) == ("masked_lm" in methods):
+        raise ValueError("`proposals` and the method `masked_lm` go together, and one of them is missing.")
     if not methods or not all(0 < share < np.inf for share in methods.values()):
         raise ValueError(f"`methods` maps methods to shares > 0, got {dict(methods)}.")
     if copies < 1:
@@ -155,10 +200,17 @@ def _replace(
     is_chosen = draw.random(len(words)) < share
     is_chosen[int(draw.integers(len(words)))] = True
     for place in np.flatnonzero(is_chosen).tolist():
-        if match := _WORD.fullmatch(words[place]):
-            before, word, after = match.groups()
-            varied[place] = before + (replacement(draw, word) or word) + after
+        varied[place] = _replace_word(words[place], lambda word: replacement(draw, word))
     return varied
+
+
+def _replace_word(text: str, replacement: Callable[[str], Any]) -> str:
+    """Replace a word, and keep the punctuation around it."""
+    match = _WORD.fullmatch(text)
+    if match is None:
+        return text
+    before, word, after = match.groups()
+    return before + (replacement(word) or word) + after
 
 
 def _ngram(draw: np.random.Generator, words: Words) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ class WordNeighbors:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, embeddings: np.ndarray) -> None:
-        words = _whole_words(tokenizer, len(embeddings))
+        words = whole_words(tokenizer, len(embeddings))
         self._words = list(words)
         self._lower = np.array([word.lower() for word in words])
         self._places = {word: place for place, word in enumerate(self._words)}
@@ -47,11 +48,7 @@ class WordNeighbors:
 
     def draw(self, draw: np.random.Generator, word: str) -> str | None:
         """Draw one of the candidates for a word, capitalized like the word; None without candidates."""
-        candidates = self.nearest(word)
-        if not candidates:
-            return None
-        neighbor = candidates[int(draw.integers(len(candidates)))]
-        return neighbor.capitalize() if word[0].isupper() else neighbor
+        return draw_word(draw, word, self.nearest(word))
 
     def _find(self, place: int) -> list[str]:
         rank = self._ids[place] + 1
@@ -62,7 +59,15 @@ class WordNeighbors:
         return [self._words[start + i] for i in nearest if similarities[i] > -np.inf]
 
 
-def _whole_words(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> dict[str, int]:
+def draw_word(draw: np.random.Generator, word: str, candidates: Sequence[str]) -> str | None:
+    """Draw one of the candidates for a word, capitalized like the word; None without candidates."""
+    if not candidates:
+        return None
+    chosen = candidates[int(draw.integers(len(candidates)))]
+    return chosen.capitalize() if word[0].isupper() else chosen
+
+
+def whole_words(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> dict[str, int]:
     """Return the pieces that are a whole word of letters, and their ids, in the order of the ids."""
     special = set(tokenizer.all_special_ids)
     pieces = {i: piece for piece, i in tokenizer.get_vocab().items() if i < vocab_size and i not in special}

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data import Task
-from hf_distill.pipeline.augmentation import add_variants
+from hf_distill.pipeline.augmentation import Augmentation, add_variants
 from hf_distill.pipeline.loading import ModelReference, load_teacher_for, load_tokenizers
 from hf_distill.pipeline.pairing import Pairing, compare_with_labels, logits_on, pair_classes
 from hf_distill.pipeline.teacher_rows import TeacherRows
@@ -89,7 +89,7 @@ def load_inputs(
     problem_type: str | None = None,
     class_names: Sequence[str] | None = None,
     loaded_teacher: PreTrainedModel | None = None,
-    num_variants: int = 0,
+    augmentation: Augmentation | None = None,
     trims_vocabulary: bool = False,
     allow_weak_teacher: bool = False,
 ) -> DistillationInputs:
@@ -108,7 +108,7 @@ def load_inputs(
         class_names: Names of the teacher's outputs in its order; None for the names in its config. A teacher that
             will be fine-tuned gets the task's names.
         loaded_teacher: The model that `teacher` names, if it is already loaded.
-        num_variants: Number of variants of each labelled text to train on as unlabelled text.
+        augmentation: Variants of the labelled texts to train on as unlabelled text.
         trims_vocabulary: Whether a student from the teacher gets only the word pieces of the training texts.
         allow_weak_teacher: Whether a teacher without weights for its head is only warned about.
 
@@ -143,9 +143,11 @@ def load_inputs(
             lambda sample: task.tokenize_dataset(sample, reader, max_length),
             logits_on(str(args.device), teacher_model, reader, max_length),
         )
-    if num_variants and teacher_model is not None:
+    if augmentation is not None and teacher_model is not None:
         reader = teacher_tokenizer or tokenizer
-        transfer = add_variants(transfer, task, teacher_model, reader, tokenizer, num_variants)
+        proposals = augmentation.load_proposals(max_length, args.device)
+        copies = augmentation.copies
+        transfer = add_variants(transfer, task, teacher_model, reader, tokenizer, copies, proposals)
     trimmed_teacher, trimming = None, None
     if trims_vocabulary and teacher_model is not None:
         teacher_tokenizer = tokenizer

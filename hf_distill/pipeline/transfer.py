@@ -125,7 +125,8 @@ class TransferSet:
         report = self.report
         sources = [f"{source['drawn']:,} of {source['rows']:,} from {source['name']}" for source in report["sources"]]
         if "augmentation" in report:
-            sources.append(f"{report['augmentation']['variants']:,} variants of the labelled texts")
+            methods = ", ".join(report["augmentation"]["methods"])
+            sources.append(f"{report['augmentation']['variants']:,} variants of the labelled texts by {methods}")
         dropped = [f"{n:,} near-duplicates of {name}" for name, n in report.get("near_duplicates_of", {}).items()]
         augmented = report.get("augmentation", {}).get("near_duplicates_of", {})
         dropped += [f"{n:,} variants that are near-duplicates of {name}" for name, n in augmented.items()]

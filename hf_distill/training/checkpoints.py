@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
@@ -18,6 +17,7 @@ from transformers.utils import logging
 from hf_distill.training.checkpoint_files import RUN_NAME, CheckpointInfo, damaged_file, is_finished, read_info
 from hf_distill.training.run_fingerprint import RunFingerprint
 from hf_distill.utils.atomic import describe_write_failure
+from hf_distill.utils.main_process import on_main_process
 
 logger = logging.get_logger(__name__)
 
@@ -44,8 +44,7 @@ class RunCheckpoints:
     def _share_fingerprint(self) -> RunFingerprint:
         """Return the fingerprint; all processes must call it together."""
         if self._fingerprint is None:
-            made = self._make_fingerprint() if PartialState().is_main_process else None
-            self._fingerprint, self.run = broadcast_object_list([(made, self.run)])[0]
+            self._fingerprint, self.run = on_main_process(lambda: (self._make_fingerprint(), self.run))
         return cast(RunFingerprint, self._fingerprint)
 
     # ---- Resuming ----
@@ -67,20 +66,15 @@ class RunCheckpoints:
         if not flag:
             return None
         self._share_fingerprint()
-        outcome: Any = None
-        if PartialState().is_main_process:
-            try:
-                path = self._newest(Path(output_dir)) if flag is True else self._checked(Path(str(flag)))
-                _check_has_training_state(path)
-                outcome = None if path is None else (str(path), *self._take_up(path))
-            except ValueError as error:
-                outcome = error
-        outcome = broadcast_object_list([outcome])[0]
-        if isinstance(outcome, ValueError):
-            raise outcome
-        if outcome is None:
+
+        def find() -> Any:
+            path = self._newest(Path(output_dir)) if flag is True else self._checked(Path(str(flag)))
+            _check_has_training_state(path)
+            return None if path is None else (str(path), *self._take_up(path))
+
+        if (found := on_main_process(find)) is None:
             return None
-        checkpoint, self.run, self.resumed_with, self.has_changed = outcome
+        checkpoint, self.run, self.resumed_with, self.has_changed = found
         return checkpoint
 
     def newest(self, output_dir: str) -> str | None:

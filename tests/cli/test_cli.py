@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -9,8 +10,15 @@ import pytest
 import torch
 import yaml
 from command_line import flags
-from tiny import LABEL_NAMES, tiny_model, tiny_rows, tiny_tokenizer
-from transformers import AutoModelForSequenceClassification, pipeline
+from tiny import LABEL_NAMES, TINY, tiny_model, tiny_rows, tiny_tokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2Model,
+    pipeline,
+)
 
 from hf_distill.cli import main
 from hf_distill.data.seen_rows import hash_texts, read_row_hashes
@@ -188,6 +196,7 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
             "--student_num_hidden_layers and --student_model_name_or_path name different students",
         ),
         ({"augment": 0}, "--augment takes a number from 1 on"),
+        ({"augment_masked_lm": "model"}, "it needs --augment N"),
         ({"student_static_dim": 8}, "--student_num_hidden_layers and --student_static_dim name different students"),
         ({"student_revision": "main"}, "need --student_model_name_or_path"),
         ({"teacher_model_name_or_path": None}, "there are no layers to copy"),
@@ -298,6 +307,43 @@ def test_variants_of_the_labelled_texts_are_more_rows_to_train_on(folder, tmp_pa
     printed = capsys.readouterr().out
     assert f"{augmentation['variants']:,} variants of the labelled texts" in printed
     assert f"The teacher gives {augmentation['same_answer']:.1%} of the variants" in printed
+
+
+def write_model(model, path):
+    model.save_pretrained(path)
+    tiny_tokenizer().save_pretrained(path)
+
+
+def test_a_masked_language_model_proposes_words_for_variants(folder, tmp_path, capsys):
+    torch.manual_seed(0)
+    write_model(BertForMaskedLM(BertConfig(**TINY, num_hidden_layers=1)), tmp_path / "masked")
+    out, variants = tmp_path / "out", {}
+    for masked_lm in (tmp_path / "masked", None):
+        more = {"augment": 2, "augment_masked_lm": masked_lm, "max_steps": 1, "overwrite_output_dir": True}
+        main(["train", *flags(folder, out, **more)])
+        transfer = json.loads((out / "distillation.json").read_text())["dataset"]["transfer"]
+        variants[masked_lm] = transfer["augmentation"]
+    proposed = variants[tmp_path / "masked"]
+    assert proposed["masked_lm"] == "masked"
+    assert proposed["methods"] == {"masked_lm": 0.4, "mask": 0.2, "ngram": 0.2, "join": 0.2}
+    assert variants[None]["methods"] == {"neighbors": 0.4, "mask": 0.2, "ngram": 0.2, "join": 0.2}
+    assert "variants of the labelled texts by masked_lm, mask, ngram, join" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("classifier", "has no weights for .*, so the words that it proposes would be random"),
+        ("absent", "The masked language model .* cannot be loaded: there is no such folder"),
+        ("generator", "has a GPT2Config, and such models do not know masked words"),
+    ],
+)
+def test_a_model_that_cannot_propose_words_is_refused(folder, tmp_path, capsys, model, message):
+    write_model(tiny_model(2), tmp_path / "classifier")
+    write_model(GPT2Model(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=24)), tmp_path / "generator")
+    with pytest.raises(SystemExit):
+        main(["train", *flags(folder, tmp_path / "out", augment=2, augment_masked_lm=tmp_path / model)])
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_variants_join_other_unlabelled_text(folder, tmp_path):

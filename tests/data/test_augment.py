@@ -4,10 +4,11 @@ import torch
 from datasets import Dataset
 from tiny import TINY, WORDS, tiny_tokenizer
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from hf_distill.data import augment_texts
 from hf_distill.data.neighbors import WordNeighbors
+from hf_distill.data.word_proposals import WordProposals
 
 TEXTS = ["The film is very good.", "a boring plot", "the actor was great fun", "a slow scene"]
 
@@ -107,11 +108,52 @@ def test_lists_of_words_stay_lists_of_words(embeddings):
     assert set(augment(embeddings)["text"]) == {" ".join(row) for row in variants["words"]}
 
 
+@pytest.fixture(scope="module")
+def proposals():
+    torch.manual_seed(0)
+    return WordProposals(BertForMaskedLM(BertConfig(**TINY, num_hidden_layers=1)), tiny_tokenizer())
+
+
+def test_a_masked_language_model_replaces_words_and_keeps_punctuation_and_capitals(embeddings, proposals):
+    variants = augment(embeddings, methods={"masked_lm": 1.0}, proposals=proposals, copies=5)
+    for variant, source in zip(variants["text"], variants["source_row"], strict=True):
+        words, original = variant.split(), TEXTS[source].split()
+        assert len(words) == len(original)
+        changed = [(new, old) for new, old in zip(words, original, strict=True) if new != old]
+        assert changed
+        assert all(new.strip(".").lower() in WORDS for new, _ in changed)
+        assert all(
+            new[0].isupper() == old[0].isupper() and new.endswith(".") == old.endswith(".") for new, old in changed
+        )
+
+
+def test_a_larger_draw_with_a_masked_language_model_contains_the_smaller_one(embeddings, proposals):
+    settings = {"methods": {"masked_lm": 1.0, "ngram": 1.0}, "proposals": proposals}
+    assert set(augment(embeddings, copies=2, **settings)["text"]) < set(
+        augment(embeddings, copies=6, **settings)["text"]
+    )
+
+
+def test_a_masked_language_model_varies_one_side_of_a_pair_and_lists_of_words(embeddings, proposals):
+    settings = {"methods": {"masked_lm": 1.0}, "proposals": proposals}
+    pairs = Dataset.from_dict({"a": TEXTS, "b": TEXTS[::-1]})
+    variants = augment(embeddings, pairs, text_columns=["a", "b"], **settings)
+    for a, b, source in zip(variants["a"], variants["b"], variants["source_row"], strict=True):
+        assert (a == TEXTS[source]) != (b == TEXTS[::-1][source])
+    words = Dataset.from_dict({"words": [text.split() for text in TEXTS]})
+    rows = augment(embeddings, words, text_columns=["words"], **settings)["words"]
+    assert {" ".join(row) for row in rows} == set(augment(embeddings, **settings)["text"])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"methods": {"masked_lm": 1.0}}, "`proposals` and the method `masked_lm` go together"),
         ({"copies": 0}, "at least 1, got 0"),
-        ({"methods": {"synonyms": 1.0}}, "no method 'synonyms'; the methods are neighbors, mask, ngram, join"),
+        (
+            {"methods": {"synonyms": 1.0}},
+            "no method 'synonyms'; the methods are neighbors, mask, ngram, join, masked_lm",
+        ),
         ({"methods": {"mask": 0.0}}, "shares > 0"),
         ({"methods": {}}, "shares > 0"),
     ],
@@ -119,6 +161,11 @@ def test_lists_of_words_stay_lists_of_words(embeddings):
 def test_bad_settings_are_refused(embeddings, settings, message):
     with pytest.raises(ValueError, match=message):
         augment(embeddings, **settings)
+
+
+def test_proposals_that_no_method_uses_are_refused(embeddings, proposals):
+    with pytest.raises(ValueError, match="go together"):
+        augment(embeddings, proposals=proposals)
 
 
 def test_a_tokenizer_without_a_mask_token_cannot_mask(embeddings):

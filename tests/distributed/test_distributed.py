@@ -230,6 +230,10 @@ def test_teachers_that_differ_between_the_processes_are_refused(results):
     assert "The teacher of process 1 differs from the teacher of process 0" in results["unequal"]
 
 
+def test_every_process_gets_the_result_or_the_error_of_the_main_process(results):
+    assert results["main_process"] == ["made by process 0", "refused by process 0"] * 2
+
+
 def test_sigterm_to_one_process_stops_both_at_one_step_and_the_run_goes_on_bit_for_bit(results):
     stops = results["stops"]
     assert stops["statuses"] == [143, 143]

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from transformers import BertForSequenceClassification, TrainerCallback
 
 from hf_distill import DistillationTrainer, TeacherCache, TeacherEnsemble
+from hf_distill.utils.main_process import on_main_process
 
 INNER = {
     "hidden_mse": 1.0, "pkd": {"layer_mapping": "last"}, "attention_mse": 10.0,
@@ -206,6 +207,20 @@ def unequal_teachers(tokenizer, output_dir: Path) -> str:
     return ""
 
 
+def work_of_the_main_process() -> list[str]:
+    """Return what each process gets from `on_main_process`, and the error that each raises."""
+
+    def refuse() -> None:
+        raise ValueError(f"refused by process {os.environ['RANK']}")
+
+    shared = on_main_process(lambda: f"made by process {os.environ['RANK']}")
+    try:
+        on_main_process(refuse)
+    except ValueError as error:
+        return gather_object([shared, str(error)])
+    return []
+
+
 def run(output_dir: Path) -> None:
     tokenizer = tiny_tokenizer()
     student, teacher = tiny_model(num_hidden_layers=2, seed=2), tiny_model(num_hidden_layers=4, seed=1)
@@ -243,6 +258,7 @@ def run(output_dir: Path) -> None:
     results["placed"] = run_placed(student, teacher, tokenizer, output_dir)
     results["stops"] = run_stops(student, teacher, tokenizer, output_dir)
     results["unequal"] = unequal_teachers(tokenizer, output_dir)
+    results["main_process"] = work_of_the_main_process()
     results["written"] = written_by_each(output_dir)
     rows = tiny_dataset(tokenizer, 40, seed=3)
     cache = TeacherCache(output_dir / "cache", copy.deepcopy(teacher), tokenizer)

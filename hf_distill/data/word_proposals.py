@@ -1,0 +1,106 @@
+"""Words that a masked language model proposes for a place in a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from hf_distill.classifiers.token_ids import word_embeddings
+from hf_distill.data.neighbors import whole_words
+
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+NUM_PROPOSALS = 15  # BERT's best candidates in TinyBERT's augmentation
+
+
+class WordProposals:
+    """Proposes words with a masked language model, as Jiao et al. (2020, section 4.1) do for data augmentation.
+
+    All words of a text that are to be replaced are masked at once, each by one mask token. The proposals are the most
+    probable whole words of letters (https://huggingface.co/papers/1909.10351).
+
+    Args:
+        model: A model with a head for masked words.
+        tokenizer: The model's tokenizer, which must be a fast one. RoBERTa's needs `add_prefix_space=True`.
+        max_length: Number of tokens after which texts are cut.
+        batch_size: Number of texts that the model reads at once.
+
+    Raises:
+        ValueError: for a tokenizer without a mask token, without whole words, or one that is not fast.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int = 128,
+        batch_size: int = 32,
+    ) -> None:
+        name = tokenizer.name_or_path or type(tokenizer).__name__
+        if tokenizer.mask_token is None:
+            raise ValueError(f"The tokenizer {name!r} has no mask token. Name a masked language model.")
+        if not tokenizer.is_fast:
+            raise ValueError(f"The tokenizer {name!r} is not a fast tokenizer, which places in a text need.")
+        words = whole_words(tokenizer, len(word_embeddings(model)))
+        if not words:
+            raise ValueError(f"The tokenizer {name!r} has no whole words that could be proposed.")
+        self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
+        self.max_length = min(max_length, tokenizer.model_max_length)
+        self._words, self._ids = list(words), torch.tensor(list(words.values()), device=model.device)
+
+    @property
+    def mask_token(self) -> str:
+        """What takes the place of a word in a text."""
+        return str(self.tokenizer.mask_token)
+
+    def propose(self, texts: Sequence[Sequence[str]], places: Sequence[Sequence[int]]) -> list[list[list[str]]]:
+        """Propose words for the masked places of texts.
+
+        Args:
+            texts: Lists of words, in which the words to replace contain `mask_token`.
+            places: For each text, the places of these words.
+
+        Returns:
+            For each text and place the 16 most probable words, the best first, since one of them can be the word
+            that was masked; none for a place behind `max_length`.
+        """
+        proposals: list[list[list[str]]] = [[] for _ in texts]
+        order = np.argsort([-len(words) for words in texts], kind="stable").tolist()  # little padding
+        batches = range(0, len(order), self.batch_size)
+        for start in tqdm(batches, desc="Proposing words", unit="batch", leave=False):
+            rows = order[start : start + self.batch_size]
+            for row, words in zip(
+                rows, self._propose([texts[i] for i in rows], [places[i] for i in rows]), strict=True
+            ):
+                proposals[row] = words
+        return proposals
+
+    @torch.inference_mode()
+    def _propose(self, texts: list[Sequence[str]], places: list[Sequence[int]]) -> list[list[list[str]]]:
+        encoding = self.tokenizer(
+            [list(words) for words in texts],
+            is_split_into_words=True,
+            truncation=True,
+            max_length=self.max_length,
+            padding=True,
+            return_tensors="pt",
+        )
+        logits = self.model(**encoding.to(self.model.device)).logits[..., self._ids]
+        best = logits.topk(min(NUM_PROPOSALS + 1, len(self._ids)), dim=-1).indices.cpu()
+        is_mask = (encoding["input_ids"] == self.tokenizer.mask_token_id).cpu()
+        proposals = []
+        for row, places_of_text in enumerate(places):
+            words = encoding.word_ids(row)
+            token_of = {word: i for i, word in enumerate(words) if word is not None and is_mask[row, i]}
+            proposals.append(
+                [
+                    [self._words[i] for i in best[row, token_of[place]].tolist()] if place in token_of else []
+                    for place in places_of_text
+                ]
+            )
+        return proposals
