@@ -122,7 +122,8 @@ def add_variants(
 
     # What a model proposes can differ between devices, and all processes must train on the same rows.
     variants = Dataset.from_dict(on_main_process(make))
-    report: dict[str, Any] = {"copies": copies, "methods": methods, "made": len(variants)}
+    asked = copies * len(task.datasets["train"])
+    report: dict[str, Any] = {"copies": copies, "methods": methods, "asked": asked, "made": len(variants)}
     if proposals is not None:
         report["masked_lm"] = proposals.model.name_or_path
     variants, report["near_duplicates_of"] = _without_evaluation_texts(variants, task)

@@ -124,12 +124,14 @@ class TransferSet:
         """Return a few lines: how many texts are used, how many were dropped and why."""
         report = self.report
         sources = [f"{source['drawn']:,} of {source['rows']:,} from {source['name']}" for source in report["sources"]]
-        if "augmentation" in report:
-            methods = ", ".join(report["augmentation"]["methods"])
-            sources.append(f"{report['augmentation']['variants']:,} variants of the labelled texts by {methods}")
+        if augmentation := report.get("augmentation"):
+            methods = ", ".join(augmentation["methods"])
+            sources.append(f"{augmentation['variants']:,} variants of the labelled texts by {methods}")
         dropped = [f"{n:,} near-duplicates of {name}" for name, n in report.get("near_duplicates_of", {}).items()]
-        augmented = report.get("augmentation", {}).get("near_duplicates_of", {})
-        dropped += [f"{n:,} variants that are near-duplicates of {name}" for name, n in augmented.items()]
+        if augmentation:
+            equal, near = augmentation["asked"] - augmentation["made"], augmentation["near_duplicates_of"]
+            dropped += [f"{equal:,} variants that equal another text"] if equal else []
+            dropped += [f"{n:,} variants that are near-duplicates of {name}" for name, n in near.items()]
         dropped += [f"{report['not_drawn']:,} not drawn"] if report["not_drawn"] else []
         if "below_min_confidence" in report:
             dropped += [f"{report['below_min_confidence']:,} with a confidence below {self.min_confidence}"]
@@ -142,8 +144,8 @@ class TransferSet:
                 "student agrees with its teacher."
             )
         share = report.get("out_of_domain_share")
-        if "same_answer" in report.get("augmentation", {}):
-            same = report["augmentation"]["same_answer"]
+        if augmentation and "same_answer" in augmentation:
+            same = augmentation["same_answer"]
             text += f"\nThe teacher gives {same:.1%} of the variants the answer that it gives the original."
         if share is not None:
             text += f"\nOut of domain by the teacher's confidence: {share:.1%} (5 % of the evaluation texts would be)."

@@ -300,12 +300,13 @@ def test_variants_of_the_labelled_texts_are_more_rows_to_train_on(folder, tmp_pa
     record = json.loads((out / "distillation.json").read_text())
     report = record["dataset"]["transfer"]
     augmentation = report["augmentation"]
-    assert 24 < augmentation["variants"] <= augmentation["made"] <= 48
+    assert 24 < augmentation["variants"] <= augmentation["made"] < augmentation["asked"] == 48
     assert report["rows"] == record["dataset"]["unlabelled_rows"] == augmentation["variants"]
     assert record["training"]["max_steps"] == -(-(24 + augmentation["variants"]) // 8)
     assert 0 < augmentation["same_answer"] <= 1
     printed = capsys.readouterr().out
     assert f"{augmentation['variants']:,} variants of the labelled texts" in printed
+    assert f"{48 - augmentation['made']} variants that equal another text" in printed
     assert f"The teacher gives {augmentation['same_answer']:.1%} of the variants" in printed
 
 
