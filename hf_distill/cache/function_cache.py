@@ -9,8 +9,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import gather_object
 from transformers import PreTrainedConfig
 
 from hf_distill.cache.cached_output import CachedOutput
@@ -20,6 +19,7 @@ from hf_distill.cache.output_cache import OutputCache, default_cache_dir, find_u
 from hf_distill.cache.store import KEY
 from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.teachers import FunctionTeacher
+from hf_distill.utils.main_process import on_main_process
 
 _ROUNDING = 0.01  # of the sum of a row of probabilities
 _NUM_CONCLUSIVE = 8  # number of multi-label values from 0 to 1 that are not logits by chance
@@ -62,9 +62,11 @@ class FunctionCache(OutputCache):
         if self.teacher.name is not None:
             digest = hashlib.sha256(metadata.encode()).hexdigest()[:8]
             return Path(cache_dir or default_cache_dir()) / f"function-{self.teacher.name}-{digest}"
-        if PartialState().is_main_process:
-            self._temporary = tempfile.TemporaryDirectory(prefix="hf_distill-")
-        return Path(broadcast_object_list([self._temporary and self._temporary.name])[0])
+        return Path(on_main_process(self._make_temporary_folder))
+
+    def _make_temporary_folder(self) -> str:
+        self._temporary = tempfile.TemporaryDirectory(prefix="hf_distill-")  # removed together with the cache
+        return self._temporary.name
 
     def _row_keys(self, dataset: datasets.Dataset) -> np.ndarray:
         digests = []

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hf_distill.classifiers.token_ids import word_embeddings
 from hf_distill.data.neighbors import whole_words
 
 if TYPE_CHECKING:  # slow to import
@@ -46,7 +45,7 @@ class WordProposals:
             raise ValueError(f"The tokenizer {name!r} has no mask token. Name a masked language model.")
         if not tokenizer.is_fast:
             raise ValueError(f"The tokenizer {name!r} is not a fast tokenizer, which places in a text need.")
-        words = whole_words(tokenizer, len(word_embeddings(model)))
+        words = whole_words(tokenizer, model.config.vocab_size)
         if not words:
             raise ValueError(f"The tokenizer {name!r} has no whole words that could be proposed.")
         self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
