@@ -7,7 +7,7 @@ students start from the same layers of the teacher and see the other rows. They 
 of SST-2 also on 4,000 unused training rows; of QNLI, whose training rows are not at hand, the validation split is
 divided. Runs are in float32. `kl_train` and `kl_held_out` are the distances to the teacher on 1,000 of the rows that
 the student was trained on, and on held-out rows: if the first is small, the limit is not its capacity. A benchmark
-that was stopped goes on after the last finished run.
+that was stopped goes on after the last finished run. `--tables` only prints the tables of the finished runs.
 
 The arms:
 
@@ -33,9 +33,9 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 import numpy as np
 import torch
+from all_labels_tables import DIFFERENCES_HEADER, MEANS_HEADER, cross_entropies, differences, means
 from arm_names import parse
 from datasets import Dataset, concatenate_datasets
-from paired_intervals import mean_of_draws, metric_of_draws, paired_interval
 from random_models import prepare_process
 from student_tasks import load as load_task
 from teacher_folds import split_folds
@@ -242,32 +242,6 @@ class Bench:
         return self._tokenize(rows).cast(self.train_rows.features)
 
 
-def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the cross-entropy of each row, in nats."""
-    return torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels), reduction="none").numpy()
-
-
-def differences(bench: Bench, arms: list[str], seeds: list[int]) -> list[list[str]]:
-    """Return the rows of the table: each arm minus each of the two baselines."""
-    metric_name, num_rows, table = bench.task.metric_name, len(bench.labels), []
-    logits = {(arm, seed): np.load(bench.path(arm, seed)) for arm in arms for seed in seeds}
-
-    def scores(arm: str, seed: int) -> tuple[Any, Any]:
-        values = logits[arm, seed]
-        metric = metric_of_draws(metric_name, values.argmax(axis=1), bench.labels, bench.num_labels)
-        return metric, mean_of_draws(cross_entropies(values, bench.labels))
-
-    for arm in arms:
-        for baseline in [name for name in ("labels", "labels_early") if name in arms and name != arm]:
-            cells = []
-            for which, scale in ((0, 100), (1, 1)):
-                pairs = [(scores(arm, seed)[which], scores(baseline, seed)[which]) for seed in seeds]
-                value, low, high = (scale * number for number in paired_interval(pairs, num_rows))
-                cells.append(f"{value:+.2f} ({low:+.2f} to {high:+.2f})")
-            table.append([bench.name, arm, baseline, *cells])
-    return table
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", type=Path, required=True)
@@ -281,6 +255,8 @@ def main() -> None:
     parser.add_argument("--max_seq_length", type=int, default=64)
     parser.add_argument("--work_dir", type=Path, default=Path(__file__).parent / "work" / "all_labels")
     parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--minus", default="labels,labels_early", help="arms that the others are compared with")
+    parser.add_argument("--tables", action="store_true", help="train nothing, and print the tables of finished runs")
     parser.add_argument("--quick", action="store_true", help="few rows and 3 steps, to check that the script runs")
     options = parser.parse_args()
     prepare_process()
@@ -293,12 +269,12 @@ def main() -> None:
     path = options.output_dir / f"all_labels{'_quick' if options.quick else ''}.csv"
     done = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
     finished = {(row["task"], row["layers"], row["seed"], row["arm"]) for row in done}
-    table: list[list[str]] = []
+    layers, table = options.num_hidden_layers, list[list[str]]()
     for name in options.tasks.split(","):
         bench = Bench(name, options)
-        for arm, seed in [("teacher", 0), *((arm, seed) for arm in arms for seed in seeds)]:
-            key = (name, str(options.num_hidden_layers), str(seed), arm)
-            if key in finished and bench.path(arm, seed).exists():
+        runs = [(arm, seed) for arm in arms for seed in seeds]
+        for arm, seed in [] if options.tables else [("teacher", 0), *runs]:
+            if (name, str(layers), str(seed), arm) in finished and bench.path(arm, seed).exists():
                 continue
             row = bench.score_teacher() if arm == "teacher" else bench.run(arm, seed)
             with path.open("a", newline="", encoding="utf-8") as file:
@@ -306,10 +282,12 @@ def main() -> None:
                 if file.tell() == 0:
                     writer.writeheader()
                 writer.writerow(row)
+            done.append(row)
             print(row, flush=True)
-        table += differences(bench, arms, seeds)
-    header = ["task", "student", "minus", "metric, points (95 %)", "cross-entropy (95 %)"]
-    print(f"\n{markdown_table(header, table)}")
+        logits = {run: np.load(bench.path(*run)) for run in runs if bench.path(*run).exists()}
+        others, metric_name = options.minus.split(","), bench.task.metric_name
+        table += differences(name, layers, metric_name, bench.labels, bench.num_labels, logits, others)
+    print(f"\n{markdown_table(MEANS_HEADER, means(done))}\n\n{markdown_table(DIFFERENCES_HEADER, table)}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def write_task(folder, tokenizer):
     tokenizer.save_pretrained(folder / "encoder")
 
 
-def run_benchmark(folder):
+def run_benchmark(folder, *more):
     words = [
         "--data_dir",
         folder,
@@ -40,7 +40,7 @@ def run_benchmark(folder):
         "--seeds",
         "0,1",
     ]
-    words += ["--num_hidden_layers", 2, "--work_dir", folder / "work", "--output_dir", folder, "--quick"]
+    words += ["--num_hidden_layers", 2, "--work_dir", folder / "work", "--output_dir", folder, "--quick", *more]
 
     def run():
         sys.argv = ["all_labels.py", *map(str, words)]
@@ -67,6 +67,14 @@ def test_the_benchmark_compares_each_arm_with_both_baselines_and_goes_on_where_i
     assert second.count("'arm'") == 1
     assert len(list(csv.DictReader(path.open()))) == 9
     assert second.split("\n\n")[-1].splitlines()[0] == table.splitlines()[0]
+    tables = run_benchmark(tmp_path, "--tables", "--minus", "variants2_x2_t4")
+    assert "'arm'" not in tables
+    mean, difference = (
+        [line.split("|") for line in part.splitlines() if "labels " in line] for part in tables.split("\n\n")[-2:]
+    )
+    scores = [float(run["score"]) for run in runs if run["arm"] == "labels"]
+    assert float(mean[0][5]) == pytest.approx(50 * sum(scores), abs=0.01)
+    assert [cell.strip() for cell in difference[0][1:6]] == ["sst2", "2", "labels", "variants2_x2_t4", "2"]
 
 
 @pytest.fixture(scope="module")
