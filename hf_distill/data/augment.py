@@ -115,7 +115,7 @@ def augment_texts(
             f"None of the {len(originals):,} texts could be varied: a text is varied word by word, and words are "
             "separated by blanks. Leave out the augmentation, or use unlabelled text."
         )
-    are_words = not isinstance(dataset[text_columns[0]][0], str)
+    are_words = not all(text is None or isinstance(text, str) for text in dataset[text_columns[0]])
     columns = zip(text_columns, zip(*variants, strict=True), strict=True)
     return Dataset.from_dict(
         {

@@ -101,6 +101,12 @@ def test_one_side_of_a_pair_varies_and_pairs_are_recombined(embeddings):
     assert set(joined["b"]) <= set(TEXTS)
 
 
+def test_texts_stay_texts_if_the_first_one_is_missing(embeddings):
+    pairs = Dataset.from_dict({"a": [None, "a boring plot"], "b": ["the film", "a slow scene"]})
+    variants = augment(embeddings, pairs, text_columns=["a", "b"], methods={"neighbors": 1.0})
+    assert all(isinstance(text, str) for text in [*variants["a"], *variants["b"]])
+
+
 def test_lists_of_words_stay_lists_of_words(embeddings):
     words = Dataset.from_dict({"words": [text.split() for text in TEXTS]})
     variants = augment(embeddings, words, text_columns=["words"])
