@@ -255,13 +255,14 @@ def main() -> None:
     parser.add_argument("--max_seq_length", type=int, default=64)
     parser.add_argument("--work_dir", type=Path, default=Path(__file__).parent / "work" / "all_labels")
     parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--minus", default="labels,labels_early", help="arms that the others are compared with")
-    parser.add_argument("--tables", action="store_true", help="train nothing, and print the tables of finished runs")
+    parser.add_argument("--minus", default="labels,labels_early", help="arms that every other arm is compared with")
+    parser.add_argument("--tables", action="store_true", help="do not train; print the tables of the finished runs")
     parser.add_argument("--quick", action="store_true", help="few rows and 3 steps, to check that the script runs")
     options = parser.parse_args()
     prepare_process()
     arms, seeds = options.arms.split(","), [int(seed) for seed in options.seeds.split(",")]
-    for arm in arms:
+    minus = options.minus.split(",")
+    for arm in [*arms, *minus]:
         parse(arm)
     if options.quick:
         options.steps, options.work_dir = 3, options.work_dir / "quick"
@@ -284,9 +285,10 @@ def main() -> None:
                 writer.writerow(row)
             done.append(row)
             print(row, flush=True)
-        logits = {run: np.load(bench.path(*run)) for run in runs if bench.path(*run).exists()}
-        others, metric_name = options.minus.split(","), bench.task.metric_name
-        table += differences(name, layers, metric_name, bench.labels, bench.num_labels, logits, others)
+        known = [(arm, seed) for arm in dict.fromkeys([*arms, *minus]) for seed in seeds]
+        logits = {run: np.load(bench.path(*run)) for run in known if bench.path(*run).exists()}
+        metric_name, num_labels = bench.task.metric_name, bench.num_labels
+        table += differences(name, layers, metric_name, bench.labels, num_labels, logits, minus)
     print(f"\n{markdown_table(MEANS_HEADER, means(done))}\n\n{markdown_table(DIFFERENCES_HEADER, table)}")
 
 

@@ -18,18 +18,19 @@ _DISTANCES = ("kl_train", "kl_held_out")
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return the means over the seeds of each arm, from the rows of the CSV file; empty where nothing was measured."""
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["task"], str(row["layers"]), row["arm"]), []).append(row)
+    """Return the means over the seeds of each arm, from the rows of the CSV file. What was not measured is empty."""
+    groups: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:  # the last one counts, if a run was repeated
+        groups.setdefault((row["task"], str(row["layers"]), row["arm"]), {})[str(row["seed"])] = row
     table = []
-    for key, runs in groups.items():
+    for key, by_seed in groups.items():
+        runs = list(by_seed.values())
         cells = [
             form.format((100 if name == "score" else 1) * statistics.mean(float(run[name]) for run in runs))
             for name, form in _COLUMNS.items()
         ]
         for name in _DISTANCES:
-            known = [float(run[name]) for run in runs if run.get(name)]
+            known = [float(run[name]) for run in runs if run.get(name) not in (None, "")]
             cells.append(f"{statistics.mean(known):.3f}" if known else "")
         table.append([*key, str(len(runs)), *cells])
     return table

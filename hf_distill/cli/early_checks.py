@@ -84,6 +84,7 @@ def _check_train(parts: Parts, given: Mapping[str, Any]) -> None:
     sources = {
         "--teacher_model_name_or_path": [models.teacher_model_name_or_path],
         "--student_model_name_or_path": [models.student_model_name_or_path],
+        "--augment_masked_lm": [models.augment_masked_lm],
         **data.folders,
     }
     check_is_no_source(written, sources)

@@ -48,7 +48,7 @@ def augment_texts(
     """Make variants of texts for a teacher to label. Their labels can differ from the originals', so they have none.
 
     The methods are those of Jiao et al. (2020, https://huggingface.co/papers/1909.10351) and Tang et al. (2019,
-    https://huggingface.co/papers/1903.12136). Only the last needs a second model:
+    https://huggingface.co/papers/1903.12136). Only `masked_lm` needs a second model:
 
     - `neighbors`: 30 % of the words, at least one, become neighbors in the teacher's embedding table; see
       [`~hf_distill.data.neighbors.WordNeighbors`].
@@ -56,7 +56,8 @@ def augment_texts(
     - `ngram`: 1 to 5 successive words of the text.
     - `join`: the first half of the text and the second half of another text. Of pairs: the first text and the second
       text of another pair.
-    - `masked_lm`: 30 % of the words, at least one, become words that a masked language model proposes.
+    - `masked_lm`: 30 % of the words, at least one, become words that a masked language model proposes; see
+      [`~hf_distill.data.word_proposals.WordProposals`]. Words that are not a piece of its vocabulary stay.
 
     In a pair, one of the two texts varies, except with `join`. Lists of words are varied like texts.
 
@@ -70,7 +71,8 @@ def augment_texts(
         tokenizer: The teacher's tokenizer.
         embeddings: The teacher's input embeddings, `(vocab_size, hidden_size)`.
         methods: Name of a method -> its share of the variants, > 0, in any unit.
-        proposals: What proposes words for the method `masked_lm`; None without this method.
+        proposals: The proposals of a masked language model. Needed for `masked_lm`, and None otherwise. Rounding can
+            change them, so that another kind of device can make other variants.
         copies: Number of variants of each row, at least 1.
         seed: Seed of the variants.
 
@@ -85,31 +87,38 @@ def augment_texts(
     _check(methods, proposals, copies, tokenizer)
     names, shares = list(methods), np.array(list(methods.values()), dtype=np.float64)
     neighbors = WordNeighbors(tokenizer, embeddings)
-    mask = "" if proposals is None else proposals.mask_token
+
+    def mask(word: str) -> str | None:
+        return proposals.mask_token if proposals is not None and proposals.knows(word) else None
+
     functions: dict[str, Method] = {
         "neighbors": lambda draw, words, _: _replace(draw, words, _SHARE_OF_WORDS, neighbors.draw),
         "mask": lambda draw, words, _: _replace(draw, words, _SHARE_OF_MASKS, lambda *_: tokenizer.mask_token),
         "ngram": lambda draw, words, _: _ngram(draw, words),
         "join": _halves if len(text_columns) == 1 else lambda draw, words, other: list(other),
-        "masked_lm": lambda draw, words, _: _replace(draw, words, _SHARE_OF_WORDS, lambda *_: mask),
+        "masked_lm": lambda draw, words, _: _replace(draw, words, _SHARE_OF_WORDS, lambda _, word: mask(word)),
     }
     originals = [tuple(map(_split, values)) for values in zip(*(dataset[c] for c in text_columns), strict=True)]
-    drafts = []
+    drafts: list[tuple[int, tuple[list[str], ...]]] = []
+    masked: list[_Masked] = []
     for source, row in enumerate(originals):
         for copy in range(copies):
             draw = np.random.default_rng([seed, _hash(row), copy])
             name = names[int(draw.choice(len(names), p=shares / shares.sum()))]
             other = originals[int(draw.integers(len(originals)))] if name == "join" else row
-            drafts.append(_Draft(source, name, draw, _vary(draw, row, other, functions[name], name)))
+            variant = _vary(draw, row, other, functions[name], name)
+            drafts.append((source, variant))
+            if name == "masked_lm":
+                masked += [_Masked(draw, *sides) for sides in zip(row, variant, strict=True)]
     if proposals is not None:
-        _fill_in([draft for draft in drafts if draft.method == "masked_lm"], originals, proposals)
+        _fill_in(masked, proposals)
     seen = {_key(row) for row in originals}
     variants, sources = [], []
-    for draft in drafts:
-        if any(draft.variant) and (key := _key(draft.variant)) not in seen:
+    for source, variant in drafts:
+        if any(variant) and (key := _key(variant)) not in seen:
             seen.add(key)
-            variants.append(draft.variant)
-            sources.append(draft.source)
+            variants.append(variant)
+            sources.append(source)
     if not variants:
         raise ValueError(
             f"None of the {len(originals):,} texts could be varied: a text is varied word by word, and words are "
@@ -126,31 +135,32 @@ def augment_texts(
 
 
 @dataclass
-class _Draft:
-    """A variant, in which words of the method `masked_lm` are still masked."""
+class _Masked:
+    """A text, and its copy in which some words are masked."""
 
-    source: int
-    method: str
     draw: np.random.Generator
-    variant: tuple[list[str], ...]
+    words: Words
+    copy: list[str]
 
 
-def _fill_in(drafts: list[_Draft], originals: Sequence[Sequence[Words]], proposals: WordProposals) -> None:
-    """Replace the masked words of drafts by proposed words, or by the words themselves where none is proposed."""
-    requests = []
-    for draft in drafts:
-        for words, masked in zip(originals[draft.source], draft.variant, strict=True):
-            if places := [i for i, word in enumerate(words) if word != masked[i]]:
-                requests.append((draft, words, masked, places))
-    proposed = proposals.propose([masked for _, _, masked, _ in requests], [places for *_, places in requests])
-    for (draft, words, masked, places), candidates in zip(requests, proposed, strict=True):
-        for place, proposed_words in zip(places, candidates, strict=True):
-            masked[place] = _replace_word(words[place], partial(_draw_other, draft.draw, proposed_words))
+def _fill_in(texts: Sequence[_Masked], proposals: WordProposals) -> None:
+    """Replace the masked words by proposed words, or by the words themselves where none is proposed."""
+    places = [[i for i, word in enumerate(text.words) if word != text.copy[i]] for text in texts]
+    some = [i for i, of_text in enumerate(places) if of_text]
+    proposed = proposals.propose([texts[i].copy for i in some], [places[i] for i in some])
+    for i, candidates in zip(some, proposed, strict=True):
+        text = texts[i]
+        for place, words in zip(places[i], candidates, strict=True):
+            text.copy[place] = _replace_word(text.words[place], partial(_draw_other, text.draw, words))
 
 
-def _draw_other(draw: np.random.Generator, proposed_words: Sequence[str], word: str) -> str | None:
-    others = [other for other in proposed_words if other.lower() != word.lower()]
-    return draw_word(draw, word, others[:NUM_PROPOSALS])
+def _draw_other(draw: np.random.Generator, proposed: Sequence[str], word: str) -> str | None:
+    """Draw one of the best proposals that are another word; None if there is none."""
+    others: dict[str, str] = {}
+    for other in proposed:
+        others.setdefault(other.lower(), other)
+    others.pop(word.lower(), None)
+    return draw_word(draw, word, list(others.values())[:NUM_PROPOSALS])
 
 
 def _check(
@@ -158,8 +168,10 @@ def _check(
 ) -> None:
     if unknown := [name for name in methods if name not in METHODS]:
         raise ValueError(f"There is no method {unknown[0]!r}; the methods are {', '.join(METHODS)}.")
-    if (proposals is None) == ("masked_lm" in methods):
-        raise ValueError("`proposals` and the method `masked_lm` go together, and one of them is missing.")
+    if proposals is None and "masked_lm" in methods:
+        raise ValueError("`methods` has `masked_lm`. Pass `proposals=WordProposals(model, tokenizer)`.")
+    if proposals is not None and "masked_lm" not in methods:
+        raise ValueError("Only the method `masked_lm` uses `proposals`. Add it to `methods`, or pass no `proposals`.")
     if not methods or not all(0 < share < np.inf for share in methods.values()):
         raise ValueError(f"`methods` maps methods to shares > 0, got {dict(methods)}.")
     if copies < 1:

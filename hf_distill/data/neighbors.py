@@ -12,7 +12,8 @@ if TYPE_CHECKING:  # slow to import
 
 _NUM_NEIGHBORS = 15
 _FREQUENCY_RATIO = 4.0
-_STARTS = ("\u0120", "\u2581")  # how byte-level BPE and SentencePiece mark the start of a word
+_BYTE_LEVEL, _SENTENCEPIECE = "\u0120", "\u2581"  # how these tokenizers mark the start of a word
+_SHARE_OF_STARTS = 0.1  # of the pieces, at least, in a vocabulary with such a mark
 _CONTINUATION = "##"  # how WordPiece marks a piece that does not start a word
 
 
@@ -60,21 +61,28 @@ class WordNeighbors:
 
 
 def draw_word(draw: np.random.Generator, word: str, candidates: Sequence[str]) -> str | None:
-    """Draw one of the candidates for a word, capitalized like the word; None without candidates."""
+    """Draw one of the candidates for a word, with a capital if the word has one; None without candidates."""
     if not candidates:
         return None
     chosen = candidates[int(draw.integers(len(candidates)))]
-    return chosen.capitalize() if word[0].isupper() else chosen
+    return chosen[0].upper() + chosen[1:] if word[0].isupper() else chosen
 
 
 def whole_words(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> dict[str, int]:
     """Return the pieces that are a whole word of letters, and their ids, in the order of the ids."""
     special = set(tokenizer.all_special_ids)
     pieces = {i: piece for piece, i in tokenizer.get_vocab().items() if i < vocab_size and i not in special}
-    start = next((mark for mark in _STARTS if any(piece.startswith(mark) for piece in pieces.values())), "")
+    # Both marks are also letters, which a vocabulary without marks can contain.
+    counts = {mark: sum(piece.startswith(mark) for piece in pieces.values()) for mark in (_BYTE_LEVEL, _SENTENCEPIECE)}
+    start = next((mark for mark, count in counts.items() if count > _SHARE_OF_STARTS * len(pieces)), "")
     words: dict[str, int] = {}
     for i, piece in sorted(pieces.items()):
-        word = piece.removeprefix(start)
-        if piece.startswith(start) and not piece.startswith(_CONTINUATION) and len(word) > 1 and word.isalpha():
+        if not piece.startswith(start) or piece.startswith(_CONTINUATION):
+            continue
+        # Byte-level pieces write each byte of a word as a letter of its own.
+        word = (
+            tokenizer.convert_tokens_to_string([piece]).strip() if start == _BYTE_LEVEL else piece.removeprefix(start)
+        )
+        if len(word) > 1 and word.isalpha():
             words.setdefault(word, i)
     return words

@@ -14,7 +14,8 @@ from hf_distill.data.neighbors import whole_words
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-NUM_PROPOSALS = 15  # BERT's best candidates in TinyBERT's augmentation
+NUM_PROPOSALS = 15  # as many as TinyBERT's augmentation draws from
+_NUM_RANKED = 3 * NUM_PROPOSALS  # the, The and THE are one word
 
 
 class WordProposals:
@@ -25,12 +26,12 @@ class WordProposals:
 
     Args:
         model: A model with a head for masked words.
-        tokenizer: The model's tokenizer, which must be a fast one. RoBERTa's needs `add_prefix_space=True`.
+        tokenizer: The model's tokenizer. Load a RoBERTa tokenizer with `add_prefix_space=True`.
         max_length: Number of tokens after which texts are cut.
         batch_size: Number of texts that the model reads at once.
 
     Raises:
-        ValueError: for a tokenizer without a mask token, without whole words, or one that is not fast.
+        ValueError: if the tokenizer is slow, or has no mask token, no padding token, or no whole words.
     """
 
     def __init__(
@@ -40,22 +41,37 @@ class WordProposals:
         max_length: int = 128,
         batch_size: int = 32,
     ) -> None:
+        from hf_distill.classifiers.token_ids import TokenLimits
+
         name = tokenizer.name_or_path or type(tokenizer).__name__
-        if tokenizer.mask_token is None:
-            raise ValueError(f"The tokenizer {name!r} has no mask token. Name a masked language model.")
         if not tokenizer.is_fast:
-            raise ValueError(f"The tokenizer {name!r} is not a fast tokenizer, which places in a text need.")
+            raise ValueError(
+                f"The tokenizer {name!r} is slow, and does not say which word a token belongs to. Use a masked "
+                "language model with a fast tokenizer."
+            )
+        for kind, token in (("mask", tokenizer.mask_token), ("padding", tokenizer.pad_token)):
+            if token is None:
+                raise ValueError(f"The tokenizer {name!r} has no {kind} token. Use another masked language model.")
         words = whole_words(tokenizer, model.config.vocab_size)
         if not words:
-            raise ValueError(f"The tokenizer {name!r} has no whole words that could be proposed.")
+            raise ValueError(
+                f"The tokenizer {name!r} has no pieces that are whole words of letters. Use another masked language "
+                "model."
+            )
+        num_positions = TokenLimits.of(model, "masked language model").num_positions
         self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
-        self.max_length = min(max_length, tokenizer.model_max_length)
+        self.max_length = int(min(max_length, tokenizer.model_max_length, num_positions))
         self._words, self._ids = list(words), torch.tensor(list(words.values()), device=model.device)
+        self._known = {word.lower() for word in words}
 
     @property
     def mask_token(self) -> str:
-        """What takes the place of a word in a text."""
+        """The token that replaces a word in a text."""
         return str(self.tokenizer.mask_token)
+
+    def knows(self, word: str) -> bool:
+        """Return whether a word is one that could be proposed, so that one mask token stands for it."""
+        return word.lower() in self._known
 
     def propose(self, texts: Sequence[Sequence[str]], places: Sequence[Sequence[int]]) -> list[list[list[str]]]:
         """Propose words for the masked places of texts.
@@ -65,17 +81,16 @@ class WordProposals:
             places: For each text, the places of these words.
 
         Returns:
-            For each text and place the 16 most probable words, the best first, since one of them can be the word
-            that was masked; none for a place behind `max_length`.
+            For each text and place up to 45 words, the most probable first; words that differ by capitals count
+            separately. The list is empty for a place after the first `max_length` tokens.
         """
         proposals: list[list[list[str]]] = [[] for _ in texts]
         order = np.argsort([-len(words) for words in texts], kind="stable").tolist()  # little padding
         batches = range(0, len(order), self.batch_size)
         for start in tqdm(batches, desc="Proposing words", unit="batch", leave=False):
             rows = order[start : start + self.batch_size]
-            for row, words in zip(
-                rows, self._propose([texts[i] for i in rows], [places[i] for i in rows]), strict=True
-            ):
+            batch = self._propose([texts[row] for row in rows], [places[row] for row in rows])
+            for row, words in zip(rows, batch, strict=True):
                 proposals[row] = words
         return proposals
 
@@ -90,7 +105,7 @@ class WordProposals:
             return_tensors="pt",
         )
         logits = self.model(**encoding.to(self.model.device)).logits[..., self._ids]
-        best = logits.topk(min(NUM_PROPOSALS + 1, len(self._ids)), dim=-1).indices.cpu()
+        best = logits.topk(min(_NUM_RANKED, len(self._ids)), dim=-1).indices.cpu()
         is_mask = (encoding["input_ids"] == self.tokenizer.mask_token_id).cpu()
         proposals = []
         for row, places_of_text in enumerate(places):

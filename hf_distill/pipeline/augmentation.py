@@ -19,6 +19,7 @@ from hf_distill.data.augment import DEFAULT_METHODS, SOURCE_ROW
 from hf_distill.data.word_proposals import WordProposals
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.pipeline.transfer import TransferSet
+from hf_distill.record import describe_model
 from hf_distill.utils.main_process import on_main_process
 
 logger = logging.getLogger(__name__)
@@ -36,39 +37,6 @@ class Augmentation:
     copies: int
     masked_lm: ModelReference | None = None
 
-    def load_proposals(self, max_length: int, device: torch.device) -> WordProposals | None:
-        """Load the masked language model, if there is one.
-
-        Args:
-            max_length: Number of tokens after which texts are cut.
-            device: Where it runs.
-
-        Raises:
-            OSError: if the model cannot be loaded.
-            ValueError: if it has no weights for a head for masked words, or a tokenizer that cannot mask.
-        """
-        if self.masked_lm is None:
-            return None
-        name = self.masked_lm.name_or_path
-        remedy = "Name a model that was pretrained on masked words, and saved with its head for them."
-        try:
-            config = AutoConfig.from_pretrained(name)
-            if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
-                raise ValueError(
-                    f"{name} has a {type(config).__name__}, and such models do not know masked words. {remedy}"
-                )
-            model, missing = load_pretrained(AutoModelForMaskedLM, name, {"dtype": "float32"})
-        except OSError as error:
-            reason = describe_load_error(name, error)
-            raise OSError(f"The masked language model {name!r} cannot be loaded: {reason}") from error
-        if missing:
-            raise ValueError(
-                f"{name} has no weights for {', '.join(missing)}, so the words that it proposes would be random. "
-                f"{remedy}"
-            )
-        torch.nn.Module.to(model, device)
-        return WordProposals(model, load_tokenizer(self.masked_lm, for_words=True), max_length)
-
 
 def add_variants(
     transfer: TransferSet | None,
@@ -76,13 +44,15 @@ def add_variants(
     teacher: PreTrainedModel,
     teacher_tokenizer: PreTrainedTokenizerBase,
     student_tokenizer: PreTrainedTokenizerBase,
-    copies: int,
-    proposals: WordProposals | None = None,
+    augmentation: Augmentation,
+    *,
+    max_length: int = 128,
+    device: torch.device | None = None,
 ) -> TransferSet:
     """Add variants of the training texts to the transfer set of a run.
 
     Variants that are near-duplicates of an evaluation text are dropped. Words are masked only if teacher and student
-    have the same mask token. The main process makes the variants for all.
+    have the same mask token. The main process makes the variants, and every process gets the same ones.
 
     Args:
         transfer: The unlabelled text of the run; None if there is none.
@@ -90,27 +60,33 @@ def add_variants(
         teacher: The teacher, whose embedding table says which words are similar.
         teacher_tokenizer: The teacher's tokenizer.
         student_tokenizer: The student's tokenizer.
-        copies: Number of variants of each row.
-        proposals: What proposes words instead of the embedding table.
+        augmentation: Which variants to make.
+        max_length: Number of tokens after which the masked language model does not read on.
+        device: The device of the masked language model.
 
     Returns:
         The transfer set with the variants after its texts, and an entry `augmentation` in its report.
 
     Raises:
-        ValueError: if there is no labelled row to train on, if no text can be varied, or as
-            [`~hf_distill.data.augment_texts`] does.
+        OSError: if the masked language model cannot be loaded.
+        ValueError: if there is no labelled row to train on, if no text can be varied, if the masked language model has
+            no head for masked words, or as [`~hf_distill.data.augment_texts`] does.
     """
     if "train" not in task.datasets:
         raise ValueError("--augment varies labelled texts, and there are none. Name labelled rows, or leave it out.")
     methods = dict(DEFAULT_METHODS)
-    if proposals is not None:
+    if augmentation.masked_lm is not None:
         methods = {"masked_lm": methods.pop("neighbors"), **methods}
     if teacher_tokenizer.mask_token is None or teacher_tokenizer.mask_token != student_tokenizer.mask_token:
         del methods["mask"]
-    columns = list(task.text_columns)
+    columns, copies = list(task.text_columns), augmentation.copies
 
-    def make() -> dict[str, list[Any]]:
-        return augment_texts(
+    def make() -> tuple[dict[str, list[Any]], dict[str, Any]]:
+        proposals, description = None, {}
+        if augmentation.masked_lm is not None:
+            proposals = _load_proposals(augmentation.masked_lm, max_length, device)
+            description["masked_lm"] = describe_model(proposals.model)
+        variants = augment_texts(
             task.datasets["train"],
             text_columns=columns,
             tokenizer=teacher_tokenizer,
@@ -118,14 +94,19 @@ def add_variants(
             methods=methods,
             proposals=proposals,
             copies=copies,
-        ).to_dict()
+        )
+        return variants.to_dict(), description
 
     # What a model proposes can differ between devices, and all processes must train on the same rows.
-    variants = Dataset.from_dict(on_main_process(make))
-    asked = copies * len(task.datasets["train"])
-    report: dict[str, Any] = {"copies": copies, "methods": methods, "asked": asked, "made": len(variants)}
-    if proposals is not None:
-        report["masked_lm"] = proposals.model.name_or_path
+    made, description = on_main_process(make)
+    variants, asked = Dataset.from_dict(made), copies * len(task.datasets["train"])
+    report: dict[str, Any] = {
+        "copies": copies,
+        "methods": methods,
+        "asked": asked,
+        "made": len(variants),
+        **description,
+    }
     variants, report["near_duplicates_of"] = _without_evaluation_texts(variants, task)
     report["variants"] = len(variants)
     sources = np.asarray(variants[SOURCE_ROW])
@@ -139,6 +120,28 @@ def add_variants(
     transfer.report["augmentation"] = report
     transfer.source_rows = sources
     return transfer
+
+
+def _load_proposals(reference: ModelReference, max_length: int, device: torch.device | None) -> WordProposals:
+    name = reference.name_or_path
+    remedy = "Use a masked language model that was saved with this head, for example bert-base-uncased."
+    try:
+        config = AutoConfig.from_pretrained(name)
+        if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+            raise ValueError(
+                f"{name} is a model with a {type(config).__name__}, which has no head for masked words. {remedy}"
+            )
+        model, missing = load_pretrained(AutoModelForMaskedLM, name, {"dtype": "float32"})
+    except OSError as error:
+        reason = describe_load_error(name, error)
+        raise OSError(f"The masked language model {name!r} cannot be loaded: {reason}") from error
+    if missing:
+        raise ValueError(
+            f"{name} has no weights for {', '.join(missing)}, so the words that it proposes would be random. {remedy}"
+        )
+    if device is not None:
+        torch.nn.Module.to(model, device)
+    return WordProposals(model, load_tokenizer(reference, for_words=True), max_length)
 
 
 def _without_evaluation_texts(variants: Dataset, task: Task) -> tuple[Dataset, dict[str, int]]:

@@ -145,9 +145,16 @@ def load_inputs(
         )
     if augmentation is not None and teacher_model is not None:
         reader = teacher_tokenizer or tokenizer
-        proposals = augmentation.load_proposals(max_length, args.device)
-        copies = augmentation.copies
-        transfer = add_variants(transfer, task, teacher_model, reader, tokenizer, copies, proposals)
+        transfer = add_variants(
+            transfer,
+            task,
+            teacher_model,
+            reader,
+            tokenizer,
+            augmentation,
+            max_length=max_length,
+            device=args.device,
+        )
     trimmed_teacher, trimming = None, None
     if trims_vocabulary and teacher_model is not None:
         teacher_tokenizer = tokenizer

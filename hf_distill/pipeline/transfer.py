@@ -130,7 +130,7 @@ class TransferSet:
         dropped = [f"{n:,} near-duplicates of {name}" for name, n in report.get("near_duplicates_of", {}).items()]
         if augmentation:
             equal, near = augmentation["asked"] - augmentation["made"], augmentation["near_duplicates_of"]
-            dropped += [f"{equal:,} variants that equal another text"] if equal else []
+            dropped += [f"{equal:,} variants that repeat a text"] if equal else []
             dropped += [f"{n:,} variants that are near-duplicates of {name}" for name, n in near.items()]
         dropped += [f"{report['not_drawn']:,} not drawn"] if report["not_drawn"] else []
         if "below_min_confidence" in report:

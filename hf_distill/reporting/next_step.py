@@ -125,7 +125,7 @@ def _improve(report: Mapping[str, Any]) -> str:
             "trained without it."
         )
     step = (
-        "train the student on more unlabelled text (--transfer_file), on variants of labelled pairs (--augment 4), "
-        "for more epochs, or with more layers"
+        "train the student on more unlabelled text (--transfer_file; for pairs of texts also --augment 4), for more "
+        "epochs, or with more layers"
     )
     return f"{step}; `hf-distill search` tries several students." if _can_search(report, []) else f"{step}."

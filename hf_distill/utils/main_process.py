@@ -1,5 +1,6 @@
-"""Work that one process does for all."""
+"""Run a function on the main process, and share its result."""
 
+import pickle
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,26 +13,38 @@ _Result = TypeVar("_Result")
 def on_main_process(function: Callable[[], _Result]) -> _Result:
     """Call a function on the main process, and return its result or raise its error on every process.
 
-    All processes must call this together, or the others wait forever for a process that does not come.
+    All processes must call this together. They wait for the main process at most for the timeout of the process group,
+    `ddp_timeout`.
 
     Args:
-        function: One without arguments, whose result and errors can be pickled.
+        function: A function without arguments. Its result must be picklable.
 
     Raises:
-        Exception: what the function raises.
+        Exception: what the function raises; a RuntimeError with its message if it cannot be pickled.
     """
+    state = PartialState()
     outcome: Any = None
-    if PartialState().is_main_process:
+    if state.num_processes == 1:
+        return function()
+    if state.is_main_process:
         try:
             outcome = function()
-        except Exception as error:  # the other processes wait for it
-            outcome = _Raised(error)
-    outcome = broadcast_object_list([outcome])[0]
-    if isinstance(outcome, _Raised):
-        raise outcome.error
-    return outcome
+        except Exception as error:  # the other processes wait
+            outcome = _Raised(_picklable(error))
+    shared = broadcast_object_list([outcome])[0]
+    if isinstance(shared, _Raised):
+        raise shared.error
+    return shared
 
 
 class _Raised:
     def __init__(self, error: Exception) -> None:
         self.error = error
+
+
+def _picklable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever the class of the error does
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from hf_distill.data import augment_texts
-from hf_distill.data.neighbors import WordNeighbors
+from hf_distill.data.neighbors import WordNeighbors, draw_word, whole_words
 from hf_distill.data.word_proposals import WordProposals
 
 TEXTS = ["The film is very good.", "a boring plot", "the actor was great fun", "a slow scene"]
@@ -37,6 +37,29 @@ def test_a_neighbor_is_the_nearest_word_of_like_frequency():
     assert "good" not in nearest
     assert names[-1] not in nearest  # rank 27 against rank 4 is more than four times as rare
     assert WordNeighbors(tokenizer, vectors).nearest("unknown") == []
+
+
+def word_level(*pieces):
+    backend = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+
+
+def test_a_letter_that_is_also_a_mark_hides_no_words():
+    pieces = [
+        "[UNK]",
+        "\u0120",
+        "\u0120gantija",
+        "film",
+        "plot",
+        *(f"##{letter}" for letter in "abcdefghijklmnopqrst"),
+    ]
+    assert list(whole_words(word_level(*pieces), 100)) == ["\u0120gantija", "film", "plot"]
+
+
+def test_a_word_with_a_capital_becomes_one_with_a_capital_that_keeps_its_others():
+    draw = np.random.default_rng(0)
+    assert [draw_word(draw, word, ["mcDonald"]) for word in ("Burger", "burger")] == ["McDonald", "mcDonald"]
+    assert draw_word(draw, "Burger", []) is None
 
 
 def test_neighbors_replace_words_and_keep_punctuation_and_capitals(embeddings):
@@ -133,6 +156,15 @@ def test_a_masked_language_model_replaces_words_and_keeps_punctuation_and_capita
         )
 
 
+def test_a_masked_language_model_leaves_words_that_it_does_not_know(embeddings, proposals):
+    settings = {"methods": {"masked_lm": 1.0}, "proposals": proposals, "copies": 20}
+    mixed = Dataset.from_dict({"text": ["great 1,200 unknown 12:30 https://a.b/c"]})
+    variants = augment(embeddings, mixed, **settings)["text"]
+    assert {variant.split(maxsplit=1)[1] for variant in variants} == {"1,200 unknown 12:30 https://a.b/c"}
+    with pytest.raises(ValueError, match="None of the 1 texts could be varied"):
+        augment(embeddings, Dataset.from_dict({"text": ["\u6620\u753b"]}), **settings)
+
+
 def test_a_larger_draw_with_a_masked_language_model_contains_the_smaller_one(embeddings, proposals):
     settings = {"methods": {"masked_lm": 1.0, "ngram": 1.0}, "proposals": proposals}
     assert set(augment(embeddings, copies=2, **settings)["text"]) < set(
@@ -154,7 +186,7 @@ def test_a_masked_language_model_varies_one_side_of_a_pair_and_lists_of_words(em
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"methods": {"masked_lm": 1.0}}, "`proposals` and the method `masked_lm` go together"),
+        ({"methods": {"masked_lm": 1.0}}, "Pass `proposals=WordProposals"),
         ({"copies": 0}, "at least 1, got 0"),
         (
             {"methods": {"synonyms": 1.0}},
@@ -170,7 +202,7 @@ def test_bad_settings_are_refused(embeddings, settings, message):
 
 
 def test_proposals_that_no_method_uses_are_refused(embeddings, proposals):
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="Only the method `masked_lm` uses `proposals`"):
         augment(embeddings, proposals=proposals)
 
 

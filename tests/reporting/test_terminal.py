@@ -143,7 +143,7 @@ def test_a_good_student_needs_no_next_step():
     ("known", "text"),
     [
         ({"more_rows": 8452}, "compare on about 8,500 more rows, which would show a yes in 4 of 5 samples"),
-        ({}, "more unlabelled text (--transfer_file), on variants of labelled pairs (--augment 4)"),
+        ({}, "more unlabelled text (--transfer_file; for pairs of texts also --augment 4)"),
         ({"replace": False}, "or with more layers; `hf-distill search` tries several students."),
         ({"replace": False, "versus_baseline": {"high": -0.01}}, "check the teacher (docs/troubleshooting.md)"),
         ({"reason": "no labels"}, "label some of these rows"),

@@ -1,11 +1,22 @@
 import pytest
 
-from hf_distill.utils.main_process import on_main_process
+from hf_distill.utils.main_process import _picklable, on_main_process
+
+
+class WithKeyword(Exception):
+    def __init__(self, message, *, code):
+        super().__init__(message)
+        self.code = code
 
 
 def test_the_result_or_the_error_of_the_function_comes_back():
     assert on_main_process(lambda: [1, 2]) == [1, 2]
-    error = ValueError("no rows")
-    with pytest.raises(ValueError, match="no rows") as raised:
-        on_main_process(lambda: (_ for _ in ()).throw(error))
-    assert raised.value is error
+    with pytest.raises(ValueError, match="no rows"):
+        on_main_process(lambda: int("no rows"))
+
+
+def test_an_error_that_cannot_be_pickled_keeps_its_message():
+    error = _picklable(WithKeyword("no room", code=3))
+    assert type(error) is RuntimeError
+    assert str(error) == "WithKeyword: no room"
+    assert _picklable(KeyError("a")).args == ("a",)
