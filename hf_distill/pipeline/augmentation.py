@@ -1,6 +1,5 @@
 """Variants of the labelled texts of a run, which its teacher labels as unlabelled text."""
 
-import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +20,6 @@ from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.pipeline.transfer import TransferSet
 from hf_distill.record import describe_model
 from hf_distill.utils.main_process import on_main_process
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
