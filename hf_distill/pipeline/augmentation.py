@@ -123,7 +123,7 @@ def _load_proposals(reference: ModelReference, max_length: int, device: torch.de
     name = reference.name_or_path
     remedy = "Use a masked language model that was saved with this head, for example bert-base-uncased."
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
             raise ValueError(
                 f"{name} is a model with a {type(config).__name__}, which has no head for masked words. {remedy}"

@@ -1,6 +1,5 @@
 """Run a function on the main process, and share its result."""
 
-import pickle
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,7 +19,7 @@ def on_main_process(function: Callable[[], _Result]) -> _Result:
         function: A function without arguments. Its result must be picklable.
 
     Raises:
-        Exception: what the function raises; a RuntimeError with its message if it cannot be pickled.
+        Exception: what the function raises; a RuntimeError with its message if its class is not one of Python.
     """
     state = PartialState()
     outcome: Any = None
@@ -30,7 +29,7 @@ def on_main_process(function: Callable[[], _Result]) -> _Result:
         try:
             outcome = function()
         except Exception as error:  # the other processes wait
-            outcome = _Raised(_picklable(error))
+            outcome = _Raised(_portable(error))
     shared = broadcast_object_list([outcome])[0]
     if isinstance(shared, _Raised):
         raise shared.error
@@ -42,9 +41,6 @@ class _Raised:
         self.error = error
 
 
-def _picklable(error: Exception) -> Exception:
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever the class of the error does
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+def _portable(error: Exception) -> Exception:
+    """Return the error if every process can make it anew: errors of other packages can need more than a message."""
+    return error if type(error).__module__ == "builtins" else RuntimeError(f"{type(error).__name__}: {error}")
