@@ -214,7 +214,7 @@ def _describe_memorized(fit: TeacherFit) -> str:
         f"THE TEACHER HAS MEMORIZED THE TRAINING ROWS: its {fit.loss_name} is {fit.train.loss:.3f} on them and "
         f"{fit.evaluation.loss:.3f} on new ones, so its soft labels are nearly the labels. Let it label texts that it "
         "has not seen, with --transfer_file or --augment 4, or fine-tune it for fewer epochs. If every row has a "
-        "label, expect 0 to 2 points over a student without the teacher, about 3 more for pairs with --augment 4, and "
+        "label, expect 0 to 2 points over a student without the teacher, 2 to 3 more for pairs with --augment 4, and "
         "better probabilities (docs/results.md)."
     )
 
