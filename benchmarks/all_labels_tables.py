@@ -56,12 +56,13 @@ def differences(
         logits: Arm and seed -> logits on the test rows, `(num_rows, num_labels)`.
         minus: The arms to compare with.
     """
-
-    def scores(arm: str, seed: int) -> tuple[Score, Score]:
-        values = logits[arm, seed]
-        metric = metric_of_draws(metric_name, values.argmax(axis=1), labels, num_labels)
-        return metric, mean_of_draws(cross_entropies(values, labels))
-
+    scores: dict[tuple[str, int], tuple[Score, Score]] = {
+        run: (
+            metric_of_draws(metric_name, values.argmax(axis=1), labels, num_labels),
+            mean_of_draws(cross_entropies(values, labels)),
+        )
+        for run, values in logits.items()
+    }
     table = []
     for arm in dict.fromkeys(arm for arm, _ in logits):
         for other in [other for other in minus if other != arm]:
@@ -70,7 +71,7 @@ def differences(
                 continue
             cells = []
             for which, scale, digits in ((0, 100, 2), (1, 1, 3)):
-                pairs = [(scores(arm, seed)[which], scores(other, seed)[which]) for seed in seeds]
+                pairs = [(scores[arm, seed][which], scores[other, seed][which]) for seed in seeds]
                 value, low, high = (scale * number for number in paired_interval(pairs, len(labels)))
                 cells.append(f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})")
             table.append([name, str(layers), arm, other, str(len(seeds)), *cells])

@@ -52,14 +52,25 @@ def load_pretrained(
     return model, sorted(loading_info["missing_keys"])
 
 
-def describe_load_error(name_or_path: str | os.PathLike, error: OSError) -> str:
-    """Return the message of transformers; for a path that does not exist, say first that there is no such folder.
+@contextlib.contextmanager
+def explaining_load_errors(subject: str, name_or_path: str | os.PathLike) -> Iterator[None]:
+    """Say what could not be loaded; for a path that does not exist, say also that there is no such folder.
 
     Transformers takes such a path for a Hub id, so that its message is about the id or the connection.
+
+    Args:
+        subject: How the message begins, before the name: "The teacher", for example.
+        name_or_path: What is loaded within the block.
+
+    Raises:
+        OSError: with both and the message of transformers.
     """
-    if Path(name_or_path).exists():
-        return str(error)
-    return f"there is no such folder on this machine, so it was searched on the Hub: {error}"
+    try:
+        yield
+    except OSError as error:
+        is_missing = not Path(name_or_path).exists()
+        reason = "there is no such folder on this machine, so it was searched on the Hub: " if is_missing else ""
+        raise OSError(f"{subject} {name_or_path!r} cannot be loaded: {reason}{error}") from error
 
 
 @contextlib.contextmanager

@@ -86,18 +86,16 @@ def augment_texts(
     """
     _check(methods, proposals, copies, tokenizer)
     names, shares = list(methods), np.array(list(methods.values()), dtype=np.float64)
-    neighbors = WordNeighbors(tokenizer, embeddings)
-
-    def mask(word: str) -> str | None:
-        return proposals.mask_token if proposals is not None and proposals.knows(word) else None
-
     functions: dict[str, Method] = {
-        "neighbors": lambda draw, words, _: _replace(draw, words, _SHARE_OF_WORDS, neighbors.draw),
         "mask": lambda draw, words, _: _replace(draw, words, _SHARE_OF_MASKS, lambda *_: tokenizer.mask_token),
         "ngram": lambda draw, words, _: _ngram(draw, words),
         "join": _halves if len(text_columns) == 1 else lambda draw, words, other: list(other),
-        "masked_lm": lambda draw, words, _: _replace(draw, words, _SHARE_OF_WORDS, lambda _, word: mask(word)),
     }
+    if "neighbors" in methods:
+        neighbors = WordNeighbors(tokenizer, embeddings)
+        functions["neighbors"] = lambda draw, words, _: _replace(draw, words, _SHARE_OF_WORDS, neighbors.draw)
+    if proposals is not None:
+        functions["masked_lm"] = lambda draw, words, _: _replace(draw, words, _SHARE_OF_WORDS, proposals.mask)
     originals = [tuple(map(_split, values)) for values in zip(*(dataset[c] for c in text_columns), strict=True)]
     drafts: list[tuple[int, tuple[list[str], ...]]] = []
     masked: list[_Masked] = []

@@ -64,20 +64,15 @@ class WordProposals:
         self._words, self._ids = list(words), torch.tensor(list(words.values()), device=model.device)
         self._known = {word.lower() for word in words}
 
-    @property
-    def mask_token(self) -> str:
-        """The token that replaces a word in a text."""
-        return str(self.tokenizer.mask_token)
-
-    def knows(self, word: str) -> bool:
-        """Return whether a word is one that could be proposed, so that one mask token stands for it."""
-        return word.lower() in self._known
+    def mask(self, _: np.random.Generator, word: str) -> str | None:
+        """Return the mask token for a word that could be proposed itself; None for another word, which stays."""
+        return str(self.tokenizer.mask_token) if word.lower() in self._known else None
 
     def propose(self, texts: Sequence[Sequence[str]], places: Sequence[Sequence[int]]) -> list[list[list[str]]]:
         """Propose words for the masked places of texts.
 
         Args:
-            texts: Lists of words, in which the words to replace contain `mask_token`.
+            texts: Lists of words, in which the words to replace contain the mask token.
             places: For each text, the places of these words.
 
         Returns:

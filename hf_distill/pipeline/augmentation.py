@@ -10,7 +10,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.auto import AutoConfig, AutoModelForMaskedLM
-from hf_distill.classifiers.loading import describe_load_error, load_pretrained
+from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.classifiers.token_ids import word_embeddings
 from hf_distill.data import Task, augment_texts, find_near_duplicates
@@ -122,16 +122,13 @@ def add_variants(
 def _load_proposals(reference: ModelReference, max_length: int, device: torch.device | None) -> WordProposals:
     name = reference.name_or_path
     remedy = "Use a masked language model that was saved with this head, for example bert-base-uncased."
-    try:
+    with explaining_load_errors("The masked language model", name):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
             raise ValueError(
                 f"{name} is a model with a {type(config).__name__}, which has no head for masked words. {remedy}"
             )
         model, missing = load_pretrained(AutoModelForMaskedLM, name, {"dtype": "float32"})
-    except OSError as error:
-        reason = describe_load_error(name, error)
-        raise OSError(f"The masked language model {name!r} cannot be loaded: {reason}") from error
     if missing:
         raise ValueError(
             f"{name} has no weights for {', '.join(missing)}, so the words that it proposes would be random. {remedy}"

@@ -9,7 +9,7 @@ from datasets import DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.auto import AutoTokenizer
-from hf_distill.classifiers.loading import describe_load_error, load_pretrained
+from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained
 from hf_distill.classifiers.problem_types import auto_model
 from hf_distill.data import Task
 from hf_distill.teachers import load_teacher
@@ -42,16 +42,13 @@ def load_tokenizer(model: ModelReference, for_words: bool = False) -> PreTrained
     """
     # Without a prefix space, RoBERTa's tokenizer treats the words of a list as parts of one word.
     options = {"add_prefix_space": True} if for_words else {}
-    try:
+    with explaining_load_errors("The tokenizer of", model.name_or_path):
         return AutoTokenizer.from_pretrained(
             model.name_or_path,
             revision=model.revision or "main",
             trust_remote_code=model.trust_remote_code,
             **options,
         )
-    except OSError as error:
-        reason = describe_load_error(model.name_or_path, error)
-        raise OSError(f"The tokenizer of {model.name_or_path!r} cannot be loaded: {reason}") from error
 
 
 def load_with_new_head(model: ModelReference, task: Task) -> PreTrainedModel:
@@ -126,7 +123,7 @@ def load_teacher_for(
         OSError: if the teacher cannot be loaded.
         ValueError: if the teacher is for another kind of problem than the task, or if it has no weights for its head.
     """
-    try:
+    with explaining_load_errors("The teacher", model.name_or_path):
         if with_new_head:
             return load_with_new_head(model, task)
         teacher = load_teacher(
@@ -136,9 +133,6 @@ def load_teacher_for(
             problem_type=problem_type,
             allow_random_head=allow_random_head,
         )
-    except OSError as error:
-        reason = describe_load_error(model.name_or_path, error)
-        raise OSError(f"The teacher {model.name_or_path!r} cannot be loaded: {reason}") from error
     task.check_model(teacher)
     return teacher
 

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.auto import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
-from hf_distill.classifiers.loading import describe_load_error, load_pretrained
+from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained
 from hf_distill.teachers.entailment import EntailmentModel
 from hf_distill.teachers.prior_correction import PriorCorrection
 from hf_distill.teachers.sentence_encoder import SentenceEncoder, read_pooling
@@ -214,7 +214,7 @@ def _load(
     name_or_path: str, max_length: int, revision: str | None, trust_remote_code: bool
 ) -> EntailmentModel | SentenceEncoder:
     revision = revision or "main"
-    try:
+    with explaining_load_errors("The teacher", name_or_path):
         config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
         class_name = next(iter(config.architectures or []), "")
         is_classifier = _kind_of(class_name, name_or_path) == EntailmentModel.kind
@@ -225,9 +225,6 @@ def _load(
             trust_remote_code=trust_remote_code,
         )
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
-    except OSError as error:
-        reason = describe_load_error(name_or_path, error)
-        raise OSError(f"The teacher {name_or_path!r} cannot be loaded: {reason}") from error
     if is_classifier and missing_weights:
         raise ValueError(f"{name_or_path} has no weights for {missing_weights}, so its answers would be random.")
     pooling = "mean" if is_classifier else read_pooling(name_or_path, revision)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from command_line import flags
+from docs_folder import save
 from tiny import LABEL_NAMES, TINY, tiny_model, tiny_rows, tiny_tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
@@ -310,14 +311,9 @@ def test_variants_of_the_labelled_texts_are_more_rows_to_train_on(folder, tmp_pa
     assert f"The teacher gives {augmentation['same_answer']:.1%} of the variants" in printed
 
 
-def write_model(model, path):
-    model.save_pretrained(path)
-    tiny_tokenizer().save_pretrained(path)
-
-
 def test_a_masked_language_model_proposes_words_for_variants(folder, tmp_path, capsys):
     torch.manual_seed(0)
-    write_model(BertForMaskedLM(BertConfig(**TINY, num_hidden_layers=1)), tmp_path / "masked")
+    save(BertForMaskedLM(BertConfig(**TINY, num_hidden_layers=1)), tmp_path / "masked", tiny_tokenizer())
     out, variants = tmp_path / "out", {}
     for masked_lm in (tmp_path / "masked", None):
         more = {"augment": 2, "augment_masked_lm": masked_lm, "max_steps": 1, "overwrite_output_dir": True}
@@ -340,8 +336,9 @@ def test_a_masked_language_model_proposes_words_for_variants(folder, tmp_path, c
     ],
 )
 def test_a_model_that_cannot_propose_words_is_refused(folder, tmp_path, capsys, model, message):
-    write_model(tiny_model(2), tmp_path / "classifier")
-    write_model(GPT2Model(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=24)), tmp_path / "generator")
+    save(tiny_model(2), tmp_path / "classifier", tiny_tokenizer())
+    generator = GPT2Model(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=24))
+    save(generator, tmp_path / "generator", tiny_tokenizer())
     with pytest.raises(SystemExit):
         main(["train", *flags(folder, tmp_path / "out", augment=2, augment_masked_lm=tmp_path / model)])
     assert re.search(message, capsys.readouterr().err)

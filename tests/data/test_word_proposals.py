@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from letters import letters_tokenizer
@@ -72,8 +73,9 @@ def test_a_byte_level_tokenizer_proposes_words_without_its_mark_for_a_blank():
     config = RobertaConfig(**{**TINY, "vocab_size": len(pieces)}, num_hidden_layers=1, pad_token_id=1)
     proposals = WordProposals(RobertaForMaskedLM(config), tokenizer)
     assert set(proposals.propose([["good", "(<mask>),"]], [[1]])[0][0]) == {"film", "m\u00eame", "good"}
-    assert proposals.knows("M\u00eame")
-    assert not proposals.knows("ing")
+    draw = np.random.default_rng(0)
+    assert proposals.mask(draw, "M\u00eame") == "<mask>"
+    assert proposals.mask(draw, "ing") is None
 
 
 def test_a_tokenizer_that_cannot_mask_or_has_no_words_is_refused(model):

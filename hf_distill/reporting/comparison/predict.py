@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.label_maps import id2label_of
-from hf_distill.classifiers.loading import describe_load_error
+from hf_distill.classifiers.loading import explaining_load_errors
 from hf_distill.classifiers.placement import has_fixed_placement, move_to_device
 from hf_distill.classifiers.signature import input_names, return_token_type_ids, tokenizer_names
 from hf_distill.teachers import load_teacher
@@ -118,10 +118,8 @@ def load_model(name: str) -> PreTrainedModel:
     Raises:
         OSError: if there is no such model.
     """
-    try:
+    with explaining_load_errors("The model", name):
         return load_teacher(name)
-    except OSError as error:
-        raise OSError(f"The model {name!r} cannot be loaded: {describe_load_error(name, error)}") from error
 
 
 def count_parameters(model: PreTrainedModel) -> tuple[int, int]:
