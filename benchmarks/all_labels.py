@@ -5,9 +5,10 @@ r"""Measure what distilling gives if every row has a label: students by variants
 A tenth of the training rows, at most 1,000, is held out to choose the checkpoint of the baseline that stops early. All
 students start from the same layers of the teacher and see the other rows. They are compared on the validation split,
 of SST-2 also on 4,000 unused training rows; of QNLI, whose training rows are not at hand, the validation split is
-divided. Runs are in float32. `kl_train` and `kl_held_out` are the distances to the teacher on 1,000 of the rows that
-the student was trained on, and on held-out rows: if the first is small, the limit is not its capacity. A benchmark
-that was stopped goes on after the last finished run. `--tables` only prints the tables of the finished runs.
+divided. Runs are in float32 unless `--bf16` is given. `kl_train` and `kl_held_out` are the distances to the teacher on
+1,000 of the rows that the student was trained on, and on held-out rows: if the first is small, the limit is not its
+capacity. A benchmark that was stopped goes on after the last finished run. `--tables` only prints the tables of the
+finished runs. With `--student`, students start from the layers of another pretrained encoder and read its tokens.
 
 The arms:
 
@@ -18,13 +19,16 @@ The arms:
 - `variants2`, `variants4`, ...: the default loss, with that many variants of each row, labelled by the teacher;
 - `folds4`, ...: the default loss; as many teachers, each fine-tuned without one fold of the rows, label the fold that
   they have not seen; `folds4_variants`: and 4 variants of each of its rows;
-- these with `_x3` (three times the steps), `_hard1` (hard weight 1), `_t1` (T 1), or several: `variants4_x3_hard1`.
+- these with `_x3` (three times the steps), `_hard1` (hard weight 1), `_t1` (T 1), `_after` (the first half of the
+  steps is on labels alone), `_neighbors`, `_mask`, `_ngram`, `_join` (only these kinds of variants), or several:
+  `variants4_x3_hard1`.
 """
 
 import argparse
 import csv
 import os
 import time
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,9 +43,18 @@ from datasets import Dataset, concatenate_datasets
 from random_models import prepare_process
 from student_tasks import load as load_task
 from teacher_folds import split_folds
-from transformers import AutoTokenizer, EvalPrediction, PreTrainedModel, PrinterCallback, set_seed
+from transformers import (
+    AutoTokenizer,
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    set_seed,
+)
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments, TeacherCache, create_student
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.classifiers.token_ids import word_embeddings
 from hf_distill.data import Task, augment_texts
 from hf_distill.data.augment import SOURCE_ROW
@@ -92,26 +105,29 @@ class Bench:
         self.name, self.options = name, options
         self.folder = options.work_dir / name
         self.task, rows, test = load(name, options.data_dir)
-        num_rows, self.teacher_epochs, self.teacher_learning_rate = TASKS[name]
+        num_rows, epochs, learning_rate = TASKS[name]
+        self.teacher_epochs = options.teacher_epochs or epochs
+        self.teacher_learning_rate = options.teacher_learning_rate or learning_rate
         if options.quick:
             num_rows, self.teacher_epochs = QUICK_ROWS, 1
             test = test.select(range(min(QUICK_ROWS, len(test))))
         rows = rows.select(range(min(num_rows or len(rows), len(rows))))
         num_held_out = min(1000, len(rows) // 10)
         held_out, self.train = rows.select(range(num_held_out)), rows.select(range(num_held_out, len(rows)))
-        self.tokenizer = AutoTokenizer.from_pretrained(options.encoder)
-        self.held_out, self.test = self._tokenize(held_out), self._tokenize(test)
-        self.train_rows = self._tokenize(self.train)
+        self.teacher_tokenizer = AutoTokenizer.from_pretrained(options.encoder)
+        self.tokenizer = AutoTokenizer.from_pretrained(options.student or options.encoder)
+        self.held_out_texts, self.test_texts = held_out, test
+        self.held_out, self.test, self.train_rows = map(self._tokenize, (held_out, test, self.train))
         self.labels = np.array(self.test["labels"])
         self.num_labels = len(self.task.label_names or [])
 
     @cached_property
     def teacher(self) -> PreTrainedModel:
         """The teacher, which is fine-tuned before the first run that needs it."""
-        return self._make_teacher("teacher", self.train_rows)
+        return self._make_teacher("teacher", self.train)
 
-    def _tokenize(self, rows: Dataset) -> Dataset:
-        return self.task.tokenize_dataset(rows, self.tokenizer, max_length=self.options.max_seq_length)
+    def _tokenize(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase | None = None) -> Dataset:
+        return self.task.tokenize_dataset(rows, tokenizer or self.tokenizer, max_length=self.options.max_seq_length)
 
     def _args(self, folder: Path, **changes: Any) -> DistillationTrainingArguments:
         return DistillationTrainingArguments(
@@ -124,19 +140,32 @@ class Bench:
             report_to="none",
             disable_tqdm=True,
             use_cpu=not torch.cuda.is_available(),
-            teacher_cache_dir=str(self.folder / "store"),
+            bf16=self.options.bf16,
             **{"save_strategy": "no", **changes},
         )
 
-    def _make_teacher(self, name: str, train_rows: Dataset) -> PreTrainedModel:
+    def _make_teacher(self, name: str, train: Dataset) -> PreTrainedModel:
         folder = self.folder / name
         if not (folder / "model.safetensors").exists():
             set_seed(0)
             args = self._args(folder, num_train_epochs=self.teacher_epochs, learning_rate=self.teacher_learning_rate)
             model = load_with_new_head(ModelReference(self.options.encoder), self.task)
-            rows = {"train_dataset": train_rows, "eval_dataset": self.held_out}
-            fine_tune(model, self.task, args, folder, tokenizer=self.tokenizer, **rows)
+            splits = {"train_dataset": train, "eval_dataset": self.held_out_texts}
+            rows = {name: self._tokenize(split, self.teacher_tokenizer) for name, split in splits.items()}
+            fine_tune(model, self.task, args, folder, tokenizer=self.teacher_tokenizer, **rows)
         return load_teacher(folder)
+
+    def _labelled(self, rows: Dataset, teacher: PreTrainedModel | None = None) -> Dataset:
+        """Return texts as the student's tokens, with the logits of a teacher from its store."""
+        store = TeacherCache(self.folder / "store", teacher or self.teacher, self.teacher_tokenizer)
+        logits = store.label(self._tokenize(rows, self.teacher_tokenizer)).select_columns([TEACHER_LOGITS])
+        return concatenate_datasets([self._tokenize(rows), logits], axis=1)
+
+    def _make_student(self) -> PreTrainedModel:
+        source = self.teacher
+        if self.options.student is not None:
+            source = load_with_new_head(ModelReference(self.options.student), self.task)
+        return create_student(source, self.options.num_hidden_layers)
 
     # ---- Runs ----
 
@@ -145,28 +174,49 @@ class Bench:
         parts = parse(arm)
         steps = round(self.options.steps * parts["x"])
         set_seed(seed)
-        student = create_student(self.teacher, self.options.num_hidden_layers)
+        student = self._make_student()
+        soft = {"kl": {"weight": 1.0, "temperature": parts["t"]}, "ce": parts["hard"]}
         changes: dict[str, Any] = {"max_steps": steps, "learning_rate": self.options.learning_rate, "seed": seed}
-        rows, teacher, callbacks = self.train_rows, None, []
-        if parts["kind"] == "labels":
-            changes["objectives"] = {"ce": 1.0}
-        else:
-            changes["objectives"] = {"kl": {"weight": 1.0, "temperature": parts["t"]}, "ce": parts["hard"]}
-        if parts["folds"]:
-            rows = self.fold_rows(parts["folds"], parts["copies"])
-        elif parts["copies"]:
-            rows = concatenate_datasets([rows, self.variants(self.train, parts["copies"], parts["kind"] == "labels")])
-        if parts["kind"] == "soft" and not parts["folds"]:
-            teacher, changes["cache_teacher_outputs"] = self.teacher, True
+        changes["objectives"] = {"ce": 1.0} if parts["kind"] == "labels" else soft
+        callbacks: list[TrainerCallback] = []
         if parts["is_early"]:
             args = self._args(self.folder / "run", num_train_epochs=1)
-            stopping, callback = early_stopping_arguments(args, len(rows), self.task.metric_name)
+            stopping, callback = early_stopping_arguments(args, len(self.train_rows), self.task.metric_name)
             changes |= {**stopping, **({"max_steps": steps} if self.options.quick else {})}
             callbacks = [callback]
+        rows = self._rows(parts)
+        if parts["is_after"]:
+            changes["max_steps"] = steps - steps // 2
+            self._trainer(student, rows, [], {**changes, "max_steps": steps // 2, "objectives": {"ce": 1.0}}).train()
+        trainer = self._trainer(student, rows, callbacks, changes)
+        start = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - start
+        scores = self.store(arm, seed, trainer, trainer.state.global_step, seconds)
+        some = self.train.take(min(len(self.train), 1000))
+        distances = {
+            "kl_train": self.distance(trainer, some),
+            "kl_held_out": self.distance(trainer, self.held_out_texts),
+        }
+        return scores | {name: round(value, 4) for name, value in distances.items()}
+
+    def _rows(self, parts: dict[str, Any]) -> Dataset:
+        """Return the training rows of an arm, with the answers of its teacher."""
+        copies, is_soft = parts["copies"], parts["kind"] == "soft"
+        if parts["folds"]:
+            return self.fold_rows(parts["folds"], copies, parts["methods"])
+        rows = self._labelled(self.train) if is_soft else self.train_rows
+        if not copies:
+            return rows
+        variants = self.variants(self.train, copies, parts["methods"], keeps_labels=not is_soft)
+        return concatenate_datasets([rows, self._labelled(variants) if is_soft else self._tokenize(variants)])
+
+    def _trainer(
+        self, student: PreTrainedModel, rows: Dataset, callbacks: list[TrainerCallback], changes: dict[str, Any]
+    ) -> DistillationTrainer:
         trainer = DistillationTrainer(
             student,
-            teacher,
-            self._args(self.folder / "run", **changes),
+            args=self._args(self.folder / "run", **changes),
             train_dataset=rows,
             eval_dataset=self.held_out,
             processing_class=self.tokenizer,
@@ -174,24 +224,23 @@ class Bench:
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)
-        start = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - start
-        scores = self.store(arm, seed, trainer, trainer.state.global_step, seconds)
-        some = self.train_rows.take(min(len(self.train_rows), 1000))
-        distances = {"kl_train": self.distance(trainer, some), "kl_held_out": self.distance(trainer, self.held_out)}
-        return scores | {name: round(value, 4) for name, value in distances.items()}
+        return trainer
 
     def distance(self, trainer: DistillationTrainer, rows: Dataset) -> float:
-        """Return the mean of KL(teacher || student) at temperature 1 over rows, in nats."""
-        labelled = TeacherCache(self.folder / "store", self.teacher, self.tokenizer).label(rows)
-        teacher = torch.tensor(np.array(labelled["teacher_logits"][:])).log_softmax(dim=1)
-        student = torch.tensor(trainer.predict(rows).predictions).log_softmax(dim=1)
+        """Return the mean of KL(teacher || student) at temperature 1 over texts, in nats."""
+        labelled = self._labelled(rows)
+        teacher = torch.tensor(np.array(labelled[TEACHER_LOGITS][:])).log_softmax(dim=1)
+        student = torch.tensor(trainer.predict(self._tokenize(rows)).predictions).log_softmax(dim=1)
         return torch.nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True).item()
 
     def store(self, arm: str, seed: int, trainer: DistillationTrainer, steps: int, seconds: float) -> dict[str, Any]:
         """Store the logits of a model on the test rows, and return its scores."""
-        logits = trainer.predict(self.test).predictions
+        test = (
+            self.test
+            if trainer.processing_class is self.tokenizer
+            else self._tokenize(self.test_texts, self.teacher_tokenizer)
+        )
+        logits = trainer.predict(test).predictions
         np.save(self.path(arm, seed), np.asarray(logits, dtype=np.float32))
         probabilities = torch.tensor(logits).softmax(dim=1).numpy()
         confidence, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == self.labels
@@ -209,37 +258,41 @@ class Bench:
     def score_teacher(self) -> dict[str, Any]:
         """Return the scores of the teacher."""
         args = self._args(self.folder / "run", objectives={"ce": 1.0})
-        trainer = DistillationTrainer(self.teacher, args=args, processing_class=self.tokenizer)
+        trainer = DistillationTrainer(self.teacher, args=args, processing_class=self.teacher_tokenizer)
         return self.store("teacher", 0, trainer, 0, 0.0)
 
     def path(self, arm: str, seed: int) -> Path:
         """Return the file with the logits of a run."""
         return self.folder / f"{arm}-{self.options.num_hidden_layers}-{seed}.npy"
 
-    def fold_rows(self, num_folds: int, copies: int) -> Dataset:
+    def fold_rows(self, num_folds: int, copies: int, methods: Mapping[str, float]) -> Dataset:
         """Return the training rows and their variants, with the logits of a teacher that has not seen the row."""
         parts, every_row = [], np.arange(len(self.train))
         for i, fold in enumerate(split_folds(self.train, self.task, num_folds)):
-            others = self.train_rows.select(np.setdiff1d(every_row, fold))
+            others = self.train.select(np.setdiff1d(every_row, fold))
             teacher = self._make_teacher(f"teacher_{i + 1}_of_{num_folds}", others)
-            rows = self.train_rows.select(fold)
+            rows = self.train.select(fold)
+            parts.append(self._labelled(rows, teacher))
             if copies:
-                rows = concatenate_datasets([rows, self.variants(self.train.select(fold), copies, keeps_labels=False)])
-            parts.append(TeacherCache(self.folder / "store", teacher, self.tokenizer).label(rows))
+                parts.append(self._labelled(self.variants(rows, copies, methods, keeps_labels=False), teacher))
         return concatenate_datasets(parts)
 
-    def variants(self, source: Dataset, copies: int, keeps_labels: bool) -> Dataset:
-        """Return tokenized variants of rows, without labels or with the label of their row."""
-        embeddings = word_embeddings(self.teacher).cpu().numpy()
+    def variants(self, source: Dataset, copies: int, methods: Mapping[str, float], *, keeps_labels: bool) -> Dataset:
+        """Return variants of rows, without labels or with the label of their row."""
         columns = list(self.task.text_columns)
         texts = augment_texts(
-            source, text_columns=columns, tokenizer=self.tokenizer, embeddings=embeddings, copies=copies
+            source,
+            text_columns=columns,
+            tokenizer=self.teacher_tokenizer,
+            embeddings=word_embeddings(self.teacher).cpu().numpy(),
+            methods=methods,
+            copies=copies,
         )
         rows = texts.select_columns(columns)
         if keeps_labels:
             labels = np.asarray(source["label"])[np.asarray(texts[SOURCE_ROW])]
             rows = rows.add_column("label", labels, feature=source.features["label"])
-        return self._tokenize(rows).cast(self.train_rows.features)
+        return rows
 
 
 def main() -> None:
@@ -252,6 +305,10 @@ def main() -> None:
     parser.add_argument("--num_hidden_layers", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--learning_rate", type=float, default=1e-4)
+    parser.add_argument("--student", help="path of another pretrained encoder, of whose layers students are made")
+    parser.add_argument("--teacher_epochs", type=int, help="default: those of the task")
+    parser.add_argument("--teacher_learning_rate", type=float, help="default: that of the task")
+    parser.add_argument("--bf16", action="store_true", help="train in bfloat16 autocast")
     parser.add_argument("--max_seq_length", type=int, default=64)
     parser.add_argument("--work_dir", type=Path, default=Path(__file__).parent / "work" / "all_labels")
     parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "results")

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_examples import run_in_folder
-from tiny import tiny_model, tiny_rows
+from tiny import WORDS, tiny_model, tiny_rows
 
 from hf_distill.data import load_text_dataset
+from hf_distill.data.augment import DEFAULT_METHODS
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ARMS = "labels,labels_early,variants2_x2_t4,folds2_variants"
@@ -27,7 +28,7 @@ def write_task(folder, tokenizer):
     tokenizer.save_pretrained(folder / "encoder")
 
 
-def run_benchmark(folder, *more):
+def run_benchmark(folder, *more, arms=ARMS):
     words = [
         "--data_dir",
         folder,
@@ -36,7 +37,7 @@ def run_benchmark(folder, *more):
         "--tasks",
         "sst2",
         "--arms",
-        ARMS,
+        arms,
         "--seeds",
         "0,1",
     ]
@@ -75,6 +76,28 @@ def test_the_benchmark_compares_each_arm_with_both_baselines_and_goes_on_where_i
     scores = [float(run["score"]) for run in runs if run["arm"] == "labels"]
     assert float(mean[0][5]) == pytest.approx(50 * sum(scores), abs=0.01)
     assert [cell.strip() for cell in difference[0][1:6]] == ["sst2", "2", "labels", "variants2_x2_t4", "2"]
+
+
+def test_students_can_start_from_another_encoder_with_other_tokens(tmp_path, tokenizer):
+    write_task(tmp_path, tokenizer)
+    other = tmp_path / "other"
+    tokenizer.save_pretrained(other)
+    words = json.loads((other / "tokenizer.json").read_text())
+    ids = words["model"]["vocab"]
+    ids |= dict(zip(WORDS, [ids[word] for word in WORDS[::-1]], strict=True))
+    (other / "tokenizer.json").write_text(json.dumps(words))
+    tiny_model(num_hidden_layers=3, hidden_size=24, seed=5).bert.save_pretrained(other)
+    more = ["--student", other, "--bf16", "--teacher_epochs", 2, "--teacher_learning_rate", 1e-3]
+    run_benchmark(tmp_path, *more, arms="soft_after,variants1_mask,labels_early")
+    runs = list(csv.DictReader((tmp_path / "all_labels_quick.csv").open()))
+    assert [run["arm"] for run in runs] == [
+        "teacher",
+        *["soft_after"] * 2,
+        *["variants1_mask"] * 2,
+        *["labels_early"] * 2,
+    ]
+    record = json.loads((tmp_path / "work" / "quick" / "sst2" / "teacher" / "distillation.json").read_text())
+    assert record["training"]["learning_rate"] == 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +152,15 @@ def test_folds_hold_each_row_once_each_class_evenly_and_a_repeated_text_on_one_s
 def test_the_name_of_an_arm_says_its_settings(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     parse = runpy.run_path(str(BENCHMARKS / "all_labels.py"))["parse"]
-    default = {"x": 1.0, "hard": 0.1, "t": 2.0, "kind": "soft", "copies": 0, "folds": 0, "is_early": False}
+    default = {"x": 1.0, "hard": 0.1, "t": 2.0, "kind": "soft", "copies": 0, "folds": 0, "methods": DEFAULT_METHODS}
+    default |= {"is_early": False, "is_after": False}
     assert parse("soft") == default
     assert parse("variants8_x3_hard0.5_t1") == {**default, "copies": 8, "x": 3.0, "hard": 0.5, "t": 1.0}
     assert parse("labels_variants") == {**default, "kind": "labels", "copies": 4}
     assert parse("labels_early")["is_early"]
     assert parse("folds4_variants_t1") == {**default, "folds": 4, "copies": 4, "t": 1.0}
+    assert parse("soft_after")["is_after"]
+    assert set(parse("variants4_mask_join")["methods"]) == {"mask", "join"}
     for name in ("sofd", "variants", "soft_hard", "soft_x1_y2"):
         with pytest.raises(SystemExit, match="Unknown arm"):
             parse(name)
