@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
+from transformers.utils import CONFIG_NAME
+from transformers.utils.hub import extract_commit_hash
 
 _LFS_POINTER = b"version https://git-lfs"
 _LAYER = re.compile(r"(.*?\.\d+)\.")
@@ -49,6 +52,7 @@ def load_pretrained(
         )
     _check_sizes(model, loading_info, name_or_path, with_new_head)
     _check_layers(model, loading_info, name_or_path)
+    _note_commit(model, name_or_path, arguments.get("revision") or "main")
     return model, sorted(loading_info["missing_keys"])
 
 
@@ -89,6 +93,15 @@ def _naming_damaged_files(name_or_path: str | os.PathLike) -> Iterator[None]:
             f"The weights of {name_or_path} are damaged or cut off ({sizes or 'in the cache of the Hub'}): {error}. "
             "Copy or download the file again."
         ) from error
+
+
+def _note_commit(model: PreTrainedModel, name_or_path: str | os.PathLike, revision: str) -> None:
+    """Note the commit on the Hub in the config, for the record; transformers 5 does not. It is not saved."""
+    if Path(name_or_path).exists():
+        return
+    path = try_to_load_from_cache(str(name_or_path), CONFIG_NAME, revision=revision)
+    if isinstance(path, str):  # an adapter has no config
+        model.config._commit_hash = extract_commit_hash(path, None)
 
 
 def _starts_with_pointer(path: Path) -> bool:

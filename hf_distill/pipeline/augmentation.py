@@ -123,12 +123,13 @@ def _load_proposals(reference: ModelReference, max_length: int, device: torch.de
     name = reference.name_or_path
     remedy = "Use a masked language model that was saved with this head, for example bert-base-uncased."
     with explaining_load_errors("The masked language model", name):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        revision = reference.revision or "main"
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
         if type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
             raise ValueError(
                 f"{name} is a model with a {type(config).__name__}, which has no head for masked words. {remedy}"
             )
-        model, missing = load_pretrained(AutoModelForMaskedLM, name, {"dtype": "float32"})
+        model, missing = load_pretrained(AutoModelForMaskedLM, name, {"revision": revision, "dtype": "float32"})
     if missing:
         raise ValueError(
             f"{name} has no weights for {', '.join(missing)}, so the words that it proposes would be random. {remedy}"

@@ -89,7 +89,7 @@ def _can_search(report: Mapping[str, Any], requirements: list[Requirement]) -> b
 
 
 def _make_cheaper(report: Mapping[str, Any]) -> str:
-    step = "train a student with fewer layers"
+    step = "train a smaller student (docs/students.md)"
     if report["models"][report["requirements"]["model"]]["role"] != "export":
         step += ", or export this one with --quantize int8 and compare it with --export_folder"
     search = "; `hf-distill search` finds the cheapest student that meets requirements"
@@ -126,6 +126,6 @@ def _improve(report: Mapping[str, Any]) -> str:
         )
     step = (
         "train the student on more unlabelled text (--transfer_file; for pairs of texts also --augment 4), for more "
-        "epochs, or with more layers"
+        "epochs, or train a larger one"
     )
     return f"{step}; `hf-distill search` tries several students." if _can_search(report, []) else f"{step}."

@@ -144,7 +144,7 @@ def test_a_good_student_needs_no_next_step():
     [
         ({"more_rows": 8452}, "compare on about 8,500 more rows, which would show a yes in 4 of 5 samples"),
         ({}, "more unlabelled text (--transfer_file; for pairs of texts also --augment 4)"),
-        ({"replace": False}, "or with more layers; `hf-distill search` tries several students."),
+        ({"replace": False}, "or train a larger one; `hf-distill search` tries several students."),
         ({"replace": False, "versus_baseline": {"high": -0.01}}, "check the teacher (docs/troubleshooting.md)"),
         ({"reason": "no labels"}, "label some of these rows"),
         ({"reason": "undefined score"}, "compare by another metric (--metric_name)"),
@@ -159,10 +159,13 @@ def test_a_good_student_needs_no_next_step():
             {"reason": "vanished class", "lost_classes": {"lost": [], "vanished": [LOST]}},
             "compare on more rows of the class 'fraud', and train",
         ),
-        ({"replace": True, "lines": ["size_mb <= 20"]}, "train a student with fewer layers, or export this one"),
+        (
+            {"replace": True, "lines": ["size_mb <= 20"]},
+            "train a smaller student (docs/students.md), or export this one",
+        ),
         ({"replace": True, "lines": ["accuracy >= 0.99"]}, "train the student on more unlabelled text"),
         ({"replace": True, "lines": ["accuracy >= 0.99", "size_mb <= 20"]}, "let `hf-distill search` look"),
-        ({"more_rows": 100, "lines": ["latency_p95_ms <= 0.1"]}, "train a student with fewer layers"),
+        ({"more_rows": 100, "lines": ["latency_p95_ms <= 0.1"]}, "train a smaller student (docs/students.md)"),
         ({"reason": "no labels", "lines": ["size_mb <= 20"]}, "label some of these rows"),
         ({"replace": True, "lines": ["f1[negative] >= 0.999"]}, "more texts of the class 'negative'"),
     ],
@@ -204,7 +207,7 @@ def test_a_search_is_named_only_if_it_can_judge_by_the_requirements(problem_type
     report = Report(sample_report(problem_type, labels=("O", "B-x")))
     assert not any(result["is_met"] for result in report.check(lines))
     text = describe_next_step(report.to_dict())
-    assert text.startswith("train a student with fewer layers, or export this one")
+    assert text.startswith("train a smaller student (docs/students.md), or export this one")
     assert ("search" in text) == (problem_type != "token_classification")
     assert "at once" not in text
 
@@ -213,7 +216,7 @@ def test_a_number_that_is_missing_does_not_hide_what_else_to_do():
     no_ece = {"calibration": None}
     assert step(replace=True, lines=["ece <= 0.1"], **no_ece) is None
     assert "more unlabelled text" in step(replace=False, lines=["ece <= 0.1"], **no_ece)
-    assert "fewer layers" in step(replace=True, lines=["ece <= 0.1", "size_mb <= 20"], **no_ece)
+    assert "a smaller student" in step(replace=True, lines=["ece <= 0.1", "size_mb <= 20"], **no_ece)
 
 
 def test_times_that_a_busy_machine_did_not_measure_need_more_than_an_idle_machine():
@@ -229,7 +232,7 @@ def test_an_export_is_not_exported_again():
     report = Report(changed(lambda report: report["verdict"].update(model="student int8")))
     report.check(["size_mb <= 0.1"])
     text = describe_next_step(report.to_dict())
-    assert text.startswith("train a student with fewer layers; `hf-distill search` finds")
+    assert text.startswith("train a smaller student (docs/students.md); `hf-distill search` finds")
 
 
 def test_more_rows_come_in_groups_if_these_rows_do():
