@@ -14,12 +14,13 @@ if TYPE_CHECKING:  # slow to import
 class CompareArguments:
     """The models, how they are compared, and where the report is written."""
 
-    teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher."})
+    teacher_model_name_or_path: str = field(metadata={"help": "Path or Hub id of the teacher, or user/name@revision."})
     student_model_name_or_path: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Paths or Hub ids of students: small=out/small tiny=out/tiny. Paths with the same name, or "
-            "without a name, are runs of one student with different seeds. Commas can separate them too: a,b,c."
+            "help": "Paths or Hub ids of students, or user/name@revision: small=out/small tiny=out/tiny. Paths with "
+            "the same name, or without a name, are runs of one student with different seeds. Commas can separate them "
+            "too: a,b,c."
         },
     )
     baseline_model_name_or_path: str | None = field(

@@ -10,7 +10,9 @@ from hf_distill.cli.reading_arguments import ReadingArguments
 class ExportArguments:
     """The model, the output folder, and how to check the export."""
 
-    model_name_or_path: str = field(metadata={"help": "Path or Hub id of the classifier, e.g. a student."})
+    model_name_or_path: str = field(
+        metadata={"help": "Path or Hub id of the classifier, e.g. a student, or user/name@revision."}
+    )
     output_dir: str = field(
         metadata={
             "help": "Folder for tokenizer, labels and onnx/. An export of the same model in it gets a new variant."

@@ -15,7 +15,7 @@ _GROUPS = {
     "prior_correction calibrate_teacher shard_teacher",
     "Student": "student_* freeze_student_embeddings baseline baseline_model_name_or_path export_folder",
     "Model": "model_name_or_path trust_remote_code",
-    "Unlabelled text": "transfer_* max_transfer_samples augment augment_masked_lm augment_masked_lm_revision",
+    "Unlabelled text": "transfer_* max_transfer_samples augment augment_masked_lm",
     "Data": "train_file validation_file test_file task_name data_dir dataset_name dataset_config_name "
     "validation_split_* shifted_file text_file max_seq_length max_train_samples max_eval_samples",
     "Columns and labels": "text_column_* label_column_* label_delimiter label_map class_names problem_type "

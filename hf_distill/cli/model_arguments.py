@@ -126,12 +126,9 @@ class ModelArguments(TeacherArguments):
     augment_masked_lm: str | None = field(
         default=None,
         metadata={
-            "help": "Path or Hub id of a masked language model that proposes words for the variants of --augment, "
-            "instead of neighbors in the teacher's embedding table."
+            "help": "Path or Hub id, or user/name@revision, of a masked language model that proposes words for the "
+            "variants of --augment, instead of neighbors in the teacher's embedding table."
         },
-    )
-    augment_masked_lm_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the masked language model on the Hub."}
     )
     baseline: bool = field(
         default=False,
@@ -193,8 +190,6 @@ class ModelArguments(TeacherArguments):
             raise ValueError(f"--augment takes a number from 1 on, and needs a teacher, got {self.augment}.")
         if self.augment_masked_lm is not None and self.augment is None:
             raise ValueError("--augment_masked_lm proposes words for variants of texts, so it needs --augment N.")
-        if self.augment_masked_lm_revision is not None and self.augment_masked_lm is None:
-            raise ValueError("--augment_masked_lm_revision needs --augment_masked_lm.")
         if self.student_trim_vocabulary and (self.fine_tune_teacher or self.student_model_name_or_path is not None):
             raise ValueError(
                 "--student_trim_vocabulary is for a student made from a teacher that is already fine-tuned. Fine-tune "
@@ -267,8 +262,8 @@ class ModelArguments(TeacherArguments):
 
         if self.augment is None:
             return None
-        name, revision = self.augment_masked_lm, self.augment_masked_lm_revision
-        return Augmentation(self.augment, None if name is None else ModelReference(name, revision))
+        name = self.augment_masked_lm
+        return Augmentation(self.augment, None if name is None else ModelReference(name))
 
     @property
     def labels(self) -> list[str] | None:

@@ -8,18 +8,19 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.auto import AutoConfig, AutoTokenizer
-from hf_distill.classifiers.loading import load_pretrained
+from hf_distill.classifiers.loading import load_pretrained, split_revision, tokenizer_source
 from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head
 
 
 def load_classifier(
-    model: PreTrainedModel | str | os.PathLike[str], trust_remote_code: bool = False
+    model: PreTrainedModel | str | os.PathLike[str], trust_remote_code: bool = False, revision: str | None = None
 ) -> PreTrainedModel:
     """Load a sequence or token classifier in float32; its config defines which of the two. Return a model unchanged.
 
     Args:
-        model: A model, or its path or Hub id.
+        model: A model, or its path or Hub id; `user/name@revision` is an id with its revision.
         trust_remote_code: Whether to run Python files that come with the model.
+        revision: Branch, tag or commit on the Hub; None for the main branch.
 
     Raises:
         ValueError: if the model is quantized, the checkpoint has no weights for the head, or the model needs code that
@@ -35,12 +36,14 @@ def load_classifier(
             f"`model` must be a transformers PreTrainedModel, a path or a Hub id, got {type(model).__name__}. Merge a "
             "PEFT model first (`model.merge_and_unload()`), and unwrap a compiled or parallel model."
         )
-    class_names = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code).architectures or [""]
+    model, revision = split_revision(model, revision)
+    revision = revision or "main"
+    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+    class_names = config.architectures or [""]
     is_token_classifier = problem_type_of_head(class_names[0]) == "token_classification"
     auto_class = auto_model("token_classification" if is_token_classifier else "single_label_classification")
-    loaded, missing_weights = load_pretrained(
-        auto_class, model, {"dtype": torch.float32}, trust_remote_code=trust_remote_code
-    )
+    arguments = {"revision": revision, "dtype": torch.float32}
+    loaded, missing_weights = load_pretrained(auto_class, model, arguments, trust_remote_code=trust_remote_code)
     if missing_weights:
         raise ValueError(
             f"{model} has no weights for {missing_weights}: its head would be random. Fine-tune it first."
@@ -57,13 +60,13 @@ def load_export_tokenizer(
         ValueError: if the tokenizer is not fast, or its location is not known.
     """
     if processing_class is None:
-        source = model.config.name_or_path if isinstance(model, PreTrainedModel) else model
+        source, revision = tokenizer_source(model) if isinstance(model, PreTrainedModel) else split_revision(model)
         if not source:
             raise ValueError(
                 "The model was not loaded from a folder or the Hub, so its tokenizer is not known: pass its tokenizer "
                 "as `processing_class`."
             )
-        processing_class = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        processing_class = AutoTokenizer.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
     if not processing_class.is_fast:
         raise ValueError(
             f"{type(processing_class).__name__} is a slow tokenizer and has no tokenizer.json. `Predictor` needs this "

@@ -6,6 +6,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, set_seed
 
+from hf_distill.classifiers.loading import tokenizer_source
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data import Task
 from hf_distill.data.seen_rows import hash_rows_of
@@ -160,9 +161,10 @@ def has_early_stopping(args: DistillationTrainingArguments, num_train_epochs: fl
 
 
 def _load_tokenizer_of(model: PreTrainedModel, task: Task) -> PreTrainedTokenizerBase:
-    if not model.name_or_path:
+    name, revision = tokenizer_source(model)
+    if not name:
         raise ValueError("The model was not loaded from a folder or the Hub, so pass its `tokenizer`.")
-    return load_tokenizer(ModelReference(model.name_or_path), task.has_words)
+    return load_tokenizer(ModelReference(name, revision), task.has_words)
 
 
 def _describe_data(trainer: DistillationTrainer, task: Task) -> None:

@@ -9,7 +9,7 @@ from datasets import DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.auto import AutoTokenizer
-from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained
+from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained, split_revision
 from hf_distill.classifiers.problem_types import auto_model
 from hf_distill.data import Task
 from hf_distill.teachers import load_teacher
@@ -20,14 +20,22 @@ class ModelReference:
     """Where a pretrained model and its tokenizer are.
 
     Args:
-        name_or_path: A folder, or an id on the Hub.
+        name_or_path: A folder, or an id on the Hub; `user/name@revision` is an id with its revision.
         revision: Branch, tag or commit on the Hub; None for the main branch.
         trust_remote_code: Whether to run Python files that come with the model.
+
+    Raises:
+        ValueError: for two different revisions.
     """
 
     name_or_path: str
     revision: str | None = None
     trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        name, revision = split_revision(self.name_or_path, self.revision)
+        object.__setattr__(self, "name_or_path", name)
+        object.__setattr__(self, "revision", revision)
 
 
 def load_tokenizer(model: ModelReference, for_words: bool = False) -> PreTrainedTokenizerBase:

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from hf_distill.classifiers.auto import AutoConfig
-from hf_distill.classifiers.loading import load_pretrained
+from hf_distill.classifiers.loading import load_pretrained, split_revision
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, auto_model, problem_type_of_head
 
 logger = logging.get_logger(__name__)
@@ -28,7 +28,7 @@ def load_teacher(
     loaded as a sequence classifier.
 
     Args:
-        name_or_path: A folder, or an id on the Hub.
+        name_or_path: A folder, or an id on the Hub; `user/name@revision` is an id with its revision.
         revision: Branch, tag or commit. Only a commit identifies the weights permanently.
         trust_remote_code: Whether to run Python code that comes with the model.
         problem_type: Problem type of a sequence classifier whose config does not set it.
@@ -37,9 +37,11 @@ def load_teacher(
 
     Raises:
         OSError: if the model does not exist, or a file of weights is damaged.
-        ValueError: if the model needs its own Python code and `trust_remote_code` is False, if its config does not
-            match its weights, or if its head would be random and `allow_random_head` is False.
+        ValueError: for two different revisions, if the model needs its own Python code and `trust_remote_code` is
+            False, if its config does not match its weights, or if its head would be random and `allow_random_head` is
+            False.
     """
+    name_or_path, revision = split_revision(name_or_path, revision)
     revision = revision or "main"
     architectures: list[str] = []
     with contextlib.suppress(OSError):  # an adapter has no config of its own

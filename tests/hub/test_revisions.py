@@ -2,19 +2,27 @@
 
 import json
 
+import pytest
 import torch
 from docs_folder import save
 from hub_server import HubServer, Repo, run_against
 from tiny import LABEL_NAMES, TINY, tiny_model, tiny_rows
 from transformers import BertConfig, BertForMaskedLM
 
-SCRIPT = (
-    "from hf_distill.cli import main\n"
-    "main('train --teacher_model_name_or_path tester/teacher --teacher_revision v1"
-    " --student_model_name_or_path tester/student --student_revision v1"
-    " --augment 1 --augment_masked_lm tester/masked --augment_masked_lm_revision v1"
-    " --train_file rows.csv --validation_file other.csv --allow_weak_teacher"
-    " --max_steps 1 --use_cpu --output_dir out'.split())\n"
+from hf_distill.classifiers.loading import split_revision
+from hf_distill.pipeline import ModelReference
+from hf_distill.teachers import load_teacher
+
+COMMIT = "b" * 40
+TRAIN = (
+    "train --teacher_model_name_or_path tester/teacher --teacher_revision v1"
+    " --student_model_name_or_path tester/learner --student_revision v1"
+    " --augment 1 --augment_masked_lm tester/masked@v1 --train_file rows.csv --validation_file other.csv"
+    " --allow_weak_teacher --max_steps 1 --use_cpu --output_dir out"
+)
+COMPARE = (
+    "compare --teacher_model_name_or_path tester/teacher@v1 --student_model_name_or_path old=tester/learner@v1"
+    " new=tester/learner --validation_file other.csv --latency_rounds 0"
 )
 
 
@@ -23,26 +31,61 @@ def masked_model(num_hidden_layers, seed):
     return BertForMaskedLM(BertConfig(**TINY, num_hidden_layers=num_hidden_layers))
 
 
-def test_teacher_student_and_masked_language_model_are_those_of_the_revision(tmp_path, tokenizer):
+MAKERS = {"teacher": tiny_model, "learner": tiny_model, "masked": masked_model}
+
+
+@pytest.fixture
+def server(tmp_path, tokenizer):
+    """A Hub with models of 3 layers on the main branch and of 2 layers on the branch v1, and files of rows."""
     for seed, name in enumerate(("rows.csv", "other.csv")):
         rows = [f"{row['text']},{LABEL_NAMES[row['label']]}" for row in tiny_rows(24, seed)]
         (tmp_path / name).write_text("\n".join(["text,label", *rows]) + "\n")
-    makers = {"teacher": tiny_model, "student": tiny_model, "masked": masked_model}
     with HubServer() as server:
-        for name, make in makers.items():
+        for place, (name, make) in enumerate(MAKERS.items()):
             branches = {}
-            for branch, num_hidden_layers, sha in (("main", 3, "a" * 40), ("v1", 2, "b" * 40)):
-                folder = tmp_path / name / branch
-                save(make(num_hidden_layers, seed=num_hidden_layers), folder, tokenizer)
+            for branch, num_hidden_layers, sha in (("main", 3, "a" * 40), ("v1", 2, COMMIT)):
+                folder = tmp_path / "models" / name / branch
+                save(make(num_hidden_layers, seed=place), folder, tokenizer)
                 branches[branch] = Repo({path.name: path.read_bytes() for path in folder.iterdir()}, sha=sha)
             server.repos[f"tester/{name}"] = branches.pop("main")
             server.repos[f"tester/{name}"].branches = branches
-        done = run_against(server, SCRIPT, tmp_path)
+        yield server
+
+
+def run(server, folder, command):
+    done = run_against(server, f"from hf_distill.cli import main\nmain({command.split()!r})\n", folder)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_teacher_student_and_masked_language_model_are_those_of_the_revision(server, tmp_path):
+    printed = run(server, tmp_path, TRAIN)
     record = json.loads((tmp_path / "out" / "distillation.json").read_text())
     masked = record["dataset"]["transfer"]["augmentation"]["masked_lm"]
-    models = {"teacher": record["teacher"], "student": record["student"], "masked": masked}
+    models = {"teacher": record["teacher"], "learner": record["student"], "masked": masked}
     found = {name: (model["num_hidden_layers"], model["revision"]) for name, model in models.items()}
-    assert found == dict.fromkeys(makers, (2, "b" * 40))
-    assert "b" * 40 not in (tmp_path / "out" / "config.json").read_text()
-    assert "b" * 40 in (tmp_path / "out" / "README.md").read_text()
+    assert found == dict.fromkeys(MAKERS, (2, COMMIT))
+    assert COMMIT not in (tmp_path / "out" / "config.json").read_text()
+    assert COMMIT in (tmp_path / "out" / "README.md").read_text()
+    assert "compare --teacher_model_name_or_path tester/teacher@v1 --student_model_name_or_path out" in printed
+
+
+def test_a_report_and_an_export_are_of_the_revision(server, tmp_path):
+    run(server, tmp_path, COMPARE)
+    models = json.loads((tmp_path / "report" / "report.json").read_text())["models"]
+    sizes = {name: model["cost"]["num_parameters"] for name, model in models.items()}
+    assert sizes["old"] == sizes["teacher"] < sizes["new"]
+    assert (models["old"]["origin"], models["new"]["origin"]) == ("tester/learner@v1", "tester/learner")
+    run(server, tmp_path, "export --model_name_or_path tester/learner@v1 --output_dir onnx")
+    assert json.loads((tmp_path / "onnx" / "export.json").read_text())["num_parameters"] == sizes["old"]
+
+
+def test_two_revisions_of_one_model_are_refused():
+    assert split_revision("tester/teacher@v1", "v1") == ("tester/teacher", "v1")
+    with pytest.raises(ValueError, match="names the revision 'v1', and 'v2' was given as well"):
+        ModelReference("tester/teacher@v1", "v2")
+
+
+def test_a_folder_with_an_at_sign_is_a_folder(tmp_path, tokenizer):
+    save(tiny_model(2), tmp_path / "model@v1", tokenizer)
+    assert load_teacher(tmp_path / "model@v1").config.num_hidden_layers == 2

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.auto import AutoTokenizer
 from hf_distill.classifiers.compiled import compiled_in_place
+from hf_distill.classifiers.loading import tokenizer_source
 from hf_distill.classifiers.padding import align_pad_token
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32, has_fixed_placement
 from hf_distill.export.layout import EXPORT_NAME, Export, find_export
@@ -29,8 +30,8 @@ class Contender:
     Args:
         name: Name of the column. "teacher" and "baseline" are roles; the folder of an export is an export; all others
             are students.
-        value: A model, a path or Hub id, the folder of an export, or an object with `logits` and `id2label`; or a list
-            of runs with different seeds.
+        value: A model, a path or Hub id (`user/name@revision` for a revision), the folder of an export, or an object
+            with `logits` and `id2label`; or a list of runs with different seeds.
         tokenizer: Tokenizer of the model; None for the tokenizer in its folder.
         max_length: Texts are cut to this number of tokens.
         device: Device that transformers models run on.
@@ -140,7 +141,7 @@ class Contender:
             model = model if has_fixed_placement(model) else copy_to_cpu_in_float32(model)
         else:
             return value
-        tokenizer = self.tokenizer or _load_tokenizer(self.name, model.config.name_or_path)
+        tokenizer = self.tokenizer or _load_tokenizer(self.name, model)
         align_pad_token(model, tokenizer, f"model {self.name!r}")
         return TorchPredictor(model, tokenizer, self.max_length, self.device)
 
@@ -155,9 +156,10 @@ class Contender:
         return min(self.max_length, limit)
 
 
-def _load_tokenizer(name: str, origin: str | None) -> PreTrainedTokenizerBase:
+def _load_tokenizer(name: str, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+    origin, revision = tokenizer_source(model)
     try:
-        return AutoTokenizer.from_pretrained(origin or "", trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(origin, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"No tokenizer for the model {name!r} could be loaded from {origin!r}. Pass `processing_class`: one "
