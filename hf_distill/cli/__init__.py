@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from hf_distill.cli.commands import COMMANDS
 from hf_distill.cli.early_checks import check_flags, flags_of_recipe
+from hf_distill.cli.flags import flags_of
 from hf_distill.cli.help import help_text
 from hf_distill.cli.recipe_hints import advise_about_recipe
 from hf_distill.utils.redaction import secret_values, without_secrets
@@ -54,6 +55,15 @@ def _run(arguments: list[str]) -> None:
         raise
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         message = advise_about_recipe(str(error), flags_of_recipe(arguments[0], arguments[1:]))
+        message = _naming_flags_of_trust(message, arguments[0])
         message = without_secrets(message, *secret_values(arguments))
         print(f"hf-distill {arguments[0]}: {message}", file=sys.stderr)
         sys.exit(2)
+
+
+def _naming_flags_of_trust(message: str, command: str) -> str:
+    """Add the flags to a message of transformers that names the argument `trust_remote_code`."""
+    if "`trust_remote_code=True`" not in message:
+        return message
+    names = [flag.name for flag in flags_of(COMMANDS[command].classes) if flag.name.endswith("trust_remote_code")]
+    return f"{message}\nOn the command line: {' or '.join(f'--{name} True' for name in names)}."

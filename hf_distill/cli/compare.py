@@ -22,7 +22,6 @@ from hf_distill.data.reading import read_file
 from hf_distill.data.roles import LABEL_COLUMNS, TAG_COLUMNS, warn_of_labels
 from hf_distill.data.sources import Sources
 from hf_distill.pipeline.floor import add_floor
-from hf_distill.pipeline.loading import ModelReference
 from hf_distill.pipeline.teacher_head import TeacherHead, read_head
 from hf_distill.pipeline.transfer import TransferSet, load_transfer
 from hf_distill.reporting import Report, compare_models
@@ -38,7 +37,7 @@ def run(arguments: Sequence[str]) -> None:
     """Compare the models as the flags say, print the verdict and the main table, and write the report."""
     hide_noise()
     args, data = parse((CompareArguments, DataArguments), arguments)
-    models, head = args.models, read_head(ModelReference(args.teacher_model_name_or_path))
+    models, head = args.models, read_head(args.teacher)
     requirements = args.requirements(None if head is None else head.resolved_problem_type)
     if missing := [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]:
         raise ValueError(f"The report needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
@@ -60,6 +59,7 @@ def run(arguments: Sequence[str]) -> None:
         allow_training_rows=args.allow_training_rows,
         max_length=data.max_seq_length,
         latency_rounds=args.latency_rounds,
+        trust_remote_code=args.trust_remote_code,
         **rows,
     )
     if task is not None and "train" in data.files:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # slow to import
+    from hf_distill.pipeline.loading import ModelReference
     from hf_distill.reporting.requirements import Requirement
 
 
@@ -35,6 +36,10 @@ class CompareArguments:
             "help": "Also compare these exports of `hf-distill export`, each with a name for its column: "
             "int8=onnx_int8,fp32=onnx."
         },
+    )
+    trust_remote_code: bool = field(
+        default=False,
+        metadata={"help": "Run Python files that come with the models. Set it only if you trust all of them."},
     )
     shifted_file: list[str] | None = field(
         default=None,
@@ -118,6 +123,13 @@ class CompareArguments:
 
         own_metrics = [module_file(path).stem for path in self.metric_module or ()]
         return [parse_requirement(line, own_metrics, problem_type) for line in self.require or []]
+
+    @property
+    def teacher(self) -> ModelReference:
+        """The teacher."""
+        from hf_distill.pipeline.loading import ModelReference
+
+        return ModelReference(self.teacher_model_name_or_path, trust_remote_code=self.trust_remote_code)
 
     @property
     def kept_columns(self) -> list[str]:

@@ -42,11 +42,17 @@ def next_commands(
     if teacher is not None and models.labels is None and has_rows(data) and has_unseen_rows:
         baseline = {"baseline_model_name_or_path": f"{output_dir}/baseline"} if models.baseline else {}
         students = {"teacher_model_name_or_path": teacher, "student_model_name_or_path": output_dir, **baseline}
-        commands.append(_command("compare", {**students, **data, "output_dir": f"{output_dir}/report"}))
+        trust = _trust(models.teacher_trust_remote_code or models.student_trust_remote_code)
+        report = {"output_dir": f"{output_dir}/report"}
+        commands.append(_command("compare", {**students, **trust, **data, **report}))
     text = {}
     if files and len(files) == 1 and Path(files[0]).expanduser().is_file():
         text = {"text_file": files[0], **{name: value for name, value in data.items() if name in _READING}}
-    export = {"model_name_or_path": output_dir, "quantize": "int8", **text, "output_dir": f"{output_dir}/onnx-int8"}
+    # A student with layers of the teacher has the teacher's code.
+    is_copy = models.student_model_name_or_path is None
+    trust = _trust(models.teacher_trust_remote_code if is_copy else models.student_trust_remote_code)
+    graph = {"output_dir": f"{output_dir}/onnx-int8"}
+    export = {"model_name_or_path": output_dir, "quantize": "int8", **trust, **text, **graph}
     commands.append(_command("export", export))
     commands.append(_command("push", {"folder": output_dir, "hub_model_id": "user/name"}))
     return commands
@@ -56,6 +62,10 @@ def has_rows(data: Mapping[str, Any]) -> bool:
     """Return whether flags name rows to compare models on."""
     names = ("test_file", "validation_file", "dataset_name", "task_name", "train_file")
     return any(data.get(name) for name in names)
+
+
+def _trust(is_trusted: bool) -> dict[str, bool]:
+    return {"trust_remote_code": True} if is_trusted else {}
 
 
 def _command(name: str, flags: Mapping[str, Any]) -> str:

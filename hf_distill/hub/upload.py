@@ -6,16 +6,19 @@ from typing import NamedTuple
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
+from transformers.dynamic_module_utils import get_relative_import_files
 
 from hf_distill.export.layout import EXPORT_NAME
 from hf_distill.hub.card.files import CARD_NAME, SECOND_CARD_NAME, read_text
 from hf_distill.hub.repository import MANIFEST_NAME, Branch, make_manifest
 from hf_distill.hub.stale import stale_files
+from hf_distill.record import read_json
 from hf_distill.utils.redaction import has_token, without_secrets
 
 REPORT_FOLDER = "report"
 
-# Only files of these types are published. None of them is a pickle, which could run code when it is loaded.
+# Only files of these types are published, and the code that a config names. None of them is a pickle, which could run
+# code when it is loaded.
 _TEXTS = frozenset({".json", ".txt", ".md", ".jinja", ".html"})
 _SUFFIXES = _TEXTS | {".safetensors", ".model", ".onnx", ".data", ".onnx_data", ".png"}
 
@@ -23,7 +26,8 @@ _SUFFIXES = _TEXTS | {".safetensors", ".model", ".onnx", ".data", ".onnx_data", 
 def files_to_push(folder: Path, whole: bool = True) -> dict[str, Path]:
     """Choose the files to publish: the student's files and `report/`; see `place_exports` for its exports.
 
-    Checkpoints, teacher, baseline, logs and hidden files are not published, nor are files of unknown types.
+    Checkpoints, teacher, baseline, logs and hidden files are not published, nor are files of unknown types. Of Python
+    files, those are published that the model cannot be loaded without.
 
     Args:
         folder: Folder of the student.
@@ -36,7 +40,8 @@ def files_to_push(folder: Path, whole: bool = True) -> dict[str, Path]:
         ValueError: if a file is a link that leads out of the folder.
     """
     paths = sorted([*folder.glob("*"), *((folder / REPORT_FOLDER).rglob("*") if whole else [])])
-    return {path.relative_to(folder).as_posix(): path for path in paths if is_published(path, folder)}
+    code = _code_files(folder)
+    return {path.relative_to(folder).as_posix(): path for path in paths if path in code or is_published(path, folder)}
 
 
 def is_published(path: Path, folder: Path) -> bool:
@@ -52,6 +57,19 @@ def is_published(path: Path, folder: Path) -> bool:
     if not real.is_relative_to(folder.resolve()):
         raise ValueError(f"{path} is a link that leads out of {folder}. Replace it by a copy, or remove it.")
     return True
+
+
+def _code_files(folder: Path) -> set[Path]:
+    """Return the Python files that the configs of a model and its tokenizer name, and those that they import."""
+    configs = [folder / name for name in ("config.json", "tokenizer_config.json")]
+    files = set()
+    for config in filter(Path.is_file, configs):
+        for classes in read_json(config).get("auto_map", {}).values():
+            for path in classes if isinstance(classes, list) else [classes]:  # a slow and a fast tokenizer
+                file = folder / f"{(path or '').partition('.')[0]}.py"  # code in another repository has no file here
+                if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
+                    files |= {file, *map(Path, get_relative_import_files(file))}
+    return files
 
 
 def find_exports(folder: Path) -> list[str]:
@@ -81,7 +99,7 @@ def check_no_token(files: Mapping[str, Path], token: str | None) -> None:
         ValueError: if a file contains a token. The message names the file, not the token.
     """
     for name, path in files.items():
-        if path.suffix in _TEXTS:
+        if path.suffix in {".py", *_TEXTS}:
             text = path.read_text(encoding="utf-8", errors="replace")
             if has_token(text) or (token and token in text):
                 raise ValueError(

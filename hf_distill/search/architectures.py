@@ -162,7 +162,7 @@ def describe_export(
 
 
 def export_student(
-    model: PreTrainedModel | Path,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     variant: str,

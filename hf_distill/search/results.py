@@ -15,6 +15,7 @@ import yaml
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
+from hf_distill.export.loading import load_classifier
 from hf_distill.record import describe_machine
 from hf_distill.reporting import compare_models
 from hf_distill.search.architectures import export_student
@@ -136,8 +137,15 @@ def nearest(trials: Trials, number: int = 5) -> str:
     return "\n".join(lines)
 
 
-def ship(winner: Finalist, trials: Trials, folder: Path) -> None:
-    """Copy the model of the winner's best run into `student/`, and export it into `export/`."""
+def ship(winner: Finalist, trials: Trials, flags: Mapping[str, Any], folder: Path) -> None:
+    """Copy the model of the winner's best run into `student/`, and export it into `export/`.
+
+    Args:
+        winner: The winner.
+        trials: The trials.
+        flags: The flags of all trainings, which say whether the teacher's code is trusted: the student has it too.
+        folder: Output folder of the search.
+    """
     source = winner.folders[winner.best_run(trials.rows.task.metric_name)]
     inputs = trials.trainings.inputs_for(winner.candidate)
 
@@ -147,7 +155,8 @@ def ship(winner: Finalist, trials: Trials, folder: Path) -> None:
     write_folder_atomically(folder / STUDENT, copy, marker=_CONFIG)
     shutil.rmtree(folder / EXPORT, ignore_errors=True)
     variant = winner.candidate.architecture.variant
-    export_student(folder / STUDENT, inputs.tokenizer, folder / EXPORT, variant, inputs.max_length, trials.rows.texts)
+    student = load_classifier(folder / STUDENT, trust_remote_code=bool(flags.get(_TRUST)))
+    export_student(student, inputs.tokenizer, folder / EXPORT, variant, inputs.max_length, trials.rows.texts)
 
 
 def write_recipe(winner: Finalist, flags: Mapping[str, Any], folder: Path) -> None:

@@ -204,7 +204,7 @@ def _finish(settings: SearchSettings, trials: Trials, finalists: Sequence[Finali
     content["winner"] = {"trial": winner.trial, "architecture": winner.candidate.architecture.name, "seed": seed}
     is_same = before.get("winner") == content["winner"]
     if not is_same:
-        results.ship(winner, trials, folder)
+        results.ship(winner, trials, settings.flags, folder)
         results.write_recipe(winner, {**settings.flags, "seed": seed}, folder)
     start = time.perf_counter()
     content["test"] = _judge(trials, folder, before["test"] if is_same else None)

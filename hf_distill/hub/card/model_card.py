@@ -88,19 +88,22 @@ def _introduction(record: Mapping[str, Any]) -> str:
     else:
         origin = "distilled from stored outputs of a teacher whose name was not recorded"
     on_dataset = f", on {dataset}" if dataset else ""
+    loads = "loads with Transformers like any other model."
+    if student.get("has_remote_code"):
+        loads = "comes with its own code, which Transformers runs only with `trust_remote_code=True`."
     return (
-        f"# {escape(student['name'])}\n\nThis {noun} ({describe_model(student)}) was {origin}{on_dataset}. It loads "
-        "with Transformers like any other model."
+        f"# {escape(student['name'])}\n\nThis {noun} ({describe_model(student)}) was {origin}{on_dataset}. It {loads}"
     )
 
 
 def _usage(record: Mapping[str, Any]) -> str:
     kind = KINDS[record["problem_type"]]
     name = json.dumps(record["student"]["name"])
+    trust = ", trust_remote_code=True" if record["student"].get("has_remote_code") else ""
     text = '{"text": "The first text.", "text_pair": "The second text."}' if reads_pairs(record) else kind.example
     return (
         "## How to use\n\n```python\nfrom transformers import pipeline\n\n"
-        f'classifier = pipeline("{kind.task}", model={name}{kind.pipeline_arguments})\n'
+        f'classifier = pipeline("{kind.task}", model={name}{kind.pipeline_arguments}{trust})\n'
         f"classifier({text})\n```"
     )
 

@@ -76,6 +76,7 @@ def compare_models(
     confidence_level: float = 0.95,
     num_resamples: int = 2000,
     seed: int = 0,
+    trust_remote_code: bool = False,
 ) -> Report:
     """Compare a teacher, students, their exports and a baseline on one dataset.
 
@@ -125,13 +126,14 @@ def compare_models(
         num_resamples: Number of bootstrap resamples. A metric without `from_counts` gets at most 200, and the notes
             say so.
         seed: Seed of the resamples.
+        trust_remote_code: Whether to run Python files that come with a model. Set it only if you trust all of them.
 
     Raises:
         TypeError: if a model is of a type that cannot be compared.
         ValueError: if models, rows or labels do not fit together. No model has run by then.
     """
     check_numbers(margin, confidence_level, latency_rounds, num_resamples)
-    contenders = make_contenders(models, processing_class, max_length)
+    contenders = make_contenders(models, processing_class, max_length, trust_remote_code)
     problem_type = problem_type_of(contenders)
     check_distinct(contenders)
     teacher = contenders[0].first

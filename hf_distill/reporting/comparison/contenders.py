@@ -35,6 +35,7 @@ class Contender:
         tokenizer: Tokenizer of the model; None for the tokenizer in its folder.
         max_length: Texts are cut to this number of tokens.
         device: Device that transformers models run on.
+        trust_remote_code: Whether to run Python files that come with a model.
 
     Raises:
         TypeError: if a value is of another type.
@@ -42,9 +43,16 @@ class Contender:
     """
 
     def __init__(
-        self, name: str, value: Any, tokenizer: PreTrainedTokenizerBase | None, max_length: int, device: str
+        self,
+        name: str,
+        value: Any,
+        tokenizer: PreTrainedTokenizerBase | None,
+        max_length: int,
+        device: str,
+        trust_remote_code: bool = False,
     ) -> None:
         self.name, self.tokenizer, self.max_length, self.device = name, tokenizer, max_length, device
+        self.trust_remote_code = trust_remote_code
         self.values = list(value) if isinstance(value, list | tuple) else [value]
         if not self.values:
             raise ValueError(
@@ -135,13 +143,13 @@ class Contender:
                 # The threads and the length of the other models.
                 settings = {"num_threads": torch.get_num_threads(), "max_length": self._max_length_of(export)}
                 return Predictor(export.folder, export.variant, **settings)
-            model = load_model(str(value))
+            model = load_model(str(value), self.trust_remote_code)
         elif isinstance(value, torch.nn.Module):
             model = cast(PreTrainedModel, compiled_in_place(value))
             model = model if has_fixed_placement(model) else copy_to_cpu_in_float32(model)
         else:
             return value
-        tokenizer = self.tokenizer or _load_tokenizer(self.name, model)
+        tokenizer = self.tokenizer or _load_tokenizer(self.name, model, self.trust_remote_code)
         align_pad_token(model, tokenizer, f"model {self.name!r}")
         return TorchPredictor(model, tokenizer, self.max_length, self.device)
 
@@ -156,10 +164,10 @@ class Contender:
         return min(self.max_length, limit)
 
 
-def _load_tokenizer(name: str, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+def _load_tokenizer(name: str, model: PreTrainedModel, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     origin, revision = tokenizer_source(model)
     try:
-        return AutoTokenizer.from_pretrained(origin, revision=revision, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(origin, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"No tokenizer for the model {name!r} could be loaded from {origin!r}. Pass `processing_class`: one "
@@ -180,6 +188,7 @@ def make_contenders(
     models: Mapping[str, Any],
     processing_class: PreTrainedTokenizerBase | Mapping[str, PreTrainedTokenizerBase] | None,
     max_length: int,
+    trust_remote_code: bool = False,
 ) -> list[Contender]:
     """Return the models to compare, the teacher first.
 
@@ -197,7 +206,9 @@ def make_contenders(
         raise ValueError(f"`processing_class` has tokenizers for {unknown}, but the models are {list(models)}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     names: Sequence[str] = ["teacher", *(name for name in models if name != "teacher")]
-    contenders = [Contender(name, models[name], tokenizers.get(name), max_length, device) for name in names]
+    contenders = [
+        Contender(name, models[name], tokenizers.get(name), max_length, device, trust_remote_code) for name in names
+    ]
     for contender in contenders:
         check_runs(contender.name, contender.values)
     return contenders

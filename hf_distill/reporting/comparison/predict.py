@@ -112,14 +112,15 @@ class TorchPredictor:
             yield from (indices[start : start + batch_size] for start in range(0, len(indices), batch_size))
 
 
-def load_model(name: str) -> PreTrainedModel:
+def load_model(name: str, trust_remote_code: bool = False) -> PreTrainedModel:
     """Load a sequence or token classifier, as its config says, in float32.
 
     Raises:
         OSError: if there is no such model.
+        ValueError: if it needs its own Python code and `trust_remote_code` is False.
     """
     with explaining_load_errors("The model", name):
-        return load_teacher(name)
+        return load_teacher(name, trust_remote_code=trust_remote_code)
 
 
 def count_parameters(model: PreTrainedModel) -> tuple[int, int]:
