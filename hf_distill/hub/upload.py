@@ -1,8 +1,9 @@
 """Which files of a student's folder are published, and their upload in one commit, which can be retried."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -64,7 +65,10 @@ def _code_files(folder: Path) -> set[Path]:
     configs = [folder / name for name in ("config.json", "tokenizer_config.json")]
     files = set()
     for config in filter(Path.is_file, configs):
-        for classes in read_json(config).get("auto_map", {}).values():
+        content: dict[str, Any] = {}
+        with contextlib.suppress(ValueError):  # a damaged file is reported when the student is loaded
+            content = read_json(config)
+        for classes in content.get("auto_map", {}).values():
             for path in classes if isinstance(classes, list) else [classes]:  # a slow and a fast tokenizer
                 file = folder / f"{(path or '').partition('.')[0]}.py"  # code in another repository has no file here
                 if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
