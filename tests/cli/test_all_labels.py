@@ -88,14 +88,9 @@ def test_students_can_start_from_another_encoder_with_other_tokens(tmp_path, tok
     (other / "tokenizer.json").write_text(json.dumps(words))
     tiny_model(num_hidden_layers=3, hidden_size=24, seed=5).bert.save_pretrained(other)
     more = ["--student", other, "--bf16", "--teacher_epochs", 2, "--teacher_learning_rate", 1e-3]
-    run_benchmark(tmp_path, *more, arms="soft_after,variants1_mask,labels_early")
+    run_benchmark(tmp_path, *more, "--seeds", 0, arms="soft_after,variants1_mask")
     runs = list(csv.DictReader((tmp_path / "all_labels_quick.csv").open()))
-    assert [run["arm"] for run in runs] == [
-        "teacher",
-        *["soft_after"] * 2,
-        *["variants1_mask"] * 2,
-        *["labels_early"] * 2,
-    ]
+    assert [run["arm"] for run in runs] == ["teacher", "soft_after", "variants1_mask"]
     record = json.loads((tmp_path / "work" / "quick" / "sst2" / "teacher" / "distillation.json").read_text())
     assert record["training"]["learning_rate"] == 1e-3
 

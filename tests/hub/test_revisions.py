@@ -20,10 +20,17 @@ TRAIN = (
     " --augment 1 --augment_masked_lm tester/masked@v1 --train_file rows.csv --validation_file other.csv"
     " --allow_weak_teacher --max_steps 1 --use_cpu --output_dir out"
 )
-COMPARE = (
-    "compare --teacher_model_name_or_path tester/teacher@v1 --student_model_name_or_path old=tester/learner@v1"
-    " new=tester/learner --validation_file other.csv --latency_rounds 0"
-)
+LOAD = """
+import json
+from datasets import Dataset
+from hf_distill import compare_models
+from hf_distill.export.loading import load_classifier
+models = {"teacher": "tester/teacher@v1", "old": "tester/learner@v1", "new": "tester/learner"}
+rows = Dataset.from_csv("other.csv")
+report = compare_models(models, rows, latency_rounds=0, num_resamples=100).to_dict()["models"]
+found = {name: [model["origin"], model["cost"]["num_parameters"]] for name, model in report.items()}
+print(json.dumps([found, load_classifier("tester/learner@v1").config.num_hidden_layers]))
+"""
 
 
 def masked_model(num_hidden_layers, seed):
@@ -52,14 +59,9 @@ def server(tmp_path, tokenizer):
         yield server
 
 
-def run(server, folder, command):
-    done = run_against(server, f"from hf_distill.cli import main\nmain({command.split()!r})\n", folder)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_teacher_student_and_masked_language_model_are_those_of_the_revision(server, tmp_path):
-    printed = run(server, tmp_path, TRAIN)
+    trained = run_against(server, f"from hf_distill.cli import main\nmain({TRAIN.split()!r})\n", tmp_path)
+    assert trained.returncode == 0, trained.stderr
     record = json.loads((tmp_path / "out" / "distillation.json").read_text())
     masked = record["dataset"]["transfer"]["augmentation"]["masked_lm"]
     models = {"teacher": record["teacher"], "learner": record["student"], "masked": masked}
@@ -67,17 +69,15 @@ def test_teacher_student_and_masked_language_model_are_those_of_the_revision(ser
     assert found == dict.fromkeys(MAKERS, (2, COMMIT))
     assert COMMIT not in (tmp_path / "out" / "config.json").read_text()
     assert COMMIT in (tmp_path / "out" / "README.md").read_text()
-    assert "compare --teacher_model_name_or_path tester/teacher@v1 --student_model_name_or_path out" in printed
+    assert "compare --teacher_model_name_or_path tester/teacher@v1 --student_model_name_or_path out" in trained.stdout
 
 
 def test_a_report_and_an_export_are_of_the_revision(server, tmp_path):
-    run(server, tmp_path, COMPARE)
-    models = json.loads((tmp_path / "report" / "report.json").read_text())["models"]
-    sizes = {name: model["cost"]["num_parameters"] for name, model in models.items()}
-    assert sizes["old"] == sizes["teacher"] < sizes["new"]
-    assert (models["old"]["origin"], models["new"]["origin"]) == ("tester/learner@v1", "tester/learner")
-    run(server, tmp_path, "export --model_name_or_path tester/learner@v1 --output_dir onnx")
-    assert json.loads((tmp_path / "onnx" / "export.json").read_text())["num_parameters"] == sizes["old"]
+    loaded = run_against(server, LOAD, tmp_path)
+    assert loaded.returncode == 0, loaded.stderr
+    models, num_hidden_layers = json.loads(loaded.stdout.splitlines()[-1])
+    assert models["old"][1] == models["teacher"][1] < models["new"][1]
+    assert (models["old"][0], models["new"][0], num_hidden_layers) == ("tester/learner@v1", "tester/learner", 2)
 
 
 def test_two_revisions_of_one_model_are_refused():
