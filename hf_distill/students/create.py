@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hf_distill.classifiers.auto import AutoConfig, AutoModelForSequenceClassification
-from hf_distill.classifiers.loading import load_pretrained
+from hf_distill.classifiers.loading import load_pretrained, split_revision
 from hf_distill.classifiers.sharding import check_not_partitioned
 from hf_distill.students.distilbert import bert_to_distilbert
 from hf_distill.students.feed_forward import check_intermediate_size, keep_neurons
@@ -41,8 +41,8 @@ def create_student(
     Any other model can be a student without this function: pass it to the trainer.
 
     Args:
-        teacher: A model with a task head, or the path or Hub id of a sequence classifier, which is loaded in
-            float32. Load a model with any other head yourself.
+        teacher: A model with a task head, or the path or Hub id (`user/name@revision` for a revision) of a sequence
+            classifier, which is loaded in float32. Load a model with any other head yourself.
         num_hidden_layers: Number of layers of the student, chosen by [`select_layers`].
         layers: Indices of the teacher's layers to keep, from 0, increasing; instead of `num_hidden_layers`. Or,
             beside `num_hidden_layers`, which layers to keep: `"uniform"` (the default), `"first"` or `"last"`.
@@ -76,8 +76,9 @@ def create_student(
     is_same = architecture in (None, config.model_type)
     copy_layers = keep_layers if is_same else CONVERSIONS[config.model_type, str(architecture)]
     if not isinstance(teacher, PreTrainedModel):
-        arguments = {"config": config, "dtype": torch.float32}
-        teacher, _ = load_pretrained(AutoModelForSequenceClassification, teacher, arguments)
+        name, revision = split_revision(teacher)
+        arguments = {"config": config, "revision": revision or "main", "dtype": torch.float32}
+        teacher, _ = load_pretrained(AutoModelForSequenceClassification, name, arguments)
     check_not_partitioned(cast(PreTrainedModel, teacher), "`create_student`")
     student = copy_layers(cast(PreTrainedModel, teacher), kept)
     if intermediate_size is not None and calibration_batches is not None:
@@ -90,7 +91,8 @@ def create_student(
 def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTrainedConfig:
     """Return the teacher's config, so that errors are raised before weights are loaded."""
     if isinstance(teacher, (str, os.PathLike)):
-        config = AutoConfig.from_pretrained(teacher, trust_remote_code=False)
+        name, revision = split_revision(teacher)
+        config = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
     elif isinstance(teacher, PreTrainedModel):
         config = teacher.config
     else:

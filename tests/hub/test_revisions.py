@@ -23,13 +23,14 @@ TRAIN = (
 LOAD = """
 import json
 from datasets import Dataset
-from hf_distill import compare_models
+from hf_distill import compare_models, create_student
 from hf_distill.export.loading import load_classifier
 models = {"teacher": "tester/teacher@v1", "old": "tester/learner@v1", "new": "tester/learner"}
 rows = Dataset.from_csv("other.csv")
 report = compare_models(models, rows, latency_rounds=0, num_resamples=100).to_dict()["models"]
 found = {name: [model["origin"], model["cost"]["num_parameters"]] for name, model in report.items()}
-print(json.dumps([found, load_classifier("tester/learner@v1").config.num_hidden_layers]))
+loaded = load_classifier("tester/learner@v1"), create_student("tester/learner@v1", layers=[0, 1])
+print(json.dumps([found, [model.config._commit_hash for model in loaded]]))
 """
 
 
@@ -72,12 +73,13 @@ def test_teacher_student_and_masked_language_model_are_those_of_the_revision(ser
     assert "compare --teacher_model_name_or_path tester/teacher@v1 --student_model_name_or_path out" in trained.stdout
 
 
-def test_a_report_and_an_export_are_of_the_revision(server, tmp_path):
+def test_a_report_an_export_and_a_student_are_of_the_revision(server, tmp_path):
     loaded = run_against(server, LOAD, tmp_path)
     assert loaded.returncode == 0, loaded.stderr
-    models, num_hidden_layers = json.loads(loaded.stdout.splitlines()[-1])
+    models, commits = json.loads(loaded.stdout.splitlines()[-1])
     assert models["old"][1] == models["teacher"][1] < models["new"][1]
-    assert (models["old"][0], models["new"][0], num_hidden_layers) == ("tester/learner@v1", "tester/learner", 2)
+    assert (models["old"][0], models["new"][0]) == ("tester/learner@v1", "tester/learner")
+    assert commits == [COMMIT] * 2
 
 
 def test_two_revisions_of_one_model_are_refused():
