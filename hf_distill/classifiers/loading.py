@@ -56,28 +56,6 @@ def load_pretrained(
     return model, sorted(loading_info["missing_keys"])
 
 
-def split_revision(name_or_path: str | os.PathLike, revision: str | None = None) -> tuple[str, str | None]:
-    """Split a Hub id of the form `user/name@revision`. An existing path is not split.
-
-    Args:
-        name_or_path: A folder, or an id on the Hub with or without a revision.
-        revision: The revision, if it was given beside the id.
-
-    Returns:
-        The path or the id, and the revision; None if there is none.
-
-    Raises:
-        ValueError: if there are two different revisions.
-    """
-    name = os.fspath(name_or_path)
-    if Path(name).exists():
-        return name, revision
-    repo_id, _, of_name = name.partition("@")
-    if of_name and revision not in (None, of_name):
-        raise ValueError(f"{name!r} names the revision {of_name!r}, and {revision!r} was given as well. Pass one.")
-    return repo_id, of_name or revision
-
-
 def tokenizer_source(model: PreTrainedModel) -> tuple[str, str]:
     """Return the folder or Hub id of a model, "" if it has none, and the revision that it was loaded from."""
     return model.config.name_or_path or "", getattr(model.config, "_commit_hash", None) or "main"

@@ -36,7 +36,9 @@ class DataArguments(ReadingArguments):
         default=None,
         metadata={"help": "Folder with GLUE's original files, e.g. SST-2/train.tsv. Unset: download from the Hub."},
     )
-    dataset_name: str | None = field(default=None, metadata={"help": "A dataset on the Hub, or a folder."})
+    dataset_name: str | None = field(
+        default=None, metadata={"help": "A dataset on the Hub (user/name or user/name@revision), or a folder."}
+    )
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of that dataset."})
     train_file: list[str] | None = field(default=None, metadata={"help": f"Files to train on: {_FORMATS}."})
     validation_file: list[str] | None = field(

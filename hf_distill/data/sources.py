@@ -10,6 +10,7 @@ from pathlib import Path
 from hf_distill.data.reading import PathLike, ReadOptions, read_dataset, read_file
 from hf_distill.data.table import Table, no_rows
 from hf_distill.data.texts import without_rejected
+from hf_distill.utils.hub_names import split_revision
 
 Files = PathLike | Sequence[PathLike]
 Splits = dict[str, list[Table]]
@@ -22,7 +23,7 @@ class Sources:
     """Where the rows of a task come from.
 
     Args:
-        dataset_name: An id on the Hub or a folder.
+        dataset_name: An id on the Hub, `user/name@revision`, or a folder.
         config_name: Configuration of the dataset.
         revision: Branch, tag or commit of the dataset on the Hub.
         files: Files by split. They replace splits of the dataset.
@@ -36,6 +37,12 @@ class Sources:
     files: Mapping[str, Files | None]
     validation_split_name: str | None = None
     notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.dataset_name is not None:
+            name, revision = split_revision(self.dataset_name, self.revision)
+            object.__setattr__(self, "dataset_name", name)
+            object.__setattr__(self, "revision", revision)
 
     @property
     def name(self) -> str:

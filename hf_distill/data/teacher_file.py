@@ -14,6 +14,7 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from hf_distill.classifiers.label_order import name_teacher_logits, teacher_label_names
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
+from hf_distill.utils.hub_names import split_revision
 
 TEACHER_FILE, CLASS_NAMES = "teacher.json", "class_names"
 
@@ -24,10 +25,11 @@ def read_teacher(dataset_name: str | os.PathLike, revision: str | None = None) -
     Raises:
         ValueError: if the file is damaged.
     """
-    path = Path(dataset_name).expanduser() / TEACHER_FILE
+    name, revision = split_revision(dataset_name, revision)
+    path = Path(name).expanduser() / TEACHER_FILE
     if not path.parent.is_dir():
         try:
-            path = Path(hf_hub_download(str(dataset_name), TEACHER_FILE, repo_type="dataset", revision=revision))
+            path = Path(hf_hub_download(name, TEACHER_FILE, repo_type="dataset", revision=revision))
         except EntryNotFoundError:
             return None
     if not path.is_file():

@@ -17,6 +17,7 @@ from hf_distill.data.summary import SplitSummary
 from hf_distill.data.table import Table, no_rows
 from hf_distill.data.teacher_file import name_stored_logits
 from hf_distill.data.texts import Texts
+from hf_distill.utils.hub_names import split_revision
 
 
 def load_transfer_text(
@@ -86,7 +87,8 @@ def read_transfer_text(
         tables = [read_file(one, options) for one in origins]
     else:
         origins = [str(dataset_name)]
-        splits, _ = read_dataset(str(dataset_name), dataset_config_name, None, options)
+        name, revision = split_revision(str(dataset_name))
+        splits, _ = read_dataset(name, dataset_config_name, revision, options)
         if split not in splits:
             raise ValueError(
                 f"{dataset_name} has no split {split!r}, only {', '.join(splits)}. Name a file of it by "

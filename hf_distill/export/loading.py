@@ -8,8 +8,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.auto import AutoConfig, AutoTokenizer
-from hf_distill.classifiers.loading import load_pretrained, split_revision, tokenizer_source
+from hf_distill.classifiers.loading import load_pretrained, tokenizer_source
 from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head
+from hf_distill.utils.hub_names import split_revision
 
 
 def load_classifier(

@@ -9,10 +9,11 @@ from datasets import DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.classifiers.auto import AutoTokenizer
-from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained, split_revision
+from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained
 from hf_distill.classifiers.problem_types import auto_model
 from hf_distill.data import Task
 from hf_distill.teachers import load_teacher
+from hf_distill.utils.hub_names import split_revision
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hf_distill.classifiers.auto import AutoConfig, AutoModelForSequenceClassification
-from hf_distill.classifiers.loading import load_pretrained, split_revision
+from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.sharding import check_not_partitioned
 from hf_distill.students.distilbert import bert_to_distilbert
 from hf_distill.students.feed_forward import check_intermediate_size, keep_neurons
 from hf_distill.students.layers import keep_layers, select_layers
+from hf_distill.utils.hub_names import split_revision
 
 # (`model_type` of the teacher, `architecture` of the student) -> function of the teacher and the layers to copy.
 CONVERSIONS = {("bert", "distilbert"): bert_to_distilbert}

@@ -9,8 +9,9 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from hf_distill.classifiers.auto import AutoConfig
-from hf_distill.classifiers.loading import load_pretrained, split_revision
+from hf_distill.classifiers.loading import load_pretrained
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, auto_model, problem_type_of_head
+from hf_distill.utils.hub_names import split_revision
 
 logger = logging.get_logger(__name__)
 

@@ -9,15 +9,20 @@ from hub_server import HubServer, Repo, run_against
 from tiny import LABEL_NAMES, TINY, tiny_model, tiny_rows
 from transformers import BertConfig, BertForMaskedLM
 
-from hf_distill.classifiers.loading import split_revision
 from hf_distill.pipeline import ModelReference
 from hf_distill.teachers import load_teacher
+from hf_distill.utils.hub_names import split_revision
 
 COMMIT = "b" * 40
 TRAIN = (
     "train --teacher_model_name_or_path tester/teacher --teacher_revision v1"
     " --student_model_name_or_path tester/learner --student_revision v1"
     " --augment 1 --augment_masked_lm tester/masked@v1 --train_file rows.csv --validation_file other.csv"
+    " --allow_weak_teacher --max_steps 1 --use_cpu --output_dir out"
+)
+TRAIN_ROWS = (
+    "train --teacher_model_name_or_path tester/teacher --student_num_hidden_layers 1 --dataset_name tester/rows@v1"
+    " --validation_split_name test --transfer_dataset_name tester/rows@v1"
     " --allow_weak_teacher --max_steps 1 --use_cpu --output_dir out"
 )
 LOAD = """
@@ -80,6 +85,21 @@ def test_a_report_an_export_and_a_student_are_of_the_revision(server, tmp_path):
     assert models["old"][1] == models["teacher"][1] < models["new"][1]
     assert (models["old"][0], models["new"][0]) == ("tester/learner@v1", "tester/learner")
     assert commits == [COMMIT] * 2
+
+
+def test_labelled_and_unlabelled_rows_are_those_of_the_revision(server, tmp_path):
+    repo = server.repos["datasets/tester/rows"] = Repo({"train.csv": b"text,label\na film,negative\n"}, sha="c" * 40)
+    files = {
+        f"{split}.csv": (tmp_path / name).read_bytes()
+        for split, name in (("train", "rows.csv"), ("test", "other.csv"))
+    }
+    repo.branches["v1"] = Repo(files, sha="d" * 40)
+    trained = run_against(server, f"from hf_distill.cli import main\nmain({TRAIN_ROWS.split()!r})\n", tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    dataset = json.loads((tmp_path / "out" / "distillation.json").read_text())["dataset"]
+    assert (dataset["id"], dataset["revision"], dataset["train_rows"]) == ("tester/rows", "d" * 40, 24)
+    assert dataset["transfer"]["rows"] == 24
+    assert "--dataset_name tester/rows@v1" in trained.stdout
 
 
 def test_two_revisions_of_one_model_are_refused():
