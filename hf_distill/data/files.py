@@ -64,8 +64,8 @@ def load_text_dataset(
     negative.
 
     Args:
-        dataset_name: An id on the Hub, `user/name@revision`, or a folder. The splits `train`, `validation*` and `test*`
-            are used.
+        dataset_name: An id on the Hub, `user/name@revision`, or a folder. The splits `train`, `validation*` and
+            `test*` are used.
         dataset_config_name: Configuration of the dataset.
         train_file: A file with one of the suffixes of `READERS`, which can be compressed; or a list of files.
         validation_file: As `train_file`. A file replaces the split of the dataset with the same name.
