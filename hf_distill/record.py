@@ -20,6 +20,7 @@ import yaml
 from huggingface_hub import metadata_load
 from transformers import PreTrainedModel
 
+from hf_distill.classifiers.loading import commit_of, has_own_code
 from hf_distill.classifiers.padding import reads_last_token
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.atomic import write_file_atomically
@@ -88,8 +89,8 @@ def describe_model(model: PreTrainedModel) -> dict[str, Any]:
     license_name = read_license(name) if name else None
     return {
         "name_or_path": name,
-        "revision": getattr(config, "_commit_hash", None),  # only a config from the Hub has one
-        "has_remote_code": type(model).__module__.startswith("transformers_modules."),
+        "revision": commit_of(config),
+        "has_remote_code": has_own_code(model),
         "model_type": config.model_type,
         "num_hidden_layers": config.num_hidden_layers,
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),

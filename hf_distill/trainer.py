@@ -672,6 +672,7 @@ class DistillationTrainer(Trainer):
         """
         return self.recorder.describe(
             self.accelerator.unwrap_model(self.model),
+            self.processing_class,
             self.hub_model_id or self.args.hub_model_id,
             self.teaching.description,
             self.distillation_loss,

@@ -9,9 +9,13 @@ from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
-from transformers.utils import CONFIG_NAME
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import CONFIG_NAME, find_adapter_config_file, logging
 from transformers.utils.hub import extract_commit_hash
+
+from hf_distill.classifiers.auto import AutoConfig
+
+logger = logging.get_logger(__name__)
 
 _LFS_POINTER = b"version https://git-lfs"
 _LAYER = re.compile(r"(.*?\.\d+)\.")
@@ -56,9 +60,47 @@ def load_pretrained(
     return model, sorted(loading_info["missing_keys"])
 
 
+def read_config(
+    name_or_path: str | os.PathLike, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedConfig | None:
+    """Read the config of a model; return None for an adapter without one.
+
+    Raises:
+        OSError: if there is no such model.
+        ValueError: if the config needs its own Python code and `trust_remote_code` is False, or cannot be read.
+    """
+    revision = revision or "main"
+    try:
+        return AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError):
+        if find_adapter_config_file(os.fspath(name_or_path), revision=revision) is not None:
+            return None
+        raise
+
+
+def has_own_code(thing: Any) -> bool:
+    """Return whether a model or a tokenizer is of a class that came with it."""
+    return type(thing).__module__.startswith("transformers_modules.")
+
+
+def warn_of_unused_code(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Warn if a tokenizer came with code that was not run: transformers then takes another class without a word."""
+    if "auto_map" in tokenizer.init_kwargs and not has_own_code(tokenizer):
+        logger.warning(
+            f"The tokenizer of {tokenizer.name_or_path} comes with its own code, which was not run, so "
+            f"{type(tokenizer).__name__} stands in for it, and its tokens can be others. If you trust the code, allow "
+            "it (`trust_remote_code`)."
+        )
+
+
+def commit_of(config: PreTrainedConfig) -> str | None:
+    """Return the commit on the Hub that a model was loaded from by this library; None if it is not known."""
+    return getattr(config, "_commit_hash", None)
+
+
 def tokenizer_source(model: PreTrainedModel) -> tuple[str, str]:
     """Return the folder or Hub id of a model, "" if it has none, and the revision that it was loaded from."""
-    return model.config.name_or_path or "", getattr(model.config, "_commit_hash", None) or "main"
+    return model.config.name_or_path or "", commit_of(model.config) or "main"
 
 
 @contextlib.contextmanager
@@ -102,10 +144,10 @@ def _naming_damaged_files(name_or_path: str | os.PathLike) -> Iterator[None]:
 
 def _note_commit(model: PreTrainedModel, name_or_path: str | os.PathLike, revision: str) -> None:
     """Note the commit on the Hub in the config, for the record; transformers 5 does not. It is not saved."""
-    if Path(name_or_path).exists():
+    if Path(name_or_path).exists() or model.config.name_or_path != str(name_or_path):  # the base of an adapter
         return
     path = try_to_load_from_cache(str(name_or_path), CONFIG_NAME, revision=revision)
-    if isinstance(path, str):  # an adapter has no config
+    if isinstance(path, str):
         model.config._commit_hash = extract_commit_hash(path, None)
 
 

@@ -37,8 +37,9 @@ def next_commands(
     data = {name: value for name, value in data.items() if name not in unused}
     commands = []
     teacher = f"{output_dir}/{TEACHER_FOLDER}" if models.fine_tune_teacher else models.teacher_model_name_or_path
-    if models.teacher_revision is not None and not models.fine_tune_teacher:
-        teacher = f"{models.teacher_model_name_or_path}@{models.teacher_revision}"
+    reference = models.teacher
+    if reference is not None and reference.revision and not (models.fine_tune_teacher or Path(str(teacher)).exists()):
+        teacher = f"{reference.name_or_path}@{reference.revision}"
     if teacher is not None and models.labels is None and has_rows(data) and has_unseen_rows:
         baseline = {"baseline_model_name_or_path": f"{output_dir}/baseline"} if models.baseline else {}
         students = {"teacher_model_name_or_path": teacher, "student_model_name_or_path": output_dir, **baseline}

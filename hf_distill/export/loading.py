@@ -7,8 +7,8 @@ import os
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.classifiers.auto import AutoConfig, AutoTokenizer
-from hf_distill.classifiers.loading import load_pretrained, tokenizer_source
+from hf_distill.classifiers.auto import AutoTokenizer
+from hf_distill.classifiers.loading import load_pretrained, read_config, tokenizer_source
 from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head
 from hf_distill.utils.hub_names import split_revision
 
@@ -39,8 +39,8 @@ def load_classifier(
         )
     model, revision = split_revision(model, revision)
     revision = revision or "main"
-    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
-    class_names = config.architectures or [""]
+    config = read_config(model, revision, trust_remote_code)
+    class_names = (None if config is None else config.architectures) or [""]
     is_token_classifier = problem_type_of_head(class_names[0]) == "token_classification"
     auto_class = auto_model("token_classification" if is_token_classifier else "single_label_classification")
     arguments = {"revision": revision, "dtype": torch.float32}

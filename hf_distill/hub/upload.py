@@ -38,7 +38,7 @@ def files_to_push(folder: Path, whole: bool = True) -> dict[str, Path]:
         Path in the repository -> file.
 
     Raises:
-        ValueError: if a file is a link that leads out of the folder.
+        ValueError: if a file is a link that leads out of the folder, or if code of the model is missing.
     """
     paths = sorted([*folder.glob("*"), *((folder / REPORT_FOLDER).rglob("*") if whole else [])])
     code = _code_files(folder)
@@ -55,25 +55,44 @@ def is_published(path: Path, folder: Path) -> bool:
     is_generated = name in (MANIFEST_NAME, EXPORT_NAME)  # in a download of a repository
     if not real.is_file() or not {path.suffix, real.suffix} <= _SUFFIXES or _is_kept_back(name) or is_generated:
         return False
-    if not real.is_relative_to(folder.resolve()):
-        raise ValueError(f"{path} is a link that leads out of {folder}. Replace it by a copy, or remove it.")
+    _check_is_inside(path, folder)
     return True
 
 
 def _code_files(folder: Path) -> set[Path]:
-    """Return the Python files that the configs of a model and its tokenizer name, and those that they import."""
-    configs = [folder / name for name in ("config.json", "tokenizer_config.json")]
+    """Return the Python files that the configs of a model and its tokenizer name, and those that they import.
+
+    Raises:
+        ValueError: if such a file does not exist, or is a link that leads out of the folder.
+    """
     files = set()
-    for config in filter(Path.is_file, configs):
+    for config in filter(Path.is_file, (folder / name for name in ("config.json", "tokenizer_config.json"))):
         content: dict[str, Any] = {}
         with contextlib.suppress(ValueError):  # a damaged file is reported when the student is loaded
             content = read_json(config)
-        for classes in content.get("auto_map", {}).values():
+        auto_map = content.get("auto_map") or {}
+        for classes in auto_map.values() if isinstance(auto_map, dict) else [auto_map]:
             for path in classes if isinstance(classes, list) else [classes]:  # a slow and a fast tokenizer
-                file = folder / f"{(path or '').partition('.')[0]}.py"  # code in another repository has no file here
-                if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
-                    files |= {file, *map(Path, get_relative_import_files(file))}
+                if path and "--" not in path:  # otherwise it is in another repository
+                    files |= _with_imports(folder / f"{path.partition('.')[0]}.py", config)
+    for file in files:
+        _check_is_inside(file, folder)
     return files
+
+
+def _with_imports(file: Path, config: Path) -> set[Path]:
+    try:
+        return {file, *map(Path, get_relative_import_files(file))}
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{config} names code in {file.name}, and {error.filename} does not exist, so nobody could load the "
+            "model. Copy the file into the folder."
+        ) from None
+
+
+def _check_is_inside(path: Path, folder: Path) -> None:
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{path} is a link that leads out of {folder}. Replace it by a copy, or remove it.")
 
 
 def find_exports(folder: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hf_distill.classifiers.auto import AutoConfig
+from hf_distill.classifiers.loading import read_config
 from hf_distill.classifiers.problem_types import problem_type_of_head
 from hf_distill.pipeline.loading import ModelReference
 
@@ -39,11 +39,9 @@ def read_head(teacher: ModelReference) -> TeacherHead | None:
         ValueError: if the config needs its own Python code and `trust_remote_code` is False.
     """
     try:
-        config = AutoConfig.from_pretrained(
-            teacher.name_or_path,
-            revision=teacher.revision or "main",
-            trust_remote_code=teacher.trust_remote_code,
-        )
+        config = read_config(teacher.name_or_path, teacher.revision, teacher.trust_remote_code)
     except OSError:  # a teacher that does not exist is reported when it is loaded
         return None
-    return TeacherHead(config.num_labels, config.problem_type, next(iter(config.architectures or []), None))
+    if config is None:
+        return None
+    return TeacherHead(config.num_labels or 0, config.problem_type, next(iter(config.architectures or []), None))

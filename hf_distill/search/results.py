@@ -170,10 +170,15 @@ def write_recipe(winner: Finalist, flags: Mapping[str, Any], folder: Path) -> No
     lines = [f"The winner of a search: {winner.candidate.architecture.name}. `hf-distill train --config` reads this."]
     # A recipe can come from somebody else, so it cannot decide whether code is run.
     kept = {name: value for name, value in flags.items() if name != _TRUST}
-    lines += [f"Pass --{_TRUST} True: the teacher comes with Python code."] if flags.get(_TRUST) else []
+    lines += [f"Pass{trust_words(flags)}: the teacher comes with Python code."] if flags.get(_TRUST) else []
     recipe = {**kept, **winner.candidate.flags, "output_dir": str(folder / "retrained")}
     comment = "".join(f"# {line}\n" for line in lines)
     write_text(folder, RECIPE, comment + yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
+
+
+def trust_words(flags: Mapping[str, Any]) -> str:
+    """Return the words that the recipe of a teacher with code needs on the command line, after a blank; else ""."""
+    return f" --{_TRUST} True" if flags.get(_TRUST) else ""
 
 
 def judge(trials: Trials, split: str, folder: Path) -> list[dict[str, Any]]:

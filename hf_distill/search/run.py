@@ -210,7 +210,7 @@ def _finish(settings: SearchSettings, trials: Trials, finalists: Sequence[Finali
     content["test"] = _judge(trials, folder, before["test"] if is_same else None)
     content["seconds"]["test"] = time.perf_counter() - start
     _write_summary(content, folder)
-    settings.say(_describe_winner(winner, trials, folder))
+    settings.say(_describe_winner(winner, trials, settings.flags, folder))
     return max(_describe_test(settings, content["test"]), MET if winner.margin >= 0 else UNMET)
 
 
@@ -241,7 +241,7 @@ def _judge(trials: Trials, folder: Path, before: dict[str, Any] | None) -> dict[
     return {"split": split, "rows": len(rows[split]), "rows_hash": rows_hash, "requirements": requirements}
 
 
-def _describe_winner(winner: Finalist, trials: Trials, folder: Path) -> str:
+def _describe_winner(winner: Finalist, trials: Trials, flags: Mapping[str, Any], folder: Path) -> str:
     cost = trials.costs[winner.candidate.architecture.name]
     certainty = describe_certainty(winner.margin, winner.margin_bound)
     named = MINIMIZED[trials.need.minimize]
@@ -249,7 +249,7 @@ def _describe_winner(winner: Finalist, trials: Trials, folder: Path) -> str:
         f"\nWinner: {winner.candidate.architecture.name}, trial {winner.trial} ({named} {cost[named]:.4g}). On the "
         f"validation rows it {certainty}.\n"
         f"The student is in {folder / results.STUDENT}, its export in {folder / results.EXPORT}. "
-        f"`hf-distill train --config {folder / results.RECIPE}` trains it again."
+        f"`hf-distill train --config {folder / results.RECIPE}{results.trust_words(flags)}` trains it again."
     )
 
 

@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from hf_distill.classifiers.loading import commit_of
 from hf_distill.students.layers import build_student
 
 _LAYER_NORM_EPS = 1e-12  # a constant in DistilBERT's code; its config has no such field
@@ -120,6 +121,6 @@ def _distilbert_config(bert: PreTrainedConfig, num_hidden_layers: int) -> Distil
         label2id=copy.copy(bert.label2id),
         problem_type=bert.problem_type,
     )
-    config.name_or_path = bert.name_or_path
+    config.name_or_path, config._commit_hash = bert.name_or_path, commit_of(bert)
     config._attn_implementation = bert._attn_implementation
     return config

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.loading import commit_of
 from hf_distill.classifiers.static_model import StaticConfig, StaticForSequenceClassification
 from hf_distill.classifiers.token_ids import word_embeddings
 
@@ -102,7 +103,7 @@ def _config(teacher: PreTrainedModel, vocab_size: int, dim: int, head_size: int)
         label2id=copy.copy(teacher.config.label2id),
         problem_type=teacher.config.problem_type,
     )
-    config.name_or_path = teacher.config.name_or_path
+    config.name_or_path, config._commit_hash = teacher.config.name_or_path, commit_of(teacher.config)
     return config
 
 

@@ -8,8 +8,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from hf_distill.classifiers.auto import AutoConfig
-from hf_distill.classifiers.loading import load_pretrained
+from hf_distill.classifiers.loading import load_pretrained, read_config
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, auto_model, problem_type_of_head
 from hf_distill.utils.hub_names import split_revision
 
@@ -45,9 +44,9 @@ def load_teacher(
     name_or_path, revision = split_revision(name_or_path, revision)
     revision = revision or "main"
     architectures: list[str] = []
-    with contextlib.suppress(OSError):  # an adapter has no config of its own
-        config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
-        architectures = config.architectures or []
+    with contextlib.suppress(OSError):  # a model that does not exist is reported when it is loaded
+        config = read_config(name_or_path, revision, trust_remote_code)
+        architectures = [] if config is None else config.architectures or []
     head_problem_type = next(filter(None, map(problem_type_of_head, architectures)), "")
     model, missing_weights = load_pretrained(
         auto_model(head_problem_type),

@@ -13,6 +13,7 @@ from hf_distill.classifiers.loading import explaining_load_errors, load_pretrain
 from hf_distill.teachers.entailment import EntailmentModel
 from hf_distill.teachers.prior_correction import PriorCorrection
 from hf_distill.teachers.sentence_encoder import SentenceEncoder, read_pooling
+from hf_distill.utils.hub_names import split_revision
 
 # The default of the zero-shot pipeline of transformers. A sentence encoder compares with the bare description.
 DEFAULT_TEMPLATES = {EntailmentModel.kind: "This example is {}.", SentenceEncoder.kind: "{}"}
@@ -213,6 +214,7 @@ def _check_template(template: str | None) -> None:
 def _load(
     name_or_path: str, max_length: int, revision: str | None, trust_remote_code: bool
 ) -> EntailmentModel | SentenceEncoder:
+    name_or_path, revision = split_revision(name_or_path, revision)
     revision = revision or "main"
     with explaining_load_errors("The teacher", name_or_path):
         config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)

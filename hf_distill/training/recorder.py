@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, TrainerState
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.utils import logging
 
+from hf_distill.classifiers.loading import has_own_code
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES, ProblemType
 from hf_distill.data import Task
 from hf_distill.data.seen_rows import RowHashes, checksum_of, write_row_hashes
@@ -75,6 +76,7 @@ class RunRecorder:
     def describe(
         self,
         student: PreTrainedModel,
+        tokenizer: Any,
         name: str | None,
         teacher: Mapping[str, Any] | None,
         loss: DistillationLoss,
@@ -87,6 +89,7 @@ class RunRecorder:
 
         Args:
             student: The student, not wrapped.
+            tokenizer: The student's tokenizer.
             name: The student's name; None for the name of the output folder.
             teacher: Description of the teacher.
             loss: The objectives.
@@ -97,6 +100,7 @@ class RunRecorder:
         """
         description = describe_model(student)
         description["origin"] = description.pop("name_or_path")
+        description["has_remote_code"] |= has_own_code(tokenizer)
         if "license" in description:  # the license of the model it was made from; its author chooses its own
             description["origin_license"] = description.pop("license")
         description["initial_fingerprint"] = self.initial_student

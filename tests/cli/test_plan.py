@@ -158,6 +158,22 @@ def test_the_next_commands_read_the_rows_of_the_run_as_the_run_did(tmp_path, mon
         check_flags(command, words[2:])
 
 
+@pytest.mark.parametrize(
+    ("teacher", "expected"),
+    [
+        ({"teacher_model_name_or_path": "user/teacher", "teacher_revision": "v1"}, "user/teacher@v1"),
+        ({"teacher_model_name_or_path": "user/teacher@v1", "teacher_revision": "v1"}, "user/teacher@v1"),
+        ({"teacher_model_name_or_path": "folder", "teacher_revision": "v1"}, "folder"),
+    ],
+)
+def test_the_teacher_is_compared_in_its_revision(tmp_path, monkeypatch, teacher, expected):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    models = ModelArguments(**teacher, student_num_hidden_layers=2)
+    compare = shlex.split(next_commands(models, {"validation_file": ["v.csv"]}, "out")[0])
+    assert compare[3] == expected
+
+
 def test_rows_that_the_run_held_out_are_held_out_again():
     held_out = {"train_file": ["a.csv"], "validation_split_percentage": 10.0}
     compare, export, _ = (shlex.split(line) for line in next_commands(MODELS, held_out, "out"))

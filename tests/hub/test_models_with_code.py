@@ -31,6 +31,13 @@ from .configuration_own import OwnConfig
 class OwnModel(BertForSequenceClassification):
     config_class = OwnConfig
 """
+TOKENIZATION = """
+from transformers import PreTrainedTokenizerFast
+
+
+class OwnTokenizer(PreTrainedTokenizerFast):
+    pass
+"""
 LOAD = """
 import json
 from transformers import pipeline
@@ -98,16 +105,48 @@ def test_a_published_student_has_its_code_and_loads_as_its_card_says(out, server
     }  # fmt: skip
 
 
-def test_code_that_leads_out_of_the_folder_is_not_published(out, tmp_path):
-    elsewhere = (out / "modeling_own.py").rename(tmp_path / "elsewhere.py")
-    (out / "modeling_own.py").symlink_to(elsewhere)
+def test_code_that_leads_out_of_the_folder_or_is_missing_stops_a_push(out, tmp_path):
+    names = ("modeling_own.py", "configuration_own.py")
     config = json.loads((out / "config.json").read_text())
-    config["auto_map"] |= {
-        "AutoModel": "other/repository--modeling_own.OwnModel",
-        "AutoConfig": "../elsewhere.OwnConfig",
-    }
+    config["auto_map"] = {"AutoModelForSequenceClassification": "modeling_own.OwnModel"}  # which imports the other
     (out / "config.json").write_text(json.dumps(config))
+    for name in names:
+        elsewhere = (out / name).rename(tmp_path / f"elsewhere_{name}")
+        with pytest.raises(ValueError, match=f"{name}.* does not exist, so nobody could load the model"):
+            files_to_push(out)
+        (out / name).symlink_to(elsewhere)
+        with pytest.raises(ValueError, match=f"{name} is a link that leads out of"):
+            files_to_push(out)
+        (out / name).unlink()
+        elsewhere.rename(out / name)
+    assert {*names} <= files_to_push(out).keys()
+
+
+@pytest.mark.parametrize(
+    "auto_map", [None, [None, "other/repository--modeling_own.OwnModel"], {"AutoModel": "a/b--c.D"}]
+)
+def test_code_of_another_repository_is_not_published(out, auto_map):
+    for name in ("config.json", "tokenizer_config.json"):
+        config = json.loads((out / name).read_text())
+        (out / name).write_text(json.dumps({**config, "auto_map": auto_map}))
     assert not [name for name in files_to_push(out) if Path(name).suffix == ".py"]
+
+
+def test_a_tokenizer_with_code_is_on_the_card_and_is_not_replaced_in_silence(folder, tmp_path, tokenizer, caplog):
+    teacher = tmp_path / "teacher"
+    save(tiny_model(3, seed=3), teacher, tokenizer)
+    (teacher / "tokenization_own.py").write_text(TOKENIZATION)
+    config = json.loads((teacher / "tokenizer_config.json").read_text())
+    config["auto_map"] = {"AutoTokenizer": [None, "tokenization_own.OwnTokenizer"]}
+    (teacher / "tokenizer_config.json").write_text(json.dumps(config))
+    given = flags(folder, tmp_path / "out", teacher_model_name_or_path=teacher, max_steps=2)
+    main(["train", *given, "--dry_run"])
+    assert "comes with its own code, which was not run" in caplog.text
+    caplog.clear()
+    main(["train", *given, "--teacher_trust_remote_code", "True"])
+    assert "comes with its own code" not in caplog.text
+    assert "trust_remote_code=True)" in (tmp_path / "out" / "README.md").read_text()
+    assert "tokenization_own.py" in files_to_push(tmp_path / "out")
 
 
 def test_a_search_exports_a_winner_with_code(teacher, tokenizer, tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ rows = Dataset.from_csv("other.csv")
 report = compare_models(models, rows, latency_rounds=0, num_resamples=100).to_dict()["models"]
 found = {name: [model["origin"], model["cost"]["num_parameters"]] for name, model in report.items()}
 loaded = load_classifier("tester/learner@v1"), create_student("tester/learner@v1", layers=[0, 1])
+loaded = *loaded, create_student("tester/learner@v1", layers=[0], architecture="distilbert")
 print(json.dumps([found, [model.config._commit_hash for model in loaded]]))
 """
 
@@ -84,7 +85,7 @@ def test_a_report_an_export_and_a_student_are_of_the_revision(server, tmp_path):
     models, commits = json.loads(loaded.stdout.splitlines()[-1])
     assert models["old"][1] == models["teacher"][1] < models["new"][1]
     assert (models["old"][0], models["new"][0]) == ("tester/learner@v1", "tester/learner")
-    assert commits == [COMMIT] * 2
+    assert commits == [COMMIT] * 3
 
 
 def test_labelled_and_unlabelled_rows_are_those_of_the_revision(server, tmp_path):
@@ -102,7 +103,14 @@ def test_labelled_and_unlabelled_rows_are_those_of_the_revision(server, tmp_path
     assert "--dataset_name tester/rows@v1" in trained.stdout
 
 
-def test_two_revisions_of_one_model_are_refused():
+def test_a_revision_that_cannot_be_meant_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    for name, message in (("model@v1", "is a folder on this machine"), ("tester/teacher@", "the revision is missing")):
+        with pytest.raises(ValueError, match=message):
+            split_revision(name)
+    for path in ("some/runs/lr@1e-4", "./model@v1", "~/model@v1", "C:\\model@v1"):  # no id has such a name
+        assert split_revision(path) == (path, None)
     assert split_revision("tester/teacher@v1", "v1") == ("tester/teacher", "v1")
     with pytest.raises(ValueError, match="names the revision 'v1', and 'v2' was given as well"):
         ModelReference("tester/teacher@v1", "v2")
