@@ -20,6 +20,7 @@ logger = logging.get_logger(__name__)
 _LFS_POINTER = b"version https://git-lfs"
 _LAYER = re.compile(r"(.*?\.\d+)\.")
 _MOST_NAMED = 3
+_ADAPTER = "_adapter_name_or_path"
 
 
 def load_pretrained(
@@ -57,6 +58,8 @@ def load_pretrained(
     _check_sizes(model, loading_info, name_or_path, with_new_head)
     _check_layers(model, loading_info, name_or_path)
     _note_commit(model, name_or_path, arguments.get("revision") or "main")
+    if getattr(model, "_hf_peft_config_loaded", False):
+        setattr(model, _ADAPTER, str(name_or_path))  # its config has the name of the base
     return model, sorted(loading_info["missing_keys"])
 
 
@@ -96,6 +99,11 @@ def warn_of_unused_code(tokenizer: PreTrainedTokenizerBase) -> None:
 def commit_of(config: PreTrainedConfig) -> str | None:
     """Return the commit on the Hub that a model was loaded from by this library; None if it is not known."""
     return getattr(config, "_commit_hash", None)
+
+
+def name_of(model: PreTrainedModel) -> str:
+    """Return the folder or Hub id that a model was loaded from, of an adapter its own; "" if there is none."""
+    return getattr(model, _ADAPTER, "") or model.config.name_or_path or ""
 
 
 def tokenizer_source(model: PreTrainedModel) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from hf_distill.data import load_text_dataset
 from hf_distill.export.loading import load_classifier
 from hf_distill.pipeline import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
+from hf_distill.record import describe_model
 from hf_distill.teachers import load_teacher
 
 
@@ -39,6 +40,7 @@ def test_a_folder_of_an_adapter_answers_as_the_model_that_was_saved(adapter, tok
         expected = model(**batch).logits
         for loaded in (load_teacher(folder, allow_random_head=False), load_classifier(folder)):
             torch.testing.assert_close(loaded.eval()(**batch).logits, expected)
+            assert describe_model(loaded)["name_or_path"] == str(folder)
 
 
 def test_a_folder_of_an_adapter_is_compared_with_its_base(adapter, tmp_path):
