@@ -148,6 +148,7 @@ def test_a_student_with_its_own_code_is_not_run_and_the_user_is_told(described, 
     folder = described(tiny_model(seed=1), tiny_tokenizer())
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "modeling.Model"}}))
+    (folder / "modeling.py").write_text("raise RuntimeError('this code was run')")
     push(folder)
     assert (
         "not compared with the student's weights, because the student comes with its own code"
