@@ -26,6 +26,7 @@ The arms:
 
 import argparse
 import csv
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -78,6 +79,11 @@ FIELDS = [
     "kl_train", "kl_held_out",
 ]  # fmt: skip
 QUICK_ROWS, MORE_TEST_ROWS = 48, 4000
+# Runs of one folder share a teacher and are compared with each other, so these must be the same.
+SHARED = (
+    "encoder", "student", "steps", "learning_rate", "teacher_epochs", "teacher_learning_rate", "max_seq_length",
+    "bf16",
+)  # fmt: skip
 
 
 def load(name: str, data_dir: Path) -> tuple[Task, Dataset, Dataset]:
@@ -104,6 +110,7 @@ class Bench:
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         self.name, self.options = name, options
         self.folder = options.work_dir / name
+        self._check_settings()
         self.task, rows, test = load(name, options.data_dir)
         num_rows, epochs, learning_rate = TASKS[name]
         self.teacher_epochs = options.teacher_epochs or epochs
@@ -120,6 +127,19 @@ class Bench:
         self.held_out, self.test, self.train_rows = map(self._tokenize, (held_out, test, self.train))
         self.labels = np.array(self.test["labels"])
         self.num_labels = len(self.task.label_names or [])
+
+    def _check_settings(self) -> None:
+        path = self.folder / "settings.json"
+        settings = {name: getattr(self.options, name) for name in SHARED}
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(settings))
+        before = json.loads(path.read_text())
+        if other := [f"--{name} {before.get(name)}" for name in SHARED if before.get(name) != settings[name]]:
+            raise SystemExit(
+                f"The runs in {self.folder} have other settings: {', '.join(other)}. Pass these, or another "
+                "--work_dir and another --output_dir."
+            )
 
     @cached_property
     def teacher(self) -> PreTrainedModel:

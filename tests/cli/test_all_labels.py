@@ -93,6 +93,10 @@ def test_students_can_start_from_another_encoder_with_other_tokens(tmp_path, tok
     assert [run["arm"] for run in runs] == ["teacher", "soft_after", "variants1_mask"]
     record = json.loads((tmp_path / "work" / "quick" / "sst2" / "teacher" / "distillation.json").read_text())
     assert record["training"]["learning_rate"] == 1e-3
+    with pytest.raises(
+        AssertionError, match=r"have other settings: --student .*, --bf16 True. Pass these, or another"
+    ):
+        run_benchmark(tmp_path, "--seeds", 0, arms="soft")  # otherwise the teacher of these runs would be taken
 
 
 @pytest.fixture(scope="module")
