@@ -124,8 +124,8 @@ class Bench:
         self.teacher_tokenizer = AutoTokenizer.from_pretrained(options.encoder)
         self.tokenizer = AutoTokenizer.from_pretrained(options.student or options.encoder)
         self.held_out_texts, self.test_texts = held_out, test
-        self.held_out, self.test, self.train_rows = map(self._tokenize, (held_out, test, self.train))
-        self.labels = np.array(self.test["labels"])
+        self.held_out, self.train_rows = self._tokenize(held_out), self._tokenize(self.train)
+        self.labels = np.array(self._tokenize(test)["labels"])
         self.num_labels = len(self.task.label_names or [])
 
     def _check_settings(self) -> None:
@@ -255,11 +255,7 @@ class Bench:
 
     def store(self, arm: str, seed: int, trainer: DistillationTrainer, steps: int, seconds: float) -> dict[str, Any]:
         """Store the logits of a model on the test rows, and return its scores."""
-        test = (
-            self.test
-            if trainer.processing_class is self.tokenizer
-            else self._tokenize(self.test_texts, self.teacher_tokenizer)
-        )
+        test = self._tokenize(self.test_texts, trainer.processing_class)
         logits = trainer.predict(test).predictions
         np.save(self.path(arm, seed), np.asarray(logits, dtype=np.float32))
         probabilities = torch.tensor(logits).softmax(dim=1).numpy()

@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> None:
     args, reading = parse((ExportArguments, ReadingArguments), arguments)
     reference = ModelReference(args.model_name_or_path, trust_remote_code=args.trust_remote_code)
     tokenizer = load_tokenizer(reference)
-    model = load_classifier(reference.name_or_path, args.trust_remote_code, reference.revision)
+    model = load_classifier(args.model_name_or_path, args.trust_remote_code)
     try:
         parity = export_model(
             model,

@@ -9,6 +9,7 @@ from typing import Any
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.model_arguments import TEACHER_FOLDER, ModelArguments
 from hf_distill.cli.reading_arguments import ReadingArguments
+from hf_distill.pipeline.loading import ModelReference
 
 # Flags of rows that only a training reads.
 _OF_TRAINING = ("transfer_", "max_transfer_samples", "max_train_samples")
@@ -36,10 +37,7 @@ def next_commands(
     unused += ["validation_file"] if data.get("test_file") else []
     data = {name: value for name, value in data.items() if name not in unused}
     commands = []
-    teacher = f"{output_dir}/{TEACHER_FOLDER}" if models.fine_tune_teacher else models.teacher_model_name_or_path
-    reference = models.teacher
-    if reference is not None and reference.revision and not (models.fine_tune_teacher or Path(str(teacher)).exists()):
-        teacher = f"{reference.name_or_path}@{reference.revision}"
+    teacher = f"{output_dir}/{TEACHER_FOLDER}" if models.fine_tune_teacher else _with_revision(models.teacher)
     if teacher is not None and models.labels is None and has_rows(data) and has_unseen_rows:
         baseline = {"baseline_model_name_or_path": f"{output_dir}/baseline"} if models.baseline else {}
         students = {"teacher_model_name_or_path": teacher, "student_model_name_or_path": output_dir, **baseline}
@@ -63,6 +61,13 @@ def has_rows(data: Mapping[str, Any]) -> bool:
     """Return whether flags name rows to compare models on."""
     names = ("test_file", "validation_file", "dataset_name", "task_name", "train_file")
     return any(data.get(name) for name in names)
+
+
+def _with_revision(model: ModelReference | None) -> str | None:
+    if model is None:
+        return None
+    is_folder = Path(model.name_or_path).exists()  # which has no revisions
+    return model.name_or_path if model.revision is None or is_folder else f"{model.name_or_path}@{model.revision}"
 
 
 def _trust(is_trusted: bool) -> dict[str, bool]:

@@ -14,14 +14,13 @@ from hf_distill.utils.hub_names import split_revision
 
 
 def load_classifier(
-    model: PreTrainedModel | str | os.PathLike[str], trust_remote_code: bool = False, revision: str | None = None
+    model: PreTrainedModel | str | os.PathLike[str], trust_remote_code: bool = False
 ) -> PreTrainedModel:
     """Load a sequence or token classifier in float32; its config defines which of the two. Return a model unchanged.
 
     Args:
         model: A model, or its path or Hub id; `user/name@revision` is an id with its revision.
         trust_remote_code: Whether to run Python files that come with the model.
-        revision: Branch, tag or commit on the Hub; None for the main branch.
 
     Raises:
         ValueError: if the model is quantized, the checkpoint has no weights for the head, or the model needs code that
@@ -37,7 +36,7 @@ def load_classifier(
             f"`model` must be a transformers PreTrainedModel, a path or a Hub id, got {type(model).__name__}. Merge a "
             "PEFT model first (`model.merge_and_unload()`), and unwrap a compiled or parallel model."
         )
-    model, revision = split_revision(model, revision)
+    model, revision = split_revision(model)
     revision = revision or "main"
     config = read_config(model, revision, trust_remote_code)
     class_names = (None if config is None else config.architectures) or [""]

@@ -67,17 +67,22 @@ def _code_files(folder: Path) -> set[Path]:
     """
     files = set()
     for config in filter(Path.is_file, (folder / name for name in ("config.json", "tokenizer_config.json"))):
-        content: dict[str, Any] = {}
-        with contextlib.suppress(ValueError):  # a damaged file is reported when the student is loaded
-            content = read_json(config)
-        auto_map = content.get("auto_map") or {}
-        for classes in auto_map.values() if isinstance(auto_map, dict) else [auto_map]:
-            for path in classes if isinstance(classes, list) else [classes]:  # a slow and a fast tokenizer
-                if path and "--" not in path:  # otherwise it is in another repository
-                    files |= _with_imports(folder / f"{path.partition('.')[0]}.py", config)
+        for name in _own_classes(config):
+            files |= _with_imports(folder / f"{name.partition('.')[0]}.py", config)
     for file in files:
         _check_is_inside(file, folder)
     return files
+
+
+def _own_classes(config: Path) -> list[str]:
+    """Return the classes, as `module.Class`, whose code is in the folder of a config and not in another repository."""
+    content: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):  # a damaged file is reported when the student is loaded
+        content = read_json(config)
+    auto_map = content.get("auto_map") or {}
+    values = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
+    lists = [value if isinstance(value, list) else [value] for value in values]  # a slow and a fast tokenizer
+    return [name for names in lists for name in names if name and "--" not in name]
 
 
 def _with_imports(file: Path, config: Path) -> set[Path]:

@@ -66,9 +66,14 @@ def server(tmp_path, tokenizer):
         yield server
 
 
+def run_command(server, command, folder):
+    done = run_against(server, f"from hf_distill.cli import main\nmain({command.split()!r})\n", folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_teacher_student_and_masked_language_model_are_those_of_the_revision(server, tmp_path):
-    trained = run_against(server, f"from hf_distill.cli import main\nmain({TRAIN.split()!r})\n", tmp_path)
-    assert trained.returncode == 0, trained.stderr
+    printed = run_command(server, TRAIN, tmp_path)
     record = json.loads((tmp_path / "out" / "distillation.json").read_text())
     masked = record["dataset"]["transfer"]["augmentation"]["masked_lm"]
     models = {"teacher": record["teacher"], "learner": record["student"], "masked": masked}
@@ -76,7 +81,7 @@ def test_teacher_student_and_masked_language_model_are_those_of_the_revision(ser
     assert found == dict.fromkeys(MAKERS, (2, COMMIT))
     assert COMMIT not in (tmp_path / "out" / "config.json").read_text()
     assert COMMIT in (tmp_path / "out" / "README.md").read_text()
-    assert "compare --teacher_model_name_or_path tester/teacher@v1 --student_model_name_or_path out" in trained.stdout
+    assert "compare --teacher_model_name_or_path tester/teacher@v1 --student_model_name_or_path out" in printed
 
 
 def test_a_report_an_export_and_a_student_are_of_the_revision(server, tmp_path):
@@ -95,12 +100,11 @@ def test_labelled_and_unlabelled_rows_are_those_of_the_revision(server, tmp_path
         for split, name in (("train", "rows.csv"), ("test", "other.csv"))
     }
     repo.branches["v1"] = Repo(files, sha="d" * 40)
-    trained = run_against(server, f"from hf_distill.cli import main\nmain({TRAIN_ROWS.split()!r})\n", tmp_path)
-    assert trained.returncode == 0, trained.stderr
+    printed = run_command(server, TRAIN_ROWS, tmp_path)
     dataset = json.loads((tmp_path / "out" / "distillation.json").read_text())["dataset"]
     assert (dataset["id"], dataset["revision"], dataset["train_rows"]) == ("tester/rows", "d" * 40, 24)
     assert dataset["transfer"]["rows"] == 24
-    assert "--dataset_name tester/rows@v1" in trained.stdout
+    assert "--dataset_name tester/rows@v1" in printed
 
 
 def test_a_revision_that_cannot_be_meant_is_refused(tmp_path, monkeypatch):
