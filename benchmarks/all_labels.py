@@ -205,14 +205,15 @@ class Bench:
             changes |= {**stopping, **({"max_steps": steps} if self.options.quick else {})}
             callbacks = [callback]
         rows = self._rows(parts)
-        if parts["is_after"]:
-            changes["max_steps"] = steps - steps // 2
-            self._trainer(student, rows, [], {**changes, "max_steps": steps // 2, "objectives": {"ce": 1.0}}).train()
+        start, steps_before = time.perf_counter(), steps // 2 if parts["is_after"] else 0
+        if steps_before:
+            changes["max_steps"] = steps - steps_before
+            on_labels = {**changes, "max_steps": steps_before, "objectives": {"ce": 1.0}}
+            self._trainer(student, self.train_rows, [], on_labels).train()
         trainer = self._trainer(student, rows, callbacks, changes)
-        start = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - start
-        scores = self.store(arm, seed, trainer, trainer.state.global_step, seconds)
+        scores = self.store(arm, seed, trainer, steps_before + trainer.state.global_step, seconds)
         some = self.train.take(min(len(self.train), 1000))
         distances = {
             "kl_train": self.distance(trainer, some),

@@ -16,7 +16,7 @@ from hf_distill.cli.output_folders import (
     check_is_no_finished_run,
     check_is_no_source,
 )
-from hf_distill.cli.parsing import read_command_line
+from hf_distill.cli.parsing import CommandLine, read_command_line
 from hf_distill.utils.loss_arguments import check_exclusions
 
 _TRAINING = "DistillationTrainingArguments"  # whose other checks need transformers
@@ -43,6 +43,7 @@ def check_flags(command: str, arguments: Sequence[str]) -> None:
         if command != "data" or num_files:
             raise
         raise ValueError(f"{error} Files come before flags: hf-distill data rows.csv --encoding cp1252.") from None
+    _check_recipe_fits_student(line)
     parts = {name: line.make(_load(name)) for name in class_names if name != _TRAINING}
     if _TRAINING in class_names:
         check_exclusions(line.values)
@@ -72,6 +73,20 @@ def count_files(arguments: Sequence[str]) -> int:
 def _load(class_name: str) -> type[Any]:
     module = FILES[class_name].removesuffix(".py").replace("/", ".")
     return getattr(import_module(f"hf_distill.{module}"), class_name)
+
+
+def _check_recipe_fits_student(line: CommandLine) -> None:
+    """Refuse to cut a pretrained student because of a recipe that was perhaps written for layers of the teacher."""
+    if "student_model_name_or_path" not in line.values.keys() - line.set_by_recipe:
+        return
+    copied = ("student_num_hidden_layers", "student_layers", "student_intermediate_size", "student_architecture")
+    if names := [name for name in copied if name in line.set_by_recipe]:
+        settings = ", ".join(f"{name}: {line.values[name]}" for name in names)
+        raise ValueError(
+            f"The recipe sets `{settings}`, perhaps for another model than --student_model_name_or_path names. To use "
+            f"only a part of that model, pass --{' and --'.join(names)} too. To use all of it, remove them from the "
+            "recipe."
+        )
 
 
 Parts = Mapping[str, Any]  # name of a dataclass -> the object that is made of its flags

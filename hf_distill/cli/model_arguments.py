@@ -63,7 +63,8 @@ class ModelArguments(TeacherArguments):
         default=None,
         metadata={
             "help": "Path or Hub id of a pretrained student, instead of a student with layers of the teacher. Its "
-            "tokenizer can differ from the teacher's."
+            "tokenizer can differ from the teacher's. With --student_num_hidden_layers, for example, only some of "
+            "its layers are used."
         },
     )
     student_revision: str | None = field(
@@ -75,12 +76,15 @@ class ModelArguments(TeacherArguments):
     )
     student_num_hidden_layers: int | None = field(
         default=None,
-        metadata={"help": "Copy this number of layers of the teacher into the student. --student_layers says which."},
+        metadata={
+            "help": "Copy this number of layers of the teacher, or of the pretrained student, into the student. "
+            "--student_layers says which."
+        },
     )
     student_layers: str | None = field(
         default=None,
         metadata={
-            "help": "Copy these layers of the teacher into the student, counted from 0, e.g. 0,2,5. With "
+            "help": "Copy these layers into the student, counted from 0, e.g. 0,2,5. With "
             "--student_num_hidden_layers: uniform (evenly spaced), first or last. Unset: uniform."
         },
     )
@@ -102,8 +106,8 @@ class ModelArguments(TeacherArguments):
     student_architecture: str | None = field(
         default=None,
         metadata={
-            "help": "Convert the copied layers to this architecture: distilbert (from a bert teacher). Unset: the "
-            "teacher's architecture."
+            "help": "Convert the copied layers to this architecture: distilbert (from a bert model). Unset: no "
+            "conversion."
         },
     )
     student_trim_vocabulary: bool = field(
@@ -158,21 +162,16 @@ class ModelArguments(TeacherArguments):
             "--student_architecture": self.student_architecture,
         }
         given = [flag for flag, value in copied.items() if value is not None]
-        others = {
-            "--student_static_dim": self.student_static_dim,
-            "--student_model_name_or_path": self.student_model_name_or_path,
-        }
-        given_others = [flag for flag, value in others.items() if value is not None]
-        if not given and not given_others:
+        given += ["--student_model_name_or_path"] if self.student_model_name_or_path is not None else []
+        if not given and self.student_static_dim is None:
             raise ValueError(
                 f"No student given. Pass {', '.join(copied)} to copy layers of the teacher, --student_static_dim for "
                 "a student without layers, or --student_model_name_or_path for a pretrained student."
             )
-        if len(given_others) + bool(given) > 1:
+        if given and self.student_static_dim is not None:
             raise ValueError(
-                f"{' and '.join([*given, *given_others])} name different students: {', '.join(copied)} copy layers of "
-                "the teacher, --student_static_dim makes a student without layers, and --student_model_name_or_path "
-                "names a pretrained student. Pass one kind."
+                f"{' and '.join([*given, '--student_static_dim'])} name different students: --student_static_dim "
+                "makes one without layers from the teacher's token vectors. Pass one kind."
             )
         if self.teacher_model_name_or_path is None and self.student_model_name_or_path is None:
             raise ValueError(
@@ -273,7 +272,7 @@ class ModelArguments(TeacherArguments):
 
     @property
     def layers(self) -> list[int] | str | None:
-        """The layers of the teacher that the student gets: their indices, or the name of a choice."""
+        """The layers that the student gets: their indices, or the name of a choice."""
         if self.student_layers is None or self.student_layers in LAYER_CHOICES:
             return self.student_layers
         try:

@@ -133,18 +133,19 @@ def _millions(model: PreTrainedModel) -> str:
 
 
 def _describe_student(student: StudentOptions, inputs: DistillationInputs) -> str:
-    if student.pretrained is not None:
-        return f"{student.pretrained.name_or_path}, pretrained"
+    source = "the teacher" if student.pretrained is None else f"the pretrained {student.pretrained.name_or_path}"
+    if student.keeps_whole_model:
+        return source
     if student.static_dim is not None:
         return f"static, {student.static_dim:,} numbers for each token"
     named = student.layers if isinstance(student.layers, str) else None
     indices = [] if student.layers is None or named is not None else list(student.layers)
     if indices:
-        parts = [f"layers {', '.join(map(str, indices))} of the teacher"]
+        parts = [f"layers {', '.join(map(str, indices))} of {source}"]
     elif student.num_hidden_layers is None:
-        parts = ["all layers of the teacher"]
+        parts = [f"all layers of {source}"]
     else:
-        parts = [f"{counted(student.num_hidden_layers, 'layer')} of the teacher ({named or 'uniform'})"]
+        parts = [f"{counted(student.num_hidden_layers, 'layer')} of {source} ({named or 'uniform'})"]
     if student.intermediate_size is not None:
         parts.append(f"{student.intermediate_size:,} feed-forward neurons")
     if student.architecture is not None:

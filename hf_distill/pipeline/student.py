@@ -7,6 +7,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.loading import read_config
 from hf_distill.data import Task
 from hf_distill.pipeline.loading import ModelReference, load_with_labels, load_with_new_head
 from hf_distill.students import create_static_student, create_student
@@ -17,17 +18,20 @@ _NUM_CALIBRATION_ROWS = 256
 
 @dataclass(frozen=True)
 class StudentOptions:
-    """How to make a student: load a pretrained model, or copy layers of the teacher.
+    """How to make a student: of the teacher or of a pretrained model, whole or with some of its layers.
 
     Args:
         pretrained: The pretrained model; None to copy layers of the teacher.
         num_hidden_layers: Number of layers to copy, see [`~hf_distill.create_student`].
         layers: Indices of the layers to copy, instead of their number; or which of them: "uniform", "first", "last".
-        architecture: Architecture of a student that is copied from the teacher.
+        architecture: Architecture of the student, if the layers are converted to another one.
         intermediate_size: Number of feed-forward neurons to keep in each layer; None keeps all of them.
         static_dim: Size of the token vectors of a student without layers, see
             [`~hf_distill.create_static_student`]; None for a student with layers.
         freeze_embeddings: Whether to leave the word embeddings as they are.
+
+    Raises:
+        ValueError: for `pretrained` with `static_dim`: a static student is made from the teacher.
     """
 
     pretrained: ModelReference | None = None
@@ -38,16 +42,32 @@ class StudentOptions:
     static_dim: int | None = None
     freeze_embeddings: bool = False
 
+    def __post_init__(self) -> None:
+        if self.pretrained is not None and self.static_dim is not None:
+            raise ValueError("A static student is made from the teacher. Leave out `pretrained` or `static_dim`.")
+
+    @property
+    def keeps_whole_model(self) -> bool:
+        """Whether the student is a pretrained model with all that it has."""
+        changes = (self.num_hidden_layers, self.layers, self.architecture, self.intermediate_size)
+        return self.pretrained is not None and all(change is None for change in changes)
+
 
 def check_layers(options: StudentOptions, teacher: PreTrainedModel | None) -> None:
-    """Refuse layers that the teacher does not have, before the student is made.
+    """Refuse layers that teacher or pretrained student do not have, before the student is made.
 
     Raises:
-        ValueError: if the student is made from layers of the teacher, and the teacher does not have them.
+        OSError: if there is no such pretrained student.
+        ValueError: if the student is made from layers of a model that does not have them.
     """
-    if options.pretrained is None and options.static_dim is None and teacher is not None:
+    if options.keeps_whole_model or options.static_dim is not None:
+        return
+    config = None if teacher is None else teacher.config
+    if (model := options.pretrained) is not None:
+        config = read_config(model.name_or_path, model.revision, model.trust_remote_code)
+    if config is not None:
         layers_to_keep(
-            teacher.config, options.num_hidden_layers, options.layers, options.architecture, options.intermediate_size
+            config, options.num_hidden_layers, options.layers, options.architecture, options.intermediate_size
         )
 
 
@@ -65,48 +85,58 @@ def make_student(
         teacher: The teacher; None if the data have its logits, and `options.pretrained` names the student.
         task: The task.
         rows: Training rows as token ids, needed with `options.intermediate_size`: neurons are chosen on a few of them.
-        tokenizer: The teacher's tokenizer, needed with `options.intermediate_size` and `options.static_dim`.
+        tokenizer: The tokenizer of `rows`, needed with `options.intermediate_size` and `options.static_dim`.
 
     Raises:
         OSError: if the pretrained student cannot be loaded.
-        ValueError: if the student cannot be made from the teacher, see [`~hf_distill.create_student`] and
+        ValueError: if the student cannot be made from the model, see [`~hf_distill.create_student`] and
             [`~hf_distill.create_static_student`].
     """
-    if options.pretrained is None:
-        if teacher is None:
-            raise ValueError("Without a teacher there are no layers to copy. Name a pretrained student.")
-        student = _from_teacher(options, teacher, task, rows, tokenizer)
-    elif teacher is None:
-        student = load_with_new_head(options.pretrained, task)
+    source = teacher if options.pretrained is None else _load_pretrained(options.pretrained, teacher, task)
+    if source is None:
+        raise ValueError("Without a teacher there are no layers to copy. Name a pretrained student.")
+    if options.keeps_whole_model:
+        student = source
+    elif options.static_dim is not None:
+        student = _make_static(source, options.static_dim, task, tokenizer)
     else:
-        labels = {"id2label": teacher.config.id2label, "label2id": teacher.config.label2id}
-        student = load_with_labels(options.pretrained, task.problem_type, labels, teacher.config.problem_type)
+        student = _copy_layers(source, options, rows, tokenizer)
     if options.freeze_embeddings:
         student.get_input_embeddings().requires_grad_(False)
     return student
 
 
-def _from_teacher(
+def _load_pretrained(model: ModelReference, teacher: PreTrainedModel | None, task: Task) -> PreTrainedModel:
+    if teacher is None:
+        return load_with_new_head(model, task)
+    labels = {"id2label": teacher.config.id2label, "label2id": teacher.config.label2id}
+    return load_with_labels(model, task.problem_type, labels, teacher.config.problem_type)
+
+
+def _make_static(
+    teacher: PreTrainedModel, dim: int, task: Task, tokenizer: PreTrainedTokenizerBase | None
+) -> PreTrainedModel:
+    if len(task.text_columns) > 1:
+        raise ValueError(
+            "A static student is the mean of token vectors, so it cannot compare the two texts of a pair "
+            f"({', '.join(task.text_columns)}). Choose a student with layers, or name one text column."
+        )
+    if tokenizer is None:
+        raise ValueError("A static student needs the teacher's `tokenizer`.")
+    return create_static_student(teacher, tokenizer, dim)
+
+
+def _copy_layers(
+    source: PreTrainedModel,
     options: StudentOptions,
-    teacher: PreTrainedModel,
-    task: Task,
     rows: Dataset | None,
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> PreTrainedModel:
-    if options.static_dim is not None:
-        if len(task.text_columns) > 1:
-            raise ValueError(
-                "A static student is the mean of token vectors, so it cannot compare the two texts of a pair "
-                f"({', '.join(task.text_columns)}). Choose a student with layers, or name one text column."
-            )
-        if tokenizer is None:
-            raise ValueError("A static student needs the teacher's `tokenizer`.")
-        return create_static_student(teacher, tokenizer, options.static_dim)
     calibration_batches = None
     if options.intermediate_size is not None and rows is not None and tokenizer is not None:
         calibration_batches = _calibration_batches(rows, tokenizer)
     return create_student(
-        teacher,
+        source,
         options.num_hidden_layers,
         layers=options.layers,
         architecture=options.architecture,

@@ -104,8 +104,8 @@ def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTra
     # transformers sets this attribute of a config only if the weights are quantized.
     if "quantization_config" in vars(config):
         raise ValueError(
-            "The teacher is quantized: its weights cannot be copied into a student that is trained. Load it without "
-            "quantization, or call `teacher.dequantize()` first."
+            "The model is quantized: its weights cannot be copied into a student that is trained. Load it without "
+            "quantization, or call its `dequantize()` first."
         )
     if config.model_type == "albert":
         raise ValueError(
@@ -118,9 +118,9 @@ def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTra
 def _check_architecture(architecture: str | None, config: PreTrainedConfig) -> None:
     possible = [config.model_type, *(target for source, target in CONVERSIONS if source == config.model_type)]
     if architecture is not None and architecture not in possible:
-        conversions = "; ".join(f"{target!r} needs a {source!r} teacher" for source, target in CONVERSIONS)
+        conversions = "; ".join(f"{target!r} needs a {source!r} model" for source, target in CONVERSIONS)
         raise ValueError(
-            f"`architecture={architecture!r}` cannot be made from a {config.model_type!r} teacher; possible: "
+            f"`architecture={architecture!r}` cannot be made from a {config.model_type!r} model; possible: "
             f"{', '.join(possible)} ({conversions}). Create any other student yourself."
         )
 
@@ -170,7 +170,7 @@ def _kept_layers(
     if layers is None:
         if not keeps_all:
             raise ValueError(
-                "Pass `num_hidden_layers` (how many layers, e.g. half of the teacher's) or `layers` (which layers). "
+                "Pass `num_hidden_layers` (how many layers, half of them for example) or `layers` (which layers). "
                 "Both can be left out only with `architecture` or `intermediate_size`: all layers are then kept."
             )
         return list(range(num_teacher_layers))
@@ -178,6 +178,6 @@ def _kept_layers(
     if not kept or kept != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= num_teacher_layers:
         raise ValueError(
             "`layers` must be one or more indices, increasing, without repeats, each from 0 to "
-            f"{num_teacher_layers - 1} (the teacher has {num_teacher_layers} layers), got {kept}."
+            f"{num_teacher_layers - 1} ({num_teacher_layers} layers can be copied), got {kept}."
         )
     return kept

@@ -69,7 +69,7 @@ def check_intermediate_size(config: PreTrainedConfig, intermediate_size: int) ->
     num_neurons = getattr(config, FEED_FORWARDS[config.model_type].size)
     if not 1 <= intermediate_size <= num_neurons:
         raise ValueError(
-            f"`intermediate_size` must be from 1 to {num_neurons}, the teacher's number of neurons, got "
+            f"`intermediate_size` must be from 1 to {num_neurons}, the model's number of neurons, got "
             f"{intermediate_size}."
         )
 

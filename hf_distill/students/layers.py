@@ -36,8 +36,8 @@ def select_layers(num_teacher_layers: int, num_student_layers: int, choice: str 
     """
     if not 1 <= num_student_layers <= num_teacher_layers:
         raise ValueError(
-            f"The student's number of layers must be from 1 to {num_teacher_layers}, the teacher's number, got "
-            f"{num_student_layers}. The teacher has no more layers to copy: create a deeper student yourself."
+            f"The student's number of layers must be from 1 to {num_teacher_layers}, the number of layers that can "
+            f"be copied, got {num_student_layers}. Create a deeper student yourself."
         )
     if choice not in LAYER_CHOICES:
         raise ValueError(f"`layers` must be one of {', '.join(LAYER_CHOICES)} or a list of indices, got {choice!r}.")

@@ -90,7 +90,11 @@ def test_students_can_start_from_another_encoder_with_other_tokens(tmp_path, tok
     more = ["--student", other, "--bf16", "--teacher_epochs", 2, "--teacher_learning_rate", 1e-3]
     run_benchmark(tmp_path, *more, "--seeds", 0, arms="soft_after,variants1_mask")
     runs = list(csv.DictReader((tmp_path / "all_labels_quick.csv").open()))
-    assert [run["arm"] for run in runs] == ["teacher", "soft_after", "variants1_mask"]
+    assert [(run["arm"], run["steps"]) for run in runs] == [
+        ("teacher", "0"),
+        ("soft_after", "3"),
+        ("variants1_mask", "3"),
+    ]
     record = json.loads((tmp_path / "work" / "quick" / "sst2" / "teacher" / "distillation.json").read_text())
     assert record["training"]["learning_rate"] == 1e-3
     with pytest.raises(

@@ -193,8 +193,8 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
             "The GLUE task sst2 sets --validation_file, --metric_name itself",
         ),
         (
-            {"student_model_name_or_path": "student"},
-            "--student_num_hidden_layers and --student_model_name_or_path name different students",
+            {"student_num_hidden_layers": None, "student_model_name_or_path": "student", "student_static_dim": 8},
+            "--student_model_name_or_path and --student_static_dim name different students",
         ),
         ({"augment": 0}, "--augment takes a number from 1 on"),
         ({"augment_masked_lm": "model"}, "it needs --augment N"),

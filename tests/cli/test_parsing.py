@@ -10,7 +10,7 @@ from command_line import flags
 from hf_distill import DistillationTrainingArguments
 from hf_distill.cli import main
 from hf_distill.cli.commands import COMMANDS
-from hf_distill.cli.early_checks import flags_of_recipe
+from hf_distill.cli.early_checks import check_flags, flags_of_recipe
 from hf_distill.cli.flags import flags_of
 from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.parsing import parse, read_command_line
@@ -84,6 +84,21 @@ def test_a_recipe_with_schedules_is_not_too_deep(tmp_path):
 def test_advice_to_leave_out_a_flag_that_the_recipe_sets_says_how(message, advice):
     changed = advise_about_recipe(message, {"baseline": "bool", "augment": "int", "train_file": "str"})
     assert advice in changed
+
+
+def test_a_recipe_does_not_cut_a_pretrained_student_that_the_command_line_names(folder, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("student_layers: last\nstudent_num_hidden_layers: 2\n")
+    words = flags(folder, tmp_path / "out", student_num_hidden_layers=None, config=recipe)
+    check_flags("train", words)
+    with_student, parts = [*words, "--student_model_name_or_path", "encoder"], ["--student_layers", "first"]
+    with pytest.raises(ValueError, match="The recipe sets `student_num_hidden_layers: 2, student_layers: last`"):
+        check_flags("train", with_student)
+    with pytest.raises(ValueError, match="pass --student_num_hidden_layers too"):
+        check_flags("train", [*with_student, *parts])
+    check_flags("train", [*with_student, *parts, "--student_num_hidden_layers", "2"])
+    recipe.write_text(f"{recipe.read_text()}student_model_name_or_path: encoder\n")
+    check_flags("train", words)
 
 
 def test_a_flag_of_the_command_line_is_not_taken_for_one_of_the_recipe(tmp_path, capsys):

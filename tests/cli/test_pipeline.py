@@ -199,6 +199,17 @@ def test_a_pretrained_student_takes_the_label_names_of_the_teacher_or_of_the_tas
     assert student.get_input_embeddings().weight.requires_grad
     with pytest.raises(ValueError, match="Name a pretrained student"):
         make_student(StudentOptions(num_hidden_layers=1), None, task)
+    with pytest.raises(ValueError, match="A static student is made from the teacher"):
+        replace(options, static_dim=8)
+
+
+def test_neurons_of_a_pretrained_student_are_chosen_on_its_own_tokens(task, encoder, teacher, tokenizer):
+    rows = task.tokenize(tokenizer)["train"]
+    options = StudentOptions(ModelReference(str(encoder)), layers=[0], intermediate_size=8)
+    student = make_student(options, teacher, task, rows, tokenizer)
+    assert (student.config.num_hidden_layers, student.config.intermediate_size) == (1, 8)
+    with pytest.raises(ValueError, match="calibration_batches"):
+        make_student(options, teacher, task)
 
 
 def test_inputs_need_a_teacher_or_its_logits_on_all_rows(task, folder, tmp_path):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from command_line import flags
 from invariance import make_trainer
+from letters import letters_tokenizer
 from tiny import tiny_model
 from transformers import TrainerState
 
@@ -61,9 +62,36 @@ def test_one_layer_of_the_teacher_is_written_in_the_singular(folder, tmp_path, c
 
 
 @pytest.mark.parametrize(
+    ("student", "expected"),
+    [
+        ({}, "the pretrained {}"),
+        ({"student_num_hidden_layers": 2}, "2 layers of the pretrained {} (uniform)"),
+        ({"student_layers": "0,3"}, "layers 0, 3 of the pretrained {}"),
+        ({"student_intermediate_size": 16}, "all layers of the pretrained {}, 16 feed-forward neurons"),
+    ],
+)
+def test_the_plan_says_what_is_taken_from_a_pretrained_student(folder, tmp_path, capsys, student, expected):
+    source = folder / "teacher"
+    changes = {"student_num_hidden_layers": None, "student_model_name_or_path": source, **student}
+    main(["train", *flags(folder, tmp_path / "out", **changes), "--dry_run"])
+    assert f"student: {expected.format(source)}\n" in capsys.readouterr().out
+
+
+def test_layers_that_a_pretrained_student_lacks_are_refused_before_the_plan(folder, tmp_path, capsys):
+    tiny_model(2).save_pretrained(tmp_path / "encoder")
+    letters_tokenizer().save_pretrained(tmp_path / "encoder")
+    student = {"student_num_hidden_layers": 3, "student_model_name_or_path": tmp_path / "encoder"}
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", *flags(folder, tmp_path / "out", **student), "--dry_run"])
+    printed = capsys.readouterr()
+    assert "must be from 1 to 2, the number of layers that can be copied, got 3" in printed.err
+    assert "Plan" not in printed.out
+
+
+@pytest.mark.parametrize(
     ("student", "message"),
     [
-        ({"student_num_hidden_layers": 9}, "must be from 1 to 4, the teacher's number, got 9"),
+        ({"student_num_hidden_layers": 9}, "must be from 1 to 4, the number of layers that can be copied, got 9"),
         ({"student_num_hidden_layers": None, "student_layers": "0,4"}, "each from 0 to 3"),
     ],
 )

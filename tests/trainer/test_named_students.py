@@ -85,3 +85,21 @@ def test_a_pretrained_encoder_with_another_tokenizer_learns_from_the_teacher(enc
     with torch.no_grad():
         torch.testing.assert_close(reloaded(**batch).logits, student.eval()(**batch).logits)
     assert trainer.evaluate()["eval_loss_kl"] > 0
+
+
+def test_some_layers_of_a_pretrained_encoder_can_be_the_student(encoder, folder, tmp_path):
+    args = DistillationTrainingArguments(str(tmp_path / "out"), max_steps=1, use_cpu=True, report_to="none")
+    task = load_text_dataset(train_file=folder / "train.csv", validation_file=folder / "validation.csv")
+    inputs = load_inputs(task, ModelReference(str(folder / "teacher")), ModelReference(str(encoder)), args)
+    whole = make_student(StudentOptions(ModelReference(str(encoder))), inputs.teacher, inputs.task)
+    student = make_student(StudentOptions(ModelReference(str(encoder)), 2), inputs.teacher, inputs.task)
+
+    assert student.config.num_hidden_layers == 2
+    assert list(student.config.id2label.values()) == LABEL_NAMES
+    assert student.config.name_or_path == str(encoder)
+    last = whole.config.num_hidden_layers - 1
+    of_whole, copied = whole.base_model.state_dict(), student.base_model.state_dict()
+    of_last = [name for name in of_whole if f".{last}." in name]
+    assert of_last
+    for name in of_last:
+        torch.testing.assert_close(copied[name.replace(f".{last}.", ".1.")], of_whole[name], rtol=0, atol=0)

@@ -116,7 +116,7 @@ def test_a_number_of_neurons_that_the_teacher_does_not_have_is_refused_before_we
     wanted, batches, tmp_path
 ):
     tiny_model().config.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=rf"from 1 to {NUM_NEURONS}, the teacher's number of neurons, got {wanted}\."):
+    with pytest.raises(ValueError, match=rf"from 1 to {NUM_NEURONS}, the model's number of neurons, got {wanted}\."):
         create_student(tmp_path, 1, intermediate_size=wanted, calibration_batches=batches)
 
 

@@ -268,7 +268,7 @@ def test_a_number_of_layers_selects_the_default_layers(bert):
 
 @pytest.mark.parametrize("wanted", [0, -1, 7])
 def test_a_depth_that_the_teacher_does_not_have_is_refused(bert, wanted):
-    with pytest.raises(ValueError, match=rf"from 1 to 6, the teacher's number, got {wanted}\."):
+    with pytest.raises(ValueError, match=rf"from 1 to 6, the number of layers that can be copied, got {wanted}\."):
         create_student(bert, wanted)
 
 
@@ -298,13 +298,13 @@ def test_an_impossible_depth_is_refused_before_the_weights_are_loaded(bert, tmp_
 
 @pytest.mark.parametrize("architecture", ["tinybert", "roberta"])
 def test_an_unknown_architecture_is_refused_and_the_error_lists_the_possible_ones(bert, architecture):
-    with pytest.raises(ValueError, match=rf"'{architecture}'.* from a 'bert' teacher; possible: bert, distilbert"):
+    with pytest.raises(ValueError, match=rf"'{architecture}'.* from a 'bert' model; possible: bert, distilbert"):
         create_student(bert, 2, architecture=architecture)
 
 
 def test_only_bert_becomes_distilbert():
     teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(FAMILIES["roberta"][0]))
-    with pytest.raises(ValueError, match=r"from a 'roberta' teacher; possible: roberta \('distilbert' needs a 'bert'"):
+    with pytest.raises(ValueError, match=r"from a 'roberta' model; possible: roberta \('distilbert' needs a 'bert'"):
         create_student(teacher, 2, architecture="distilbert")
 
 
@@ -313,7 +313,7 @@ def test_a_conversion_that_is_added_to_the_table_is_used_and_named_in_errors(ber
     monkeypatch.setattr(create, "CONVERSIONS", {**create.CONVERSIONS, **conversion})
     teacher = AutoModelForSequenceClassification.from_config(copy.deepcopy(FAMILIES["roberta"][0]))
     assert create_student(teacher, 2, architecture="bert") == ("a bert", [0, 4])
-    message = r"possible: roberta, bert \('distilbert' needs a 'bert' teacher; 'bert' needs a 'roberta' teacher\)"
+    message = r"possible: roberta, bert \('distilbert' needs a 'bert' model; 'bert' needs a 'roberta' model\)"
     with pytest.raises(ValueError, match=message):
         create_student(teacher, 2, architecture="distilbert")
     with pytest.raises(ValueError, match="possible: bert, distilbert "):
@@ -325,7 +325,7 @@ def test_the_help_names_every_conversion(capsys):
         main(["train", "--help"])
     help_text = " ".join(capsys.readouterr().out.split())
     for source, target in create.CONVERSIONS:
-        assert f"{target} (from a {source} teacher)" in help_text
+        assert f"{target} (from a {source} model)" in help_text
 
 
 def test_a_bert_without_a_distilbert_counterpart_is_refused():
