@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.utils import CONFIG_NAME, find_adapter_config_file, logging
 from transformers.utils.hub import extract_commit_hash
 
-from hf_distill.classifiers.auto import AutoConfig
+from hf_distill.classifiers.auto import AutoConfig, AutoTokenizer
 
 logger = logging.get_logger(__name__)
 
@@ -86,14 +86,31 @@ def has_own_code(thing: Any) -> bool:
     return type(thing).__module__.startswith("transformers_modules.")
 
 
-def warn_of_unused_code(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Warn if a tokenizer came with code that was not run: transformers then takes another class without a word."""
+def load_pretrained_tokenizer(
+    name_or_path: str | os.PathLike, revision: str | None = None, trust_remote_code: bool = False, **options: Any
+) -> PreTrainedTokenizerBase:
+    """Load a tokenizer, and warn if it came with code that is not run: transformers takes another class in silence.
+
+    Args:
+        name_or_path: A folder, or an id on the Hub.
+        revision: Branch, tag or commit on the Hub; None for the main branch.
+        trust_remote_code: Whether to run Python code that comes with the tokenizer.
+        **options: Other arguments of `from_pretrained`.
+
+    Raises:
+        OSError: if there is no tokenizer.
+        ValueError: if there is none that can be loaded.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(
+        name_or_path, revision=revision or "main", trust_remote_code=trust_remote_code, **options
+    )
     if "auto_map" in tokenizer.init_kwargs and not has_own_code(tokenizer):
         logger.warning(
             f"The tokenizer of {tokenizer.name_or_path} comes with its own code, which was not run, so "
             f"{type(tokenizer).__name__} stands in for it, and its tokens can be others. If you trust the code, allow "
             "it (`trust_remote_code`)."
         )
+    return tokenizer
 
 
 def commit_of(config: PreTrainedConfig) -> str | None:

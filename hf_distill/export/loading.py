@@ -7,8 +7,7 @@ import os
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.classifiers.auto import AutoTokenizer
-from hf_distill.classifiers.loading import load_pretrained, read_config, tokenizer_source
+from hf_distill.classifiers.loading import load_pretrained, load_pretrained_tokenizer, read_config, tokenizer_source
 from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head
 from hf_distill.utils.hub_names import split_revision
 
@@ -66,7 +65,7 @@ def load_export_tokenizer(
                 "The model was not loaded from a folder or the Hub, so its tokenizer is not known: pass its tokenizer "
                 "as `processing_class`."
             )
-        processing_class = AutoTokenizer.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
+        processing_class = load_pretrained_tokenizer(source, revision)
     if not processing_class.is_fast:
         raise ValueError(
             f"{type(processing_class).__name__} is a slow tokenizer and has no tokenizer.json. `Predictor` needs this "

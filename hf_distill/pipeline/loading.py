@@ -8,8 +8,7 @@ from typing import Any
 from datasets import DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.classifiers.auto import AutoTokenizer
-from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained, warn_of_unused_code
+from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained, load_pretrained_tokenizer
 from hf_distill.classifiers.problem_types import auto_model
 from hf_distill.data import Task
 from hf_distill.teachers import load_teacher
@@ -52,14 +51,7 @@ def load_tokenizer(model: ModelReference, for_words: bool = False) -> PreTrained
     # Without a prefix space, RoBERTa's tokenizer treats the words of a list as parts of one word.
     options = {"add_prefix_space": True} if for_words else {}
     with explaining_load_errors("The tokenizer of", model.name_or_path):
-        tokenizer = AutoTokenizer.from_pretrained(
-            model.name_or_path,
-            revision=model.revision or "main",
-            trust_remote_code=model.trust_remote_code,
-            **options,
-        )
-    warn_of_unused_code(tokenizer)
-    return tokenizer
+        return load_pretrained_tokenizer(model.name_or_path, model.revision, model.trust_remote_code, **options)
 
 
 def load_with_new_head(model: ModelReference, task: Task) -> PreTrainedModel:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.classifiers.auto import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
-from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained
+from hf_distill.classifiers.auto import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained, load_pretrained_tokenizer
 from hf_distill.teachers.entailment import EntailmentModel
 from hf_distill.teachers.prior_correction import PriorCorrection
 from hf_distill.teachers.sentence_encoder import SentenceEncoder, read_pooling
@@ -226,7 +226,7 @@ def _load(
             {"revision": revision, "dtype": torch.float32},
             trust_remote_code=trust_remote_code,
         )
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
+        tokenizer = load_pretrained_tokenizer(name_or_path, revision, trust_remote_code)
     if is_classifier and missing_weights:
         raise ValueError(f"{name_or_path} has no weights for {missing_weights}, so its answers would be random.")
     pooling = "mean" if is_classifier else read_pooling(name_or_path, revision)

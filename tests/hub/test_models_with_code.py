@@ -12,6 +12,7 @@ from hub_server import run_against
 from tiny import tiny_model
 
 from hf_distill.cli import main
+from hf_distill.export.loading import load_export_tokenizer
 from hf_distill.hub.upload import files_to_push
 from hf_distill.search import results
 
@@ -147,6 +148,8 @@ def test_a_tokenizer_with_code_is_on_the_card_and_is_not_replaced_in_silence(fol
     assert "comes with its own code" not in caplog.text
     assert "trust_remote_code=True)" in (tmp_path / "out" / "README.md").read_text()
     assert "tokenization_own.py" in files_to_push(tmp_path / "out")
+    load_export_tokenizer(tmp_path / "out", None)  # an export has a tokenizer.json, and never code
+    assert "comes with its own code, which was not run" in caplog.text
 
 
 def test_a_search_exports_a_winner_with_code(teacher, tokenizer, tmp_path, monkeypatch):

@@ -12,9 +12,8 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.classifiers.auto import AutoTokenizer
 from hf_distill.classifiers.compiled import compiled_in_place
-from hf_distill.classifiers.loading import tokenizer_source, warn_of_unused_code
+from hf_distill.classifiers.loading import load_pretrained_tokenizer, tokenizer_source
 from hf_distill.classifiers.padding import align_pad_token
 from hf_distill.classifiers.placement import copy_to_cpu_in_float32, has_fixed_placement
 from hf_distill.export.layout import EXPORT_NAME, Export, find_export
@@ -167,14 +166,12 @@ class Contender:
 def _load_tokenizer(name: str, model: PreTrainedModel, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     origin, revision = tokenizer_source(model)
     try:
-        loaded = AutoTokenizer.from_pretrained(origin, revision=revision, trust_remote_code=trust_remote_code)
+        return load_pretrained_tokenizer(origin, revision, trust_remote_code)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"No tokenizer for the model {name!r} could be loaded from {origin!r}. Pass `processing_class`: one "
             "tokenizer, or a dict from model name to tokenizer."
         ) from error
-    warn_of_unused_code(loaded)
-    return loaded
 
 
 def _recorded_score(value: Any, metric: str) -> float | None:
