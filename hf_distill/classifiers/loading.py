@@ -123,6 +123,12 @@ def name_of(model: PreTrainedModel) -> str:
     return getattr(model, _ADAPTER, "") or model.config.name_or_path or ""
 
 
+def keep_name(model: PreTrainedModel, copied: PreTrainedModel) -> None:
+    """Note the name of a model's adapter in a model that was made from it, whose config names the base."""
+    if hasattr(model, _ADAPTER):
+        setattr(copied, _ADAPTER, getattr(model, _ADAPTER))
+
+
 def tokenizer_source(model: PreTrainedModel) -> tuple[str, str]:
     """Return the folder or Hub id of a model, "" if it has none, and the revision that it was loaded from."""
     return model.config.name_or_path or "", commit_of(model.config) or "main"

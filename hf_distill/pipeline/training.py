@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedModel
 
+from hf_distill.classifiers.loading import name_of
 from hf_distill.data.seen_rows import RowHashes, hash_rows_of, read_row_hashes
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.student import StudentOptions, make_student
@@ -46,7 +47,7 @@ def row_hashes_of(student: PreTrainedModel, inputs: DistillationInputs) -> RowHa
     """Return the hashes of the rows of this run and of the run that made the student's initial model."""
     transfer = {} if inputs.transfer is None else {"transfer": inputs.transfer.text}
     hashes = hash_rows_of({**inputs.task.datasets, **transfer}, inputs.task.text_columns)
-    origin, earlier = student.config.name_or_path, None
+    origin, earlier = name_of(student), None
     if origin and Path(origin, RECORD_NAME).is_file():
         earlier = read_row_hashes(Path(origin), read_record(origin).get("row_hashes"))
     trained = [values for split, values in (earlier or {}).items() if split.startswith(("train", "transfer"))]

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from hf_distill.classifiers.auto import AutoConfig, AutoModelForSequenceClassification
-from hf_distill.classifiers.loading import load_pretrained
+from hf_distill.classifiers.adapters import merge_adapters
+from hf_distill.classifiers.auto import AutoModelForSequenceClassification
+from hf_distill.classifiers.loading import load_pretrained, read_config
+from hf_distill.classifiers.problem_types import without_adapter
 from hf_distill.classifiers.sharding import check_not_partitioned
 from hf_distill.students.distilbert import bert_to_distilbert
 from hf_distill.students.feed_forward import check_intermediate_size, keep_neurons
@@ -43,7 +45,8 @@ def create_student(
 
     Args:
         teacher: A model with a task head, or the path or Hub id (`user/name@revision` for a revision) of a sequence
-            classifier, which is loaded in float32. Load a model with any other head yourself.
+            classifier, which is loaded in float32. Load a model with any other head yourself. The student gets its
+            weights with its active PEFT adapters merged into them.
         num_hidden_layers: Number of layers of the student, chosen by [`select_layers`].
         layers: Indices of the teacher's layers to keep, from 0, increasing; instead of `num_hidden_layers`. Or,
             beside `num_hidden_layers`, which layers to keep: `"uniform"` (the default), `"first"` or `"last"`.
@@ -60,9 +63,9 @@ def create_student(
         The student, of the teacher's class unless `architecture` says otherwise.
 
     Raises:
-        TypeError: if the teacher is a PEFT, compiled or wrapped model.
+        TypeError: if the teacher is a compiled or wrapped model.
         ValueError: if layers, architecture or neurons are not possible for this teacher, if the teacher is quantized,
-            or if DeepSpeed ZeRO-3 has sharded its weights.
+            if its adapters cannot be merged, or if DeepSpeed ZeRO-3 has sharded its weights.
 
     Example:
     ```python
@@ -71,17 +74,17 @@ def create_student(
     student = create_student(teacher, 3, layers="first", intermediate_size=512, calibration_batches=dataloader)
     ```
     """
-    config = _teacher_config(teacher)
+    config = _read_config(teacher)
+    model: Any = _load(teacher) if config is None else teacher  # the folder of an adapter has no config
+    config = config or model.config
+    _check_layers_can_be_copied(config)
     kept = layers_to_keep(config, num_hidden_layers, layers, architecture, intermediate_size)
     _check_neurons(config, intermediate_size, calibration_batches)
     is_same = architecture in (None, config.model_type)
     copy_layers = keep_layers if is_same else CONVERSIONS[config.model_type, str(architecture)]
-    if not isinstance(teacher, PreTrainedModel):
-        name, revision = split_revision(teacher)
-        arguments = {"config": config, "revision": revision or "main", "dtype": torch.float32}
-        teacher, _ = load_pretrained(AutoModelForSequenceClassification, name, arguments)
-    check_not_partitioned(cast(PreTrainedModel, teacher), "`create_student`")
-    student = copy_layers(cast(PreTrainedModel, teacher), kept)
+    model = _load(model) if isinstance(model, str | os.PathLike) else model
+    check_not_partitioned(model, "`create_student`")
+    student = copy_layers(merge_adapters(model), kept)
     if intermediate_size is not None and calibration_batches is not None:
         student = keep_neurons(student, intermediate_size, calibration_batches)
     if freeze_embeddings:
@@ -89,18 +92,25 @@ def create_student(
     return student
 
 
-def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTrainedConfig:
-    """Return the teacher's config, so that errors are raised before weights are loaded."""
-    if isinstance(teacher, (str, os.PathLike)):
-        name, revision = split_revision(teacher)
-        config = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
-    elif isinstance(teacher, PreTrainedModel):
-        config = teacher.config
-    else:
+def _load(name_or_path: Any) -> PreTrainedModel:
+    name, revision = split_revision(name_or_path)
+    arguments = {"revision": revision or "main", "dtype": torch.float32}
+    return load_pretrained(AutoModelForSequenceClassification, name, arguments)[0]
+
+
+def _read_config(teacher: Any) -> PreTrainedConfig | None:
+    """Return the teacher's config, so that errors are raised before weights are loaded; None for an adapter."""
+    if isinstance(teacher, str | os.PathLike):
+        return read_config(*split_revision(teacher))
+    if not isinstance(without_adapter(teacher), PreTrainedModel):
         raise TypeError(
             f"`teacher` must be a transformers PreTrainedModel, a path or a Hub id, got {type(teacher).__name__}. "
-            "Merge a PEFT model first (`teacher.merge_and_unload()`), and unwrap a compiled or parallel model."
+            "Unwrap a compiled or parallel model."
         )
+    return teacher.config
+
+
+def _check_layers_can_be_copied(config: PreTrainedConfig) -> None:
     # transformers sets this attribute of a config only if the weights are quantized.
     if "quantization_config" in vars(config):
         raise ValueError(
@@ -112,7 +122,6 @@ def _teacher_config(teacher: PreTrainedModel | str | os.PathLike[str]) -> PreTra
             "The layers of an ALBERT share one set of weights, so no layer can be dropped. Set `num_hidden_layers` in "
             "its config to run them fewer times, or choose another student."
         )
-    return config
 
 
 def _check_architecture(architecture: str | None, config: PreTrainedConfig) -> None:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from hf_distill.classifiers.loading import keep_name
+
 # Lists in a config with one entry per layer; the model reads them by layer index.
 PER_LAYER_LISTS = ("layer_types", "no_rope_layers")
 
@@ -99,8 +101,8 @@ def build_student(
         differing = sorted(name for name in expected_shapes | shapes if expected_shapes.get(name) != shapes.get(name))
         raise ValueError(
             f"The weights of this {type(teacher).__name__} do not fit a {student_class.__name__} made from its "
-            f"config: {len(differing)} differ, e.g. {differing[:3]}. Merge or remove adapters and undo other changes "
-            "to its modules. If the kind of a layer depends on its position, choose other `layers`."
+            f"config: {len(differing)} differ, e.g. {differing[:3]}. Undo changes to its modules. "
+            "If the kind of a layer depends on its position, choose other `layers`."
         )
     # Training in 16-bit weights would round most updates away; `bf16=True` trains in mixed precision.
     copies = {name: _copy_in_float32(weight) for name, weight in weights.items()}
@@ -109,6 +111,7 @@ def build_student(
     # `from_pretrained`.
     student.load_state_dict(copies, assign=True)
     student.tie_weights()
+    keep_name(teacher, student)
     return student.to(teacher.device).eval()  # type: ignore[arg-type]  # transformers hides the signature of `to`
 
 

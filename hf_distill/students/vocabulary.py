@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.adapters import merge_adapters
 from hf_distill.students.layers import build_student
 from hf_distill.students.pieces import keep_pieces, needed_pieces
 
@@ -54,7 +55,7 @@ def trim_vocabulary(
           pieces that are unknown and were not before.
 
     Raises:
-        TypeError: if the model is a PEFT, compiled or wrapped model.
+        TypeError: if the model is a compiled or wrapped model.
         ValueError: for a slow tokenizer, for another kind of tokenizer, for an empty corpus, or if the tokenizer has
             more pieces than the model has embeddings.
 
@@ -65,6 +66,7 @@ def trim_vocabulary(
     ```
     """
     texts, held_out_texts = list(texts), list(held_out_texts)
+    model = merge_adapters(model)
     _check(model, tokenizer, texts, min_count)
     old_ids = _token_ids(tokenizer, texts)
     counts = Counter(i for ids in old_ids for i in ids)
@@ -90,8 +92,8 @@ def trim_vocabulary(
 def _check(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], min_count: int) -> None:
     if not isinstance(model, PreTrainedModel):
         raise TypeError(
-            f"`model` must be a transformers PreTrainedModel, got {type(model).__name__}. Merge a PEFT model first "
-            "(`model.merge_and_unload()`), and unwrap a compiled or parallel model."
+            f"`model` must be a transformers PreTrainedModel, got {type(model).__name__}. Unwrap a compiled or "
+            "parallel model."
         )
     if not tokenizer.is_fast:
         raise ValueError(

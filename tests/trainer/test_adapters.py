@@ -2,17 +2,20 @@
 
 import pytest
 import torch
+from command_line import flags
 from docs_folder import save
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from tiny import LABEL_NAMES, tiny_model, tiny_rows
 from transformers import AutoModelForSequenceClassification
 
-from hf_distill import compare_models
+from hf_distill import compare_models, create_student
+from hf_distill.cli import main
 from hf_distill.data import load_text_dataset
 from hf_distill.export.loading import load_classifier
 from hf_distill.pipeline import ModelReference
 from hf_distill.pipeline.teacher_head import read_head
-from hf_distill.record import describe_model
+from hf_distill.record import describe_model, read_record
+from hf_distill.students import trim_vocabulary
 from hf_distill.teachers import load_teacher
 
 
@@ -52,3 +55,42 @@ def test_a_folder_of_an_adapter_is_compared_with_its_base(adapter, tmp_path):
     report = compare_models(models, rows, text_columns=["text"], latency_rounds=0).to_dict()
     assert report["models"]["student"]["origin"] == "adapter"
     assert report["models"]["student"]["fidelity"]["agreement"]["value"] < 1
+
+
+def test_the_student_of_an_adapter_has_the_adapter_in_its_weights(adapter, tokenizer):
+    folder, model = adapter
+    batch = tokenizer(["a great film", "boring"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        expected = model(**batch).logits
+        for teacher in (str(folder), model, load_teacher(folder, allow_random_head=False)):
+            student = create_student(teacher, 2)
+            assert not [name for name in student.state_dict() if "lora" in name or "modules_to_save" in name]
+            torch.testing.assert_close(student(**batch).logits, expected)
+            torch.testing.assert_close(model(**batch).logits, expected, rtol=0, atol=0)  # the teacher is not changed
+        with model.disable_adapter():
+            torch.testing.assert_close(create_student(model, 2)(**batch).logits, model(**batch).logits)
+    assert len(create_student(model, layers=[1]).base_model.encoder.layer) == 1
+
+
+def test_a_trimmed_vocabulary_of_an_adapter_answers_as_the_adapter(adapter, tokenizer):
+    texts = ["a great film", "boring"]
+    trimmed, pieces, _ = trim_vocabulary(adapter[1], tokenizer, texts)
+    with torch.no_grad():
+        expected = adapter[1](**tokenizer(texts, padding=True, return_tensors="pt")).logits
+        torch.testing.assert_close(trimmed(**pieces(texts, padding=True, return_tensors="pt")).logits, expected)
+
+
+def test_a_learned_prompt_is_in_no_layer(adapter):
+    config = PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=2)
+    model = get_peft_model(create_student(adapter[1], 2), config)
+    with pytest.raises(ValueError, match="is a learned prompt .* cannot be merged"):
+        create_student(model, 1)
+
+
+def test_a_run_makes_its_student_of_an_adapter(adapter, folder, tmp_path):
+    out = tmp_path / "out"
+    main(["train", *flags(folder, out, teacher_model_name_or_path=adapter[0]), "--student_trim_vocabulary"])
+    record = read_record(out)
+    assert (record["teacher"]["name_or_path"], record["student"]["origin"]) == ("adapter", "adapter")
+    names = AutoModelForSequenceClassification.from_pretrained(out).state_dict().keys()
+    assert not [name for name in names if "lora" in name]
