@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
+from logging import Filter, LogRecord
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def load_pretrained(
         OSError: if there is no such model, or a file of weights is damaged.
         ValueError: if the config does not match the weights.
     """
-    with _naming_damaged_files(name_or_path):
+    hides_report = _without_load_report() if with_new_head else contextlib.nullcontext()
+    with _naming_damaged_files(name_or_path), hides_report:
         model, loading_info = auto_class.from_pretrained(
             name_or_path,
             trust_remote_code=trust_remote_code,
@@ -60,6 +62,10 @@ def load_pretrained(
     _note_commit(model, name_or_path, arguments.get("revision") or "main")
     if getattr(model, "_hf_peft_config_loaded", False):
         setattr(model, _ADAPTER, str(name_or_path))  # its config has the name of the base
+    missing_weights = sorted({*loading_info["missing_keys"], *(key for key, *_ in loading_info["mismatched_keys"])})
+    if with_new_head and missing_weights:
+        names = ", ".join(missing_weights)
+        logger.warning(f"{name_or_path} gets new random weights, which are trained next: {names}.")
     return model, sorted(loading_info["missing_keys"])
 
 
@@ -153,6 +159,22 @@ def explaining_load_errors(subject: str, name_or_path: str | os.PathLike) -> Ite
         is_missing = not Path(name_or_path).exists()
         reason = "there is no such folder on this machine, so it was searched on the Hub: " if is_missing else ""
         raise OSError(f"{subject} {name_or_path!r} cannot be loaded: {reason}{error}") from error
+
+
+class _LoadReportFilter(Filter):
+    def filter(self, record: LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+
+@contextlib.contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Hide the table in which transformers lists the weights of a new head, with the advice to train them."""
+    of_models, report_filter = logging.get_logger(PreTrainedModel.__module__), _LoadReportFilter()
+    of_models.addFilter(report_filter)
+    try:
+        yield
+    finally:
+        of_models.removeFilter(report_filter)
 
 
 @contextlib.contextmanager

@@ -188,12 +188,14 @@ def test_a_limit_keeps_the_first_rows_and_leaves_the_task_as_it_was(task):
     assert (len(limited.datasets["validation"]), len(task.datasets["train"])) == (24, 24)
 
 
-def test_a_pretrained_student_takes_the_label_names_of_the_teacher_or_of_the_task(task, encoder, teacher):
+def test_a_pretrained_student_takes_the_label_names_of_the_teacher_or_of_the_task(task, encoder, teacher, caplog):
     options = StudentOptions(pretrained=ModelReference(str(encoder)), freeze_embeddings=True)
     student = make_student(options, teacher, task)
     assert student.config.id2label == teacher.config.id2label == dict(enumerate(LABEL_NAMES))
     assert not student.get_input_embeddings().weight.requires_grad
     assert student.classifier.weight.requires_grad
+    assert "LOAD REPORT" not in caplog.text
+    assert f"{encoder} gets new random weights, which are trained next: classifier.bias, classifier" in caplog.text
     student = make_student(replace(options, freeze_embeddings=False), None, task)
     assert student.config.id2label == dict(enumerate(sorted(LABEL_NAMES)))
     assert student.get_input_embeddings().weight.requires_grad
