@@ -60,7 +60,13 @@ from hf_distill.training.progress import replace_progress
 from hf_distill.training.publisher import RunPublisher
 from hf_distill.training.recorder import RunRecorder, describe_data
 from hf_distill.training.run_fingerprint import RunFingerprint
-from hf_distill.training.run_identity import RunIdentity, describe_collator, describe_optimizer, describe_student
+from hf_distill.training.run_identity import (
+    INITIAL_STUDENT,
+    RunIdentity,
+    describe_collator,
+    describe_optimizer,
+    describe_student,
+)
 from hf_distill.training.sampling import LengthGroupedSampler, SetEpoch
 from hf_distill.training.search_objective import SearchObjective, cheap_garbage_collection
 from hf_distill.training.slow_precision import warn_of_slow_precision
@@ -168,7 +174,7 @@ class DistillationTrainer(Trainer):
         shared = [self, model, teacher_model, train_dataset, eval_dataset]
         self._baseline_parts = BaselineParts(callbacks, optimizers, shared)
         optimizer = describe_optimizer(args, optimizers[0], trainer_kwargs.get("optimizer_cls_and_kwargs"))
-        self._identity = RunIdentity(type(self).__name__, self.teaching, optimizer)
+        self.identity = RunIdentity(type(self).__name__, self.teaching, optimizer)
         super().__init__(
             model=compiled_in_place(model),
             args=args,
@@ -178,7 +184,7 @@ class DistillationTrainer(Trainer):
             **trainer_kwargs,
         )
         settle_tensor_float32(args)
-        self._identity.collator = describe_collator(self.data_collator)
+        self.identity.collator = describe_collator(self.data_collator)
         self.label_names = ["labels"]  # Trainer finds none if `forward` hides its signature
         self._bind(self.model, loss)
         replace_progress(self, loss.current_values)
@@ -237,9 +243,9 @@ class DistillationTrainer(Trainer):
         )
         has_given_scheduler = self.lr_scheduler is not None and not self._created_lr_scheduler
         self.bound.loss_runner.check_trainable(self._is_sharded, has_given_scheduler)
-        self._identity.student = describe_student(student)
+        self.identity.student = describe_student(student)
         if self.is_world_process_zero():
-            self.recorder.initial_student = identify(student)
+            self.recorder.initial_student = self.identity.initial_student = identify(student)
         self._replace_callback(EarlyTeacherCheck(self.bound.monitor.check_teacher))
         self._replace_callback(ClipAndZero(loss))
         if self._is_constructed:  # until then the labels are not checked
@@ -313,8 +319,10 @@ class DistillationTrainer(Trainer):
             if trial is None:  # the settings of a trial are not known yet
                 resume_from_checkpoint = self.checkpoints.find(resume_from_checkpoint, folder)
             self.record.pop("resumed_with", None)
-            if self.checkpoints.resumed_with:
-                self.record["resumed_with"] = self.checkpoints.resumed_with
+            if changes := self.checkpoints.resumed_with:
+                self.record["resumed_with"] = changes
+                starts = [entry[INITIAL_STUDENT][0] for entry in changes if INITIAL_STUDENT in entry]
+                self.recorder.initial_student = next(iter(starts), self.recorder.initial_student)
             stack.enter_context(stopping_on_signals(self.callback_handler, self.accelerator, self.args))
             return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
@@ -325,11 +333,11 @@ class DistillationTrainer(Trainer):
 
     def _run_checkpoints(self) -> RunCheckpoints:
         if self.model is not None:  # a trial of a search makes its student later
-            self._identity.student = describe_student(self._unwrapped(self.model))  # before FSDP renames its weights
+            self.identity.student = describe_student(self._unwrapped(self.model))  # before FSDP renames its weights
 
         def fingerprint() -> RunFingerprint:
             self._set_signature_columns_if_needed()
-            return self._identity.fingerprint(
+            return self.identity.fingerprint(
                 self.args,
                 self.bound,
                 getattr(self.processing_class, "padding_side", None),
@@ -418,6 +426,12 @@ class DistillationTrainer(Trainer):
         }
         check_same_class(type(self), list(arguments))
         baseline = type(self)(**arguments)
+        baseline.identity.is_student_reproducible = self.identity.is_student_reproducible
+        if self.is_world_process_zero() and baseline.recorder.initial_student != self.recorder.initial_student:
+            logger.warning(
+                "The baseline does not start from the student's initial weights, so what they differ in is not only "
+                "what the teacher taught. Pass a copy of the student as it was before `train`."
+            )
         baseline.recorder.row_hashes = {
             split: hashes for split, hashes in self.recorder.row_hashes.items() if split != "transfer"
         }

@@ -7,6 +7,7 @@ from typing import Any
 
 from hf_distill.cli.commands import COMMANDS
 from hf_distill.cli.flags import FILES, flags_of
+from hf_distill.cli.model_arguments import LAYER_CHOICES
 from hf_distill.cli.output_folders import (
     EXPORT_NAME,
     TEACHER_FILE,
@@ -77,7 +78,9 @@ def _load(class_name: str) -> type[Any]:
 
 def _check_recipe_fits_student(line: CommandLine) -> None:
     """Refuse to cut a pretrained student because of a recipe that was perhaps written for layers of the teacher."""
-    if "student_model_name_or_path" not in line.values.keys() - line.set_by_recipe:
+    given = line.values.keys() - line.set_by_recipe
+    has_indices = "student_layers" in given and line.values["student_layers"] not in LAYER_CHOICES
+    if "student_model_name_or_path" not in given or has_indices:  # indices are for the model that is named
         return
     copied = ("student_num_hidden_layers", "student_layers", "student_intermediate_size", "student_architecture")
     if names := [name for name in copied if name in line.set_by_recipe]:

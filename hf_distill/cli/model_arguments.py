@@ -194,8 +194,8 @@ class ModelArguments(TeacherArguments):
                 "--student_trim_vocabulary is for a student made from a teacher that is already fine-tuned. Fine-tune "
                 "the teacher first, and leave out --student_model_name_or_path."
             )
+        self._check_layers()
         self._check_zero_shot()
-        _ = self.layers  # report a typo before anything is loaded
 
     def check(self, data: DataArguments, caches_outputs: bool) -> None:
         """Check the models together with the rows.
@@ -231,6 +231,19 @@ class ModelArguments(TeacherArguments):
         """What is wrong with --baseline or --fine_tune_teacher if no row has a label."""
         flag = "--baseline" if self.baseline else "--fine_tune_teacher"
         return f"{flag} trains on labels, and no row to train on has a label. Leave out {flag}, or name labelled rows"
+
+    def _check_layers(self) -> None:
+        number, layers = self.student_num_hidden_layers, self.layers
+        if isinstance(layers, str) and number is None:
+            raise ValueError(
+                f"--student_layers {layers} says which layers the student gets, and not how many. Pass "
+                "--student_num_hidden_layers too."
+            )
+        if isinstance(layers, list) and number is not None:
+            raise ValueError(
+                f"--student_num_hidden_layers {number} and --student_layers {self.student_layers} both say how many "
+                "layers the student gets. Leave one of them out."
+            )
 
     def _check_zero_shot(self) -> None:
         if self.labels is None:

@@ -126,7 +126,7 @@ def _train(
     set_seed(args.seed)
     student = make_student(models.student, inputs.student_source, inputs.task, inputs.train_dataset, inputs.tokenizer)
     untrained = copy.deepcopy(student) if models.baseline else None
-    trainer = train(student, inputs, args)
+    trainer = train(student, inputs, args, is_student_reproducible=models.student.is_exact)
     evaluate(trainer, inputs)
     with stage("baseline"):
         baseline = None if untrained is None else trainer.train_baseline(untrained)

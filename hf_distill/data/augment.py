@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,9 @@ import numpy as np
 from datasets import Dataset
 
 from hf_distill.data.neighbors import WordNeighbors, draw_word
+from hf_distill.data.word_characters import split_punctuation
 from hf_distill.data.word_proposals import NUM_PROPOSALS, WordProposals
+from hf_distill.data.words_in_tokens import WordsInTokens
 
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase
@@ -31,7 +32,6 @@ SEED = 42
 _SHARE_OF_WORDS = 0.3  # of the words of a text that other words replace
 _SHARE_OF_MASKS = 0.15
 _LONGEST_NGRAM = 5
-_WORD = re.compile(r"(\W*)(\w.*\w|\w)(\W*)")  # with punctuation around it
 
 
 def augment_texts(
@@ -44,6 +44,7 @@ def augment_texts(
     proposals: WordProposals | None = None,
     copies: int = 4,
     seed: int = SEED,
+    max_length: int | None = None,
 ) -> Dataset:
     """Make variants of texts for a teacher to label. Their labels can differ from the originals', so they have none.
 
@@ -52,7 +53,7 @@ def augment_texts(
 
     - `neighbors`: 30 % of the words, at least one, become neighbors in the teacher's embedding table; see
       [`~hf_distill.data.neighbors.WordNeighbors`].
-    - `mask`: 15 % of the words, at least one, become the mask token.
+    - `mask`: 15 % of the words, at least one and not all, become the mask token.
     - `ngram`: 1 to 5 successive words of the text.
     - `join`: the first half of the text and the second half of another text. Of pairs: the first text and the second
       text of another pair.
@@ -75,6 +76,8 @@ def augment_texts(
             change them, so that another kind of device can make other variants.
         copies: Number of variants of each row, at least 1.
         seed: Seed of the variants.
+        max_length: Number of tokens after which the models cut texts. What is after them is left out first, or a
+            variant could differ only where no model reads on. None if nothing is cut.
 
     Returns:
         The text columns and `source_row`, the index of the original. Variants that equal an original or an earlier
@@ -87,7 +90,7 @@ def augment_texts(
     _check(methods, proposals, copies, tokenizer)
     names, shares = list(methods), np.array(list(methods.values()), dtype=np.float64)
     functions: dict[str, Method] = {
-        "mask": lambda draw, words, _: _replace(draw, words, _SHARE_OF_MASKS, lambda *_: tokenizer.mask_token),
+        "mask": lambda draw, words, _: _mask(draw, words, str(tokenizer.mask_token)),
         "ngram": lambda draw, words, _: _ngram(draw, words),
         "join": _halves if len(text_columns) == 1 else lambda draw, words, other: list(other),
     }
@@ -97,6 +100,9 @@ def augment_texts(
     if proposals is not None:
         functions["masked_lm"] = lambda draw, words, _: _replace(draw, words, _SHARE_OF_WORDS, proposals.mask)
     originals = [tuple(map(_split, values)) for values in zip(*(dataset[c] for c in text_columns), strict=True)]
+    if max_length is not None:
+        reader = WordsInTokens(tokenizer, max_length, num_sides=len(text_columns))
+        originals = [reader.cut(row) for row in originals]
     drafts: list[tuple[int, tuple[list[str], ...]]] = []
     masked: list[_Masked] = []
     for source, row in enumerate(originals):
@@ -214,12 +220,19 @@ def _replace(
     return varied
 
 
+def _mask(draw: np.random.Generator, words: Words, mask_token: str) -> list[str]:
+    """Mask a share of the words. If none would be left, the text stays as it is."""
+    masked = _replace(draw, words, _SHARE_OF_MASKS, lambda *_: mask_token)
+    is_left = any(word == before for word, before in zip(masked, words, strict=True))
+    return masked if is_left else list(words)
+
+
 def _replace_word(text: str, replacement: Callable[[str], Any]) -> str:
     """Replace a word, and keep the punctuation around it."""
-    match = _WORD.fullmatch(text)
-    if match is None:
+    parts = split_punctuation(text)
+    if parts is None:
         return text
-    before, word, after = match.groups()
+    before, word, after = parts
     return before + (replacement(word) or word) + after
 
 

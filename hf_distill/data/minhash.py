@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset
+
+from hf_distill.data.word_characters import find_words
 
 NUM_HASHES = 128
 SHINGLE_SIZE = 2  # words; with three words, two versions of a text of ten words would share few shingles
@@ -138,7 +139,7 @@ class Shingles:
 
 
 def _split(text: str, size: int) -> list[str]:
-    words = re.findall(r"\w+", text.casefold()) or [text.strip()]
+    words = find_words(text.casefold()) or [text.strip()]
     return [" ".join(words[i : i + size]) for i in range(max(1, len(words) - size + 1))]
 
 

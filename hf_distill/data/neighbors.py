@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hf_distill.data.word_characters import is_of_letters
+
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase
 
 _NUM_NEIGHBORS = 15
 _FREQUENCY_RATIO = 4.0
 _BYTE_LEVEL, _SENTENCEPIECE = "\u0120", "\u2581"  # how these tokenizers mark the start of a word
-_SHARE_OF_STARTS = 0.1  # of the pieces, at least, in a vocabulary with such a mark
+_WORD_END = "</w>"  # how the tokenizers of GPT and XLM mark the end of a word
+_SHARE_OF_MARKS = 0.1  # of the pieces, at least, in a vocabulary with such a mark
 _CONTINUATION = "##"  # how WordPiece marks a piece that does not start a word
 
 
@@ -61,10 +64,12 @@ class WordNeighbors:
 
 
 def draw_word(draw: np.random.Generator, word: str, candidates: Sequence[str]) -> str | None:
-    """Draw one of the candidates for a word, with a capital if the word has one; None without candidates."""
+    """Draw one of the candidates for a word, with capitals as the word has them; None without candidates."""
     if not candidates:
         return None
     chosen = candidates[int(draw.integers(len(candidates)))]
+    if len(word) > 1 and word.isupper():
+        return chosen.upper()
     return chosen[0].upper() + chosen[1:] if word[0].isupper() else chosen
 
 
@@ -74,15 +79,17 @@ def whole_words(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> dict[str
     pieces = {i: piece for piece, i in tokenizer.get_vocab().items() if i < vocab_size and i not in special}
     # Both marks are also letters, which a vocabulary without marks can contain.
     counts = {mark: sum(piece.startswith(mark) for piece in pieces.values()) for mark in (_BYTE_LEVEL, _SENTENCEPIECE)}
-    start = next((mark for mark, count in counts.items() if count > _SHARE_OF_STARTS * len(pieces)), "")
+    start = next((mark for mark, count in counts.items() if count > _SHARE_OF_MARKS * len(pieces)), "")
+    num_ends = sum(piece.endswith(_WORD_END) for piece in pieces.values())
+    end = _WORD_END if num_ends > _SHARE_OF_MARKS * len(pieces) else ""
     words: dict[str, int] = {}
     for i, piece in sorted(pieces.items()):
-        if not piece.startswith(start) or piece.startswith(_CONTINUATION):
+        if not (piece.startswith(start) and piece.endswith(end)) or piece.startswith(_CONTINUATION):
             continue
         # Byte-level pieces write each byte of a word as a letter of its own.
-        word = (
-            tokenizer.convert_tokens_to_string([piece]).strip() if start == _BYTE_LEVEL else piece.removeprefix(start)
-        )
-        if len(word) > 1 and word.isalpha():
+        is_bytes = start == _BYTE_LEVEL
+        word = tokenizer.convert_tokens_to_string([piece]).strip() if is_bytes else piece.removeprefix(start)
+        word = word.removesuffix(end)
+        if len(word) > 1 and is_of_letters(word):
             words.setdefault(word, i)
     return words

@@ -19,6 +19,7 @@ from hf_distill.data.word_proposals import WordProposals
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
 from hf_distill.pipeline.transfer import TransferSet
 from hf_distill.record import describe_model
+from hf_distill.training.labelled_rows import are_labelled
 from hf_distill.utils.main_process import on_main_process
 
 
@@ -58,7 +59,7 @@ def add_variants(
         teacher_tokenizer: The teacher's tokenizer.
         student_tokenizer: The student's tokenizer.
         augmentation: Which variants to make.
-        max_length: Number of tokens after which the masked language model does not read on.
+        max_length: Number of tokens after which the models cut texts.
         device: The device of the masked language model.
 
     Returns:
@@ -76,7 +77,8 @@ def add_variants(
         methods = {"masked_lm": methods.pop("neighbors"), **methods}
     if teacher_tokenizer.mask_token is None or teacher_tokenizer.mask_token != student_tokenizer.mask_token:
         del methods["mask"]
-    columns, copies = list(task.text_columns), augmentation.copies
+    columns, copies, rows = list(task.text_columns), augmentation.copies, _find_labelled_rows(task)
+    labelled = task.datasets["train"].select(rows)
 
     def make() -> tuple[dict[str, list[Any]], dict[str, Any]]:
         proposals, description = None, {}
@@ -84,19 +86,20 @@ def add_variants(
             proposals = _load_proposals(augmentation.masked_lm, max_length, device)
             description["masked_lm"] = describe_model(proposals.model)
         variants = augment_texts(
-            task.datasets["train"],
+            labelled,
             text_columns=columns,
             tokenizer=teacher_tokenizer,
             embeddings=word_embeddings(teacher).cpu().numpy(),
             methods=methods,
             proposals=proposals,
             copies=copies,
+            max_length=max_length,
         )
         return variants.to_dict(), description
 
     # What a model proposes can differ between devices, and all processes must train on the same rows.
     made, description = on_main_process(make)
-    variants, asked = Dataset.from_dict(made), copies * len(task.datasets["train"])
+    variants, asked = Dataset.from_dict(made), copies * len(labelled)
     report: dict[str, Any] = {
         "copies": copies,
         "methods": methods,
@@ -106,7 +109,7 @@ def add_variants(
     }
     variants, report["near_duplicates_of"] = _without_evaluation_texts(variants, task)
     report["variants"] = len(variants)
-    sources = np.asarray(variants[SOURCE_ROW])
+    sources = rows[np.asarray(variants[SOURCE_ROW])]
     text = variants.select_columns(columns)
     if transfer is None:
         problem_type = PROBLEM_TYPES[task.problem_type]
@@ -117,6 +120,15 @@ def add_variants(
     transfer.report["augmentation"] = report
     transfer.source_rows = sources
     return transfer
+
+
+def _find_labelled_rows(task: Task) -> np.ndarray:
+    """Return the numbers of the training rows that have a label."""
+    train = task.datasets["train"]
+    if task.has_words:
+        return np.flatnonzero([any(label >= 0 for label in labels) for labels in train["label"]])
+    targets = Dataset.from_dict({"labels": task.targets(train)})
+    return np.flatnonzero(are_labelled(targets, PROBLEM_TYPES[task.problem_type]))
 
 
 def _load_proposals(reference: ModelReference, max_length: int, device: torch.device | None) -> WordProposals:

@@ -8,9 +8,15 @@ from typing import Any
 from datasets import DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_distill.classifiers.loading import explaining_load_errors, load_pretrained, load_pretrained_tokenizer
+from hf_distill.classifiers.loading import (
+    explaining_load_errors,
+    load_pretrained,
+    load_pretrained_tokenizer,
+    read_config,
+)
 from hf_distill.classifiers.problem_types import auto_model
 from hf_distill.data import Task
+from hf_distill.pipeline.pretrained_head import fit_head
 from hf_distill.teachers import load_teacher
 from hf_distill.utils.hub_names import split_revision
 
@@ -58,7 +64,7 @@ def load_with_new_head(model: ModelReference, task: Task) -> PreTrainedModel:
     """Load a pretrained model in float32 with a classification head for a task.
 
     The head has one output for each label name of the task, in the task's order. It is drawn at random unless the
-    model already has a head of the same kind and shape.
+    model already has a head of the same kind for the same classes.
 
     Raises:
         OSError: if there is no such model.
@@ -79,7 +85,8 @@ def load_with_labels(
     """Load a pretrained model in float32 with a head for a problem type and the given label maps.
 
     Args:
-        model: The model. A head of another shape is replaced by a random one.
+        model: The model. A head for other classes is replaced by a random one, see
+            [`~hf_distill.pipeline.pretrained_head.fit_head`].
         head: The problem type that the head is for, which decides whether texts or words are classified.
         labels: `id2label` and `label2id` of the config.
         problem_type: `problem_type` of the config.
@@ -95,13 +102,16 @@ def load_with_labels(
         "problem_type": problem_type,
         **labels,
     }
-    loaded, _ = load_pretrained(
+    saved = read_config(model.name_or_path, model.revision, model.trust_remote_code)
+    loaded, missing_weights = load_pretrained(
         auto_model(head),
         model.name_or_path,
         arguments,
         trust_remote_code=model.trust_remote_code,
         with_new_head=True,
     )
+    if saved is not None and saved.num_labels == loaded.config.num_labels:
+        fit_head(loaded, saved, missing_weights, model.name_or_path)
     return loaded
 
 

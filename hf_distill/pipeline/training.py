@@ -18,7 +18,11 @@ from hf_distill.utils.stages import stage
 
 
 def train(
-    student: PreTrainedModel, inputs: DistillationInputs, args: DistillationTrainingArguments
+    student: PreTrainedModel,
+    inputs: DistillationInputs,
+    args: DistillationTrainingArguments,
+    *,
+    is_student_reproducible: bool = False,
 ) -> DistillationTrainer:
     """Train a student, from a checkpoint if `args.resume_from_checkpoint` says so.
 
@@ -26,6 +30,8 @@ def train(
         student: The student, which is changed in place.
         inputs: Teacher, tokenizers and rows.
         args: Training arguments.
+        is_student_reproducible: Whether you make exactly the same student again to resume the training. A checkpoint
+            of a student that began with other weights is then refused.
 
     Returns:
         The Trainer, after training.
@@ -36,6 +42,7 @@ def train(
     """
     with stage("labels"):
         trainer = make_trainer(student, inputs, args)
+    trainer.identity.is_student_reproducible = is_student_reproducible
     if trainer.is_world_process_zero():
         trainer.recorder.row_hashes = row_hashes_of(student, inputs)
     with stage("student"):

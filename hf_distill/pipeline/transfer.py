@@ -161,7 +161,7 @@ def _as_labels(logits: np.ndarray, problem_type: ProblemType) -> np.ndarray:
     """Return the decisions that logits stand for, in the form of labels."""
     if problem_type.is_exclusive:
         return logits.argmax(axis=-1)
-    return (logits > 0).astype(np.float32) if problem_type.has_temperature else logits
+    return (logits > 0).astype(np.float32) if problem_type.has_temperature else logits.squeeze(-1)
 
 
 def load_transfer(

@@ -77,9 +77,8 @@ def create_student(
     config = _read_config(teacher)
     model: Any = _load(teacher) if config is None else teacher  # the folder of an adapter has no config
     config = config or model.config
-    _check_layers_can_be_copied(config)
     kept = layers_to_keep(config, num_hidden_layers, layers, architecture, intermediate_size)
-    _check_neurons(config, intermediate_size, calibration_batches)
+    _check_calibration(intermediate_size, calibration_batches)
     is_same = architecture in (None, config.model_type)
     copy_layers = keep_layers if is_same else CONVERSIONS[config.model_type, str(architecture)]
     model = _load(model) if isinstance(model, str | os.PathLike) else model
@@ -134,7 +133,7 @@ def _check_architecture(architecture: str | None, config: PreTrainedConfig) -> N
         )
 
 
-def _check_neurons(config: PreTrainedConfig, intermediate_size: int | None, calibration_batches: Any) -> None:
+def _check_calibration(intermediate_size: int | None, calibration_batches: Any) -> None:
     if (intermediate_size is None) != (calibration_batches is None):
         given, missing = "intermediate_size", "calibration_batches"
         if intermediate_size is None:
@@ -143,8 +142,6 @@ def _check_neurons(config: PreTrainedConfig, intermediate_size: int | None, cali
             f"`{given}` needs `{missing}`: the neurons to keep are the most important ones on these texts. Pass both "
             "or neither."
         )
-    if intermediate_size is not None:
-        check_intermediate_size(config, intermediate_size)
 
 
 def layers_to_keep(
@@ -157,9 +154,13 @@ def layers_to_keep(
     """Return the indices of the layers that [`create_student`] copies from a teacher with this config.
 
     Raises:
-        ValueError: if the teacher does not have these layers, or cannot get this architecture.
+        ValueError: if the teacher does not have these layers or neurons, cannot get this architecture, or has no
+            weights that can be copied.
     """
     _check_architecture(architecture, config)
+    if intermediate_size is not None:
+        check_intermediate_size(config, intermediate_size)
+    _check_layers_can_be_copied(config)
     keeps_all = architecture is not None or intermediate_size is not None
     return _kept_layers(config.num_hidden_layers, num_hidden_layers, layers, keeps_all)
 

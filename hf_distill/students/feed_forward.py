@@ -63,7 +63,7 @@ def check_intermediate_size(config: PreTrainedConfig, intermediate_size: int) ->
     """
     if config.model_type not in FEED_FORWARDS:
         raise ValueError(
-            f"`intermediate_size` is not possible for a {config.model_type!r} teacher, whose feed-forward blocks are "
+            f"`intermediate_size` is not possible for a {config.model_type!r} model, whose feed-forward blocks are "
             f"not known; possible: {', '.join(FEED_FORWARDS)}. Leave it out."
         )
     num_neurons = getattr(config, FEED_FORWARDS[config.model_type].size)

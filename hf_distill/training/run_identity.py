@@ -33,6 +33,7 @@ _EVALUATION_SETTINGS = ("eval_strategy eval_steps eval_delay save_strategy save_
 _OPTIMIZER_SETTINGS = (
     "learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps weight_decay adam_beta1 adam_beta2 adam_epsilon"
 ).split()
+INITIAL_STUDENT = "initial_student"  # among the settings
 _NOT_COMPARED = ("padding", "pad_to_multiple_of", "max_length", "return_tensors")  # of a collator
 _SET_BY_TRAINER = ("bos_token_id", "eos_token_id", "pad_token_id")  # to those of the tokenizer, when training starts
 _BY_EVALUATIONS = ("reduce_lr_on_plateau", "greedy")  # schedules that do not depend on the step alone
@@ -49,12 +50,18 @@ class RunIdentity:
     Attributes:
         student: What [`describe_student`] returned.
         collator: What [`describe_collator`] returned.
+        initial_student: Hash of the student as the Trainer got it; None if it is unknown.
+        is_student_reproducible: Whether whoever made the Trainer makes exactly the same student again to resume the
+            run. A checkpoint of a student that began with other weights then belongs to another run. Otherwise the
+            user may have drawn another head, or loaded the checkpoint, and the run is resumed with a warning.
     """
 
     def __init__(self, trainer_class: str, teaching: Teaching, optimizer: Any) -> None:
         self.trainer_class, self.teaching, self.optimizer = trainer_class, teaching, optimizer
         self.student: dict[str, Any] = {}
         self.collator: dict[str, Any] = {}
+        self.initial_student: str | None = None
+        self.is_student_reproducible = False
 
     def fingerprint(
         self,
@@ -90,12 +97,14 @@ class RunIdentity:
             "problem type": bound.problem_type.name,
             "label names": bound.class_names,
             "student": self.student,
+            "initial weights of the student": self.initial_student if self.is_student_reproducible else None,
             "optimizer": self.optimizer,
             "data collator": self.collator,
             "class of the Trainer": self.trainer_class,
             "optimizer settings, which the checkpoint restores": _restored_settings(args),
         }
-        return RunFingerprint(_as_json(identity), _as_json(_changeable_settings(args, chooses_best)))
+        settings = {**_changeable_settings(args, chooses_best), INITIAL_STUDENT: self.initial_student}
+        return RunFingerprint(_as_json(identity), _as_json(settings))
 
     def _identify_teacher(self, reads_teacher: bool) -> dict[str, Any]:
         teaching = self.teaching

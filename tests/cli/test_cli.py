@@ -185,6 +185,8 @@ def test_a_pretrained_teacher_is_fine_tuned_first(folder, tmp_path, tokenizer, c
         ({"learning_rte": 1}, "--learning_rte"),
         ({"temperature": "warm"}, "warm"),
         ({"student_num_hidden_layers": None, "student_layers": "0,a"}, "--student_layers takes numbers"),
+        ({"student_num_hidden_layers": None, "student_layers": "last"}, "Pass --student_num_hidden_layers too"),
+        ({"student_layers": "0,2"}, "--student_num_hidden_layers 2 and --student_layers 0,2 both say how many layers"),
         ({"config": "broken.yaml"}, "broken.yaml"),
         ({"train_file": None, "task_name": "sst3"}, "sst3"),
         ({"task_name": "sst2"}, "--task_name and --train_file all name labelled rows"),
@@ -309,6 +311,39 @@ def test_variants_of_the_labelled_texts_are_more_rows_to_train_on(folder, tmp_pa
     assert f"{augmentation['variants']:,} variants of the labelled texts" in printed
     assert f"{48 - augmentation['made']} variants that repeat a text" in printed
     assert f"The teacher gives {augmentation['same_answer']:.1%} of the variants" in printed
+
+
+def test_only_labelled_texts_have_variants_and_the_card_counts_them(folder, tmp_path):
+    out, rows = tmp_path / "out", tmp_path / "rows.csv"
+    lines = (folder / "train.csv").read_text().splitlines()
+    rows.write_text("\n".join([*lines, *(f"the plot number {i} is great," for i in range(9))]))
+    main(["train", *flags(folder, out, train_file=rows, augment=2, cache_teacher_outputs=True, max_steps=1)])
+    augmentation = json.loads((out / "distillation.json").read_text())["dataset"]["transfer"]["augmentation"]
+    assert augmentation["asked"] == 2 * (len(lines) - 1)
+    assert 0 < augmentation["same_answer"] <= 1
+    variants = f"{augmentation['variants']} variants of the labelled texts by neighbors, mask, ngram, join"
+    assert variants in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_regression_with_variants_has_the_floor_of_the_teachers_answers(columns, tmp_path, tokenizer):
+    save(tiny_model(3, num_labels=1, problem_type="regression"), tmp_path / "teacher", tokenizer)
+    rows = [row["text"] for row in tiny_rows(40, seed=3)]
+    texts = [rows[:20]] if columns == 1 else [rows[:20], rows[20:]]
+    header = ["text"] if columns == 1 else ["sentence1", "sentence2"]
+    lines = [",".join([*line, str(i / 4)]) for i, line in enumerate(zip(*texts, strict=True))]
+    for name, part in (("train", lines[:12]), ("validation", lines[12:])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([",".join([*header, "score"]), *part]))
+    more = {
+        "augment": 1,
+        "cache_teacher_outputs": True,
+        "baseline": True,
+        "max_steps": 1,
+        "label_column_name": "score",
+    }
+    main(["train", *flags(tmp_path, tmp_path / "out", **more)])
+    floor = json.loads((tmp_path / "out" / "distillation.json").read_text())["floor"]
+    assert floor["labels"]["rows"] == 12 < floor["teacher_answers"]["rows"]
 
 
 def test_a_masked_language_model_proposes_words_for_variants(folder, tmp_path, capsys):

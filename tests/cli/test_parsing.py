@@ -97,6 +97,8 @@ def test_a_recipe_does_not_cut_a_pretrained_student_that_the_command_line_names(
     with pytest.raises(ValueError, match="pass --student_num_hidden_layers too"):
         check_flags("train", [*with_student, *parts])
     check_flags("train", [*with_student, *parts, "--student_num_hidden_layers", "2"])
+    with pytest.raises(ValueError, match="both say how many layers the student gets. Leave one of them out"):
+        check_flags("train", [*with_student, "--student_layers", "0,2"])
     recipe.write_text(f"{recipe.read_text()}student_model_name_or_path: encoder\n")
     check_flags("train", words)
 

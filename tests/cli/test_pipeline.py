@@ -22,7 +22,7 @@ from hf_distill.pipeline import (
     load_with_new_head,
     make_student,
 )
-from hf_distill.pipeline.loading import load_teacher_for, load_tokenizer
+from hf_distill.pipeline.loading import load_teacher_for, load_tokenizer, load_with_labels
 from hf_distill.reporting.comparison.predict import load_model
 from hf_distill.training.recorder import describe_data
 
@@ -203,6 +203,42 @@ def test_a_pretrained_student_takes_the_label_names_of_the_teacher_or_of_the_tas
         make_student(StudentOptions(num_hidden_layers=1), None, task)
     with pytest.raises(ValueError, match="A static student is made from the teacher"):
         replace(options, static_dim=8)
+
+
+def load_classifier_of(names, path, teacher):
+    model = tiny_model(2, seed=5)
+    model.config.id2label, model.config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+    model.save_pretrained(path)
+    return model, load_with_labels(
+        ModelReference(str(path)),
+        "single_label_classification",
+        {"id2label": teacher.config.id2label, "label2id": teacher.config.label2id},
+        "single_label_classification",
+    )
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 0, 2]])
+def test_the_head_of_a_pretrained_student_follows_the_names_of_the_classes(order, tmp_path, teacher, tokenizer):
+    saved, loaded = load_classifier_of([LABEL_NAMES[i].upper() for i in order], tmp_path, teacher)
+    batch = tokenizer(["a great film", "boring"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(**batch).logits[:, order], saved(**batch).logits)
+    assert loaded.config.id2label == teacher.config.id2label
+
+
+def test_a_pretrained_student_for_other_classes_gets_a_new_head(tmp_path, teacher, caplog):
+    saved, loaded = load_classifier_of(["contradiction", "entailment", "unrelated"], tmp_path, teacher)
+    assert "gets a new head, because its own is for other classes: contradiction, entailment, unrel" in caplog.text
+    assert not torch.equal(loaded.classifier.weight, saved.classifier.weight)
+    assert loaded.classifier.weight.std().item() == pytest.approx(loaded.config.initializer_range, rel=0.5)
+    assert not loaded.classifier.bias.any()
+    torch.testing.assert_close(loaded.bert.pooler.dense.weight, saved.bert.pooler.dense.weight)
+
+
+def test_placeholders_of_a_pretrained_student_are_paired_by_order_and_said(tmp_path, teacher, caplog):
+    saved, loaded = load_classifier_of([f"LABEL_{i}" for i in range(3)], tmp_path, teacher)
+    assert f"keeps its head: its outputs LABEL_0, LABEL_1, LABEL_2 stand for {', '.join(LABEL_NAMES)}" in caplog.text
+    torch.testing.assert_close(loaded.classifier.weight, saved.classifier.weight)
 
 
 def test_neurons_of_a_pretrained_student_are_chosen_on_its_own_tokens(task, encoder, teacher, tokenizer):

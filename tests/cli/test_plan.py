@@ -93,6 +93,7 @@ def test_layers_that_a_pretrained_student_lacks_are_refused_before_the_plan(fold
     [
         ({"student_num_hidden_layers": 9}, "must be from 1 to 4, the number of layers that can be copied, got 9"),
         ({"student_num_hidden_layers": None, "student_layers": "0,4"}, "each from 0 to 3"),
+        ({"student_intermediate_size": 65}, "`intermediate_size` must be from 1 to 32"),
     ],
 )
 def test_layers_that_the_teacher_lacks_are_refused_before_the_plan(folder, tmp_path, capsys, student, message):

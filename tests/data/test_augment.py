@@ -55,9 +55,48 @@ def test_a_letter_that_is_also_a_mark_hides_no_words():
     assert list(whole_words(word_level(*pieces), 100)) == ["\u0120gantija", "film", "plot"]
 
 
+def test_a_mark_at_the_end_of_words_tells_words_from_pieces():
+    pieces = ["[UNK]", "film</w>", "plot</w>", "fil", "plo", "a", "b", "m</w>"]
+    assert list(whole_words(word_level(*pieces), 100)) == ["film", "plot"]
+
+
+def test_vowel_signs_belong_to_words(embeddings):
+    pieces = ["[UNK]", "\u0939\u0948", "\u0905\u091a\u094d\u091b\u0940", "film", "\u0e17\u0e35\u0e48"]
+    assert list(whole_words(word_level(*pieces), 100)) == pieces[1:]
+    dataset = Dataset.from_dict({"text": ["\u0905\u091a\u094d\u091b\u0940 \u0939\u0948! film"]})
+    masked = augment(embeddings, dataset, methods={"mask": 1.0}, copies=8)["text"]
+    assert set(masked) <= {
+        f"{a} {b}! {c}" for a in ("[MASK]", pieces[2]) for b in ("[MASK]", pieces[1]) for c in ("[MASK]", "film")
+    }
+
+
+def test_a_text_of_one_word_is_not_masked(embeddings):
+    dataset = Dataset.from_dict({"text": ["great", "a boring plot"]})
+    assert set(augment(embeddings, dataset, methods={"mask": 1.0}, copies=8)["source_row"]) == {1}
+    with pytest.raises(ValueError, match="None of the 2 texts could be varied"):
+        augment(embeddings, Dataset.from_dict({"text": ["\u597d\u770b\u3002", "\u65e0\u804a"]}))
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_variants_of_long_texts_differ_where_the_model_reads(embeddings, columns):
+    tokenizer, draw = tiny_tokenizer(), np.random.default_rng(0)
+    rows = {f"text{i}": [" ".join(draw.choice(WORDS, 30)) for _ in range(12)] for i in range(columns)}
+    variants = augment(
+        embeddings, Dataset.from_dict(rows), text_columns=list(rows), copies=6, max_length=16, tokenizer=tokenizer
+    )
+
+    def read(dataset):
+        encoded = tokenizer(*(dataset[name][:] for name in rows), truncation=True, max_length=16)
+        return [tuple(ids) for ids in encoded["input_ids"]]
+
+    assert len(variants) > 40
+    assert not set(read(variants)) & set(read(rows))
+
+
 def test_a_word_with_a_capital_becomes_one_with_a_capital_that_keeps_its_others():
     draw = np.random.default_rng(0)
-    assert [draw_word(draw, word, ["mcDonald"]) for word in ("Burger", "burger")] == ["McDonald", "mcDonald"]
+    words = [draw_word(draw, word, ["mcDonald"]) for word in ("Burger", "burger", "BURGER", "I")]
+    assert words == ["McDonald", "mcDonald", "MCDONALD", "McDonald"]
     assert draw_word(draw, "Burger", []) is None
 
 

@@ -351,3 +351,22 @@ def test_files_and_data_sets_are_sources_together():
     data = DataArguments(transfer_file=["a.txt,b.txt"], transfer_dataset_name=["user/c"], transfer_weights="1,2,3")
     assert [*data.transfer_files, *data.transfer_dataset_names] == ["a.txt", "b.txt", "user/c"]
     assert data.weights == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "is_near"),
+    [
+        (
+            "\u0935\u0939 \u0939\u093e\u0930\u093e",
+            "\u0935\u0939 \u0939\u0940\u0930\u094b",
+            False,
+        ),  # only the vowel signs differ
+        ("\u2764\ufe0f", "\u2600\ufe0f", False),  # a heart and a sun, each with a mark that chooses the colored form
+        ("good film \u2764\ufe0f", "good film", True),
+        ("cafe\u0301 noir", "cafe noir", False),
+    ],
+)
+def test_marks_belong_to_the_letter_before_them(text, other, is_near):
+    against = {"validation": Dataset.from_dict({"text": [other]})}
+    found = find_near_duplicates(Dataset.from_dict({"text": [text]}), ["text"], against=against)
+    assert found == (["validation"] if is_near else [None])

@@ -124,7 +124,7 @@ def test_a_family_whose_neurons_are_not_known_is_refused(batches):
     config = AutoConfig.for_model(
         "gpt_neox", vocab_size=25, hidden_size=16, num_hidden_layers=2, num_attention_heads=2
     )
-    with pytest.raises(ValueError, match="not possible for a 'gpt_neox' teacher.*possible: bert, roberta"):
+    with pytest.raises(ValueError, match="not possible for a 'gpt_neox' model.*possible: bert, roberta"):
         create_student(
             AutoModelForSequenceClassification.from_config(config), 1, intermediate_size=4, calibration_batches=batches
         )

@@ -158,8 +158,12 @@ def reads_pairs(record: Mapping[str, Any]) -> bool:
 
 def describe_transfer(dataset: Mapping[str, Any]) -> dict[str, str]:
     """Return where the unlabelled text came from, and how many texts of each source were used."""
-    sources = (dataset.get("transfer") or {}).get("sources") or []
+    transfer = dataset.get("transfer") or {}
+    sources, augmentation = transfer.get("sources") or [], transfer.get("augmentation")
     described = [f"{label(s['name'])} ({as_text(s.get('drawn'))} of {as_text(s['rows'])} texts)" for s in sources]
+    if augmentation:
+        methods = ", ".join(augmentation["methods"])
+        described.append(f"{as_text(augmentation['variants'])} variants of the labelled texts by {methods}")
     return {"unlabelled text from": "; ".join(described)} if described else {}
 
 
