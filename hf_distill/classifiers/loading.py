@@ -65,7 +65,7 @@ def load_pretrained(
     missing_weights = sorted({*loading_info["missing_keys"], *(key for key, *_ in loading_info["mismatched_keys"])})
     if with_new_head and missing_weights:
         names = ", ".join(missing_weights)
-        logger.warning(f"{name_or_path} gets new random weights, which are trained next: {names}.")
+        logger.warning_once(f"{name_or_path} gets new random weights, which are trained next: {names}.")
     return model, sorted(loading_info["missing_keys"])
 
 

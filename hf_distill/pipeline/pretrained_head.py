@@ -32,13 +32,15 @@ def fit_head(model: PreTrainedModel, saved: PreTrainedConfig, missing_weights: C
     if len(names) == 1 or layer is None or f"{layer_name}.weight" in missing_weights:
         return
     if are_paired_by_order(names, names_before):
-        logger.warning(f"{name} keeps its head: its outputs {', '.join(names_before)} stand for {', '.join(names)}.")
+        outputs = ", ".join(names_before)
+        logger.warning_once(f"{name} keeps its head: its outputs {outputs} stand for {', '.join(names)}.")
         return
     try:
         order = align_labels(id2label_of(saved), id2label_of(model.config))
     except ValueError:
         check_not_partitioned(model, "another head")
-        logger.warning(f"{name} gets a new head, because its own is for other classes: {', '.join(names_before)}.")
+        others = ", ".join(names_before)
+        logger.warning_once(f"{name} gets a new head, because its own is for other classes: {others}.")
         nn.init.normal_(layer.weight, std=getattr(model.config, "initializer_range", 0.02))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
