@@ -1,6 +1,7 @@
 """The steps of a run, each by itself: fine-tuning, loading, making a student, describing the data."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -188,7 +189,10 @@ def test_a_limit_keeps_the_first_rows_and_leaves_the_task_as_it_was(task):
     assert (len(limited.datasets["validation"]), len(task.datasets["train"])) == (24, 24)
 
 
-def test_a_pretrained_student_takes_the_label_names_of_the_teacher_or_of_the_task(task, encoder, teacher, caplog):
+def test_a_pretrained_student_takes_the_label_names_of_the_teacher_or_of_the_task(
+    task, encoder, teacher, tmp_path, caplog
+):
+    encoder = shutil.copytree(encoder, tmp_path / "encoder")  # what is said of a folder is said once
     options = StudentOptions(pretrained=ModelReference(str(encoder)), freeze_embeddings=True)
     student = make_student(options, teacher, task)
     assert student.config.id2label == teacher.config.id2label == dict(enumerate(LABEL_NAMES))
