@@ -274,7 +274,9 @@ class DataArguments(ReadingArguments):
         lacks_rows = "train" not in task.datasets and not self.has_transfer
         if to_train and (lacks_rows or not task.validation_splits):
             raise ValueError(
-                f"{task.name} has the splits {', '.join(task.datasets)}; a training and a validation split are needed."
+                f"{task.name} has the splits {', '.join(task.datasets)}; "
+                f"{'a' if self.has_transfer else 'a training and a'} validation split is needed"
+                f"{', from --validation_file for example' if self.has_transfer else ''}."
             )
         return limit_rows(task, self.max_train_samples, self.max_eval_samples)
 

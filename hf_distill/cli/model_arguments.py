@@ -281,7 +281,16 @@ class ModelArguments(TeacherArguments):
     def labels(self) -> list[str] | None:
         """The candidate labels."""
         names = words(self.candidate_labels)
-        return None if names is None else [name.strip() for name in names]
+        if names is None:
+            return None
+        names = [name.strip() for name in names]
+        if odd := [name for name in names if name.startswith(("[", "{", '"', "'"))]:
+            raise ValueError(
+                f"--candidate_labels takes names with commas between them: --candidate_labels "
+                f'"card arrival,exchange rate". The name {odd[0]} begins with a bracket or a quote. Descriptions of '
+                "classes are for Python (`ZeroShotTeacher`)."
+            )
+        return names
 
     @property
     def layers(self) -> list[int] | str | None:

@@ -8,6 +8,7 @@ from hf_distill.cli.model_arguments import ModelArguments
 from hf_distill.cli.printing import print_summary
 from hf_distill.cli.texts import load_texts
 from hf_distill.data import Task
+from hf_distill.data.table import name_some
 from hf_distill.pipeline.best_metric import check_best_metric
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.teacher_head import TeacherHead
@@ -43,6 +44,9 @@ def load_zero_shot(
         task, transfer = _load_rows(data, teacher)
     if args.process_index == 0:
         print_summary(task.summary + transfer.data)
+        print(
+            f"The teacher compares texts with: {name_some([f'{hypothesis!r}' for hypothesis in teacher.hypotheses])}"
+        )
     check_best_metric(task, args)
     source = models.student.pretrained or reference
     return zero_shot_inputs(task, transfer, teacher, base, source, args, data.max_seq_length)

@@ -34,8 +34,7 @@ def from_log_probabilities(
         if not known:
             raise ValueError(f"has no token among the classes {list(names)}")
     else:
-        if row is None or len(row) != len(places):
-            raise ValueError(f"does not have {len(places)} numbers, one for each class")
+        check_numbers(row, len(places))
         known = list(zip(places, row, strict=True))
     for place, value in known:
         if not value <= 1e-6:
@@ -46,6 +45,18 @@ def from_log_probabilities(
     if probabilities.sum() == 0:
         raise ValueError("gives no class a probability")
     return probabilities / probabilities.sum()
+
+
+def check_numbers(row: Any, num_classes: int) -> None:
+    """Check that a row is a list with a number for each class.
+
+    Raises:
+        ValueError: with what is wrong with the row.
+    """
+    if isinstance(row, str):
+        raise ValueError("is a text; read JSON before (`json.loads`)")
+    if row is None or len(row) != num_classes or any(isinstance(value, Mapping | str | None) for value in row):
+        raise ValueError(f"does not have {num_classes} numbers, one for each class; a dict has numbers by class")
 
 
 def from_votes(row: Any, names: Mapping[str, int], smoothing: float, is_multi_label: bool) -> np.ndarray:
@@ -68,8 +79,8 @@ def from_votes(row: Any, names: Mapping[str, int], smoothing: float, is_multi_la
         if is_multi_label:
             raise ValueError("is a dict of counts, which does not say how many votes there were; give a list of votes")
         votes = [(name, value) for name, value in row.items() if value is not None]
-        if any(value < 0 for _, value in votes):
-            raise ValueError("has a negative number of votes")
+        if any(value < 0 or value % 1 for _, value in votes):
+            raise ValueError("has numbers of votes that are not 0, 1, 2, ...; for shares set `kind='probabilities'`")
         num_votes = sum(value for _, value in votes)
     else:
         if row is None or isinstance(row, str) or any(isinstance(vote, str) == is_multi_label for vote in row):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.columns import (
     NOT_TEXTS,
     TEXTS,
@@ -71,6 +72,8 @@ def choose_roles(
     refuse_words_in_texts(table, text_names, label_name)
     if label_name is not None:
         names = [find_column(table, name, "label") for name in split_names(label_name, table)]
+        if TEACHER_LOGITS in names:
+            raise ValueError(f"`{TEACHER_LOGITS}` has the outputs of a teacher, not labels. Name a column of labels.")
         label = Choice(tuple(names), "by flag")
     else:
         known = [column for name in LABEL_COLUMNS for column in table.names if column.casefold() == name]
@@ -115,7 +118,7 @@ def _no_label(table: Table) -> str:
     zeros_and_ones = [name for name in table.names if _is_zero_or_one(table, name)]
     several = f" or {','.join(zeros_and_ones)}" if len(zeros_and_ones) > 1 else ""
     known = next((name for name in table.names if name.casefold() in NOT_TEXTS), None)
-    candidates = [name for name in reversed(table.names) if name.casefold() not in TEXTS]
+    candidates = [name for name in reversed(table.names) if name.casefold() not in (*TEXTS, TEACHER_LOGITS)]
     example = known or min(candidates, key=lambda name: _num_values(table, name), default=None)
     if table.has_only_texts:
         hint = (

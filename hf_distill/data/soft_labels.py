@@ -11,7 +11,7 @@ from datasets import Dataset, Features, List, Value
 
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
-from hf_distill.data.model_answers import from_log_probabilities, from_votes
+from hf_distill.data.model_answers import check_numbers, from_log_probabilities, from_votes
 from hf_distill.utils.dataset_types import check_is_dataset
 
 KINDS = ("probabilities", "logits", "log_probabilities", "votes")
@@ -72,6 +72,8 @@ def soft_labels(
         raise ValueError(f"`floor` must be > 0 and < 0.5, got {floor}.")
     if not 0 <= smoothing < math.inf:
         raise ValueError(f"`smoothing` must be a finite number >= 0, got {smoothing}.")
+    if not isinstance(column, str | Mapping):
+        raise TypeError(f"`column` must be the name of a column, or a dict from classes to columns, got {column!r}.")
     columns = [column] if isinstance(column, str) else list(column.values())
     if not isinstance(column, str):
         _places(list(column), label_names)  # each class once
@@ -146,23 +148,31 @@ def _row(
     values = np.zeros(len(places))
     if isinstance(soft, Mapping):
         # Arrow gives every row the keys of all rows. A key that a row did not have is None.
-        given = {name.casefold(): value for name, value in soft.items() if value is not None}
+        given_names = [name for name, value in soft.items() if value is not None]
+        given = {name.strip().casefold(): soft[name] for name in given_names}
+        if len(given) < len(given_names):
+            raise refuse("has names that differ only in case or blanks around them")
         if unknown := given.keys() - names.keys():
             raise refuse(f"has the classes {sorted(unknown)}, which are not among {list(names)}")
         if kind == "logits" and len(given) < len(names):
             raise refuse(f"lacks logits of {sorted(names.keys() - given.keys())}")
+        if odd := [value for value in given.values() if isinstance(value, str)]:
+            raise refuse(f"has the text {odd[0]!r} in place of a number")
         for name, value in given.items():
             values[names[name]] = value
     else:
-        if soft is None or len(soft) != len(places):
-            raise refuse(f"does not have {len(places)} numbers, one for each class")
+        try:
+            check_numbers(soft, len(places))
+        except ValueError as error:
+            raise refuse(error) from None
         values[places] = soft
     if kind == "logits":
         if np.isnan(values).any() or not np.isfinite(values.max()):
             raise refuse("has NaN, +inf or no finite number")
         return values.astype(np.float32)
     if not ((values >= 0) & (values <= 1)).all():
-        raise refuse("has numbers that are not probabilities, from 0 to 1; for logits set `kind='logits'`")
+        remedy = "divide percentages by 100" if (values >= 0).all() else "for logits set `kind='logits'`"
+        raise refuse(f"has numbers that are not probabilities, from 0 to 1; {remedy}")
     if not is_multi_label and abs(values.sum() - 1) > _TOLERANCE:
         raise refuse(f"sums to {values.sum():.4g}, not to 1")
     return _as_logits(values, is_multi_label, floor)

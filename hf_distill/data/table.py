@@ -12,6 +12,12 @@ from datasets import ClassLabel, Dataset, LargeList, List
 from datasets.table import InMemoryTable
 
 
+def name_some(names: Sequence[str], most: int = 10) -> str:
+    """Return names with commas between them, and of many only the first ones and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number and a noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

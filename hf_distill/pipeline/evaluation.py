@@ -5,12 +5,14 @@ from typing import Any
 
 from transformers import BatchEncoding, PreTrainedModel
 
+from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data import DataSummary, read_teacher
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.record import describe_machine
 from hf_distill.reporting import measure_latency
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.training.evaluation import TIMING
+from hf_distill.training.labelled_rows import are_labelled
 
 
 def evaluate(trainer: DistillationTrainer, inputs: DistillationInputs) -> dict[str, dict[str, float]]:
@@ -41,7 +43,7 @@ def evaluate_test(
     """
     values = _test_metrics(trainer, inputs)
     trainer.record["test"] = {
-        "rows": len(inputs.rows["test"]),
+        "rows": sum(are_labelled(inputs.rows["test"], PROBLEM_TYPES[inputs.task.problem_type])),
         "student": {name: value for name, value in values.items() if not name.startswith("teacher_")},
         "teacher": {name[8:]: value for name, value in values.items() if name.startswith("teacher_")},
     }

@@ -3,6 +3,7 @@
 from transformers import PreTrainedModel
 
 from hf_distill.data import Task
+from hf_distill.data.table import name_some
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.loading import ModelReference, label_maps, load_tokenizer, load_with_labels
 from hf_distill.pipeline.transfer import TransferSet
@@ -45,11 +46,12 @@ def zero_shot_inputs(
         ValueError: if labels are not candidate labels, or if the texts are pairs.
     """
     known = {label.casefold() for label in teacher.labels}
-    if task.label_names is not None and any(name.casefold() not in known for name in task.label_names):
+    unknown = [name for name in task.label_names or [] if name.casefold() not in known]
+    if unknown:
         raise ValueError(
-            f"The labels of the rows are {', '.join(task.label_names)}, and the candidate labels are "
-            f"{', '.join(teacher.labels)}. Write the candidate labels into the label column, or name the labels in "
-            "the order of their ids with --class_names."
+            f"{len(unknown)} of the {len(task.label_names or [])} labels of the rows are no candidate labels: "
+            f"{name_some(unknown)}. The candidate labels are {name_some(teacher.labels)}. Write these into the label column, "
+            "or rename all labels with --label_map. If the labels are ids, name them in their order with --class_names."
         )
     if len(task.text_columns) > 1:
         raise ValueError(

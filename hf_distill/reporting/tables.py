@@ -74,7 +74,8 @@ def _describe_gap(scores: Mapping[str, float | None], metric_name: str, num_eval
     teacher, student, baseline = (None if (x := scores.get(model)) is None else sign * x for model in MODELS)
     if teacher is None or student is None or baseline is None:
         if "baseline" not in scores:
-            return f"gap closed: {NOT_AVAILABLE} (no baseline was trained; --baseline trains one)"
+            advice = "no baseline was trained; with labelled training rows, --baseline trains one"
+            return f"gap closed: {NOT_AVAILABLE} ({advice})"
         missing = next(model for model in MODELS if scores.get(model) is None)
         return f"gap closed: {NOT_AVAILABLE} (the {missing} has no score)"
     metric = find_metric(metric_name)

@@ -142,8 +142,13 @@ class ZeroShotTeacher:
         """Return the logits of the classes for some texts, `(len(texts), num_labels)`, without a store.
 
         Raises:
+            TypeError: unless `texts` is a list of texts.
             ValueError: for `prior_correction="uniform"` before the bias is known.
         """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"A zero-shot teacher reads a list of texts, got {texts!r:.80}.")
+        if not len(texts):
+            return np.zeros((0, len(self.labels)), dtype=np.float32)
         if self.prior.is_pending:
             if self.prior.method == "uniform":
                 raise ValueError(
@@ -188,10 +193,17 @@ def _describe(candidate_labels: Sequence[str] | Mapping[str, str]) -> dict[str, 
     """Return name -> description."""
     if isinstance(candidate_labels, str):
         raise TypeError(f"`candidate_labels` must be a list of names or a dict, got the text {candidate_labels!r}.")
+    if not isinstance(candidate_labels, Mapping | Sequence):
+        raise TypeError(
+            "`candidate_labels` must be a list of names or a dict, whose order is the order of the classes, got a "
+            f"{type(candidate_labels).__name__}."
+        )
     if isinstance(candidate_labels, Mapping):
         pairs = list(candidate_labels.items())
     else:
         pairs = [(name, name) for name in candidate_labels]
+    if odd := [value for pair in pairs for value in pair if not isinstance(value, str)]:
+        raise TypeError(f"Names and descriptions of `candidate_labels` must be texts, got {odd[0]!r}.")
     for what, values in (("Candidate labels", [name for name, _ in pairs]), ("Descriptions", [d for _, d in pairs])):
         folded = [value.strip().casefold() for value in values]
         if "" in folded:

@@ -31,15 +31,16 @@ def describe_data(task: Task, rows: Mapping[str, datasets.Dataset]) -> dict[str,
     split = task.validation_splits[0]
     problem_type = PROBLEM_TYPES[task.problem_type]
     num_labelled = sum(are_labelled(rows["train"], problem_type))
-    metric_name = task.metric_name
-    if not any(are_labelled(rows[split], problem_type)):  # only the teacher's answers are known
+    metric_name, num_scored = task.metric_name, sum(are_labelled(rows[split], problem_type))
+    if not num_scored:  # only the teacher's answers are known
         metric_name = "loss_kl" if problem_type.agreement is None else "agreement"
+        num_scored = len(rows[split])
     dataset = {
         "id": task.dataset_id,
         "config": task.config_name,
         "train_rows": num_labelled,
         "unlabelled_rows": len(rows["train"]) - num_labelled,
-        "eval_rows": len(rows[split]),
+        "eval_rows": num_scored,  # on which the metric is computed
         "eval_split": split,
         **({"revision": task.revision} if task.revision else {}),
     }

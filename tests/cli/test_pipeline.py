@@ -178,7 +178,7 @@ def test_the_record_counts_labelled_and_unlabelled_rows(tmp_path, tokenizer, fil
         "metric_name": task.metric_name,
         "dataset": {
             "id": file, "config": None, "train_rows": counts[0], "unlabelled_rows": counts[1],
-            "eval_rows": sum(counts), "eval_split": "validation",
+            "eval_rows": counts[0], "eval_split": "validation",
         },
     }  # fmt: skip
 

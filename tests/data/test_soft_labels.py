@@ -10,7 +10,7 @@ from invariance import make_args
 from tiny import LABEL_NAMES
 
 from hf_distill import DistillationTrainer
-from hf_distill.data import soft_labels
+from hf_distill.data import load_text_dataset, soft_labels
 
 
 def logits_of(rows, names=("a", "b"), **settings):
@@ -51,6 +51,7 @@ def test_multi_label_probabilities_become_log_odds_and_need_no_sum():
         ([-0.1, 1.1], {}, "row 1 has numbers that are not probabilities"),
         ([1.0], {}, "row 1 does not have 2 numbers"),
         ([float("nan"), 1.0], {"kind": "logits"}, "row 1 has NaN"),
+        ([70, 30], {}, "divide percentages by 100"),
     ],
 )
 def test_a_row_that_is_no_distribution_is_refused_with_its_number(row, settings, message):
@@ -65,6 +66,31 @@ def test_classes_that_are_not_known_or_not_there_are_refused():
         logits_of([{"a": 0.5}], kind="logits")
     with pytest.raises(ValueError, match="label names differ"):
         logits_of([[0.5, 0.5]], source_names=["a", "c"])
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "message"),
+    [
+        ("[0.7, 0.3]", "probabilities", "row 0 is a text; read JSON before"),
+        (["0.7", "0.3"], "logits", "row 0 does not have 2 numbers"),
+        ([None, 0.3], "probabilities", "row 0 does not have 2 numbers"),
+        ({"a": "70%", "b": "30%"}, "probabilities", "has the text '70%' in place of a number"),
+        ({"A": 9.0, "a": -9.0, "b": 0.0}, "logits", "has names that differ only in case or blanks"),
+        (
+            [{"token": "a", "logprob": -0.3}, {"token": "b", "logprob": -1.5}],
+            "log_probabilities",
+            "a dict has numbers",
+        ),
+        ({"a": 0.67, "b": 0.33}, "votes", "are not 0, 1, 2, ...; for shares set `kind='probabilities'`"),
+    ],
+)
+def test_answers_in_another_form_are_refused_with_what_to_do(row, kind, message):
+    with pytest.raises(ValueError, match=message):
+        logits_of([row], kind=kind)
+
+
+def test_blanks_around_the_name_of_a_class_do_not_count():
+    assert np.allclose(probabilities_of([{" a": 0.75, "B ": 0.25}]), [[0.75, 0.25]])
 
 
 @pytest.mark.parametrize("settings", [{"floor": 0.0}, {"kind": "odds"}])
@@ -125,6 +151,8 @@ def test_each_class_can_have_its_own_column():
     assert np.allclose(np.exp(labelled["teacher_logits"][:]), [[0.25, 0.75], [0.5, 0.5]])
     with pytest.raises(ValueError, match="The label names differ"):
         soft_labels(dataset, {"b": "p_b"}, ["a", "b"])
+    with pytest.raises(TypeError, match="`column` must be the name of a column, or a dict"):
+        soft_labels(dataset, ["p_b", "p_a"], ["a", "b"])
     with pytest.raises(ValueError, match="There is no column 'p_c'"):
         soft_labels(dataset, {"a": "p_a", "b": "p_c"}, ["a", "b"])
     with pytest.raises(ValueError, match="Votes are in one column"):
@@ -153,7 +181,7 @@ def test_answers_in_json_lines_are_read_by_datasets(tmp_path):
         ([], {"kind": "votes"}, "row 0 has no votes"),
         ("a", {"kind": "votes"}, "row 0 is not a list of classes"),
         (["a"], {"kind": "votes", "is_multi_label": True}, "row 0 is not a list of lists of classes"),
-        ({"a": -1, "b": 3}, {"kind": "votes"}, "row 0 has a negative number of votes"),
+        ({"a": -1, "b": 3}, {"kind": "votes"}, "row 0 has numbers of votes that are not 0, 1, 2"),
         ({"a": 1, "b": 3}, {"kind": "votes", "is_multi_label": True}, "row 0 is a dict of counts"),
         (["a"], {"kind": "votes", "smoothing": -1.0}, "`smoothing` must be"),
     ],
@@ -161,3 +189,12 @@ def test_answers_in_json_lines_are_read_by_datasets(tmp_path):
 def test_answers_that_are_none_are_refused_with_their_row(row, settings, message):
     with pytest.raises(ValueError, match=message):
         logits_of([row], **settings)
+
+
+def test_the_logits_of_a_teacher_are_not_taken_for_labels(tmp_path):
+    rows = {"text": ["x", "y"] * 5, "teacher_logits": [[0.5, 0.5]] * 10}
+    Dataset.from_dict(rows).to_json(tmp_path / "rows.jsonl")
+    with pytest.raises(ValueError, match="has no column `label` or `labels`.* Add a column `label`"):
+        load_text_dataset(train_file=tmp_path / "rows.jsonl")
+    with pytest.raises(ValueError, match="has the outputs of a teacher, not labels"):
+        load_text_dataset(train_file=tmp_path / "rows.jsonl", label_column_name="teacher_logits")

@@ -67,7 +67,11 @@ def test_the_table_shows_the_numbers_of_each_model():
             "gap closed: -100 % (the student's accuracy is 5 points below the baseline's; this table does not test "
             "differences, `hf-distill compare` does)",
         ),
-        ({"baseline": None}, 10_000, "gap closed: n/a (no baseline was trained; --baseline trains one)"),
+        (
+            {"baseline": None},
+            10_000,
+            "gap closed: n/a (no baseline was trained; with labelled training rows, --baseline trains one)",
+        ),
         ({"baseline": float("nan")}, 10_000, "gap closed: n/a (the baseline has no score)"),
         ({"student": float("nan")}, 10_000, "gap closed: n/a (the student has no score)"),
     ],

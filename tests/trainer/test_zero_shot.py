@@ -12,6 +12,7 @@ from tiny import LABEL_NAMES, named_model, tiny_model, tiny_rows, visible_to_cap
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
 from hf_distill.cli import main
+from hf_distill.reporting.statistics import wilson_interval
 from hf_distill.teachers import ZeroShotTeacher
 from hf_distill.teachers.prior_correction import (
     CONTENT_FREE_TEXTS,
@@ -134,6 +135,10 @@ def test_bad_input_is_refused_before_the_teacher_runs(places, labels, changes, m
 def test_a_text_in_place_of_labels_and_a_model_of_another_kind_are_refused(places, tmp_path):
     with pytest.raises(TypeError, match="must be a list of names or a dict"):
         ZeroShotTeacher(places / "nli", "good,bad")
+    with pytest.raises(TypeError, match="whose order is the order of the classes, got a set"):
+        ZeroShotTeacher(places / "nli", set(CLASSES))
+    with pytest.raises(TypeError, match="must be texts, got None"):
+        ZeroShotTeacher(places / "nli", {"good": "a good film", "bad": None})
     with pytest.raises(OSError, match="there is no such folder"):
         ZeroShotTeacher("no_such_model", CLASSES)
     with pytest.raises(ValueError, match="needs its `tokenizer`"):
@@ -141,6 +146,14 @@ def test_a_text_in_place_of_labels_and_a_model_of_another_kind_are_refused(place
     (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertForMaskedLM"]}')
     with pytest.raises(ValueError, match="is a BertForMaskedLM"):
         ZeroShotTeacher(tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize("texts", ["a great film", [("a", "b")], [None]])
+def test_what_is_not_a_list_of_texts_has_no_logits(places, texts):
+    teacher = ZeroShotTeacher(places / "encoder", CLASSES)
+    with pytest.raises(TypeError, match="reads a list of texts"):
+        teacher.logits(texts)
+    assert teacher.logits([]).shape == (0, len(CLASSES))
 
 
 def make_trainer(teacher, rows, tokenizer, folder, **changes):
@@ -356,10 +369,26 @@ def test_gold_rows_score_teacher_and_student_by_the_names_of_the_classes(places,
     assert record["dataset"]["unlabelled_rows"] == 40
 
 
+def test_intervals_count_only_the_rows_with_a_label(places, tmp_path, capsys):
+    rows = [row["text"] for row in tiny_rows(30, 1)]
+    labels = [["bad", "fun", "good"][i % 3] if i < 12 else "" for i in range(30)]
+    lines = [f"{text},{label}" for text, label in zip(rows, labels, strict=True)]
+    (tmp_path / "gold.csv").write_text("\n".join(["text,label", *lines]))
+    record = run(places, tmp_path, validation_file=tmp_path / "gold.csv")
+    said = capsys.readouterr().out
+    assert "On 12 rows the accuracy is only roughly known" in said
+    assert record["dataset"]["eval_rows"] == 12
+    low, high = wilson_interval(record["metrics"]["student"]["accuracy"], 12)
+    assert f"{100 * low:.1f} to {100 * high:.1f} % (student)" in said
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"candidate_labels": "good,good"}, "Candidate labels repeat"),
+        ({"candidate_labels": '["good", "bad"]'}, "takes names with commas between them"),
+        ({"candidate_labels": "'good','bad'"}, "takes names with commas between them"),
+        ({"candidate_labels": '{"good": "a good film"}'}, "Descriptions of classes are for Python"),
         ({"hypothesis_template": "no place"}, "must contain `{}` once"),
         ({"candidate_labels": None, "hypothesis_template": "a {}"}, "--hypothesis_template needs --candidate_labels"),
         ({"candidate_labels": None, "prior_correction": "uniform"}, "so it needs --candidate_labels"),
