@@ -50,8 +50,9 @@ def zero_shot_inputs(
     if unknown:
         raise ValueError(
             f"{len(unknown)} of the {len(task.label_names or [])} labels of the rows are no candidate labels: "
-            f"{name_some(unknown)}. The candidate labels are {name_some(teacher.labels)}. Write these into the label column, "
-            "or rename all labels with --label_map. If the labels are ids, name them in their order with --class_names."
+            f"{name_some(unknown)}. The candidate labels are {name_some(teacher.labels)}. Write these into the label "
+            "column, or rename all labels with --label_map. If the labels are ids, name them in their order with "
+            "--class_names."
         )
     if len(task.text_columns) > 1:
         raise ValueError(

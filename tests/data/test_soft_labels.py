@@ -193,8 +193,9 @@ def test_answers_that_are_none_are_refused_with_their_row(row, settings, message
 
 def test_the_logits_of_a_teacher_are_not_taken_for_labels(tmp_path):
     rows = {"text": ["x", "y"] * 5, "teacher_logits": [[0.5, 0.5]] * 10}
-    Dataset.from_dict(rows).to_json(tmp_path / "rows.jsonl")
+    path = tmp_path / "rows.jsonl"
+    Dataset.from_dict(rows).to_json(path)
     with pytest.raises(ValueError, match="has no column `label` or `labels`.* Add a column `label`"):
-        load_text_dataset(train_file=tmp_path / "rows.jsonl")
+        load_text_dataset(train_file=path, validation_file=path)
     with pytest.raises(ValueError, match="has the outputs of a teacher, not labels"):
-        load_text_dataset(train_file=tmp_path / "rows.jsonl", label_column_name="teacher_logits")
+        load_text_dataset(train_file=path, validation_file=path, label_column_name="teacher_logits")

@@ -377,6 +377,7 @@ def test_intervals_count_only_the_rows_with_a_label(places, tmp_path, capsys):
     record = run(places, tmp_path, validation_file=tmp_path / "gold.csv")
     said = capsys.readouterr().out
     assert "On 12 rows the accuracy is only roughly known" in said
+    assert "The teacher compares texts with: 'good', 'bad', 'fun'." in said
     assert record["dataset"]["eval_rows"] == 12
     low, high = wilson_interval(record["metrics"]["student"]["accuracy"], 12)
     assert f"{100 * low:.1f} to {100 * high:.1f} % (student)" in said
@@ -407,7 +408,7 @@ def test_intervals_count_only_the_rows_with_a_label(places, tmp_path, capsys):
         ({"baseline": True}, "--baseline is for a teacher that was fine-tuned"),
         ({"augment": 2}, "--augment is for a teacher that was fine-tuned"),
         ({"problem_type": "regression"}, "--problem_type is regression"),
-        ({"validation_file": "gold"}, "The label"),
+        ({"validation_file": "gold"}, "2 of the 2 labels of the rows are no candidate labels: fear, joy. The cand"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_before_the_teacher_runs(places, tmp_path, capsys, changes, message):
