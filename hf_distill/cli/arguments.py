@@ -273,11 +273,10 @@ class DataArguments(ReadingArguments):
             task = self._load_all_rows(True, teacher, kept) if has_labels(task) else hold_out_of_train(task)
         lacks_rows = "train" not in task.datasets and not self.has_transfer
         if to_train and (lacks_rows or not task.validation_splits):
-            raise ValueError(
-                f"{task.name} has the splits {', '.join(task.datasets)}; "
-                f"{'a' if self.has_transfer else 'a training and a'} validation split is needed"
-                f"{', from --validation_file for example' if self.has_transfer else ''}."
-            )
+            needed = "a training and a validation split are needed"
+            if self.has_transfer:
+                needed = "a validation split is needed, from --validation_file for example"
+            raise ValueError(f"{task.name} has the splits {', '.join(task.datasets)}; {needed}.")
         return limit_rows(task, self.max_train_samples, self.max_eval_samples)
 
     def _load_all_rows(self, needs_validation: bool, teacher: TeacherHead | None, kept: Sequence[str]) -> Task:

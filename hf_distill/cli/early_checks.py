@@ -7,7 +7,7 @@ from typing import Any
 
 from hf_distill.cli.commands import COMMANDS
 from hf_distill.cli.flags import FILES, flags_of
-from hf_distill.cli.model_arguments import LAYER_CHOICES
+from hf_distill.cli.model_arguments import LAYER_CHOICES, PART_FLAGS
 from hf_distill.cli.output_folders import (
     EXPORT_NAME,
     TEACHER_FILE,
@@ -82,8 +82,7 @@ def _check_recipe_fits_student(line: CommandLine) -> None:
     has_indices = "student_layers" in given and line.values["student_layers"] not in LAYER_CHOICES
     if "student_model_name_or_path" not in given or has_indices:  # indices are for the model that is named
         return
-    copied = ("student_num_hidden_layers", "student_layers", "student_intermediate_size", "student_architecture")
-    if names := [name for name in copied if name in line.set_by_recipe]:
+    if names := [name for name in PART_FLAGS if name in line.set_by_recipe]:
         settings = ", ".join(f"{name}: {line.values[name]}" for name in names)
         raise ValueError(
             f"The recipe sets `{settings}`, perhaps for another model than --student_model_name_or_path names. To use "

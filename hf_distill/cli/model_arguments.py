@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # slow to import
 
 TEACHER_FOLDER = "teacher"  # of a teacher that is fine-tuned, in the output folder
 LAYER_CHOICES = ("uniform", "first", "last")
+# The flags that choose a part of the teacher or of a pretrained student.
+PART_FLAGS = ("student_num_hidden_layers", "student_layers", "student_intermediate_size", "student_architecture")
 
 
 @dataclass
@@ -155,18 +157,13 @@ class ModelArguments(TeacherArguments):
     )
 
     def __post_init__(self) -> None:
-        copied = {
-            "--student_num_hidden_layers": self.student_num_hidden_layers,
-            "--student_layers": self.student_layers,
-            "--student_intermediate_size": self.student_intermediate_size,
-            "--student_architecture": self.student_architecture,
-        }
-        given = [flag for flag, value in copied.items() if value is not None]
-        given += ["--student_model_name_or_path"] if self.student_model_name_or_path is not None else []
+        named = (*PART_FLAGS, "student_model_name_or_path")
+        given = [f"--{name}" for name in named if getattr(self, name) is not None]
         if not given and self.student_static_dim is None:
             raise ValueError(
-                f"No student given. Pass {', '.join(copied)} to copy layers of the teacher, --student_static_dim for "
-                "a student without layers, or --student_model_name_or_path for a pretrained student."
+                f"No student given. Pass --{', --'.join(PART_FLAGS)} to copy layers of the teacher, "
+                "--student_static_dim for a student without layers, or --student_model_name_or_path for a pretrained "
+                "student."
             )
         if given and self.student_static_dim is not None:
             raise ValueError(

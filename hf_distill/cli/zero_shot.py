@@ -44,7 +44,7 @@ def load_zero_shot(
         task, transfer = _load_rows(data, teacher)
     if args.process_index == 0:
         print_summary(task.summary + transfer.data)
-        print(print(f"The teacher compares texts with: {name_some([*map(repr, teacher.hypotheses)])}."))
+        print(f"The teacher compares texts with: {name_some([*map(repr, teacher.hypotheses)])}.")
     check_best_metric(task, args)
     source = models.student.pretrained or reference
     return zero_shot_inputs(task, transfer, teacher, base, source, args, data.max_seq_length)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 from hf_distill.classifiers.label_maps import are_paired_by_order
 from hf_distill.data.label_column import LabelColumn
 from hf_distill.data.labels.spelling import map_to_paste
-from hf_distill.data.table import counted
+from hf_distill.data.table import counted, name_some
 
 if TYPE_CHECKING:  # this module is imported by the module of Task
     from hf_distill.data.task import Task
-
-_MOST_NAMES = 10
 
 
 def check_has_classes(task: Task, model_names: Sequence[str], owner: str) -> None:
@@ -39,15 +37,16 @@ def check_has_classes(task: Task, model_names: Sequence[str], owner: str) -> Non
     if len(missing) < len(names):
         raise ValueError(_missing_classes(task, missing, model_names, owner))
     raise ValueError(
-        f"The data have {len(names):,} classes ({_shown(names)}), the {owner} has "
-        f"{counted(len(model_names), 'output')} ({_shown(model_names)}). This {owner} was trained for another task: "
-        f"name another {owner}, or fine-tune one on these labels with --fine_tune_teacher (in Python `fine_tune`)."
+        f"The data have {len(names):,} classes ({name_some(names)}), the {owner} has "
+        f"{counted(len(model_names), 'output')} ({name_some(model_names)}). This {owner} was trained for another "
+        f"task: name another {owner}, or fine-tune one on these labels with --fine_tune_teacher (in Python "
+        "`fine_tune`)."
     )
 
 
 def _other_names(names: Sequence[str], model_names: Sequence[str], owner: str) -> str:
     """Say how to give the same classes the same names; pairs are only suggested if the names are abbreviations."""
-    class_names = f"--class_names with your names of the {owner}'s outputs, in their order ({_shown(model_names)})"
+    class_names = f"--class_names with your names of the {owner}'s outputs, in their order ({name_some(model_names)})"
     label_map = "map your labels to these names with --label_map (`label_map`)"
     abbreviations = _abbreviations(names, model_names)
     if abbreviations is not None:
@@ -57,8 +56,8 @@ def _other_names(names: Sequence[str], model_names: Sequence[str], owner: str) -
                 f"--class_names {','.join(abbreviations)}, your names of the {owner}'s outputs in their order"
             )
     return (
-        f"The data have the classes {_shown(names)}; the {owner} has {_shown(model_names)}. If these are the same "
-        f"classes, pass {class_names}; or {label_map}. In Python, set `id2label` and `label2id` in "
+        f"The data have the classes {name_some(names)}; the {owner} has {name_some(model_names)}. If these are the "
+        f"same classes, pass {class_names}; or {label_map}. In Python, set `id2label` and `label2id` in "
         f"the {owner}'s config instead of --class_names. If these are other classes, name another {owner}, or "
         "fine-tune one on these labels with --fine_tune_teacher."
     )
@@ -96,19 +95,14 @@ def _missing_classes(task: Task, missing: Sequence[str], model_names: Sequence[s
         for split, numbers in counts.items()
     }
     texts = [
-        f"{split} has {'a class' if len(classes) == 1 else 'classes'} that the {owner} lacks: {_shown(classes)}."
+        f"{split} has {'a class' if len(classes) == 1 else 'classes'} that the {owner} lacks: {name_some(classes)}."
         for split, classes in by_split.items()
         if classes
     ]
     if not texts:
-        texts = [f"The data name classes that no row has and that the {owner} lacks: {_shown(missing)}."]
+        texts = [f"The data name classes that no row has and that the {owner} lacks: {name_some(missing)}."]
     return (
-        f"{' '.join(texts)} The {owner} has {_shown(model_names)}. Remove these labels with "
+        f"{' '.join(texts)} The {owner} has {name_some(model_names)}. Remove these labels with "
         f"{map_to_paste(dict.fromkeys(missing))}, name a {owner} that has these classes, or fine-tune one on "
         "these labels with --fine_tune_teacher (in Python `fine_tune`)."
     )
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more

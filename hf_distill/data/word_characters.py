@@ -6,26 +6,26 @@ import sys
 import unicodedata
 
 
-def is_mark(character: str) -> bool:
+def _is_mark(character: str) -> bool:
     """Return whether a character is a mark on the one before it: a vowel sign of Hindi or Thai, an accent."""
     return unicodedata.category(character).startswith("M")
 
 
 @functools.cache
-def word_character() -> str:
+def _word_character() -> str:
     r"""Return a regular expression for a letter, digit or underscore and the marks after it; `\w` knows no marks."""
-    marks = "".join(filter(is_mark, map(chr, range(sys.maxunicode + 1))))
+    marks = "".join(filter(_is_mark, map(chr, range(sys.maxunicode + 1))))
     return rf"\w[{marks}]*"
 
 
 @functools.cache
 def _word() -> re.Pattern[str]:
-    return re.compile(f"(?:{word_character()})+")
+    return re.compile(f"(?:{_word_character()})+")
 
 
 @functools.cache
 def _between_punctuation() -> re.Pattern[str]:
-    character = word_character()
+    character = _word_character()
     return re.compile(rf"(\W*?)({character}(?:.*{character})?)(\W*)", re.DOTALL)
 
 
@@ -42,4 +42,4 @@ def split_punctuation(text: str) -> tuple[str, str, str] | None:
 
 def is_of_letters(text: str) -> bool:
     """Return whether a text is one word of letters and their marks."""
-    return text[:1].isalpha() and all(character.isalpha() or is_mark(character) for character in text)
+    return text[:1].isalpha() and all(character.isalpha() or _is_mark(character) for character in text)

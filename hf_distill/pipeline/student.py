@@ -42,14 +42,14 @@ class StudentOptions:
     static_dim: int | None = None
     freeze_embeddings: bool = False
 
+    def __post_init__(self) -> None:
+        if self.pretrained is not None and self.static_dim is not None:
+            raise ValueError("A static student is made from the teacher. Leave out `pretrained` or `static_dim`.")
+
     @property
     def is_exact(self) -> bool:
         """Whether the same options make exactly the same student on other hardware, too: nothing is computed."""
         return self.static_dim is None and self.intermediate_size is None
-
-    def __post_init__(self) -> None:
-        if self.pretrained is not None and self.static_dim is not None:
-            raise ValueError("A static student is made from the teacher. Leave out `pretrained` or `static_dim`.")
 
     @property
     def keeps_whole_model(self) -> bool:

@@ -377,7 +377,8 @@ def test_intervals_count_only_the_rows_with_a_label(places, tmp_path, capsys):
     record = run(places, tmp_path, validation_file=tmp_path / "gold.csv")
     said = capsys.readouterr().out
     assert "On 12 rows the accuracy is only roughly known" in said
-    assert "The teacher compares texts with: 'good', 'bad', 'fun'." in said
+    assert "The teacher compares texts with: 'good', 'bad', 'fun'.\n" in said
+    assert "None" not in said
     assert record["dataset"]["eval_rows"] == 12
     low, high = wilson_interval(record["metrics"]["student"]["accuracy"], 12)
     assert f"{100 * low:.1f} to {100 * high:.1f} % (student)" in said

@@ -10,7 +10,7 @@ from hf_distill.data.labels.alike import alike, extended_map, merging_map
 from hf_distill.data.labels.cells import Cells, Lists, Scalars
 from hf_distill.data.labels.settings import MULTI, REGRESSION, SINGLE, TOKENS, LabelSettings
 from hf_distill.data.labels.spelling import form, map_to_paste
-from hf_distill.data.table import counted
+from hf_distill.data.table import counted, name_some
 
 _NUMBERS = {"integer", "whole", "number"}
 _FRACTIONS = {"whole", "number", "comma", "percent"}
@@ -63,9 +63,7 @@ class LabelCounts:
 
 def listed(counts: Mapping[str, int]) -> str:
     """Return labels with their numbers of rows, the most frequent first."""
-    most_frequent = Counter(counts).most_common(8)
-    more = f" and {len(counts) - 8:,} more" if len(counts) > 8 else ""
-    return ", ".join(f"{value!r} ({counted(count, 'row')})" for value, count in most_frequent) + more
+    return name_some([f"{value!r} ({counted(count, 'row')})" for value, count in Counter(counts).most_common()], 8)
 
 
 def problem_of_scalars(columns: Sequence[Scalars], settings: LabelSettings) -> str:
