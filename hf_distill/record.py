@@ -20,7 +20,7 @@ import yaml
 from huggingface_hub import metadata_load
 from transformers import PreTrainedModel
 
-from hf_distill.classifiers.loading import commit_of, has_own_code, name_of
+from hf_distill.classifiers.loading import has_own_code, origin_of
 from hf_distill.classifiers.padding import reads_last_token
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.atomic import write_file_atomically
@@ -85,11 +85,11 @@ def describe_model(model: PreTrainedModel) -> dict[str, Any]:
     like the name of a model on the Hub.
     """
     config = model.config
-    name = name_of(model) or None
+    name, revision = origin_of(model)
     license_name = read_license(name) if name else None
     return {
-        "name_or_path": name,
-        "revision": commit_of(config),
+        "name_or_path": name or None,
+        "revision": revision,
         "has_remote_code": has_own_code(model),
         "model_type": config.model_type,
         "num_hidden_layers": config.num_hidden_layers,

@@ -1,6 +1,7 @@
 """Loading pretrained weights: damaged files are named, and weights must fit the config."""
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import CONFIG_NAME, find_adapter_config_file, logging
+from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME, find_adapter_config_file, logging
 from transformers.utils.hub import extract_commit_hash
 
 from hf_distill.classifiers.auto import AutoConfig, AutoTokenizer
@@ -21,7 +22,7 @@ logger = logging.get_logger(__name__)
 _LFS_POINTER = b"version https://git-lfs"
 _LAYER = re.compile(r"(.*?\.\d+)\.")
 _MOST_NAMED = 3
-_ADAPTER = "_adapter_name_or_path"
+_ADAPTER = "_adapter_name_and_commit"
 
 
 def load_pretrained(
@@ -48,6 +49,9 @@ def load_pretrained(
         OSError: if there is no such model, or a file of weights is damaged.
         ValueError: if the config does not match the weights.
     """
+    revision = arguments.get("revision") or "main"
+    if adapter_file := find_adapter_config_file(os.fspath(name_or_path), revision=revision):
+        arguments = {**arguments, "revision": _base_revision(adapter_file), "adapter_kwargs": {"revision": revision}}
     hides_report = _without_load_report() if with_new_head else contextlib.nullcontext()
     with _naming_damaged_files(name_or_path), hides_report:
         model, loading_info = auto_class.from_pretrained(
@@ -59,9 +63,12 @@ def load_pretrained(
         )
     _check_sizes(model, loading_info, name_or_path, with_new_head)
     _check_layers(model, loading_info, name_or_path)
-    _note_commit(model, name_or_path, arguments.get("revision") or "main")
     if getattr(model, "_hf_peft_config_loaded", False):
-        setattr(model, _ADAPTER, str(name_or_path))  # its config has the name of the base
+        # The config has the name of the base.
+        setattr(model, _ADAPTER, (str(name_or_path), _commit(name_or_path, revision, ADAPTER_CONFIG_NAME)))
+        _note_commit(model, arguments["revision"])
+    else:
+        _note_commit(model, revision)
     missing_weights = sorted({*loading_info["missing_keys"], *(key for key, *_ in loading_info["mismatched_keys"])})
     if with_new_head and missing_weights:
         names = ", ".join(missing_weights)
@@ -120,17 +127,20 @@ def load_pretrained_tokenizer(
 
 
 def commit_of(config: PreTrainedConfig) -> str | None:
-    """Return the commit on the Hub that a model was loaded from by this library; None if it is not known."""
+    """Return the commit on the Hub that a config was loaded from by this library; None if it is not known."""
     return getattr(config, "_commit_hash", None)
 
 
-def name_of(model: PreTrainedModel) -> str:
-    """Return the folder or Hub id that a model was loaded from, of an adapter its own; "" if there is none."""
-    return getattr(model, _ADAPTER, "") or model.config.name_or_path or ""
+def origin_of(model: PreTrainedModel) -> tuple[str, str | None]:
+    """Return the folder or Hub id that a model was loaded from, "" if there is none, and its commit, if it is known.
+
+    Those of a model with an adapter are the adapter's own.
+    """
+    return getattr(model, _ADAPTER, (model.config.name_or_path or "", commit_of(model.config)))
 
 
-def keep_name(model: PreTrainedModel, copied: PreTrainedModel) -> None:
-    """Note the name of a model's adapter in a model that was made from it, whose config names the base."""
+def keep_origin(model: PreTrainedModel, copied: PreTrainedModel) -> None:
+    """Note the origin of a model's adapter in a model that was made from it, whose config names the base."""
     if hasattr(model, _ADAPTER):
         setattr(copied, _ADAPTER, getattr(model, _ADAPTER))
 
@@ -195,13 +205,23 @@ def _naming_damaged_files(name_or_path: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
-def _note_commit(model: PreTrainedModel, name_or_path: str | os.PathLike, revision: str) -> None:
+def _base_revision(adapter_file: str) -> str:
+    """Return the revision of the base that an adapter's config names; the one of the adapter is not the base's."""
+    return json.loads(Path(adapter_file).read_text(encoding="utf-8")).get("revision") or "main"
+
+
+def _note_commit(model: PreTrainedModel, revision: str) -> None:
     """Note the commit on the Hub in the config, for the record; transformers 5 does not. It is not saved."""
-    if Path(name_or_path).exists() or model.config.name_or_path != str(name_or_path):  # the base of an adapter
-        return
-    path = try_to_load_from_cache(str(name_or_path), CONFIG_NAME, revision=revision)
-    if isinstance(path, str):
-        model.config._commit_hash = extract_commit_hash(path, None)
+    if commit := _commit(model.config.name_or_path, revision, CONFIG_NAME):
+        model.config._commit_hash = commit
+
+
+def _commit(name_or_path: str | os.PathLike, revision: str, file_name: str) -> str | None:
+    """Return the commit on the Hub that a file was downloaded from; None for a local folder."""
+    if Path(name_or_path).exists():
+        return None
+    path = try_to_load_from_cache(str(name_or_path), file_name, revision=revision)
+    return extract_commit_hash(path, None) if isinstance(path, str) else None
 
 
 def _starts_with_pointer(path: Path) -> bool:

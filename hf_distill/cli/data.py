@@ -83,7 +83,7 @@ def _read_flags(data: DataArguments) -> DataSummary | None:
     """Read the rows that flags such as --train_file name; return None if there are no such flags."""
     if data.has_labelled_rows:
         task = data.load(to_train=False)
-        transfer = load_transfer(data.transfer, task.text_columns, PROBLEM_TYPES[task.problem_type])
+        transfer = load_transfer(data.transfer, task.text_columns, PROBLEM_TYPES[task.problem_type], task.datasets)
         return task.summary if transfer is None else task.summary + transfer.data
     problem_type = PROBLEM_TYPES[data.problem_type or "single_label_classification"]
     transfer = load_transfer(data.transfer, data.text_column_names, problem_type)

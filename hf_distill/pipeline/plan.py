@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from hf_distill.classifiers.loading import name_of
+from hf_distill.classifiers.loading import origin_of
 from hf_distill.classifiers.problem_types import PROBLEM_TYPES
 from hf_distill.data.table import counted
 from hf_distill.pipeline.early_stopping import early_stopping_arguments
@@ -125,7 +125,7 @@ def describe_teacher(given: PreTrainedModel | ZeroShotTeacher | None) -> str:
     teacher = given.model if isinstance(given, ZeroShotTeacher) else given
     num_layers = getattr(teacher.config, "num_hidden_layers", None)
     layers = "" if num_layers is None else f"{counted(num_layers, 'layer')}, "
-    return f"{name_of(teacher)} ({type(teacher).__name__}, {layers}{_millions(teacher)})"
+    return f"{origin_of(teacher)[0]} ({type(teacher).__name__}, {layers}{_millions(teacher)})"
 
 
 def _millions(model: PreTrainedModel) -> str:

@@ -3,18 +3,25 @@
 import dataclasses
 import tempfile
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from datasets import Dataset
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
-from hf_distill.classifiers.loading import name_of
+from hf_distill.classifiers.loading import origin_of
 from hf_distill.data.seen_rows import RowHashes, hash_rows_of, read_row_hashes
 from hf_distill.pipeline.inputs import DistillationInputs
 from hf_distill.pipeline.student import StudentOptions, make_student
+from hf_distill.pipeline.zero_shot_fit import describe_weakness, measure_zero_shot
 from hf_distill.record import RECORD_NAME, read_record
+from hf_distill.teachers import ZeroShotTeacher
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.training_args import DistillationTrainingArguments
 from hf_distill.utils.stages import stage
+
+logger = logging.get_logger(__name__)
 
 
 def train(
@@ -45,16 +52,28 @@ def train(
     trainer.identity.is_student_reproducible = is_student_reproducible
     if trainer.is_world_process_zero():
         trainer.recorder.row_hashes = row_hashes_of(student, inputs)
+        if isinstance(inputs.teacher, ZeroShotTeacher):
+            _check_zero_shot(trainer, inputs)
     with stage("student"):
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     return trainer
+
+
+def _check_zero_shot(trainer: DistillationTrainer, inputs: DistillationInputs) -> None:
+    """Warn about a zero-shot teacher that knows no more than a constant answer, and record the comparison."""
+    fit = measure_zero_shot(cast(Dataset, trainer.eval_dataset), inputs.task)
+    if fit is None:
+        return
+    trainer.record["teacher_check"] = {"zero_shot": fit}
+    if warning := describe_weakness(fit):
+        logger.warning(warning)
 
 
 def row_hashes_of(student: PreTrainedModel, inputs: DistillationInputs) -> RowHashes:
     """Return the hashes of the rows of this run and of the run that made the student's initial model."""
     transfer = {} if inputs.transfer is None else {"transfer": inputs.transfer.text}
     hashes = hash_rows_of({**inputs.task.datasets, **transfer}, inputs.task.text_columns)
-    origin, earlier = name_of(student), None
+    origin, earlier = origin_of(student)[0], None
     if origin and Path(origin, RECORD_NAME).is_file():
         earlier = read_row_hashes(Path(origin), read_record(origin).get("row_hashes"))
     trained = [values for split, values in (earlier or {}).items() if split.startswith(("train", "transfer"))]

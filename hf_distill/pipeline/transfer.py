@@ -18,8 +18,11 @@ from hf_distill.data import (
     out_of_domain_share,
     select_by_teacher,
 )
+from hf_distill.data.contradictions import text_keys, texts_in_common
 from hf_distill.data.reading import ReadOptions
+from hf_distill.data.seen_rows import MOST_TRAINED
 from hf_distill.data.summary import DataSummary
+from hf_distill.data.table import counted
 from hf_distill.data.transfer import check_has_confidence, has_confidence, logits_column
 from hf_distill.data.transfer_text import read_transfer_text
 
@@ -223,7 +226,28 @@ def load_transfer(
     for source, count in zip(report["sources"], drawn, strict=True):
         source["drawn"] = count
     report |= {"not_drawn": sum(map(len, sources)) - len(text), "rows": len(text)}
+    _report_evaluation_texts(data, text, text_columns, labelled or {})
     return TransferSet(text, problem_type, options.min_confidence, report, data)
+
+
+def _report_evaluation_texts(
+    data: DataSummary, text: Dataset, text_columns: Sequence[str], splits: Mapping[str, Dataset]
+) -> None:
+    """Report how many texts to evaluate on the student is trained on, with the teacher's answers."""
+    keys = text_keys(text, text_columns)
+    for split, dataset in splits.items():
+        shared = 0 if split == "train" else texts_in_common(text_keys(dataset, text_columns), keys)
+        if not shared:
+            continue
+        are = "is" if shared == 1 else "are"
+        number = f"{shared:,} of the {counted(len(dataset), f'{split} text')} {are} in the unlabelled text"
+        if shared > MOST_TRAINED * len(dataset):
+            data.warnings.append(
+                f"{number}, so the student learns the teacher's answers to them, and its "
+                "scores on them are too good. Drop them with --transfer_deduplicate."
+            )
+        else:
+            data.notes.append(f"{number}; --transfer_deduplicate drops them")
 
 
 def _drop_near_duplicates(

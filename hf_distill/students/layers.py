@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from hf_distill.classifiers.loading import keep_name
+from hf_distill.classifiers.loading import keep_origin
 
 # Lists in a config with one entry per layer; the model reads them by layer index.
 PER_LAYER_LISTS = ("layer_types", "no_rope_layers")
@@ -111,7 +111,7 @@ def build_student(
     # `from_pretrained`.
     student.load_state_dict(copies, assign=True)
     student.tie_weights()
-    keep_name(teacher, student)
+    keep_origin(teacher, student)
     return student.to(teacher.device).eval()  # type: ignore[arg-type]  # transformers hides the signature of `to`
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from docs_folder import save
 from hub_server import HubServer, Repo, run_against
+from peft import LoraConfig, get_peft_model
 from tiny import LABEL_NAMES, TINY, tiny_model, tiny_rows
 from transformers import BertConfig, BertForMaskedLM
 
@@ -91,6 +92,49 @@ def test_a_report_an_export_and_a_student_are_of_the_revision(server, tmp_path):
     assert models["old"][1] == models["teacher"][1] < models["new"][1]
     assert (models["old"][0], models["new"][0]) == ("tester/learner@v1", "tester/learner")
     assert commits == [COMMIT] * 3
+
+
+LOAD_ADAPTERS = """
+import json
+from hf_distill.record import describe_model
+from hf_distill.teachers import load_teacher
+names = ["tester/adapter", "tester/adapter@v1", "tester/adapter@pinned"]
+models = [load_teacher(name, allow_random_head=False) for name in names]
+print(json.dumps([
+    [describe_model(m)[key] for key in ("name_or_path", "revision", "num_hidden_layers")]
+    + [m.config._commit_hash, round(float(next(p for n, p in m.named_parameters() if "lora_B" in n)[0, 0]))]
+    for m in models
+]))
+"""
+
+
+def adapter_files(num_hidden_layers, value, revision, folder, tokenizer):
+    config = LoraConfig(task_type="SEQ_CLS", target_modules=["query"], modules_to_save=["classifier"])
+    model = get_peft_model(tiny_model(num_hidden_layers), config)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.constant_(weight, value)
+    save(model, folder, tokenizer)
+    path = folder / "adapter_config.json"
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps({**saved, "base_model_name_or_path": "tester/learner", "revision": revision}))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_adapter_and_its_base_have_revisions_of_their_own(server, tmp_path, tokenizer):
+    repos = [
+        Repo(adapter_files(layers, place, revision, tmp_path / f"adapter_{place}", tokenizer), sha=str(place) * 40)
+        for place, (layers, revision) in enumerate([(3, None), (3, None), (2, "v1")], start=1)
+    ]
+    server.repos["tester/adapter"] = repos[0]
+    repos[0].branches |= {"v1": repos[1], "pinned": repos[2]}
+    loaded = run_against(server, LOAD_ADAPTERS, tmp_path)
+    assert loaded.returncode == 0, loaded.stderr
+    assert json.loads(loaded.stdout.splitlines()[-1]) == [
+        ["tester/adapter", "1" * 40, 3, "a" * 40, 1],
+        ["tester/adapter", "2" * 40, 3, "a" * 40, 2],
+        ["tester/adapter", "3" * 40, 2, COMMIT, 3],
+    ]
 
 
 def test_labelled_and_unlabelled_rows_are_those_of_the_revision(server, tmp_path):

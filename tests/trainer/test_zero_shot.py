@@ -384,6 +384,67 @@ def test_intervals_count_only_the_rows_with_a_label(places, tmp_path, capsys):
     assert f"{100 * low:.1f} to {100 * high:.1f} % (student)" in said
 
 
+def write_gold(path, texts, labels):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *zip(texts, labels, strict=True)])
+    return path
+
+
+def test_gold_rows_that_the_student_trains_on_are_counted(places, tmp_path, caplog):
+    trained = (places / "texts.txt").read_text().splitlines()
+    others = [row["text"] for row in tiny_rows(6, 1)]
+    labels = ["good", "bad", "fun"] * 2
+    with visible_to_caplog("hf_distill.cli.printing"):
+        run(places, tmp_path, validation_file=write_gold(tmp_path / "gold.csv", trained[:6], labels))
+    assert "6 of the 6 validation texts are in the unlabelled text, so the student learns" in caplog.text
+    caplog.clear()
+    few = write_gold(tmp_path / "few.csv", [*trained[:1], *others[:5]], labels)
+    with visible_to_caplog("hf_distill.cli.printing"):
+        run(places, tmp_path, validation_file=few, overwrite_output_dir=True)
+    assert "1 of the 6 validation texts is in the unlabelled text; --transfer_deduplicate drops" in caplog.text
+    assert "too good" not in caplog.text
+    caplog.clear()
+    with visible_to_caplog("hf_distill.cli.printing"):
+        record = run(places, tmp_path, validation_file=few, overwrite_output_dir=True, transfer_deduplicate=True)
+    assert "in the unlabelled text" not in caplog.text
+    assert record["dataset"]["transfer"]["near_duplicates_of"]["validation"] >= 1
+
+
+def test_a_zero_shot_teacher_that_knows_nothing_is_named_before_training(places, tmp_path, caplog):
+    texts = [row["text"] for row in tiny_rows(40, 1)]
+    answers = ZeroShotTeacher(places / "encoder", CLASSES).logits(texts).argmax(axis=1)
+    right = [CLASSES[answer] for answer in answers]
+    frequent = max(set(right), key=right.count)
+    wrong = [next(name for name in CLASSES if name not in (label, frequent)) for label in right]
+    for labels, is_weak in ((right, len(set(right)) == 1), (wrong, True)):
+        caplog.clear()
+        with visible_to_caplog("hf_distill.pipeline.training"):
+            record = run(
+                places, tmp_path, validation_file=write_gold(tmp_path / "gold.csv", texts, labels),
+                overwrite_output_dir=True,
+            )  # fmt: skip
+        check = record["teacher_check"]["zero_shot"]
+        assert check["rows"] == 40
+        assert (
+            ("THE TEACHER MAY KNOW NOTHING OF THESE CLASSES: on 40 labelled rows, " in caplog.text)
+            == is_weak
+            == (check["reason"] is not None)
+        )
+
+
+def test_the_card_names_the_unlabelled_text_and_what_the_teacher_compared(places, tmp_path):
+    labels = ["good", "bad", "fun"] * 2
+    gold = write_gold(tmp_path / "gold.csv", [row["text"] for row in tiny_rows(6, 1)], labels)
+    run(places, tmp_path, validation_file=gold, hypothesis_template="a {} film", prior_correction="estimated")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "a zero-shot teacher), on unlabelled text from texts.txt." in card
+    assert "similar to the texts in unlabelled text from texts.txt" not in card
+    assert "for texts similar to the unlabelled text from texts.txt." in card
+    assert "It compared each text with: good (a good film), bad (a bad film), fun (a fun film)." in card
+    assert "(prior correction estimated): good " in card
+    assert "Evaluated on gold.csv, 6 rows." in card
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -24,6 +24,8 @@ from hf_distill.hub.card.words import (
     describe_model,
     describe_teacher,
     describe_transfer,
+    describe_unlabelled,
+    describe_zero_shot,
     label,
     printable,
     reads_pairs,
@@ -79,7 +81,7 @@ def card_sections(
 
 
 def _introduction(record: Mapping[str, Any]) -> str:
-    student, teacher, dataset = record["student"], record.get("teacher"), describe_dataset(record.get("dataset"))
+    student, teacher, dataset = record["student"], record.get("teacher"), record.get("dataset")
     noun = KINDS[record["problem_type"]].noun
     if teacher:
         origin = f"distilled from {describe_teacher(teacher)}"
@@ -87,13 +89,12 @@ def _introduction(record: Mapping[str, Any]) -> str:
         origin = "trained on labels alone, without a teacher"
     else:
         origin = "distilled from stored outputs of a teacher whose name was not recorded"
-    on_dataset = f", on {dataset}" if dataset else ""
+    data = describe_unlabelled(dataset) or describe_dataset(dataset)
+    on_data = f", on {data}" if data else ""
     loads = "loads with Transformers like any other model."
     if student.get("has_remote_code"):
         loads = "comes with its own code, which Transformers runs only with `trust_remote_code=True`."
-    return (
-        f"# {escape(student['name'])}\n\nThis {noun} ({describe_model(student)}) was {origin}{on_dataset}. It {loads}"
-    )
+    return f"# {escape(student['name'])}\n\nThis {noun} ({describe_model(student)}) was {origin}{on_data}. It {loads}"
 
 
 def _usage(record: Mapping[str, Any]) -> str:
@@ -116,8 +117,9 @@ def _intended_use(record: Mapping[str, Any], report: Mapping[str, Any] | None) -
         doubt = f" The report below {says} replace {teacher}."
     elif record.get("teacher"):
         instead = " in place of its teacher,"
-    dataset = describe_dataset(record.get("dataset"))
+    dataset, unlabelled = describe_dataset(record.get("dataset")), describe_unlabelled(record.get("dataset"))
     texts = f"the texts in {dataset}" if dataset else "its training data"
+    texts = f"the {unlabelled}" if unlabelled else texts
     return (
         f"## Intended use\n\nUse this model as a {KINDS[record['problem_type']].noun}{instead} for texts similar to "
         f"{texts}.{doubt} The model has not been tested on other texts. Do not base a decision about a person on its "
@@ -130,7 +132,8 @@ def _training(record: Mapping[str, Any]) -> str:
     teacher = record.get("teacher") or {}
     if teacher.get("dtype"):
         settings["precision of the teacher"] = teacher["dtype"]
-    return "## Training\n\n" + markdown_table(["setting", "value"], list(settings.items()))
+    table = markdown_table(["setting", "value"], list(settings.items()))
+    return "\n\n".join(filter(None, ["## Training", table, describe_zero_shot(teacher)]))
 
 
 def _data(record: Mapping[str, Any]) -> str:

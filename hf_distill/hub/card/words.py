@@ -119,7 +119,35 @@ def describe_teacher(teacher: Mapping[str, Any]) -> str:
     name = escape(label(teacher.get("name_or_path")))
     if teacher.get("model_type") == "function":
         return f"the function {name}" if name else "a function"
-    return f"{name or 'an unnamed teacher'} ({describe_model(teacher)})"
+    zero_shot = ", a zero-shot teacher" if teacher.get("zero_shot") else ""
+    return f"{name or 'an unnamed teacher'} ({describe_model(teacher)}{zero_shot})"
+
+
+def describe_zero_shot(teacher: Mapping[str, Any]) -> str | None:
+    """Return what a zero-shot teacher compared each text with, escaped; None for another teacher."""
+    zero_shot = teacher.get("zero_shot")
+    if not zero_shot:
+        return None
+    hypotheses = [
+        f"{escape(name)} ({escape(text)})" if text != name else escape(name)
+        for name, text in zero_shot["hypotheses"].items()
+    ]
+    text = f"The teacher was not trained on these classes. It compared each text with: {', '.join(hypotheses)}."
+    if not zero_shot.get("bias"):
+        return text
+    bias = ", ".join(f"{escape(name)} {value:+.2f}" for name, value in zero_shot["bias"].items())
+    return (
+        f"{text} The bias of each class was subtracted from its logits (prior correction "
+        f"{escape(zero_shot['prior_correction'])}): {bias}."
+    )
+
+
+def describe_unlabelled(dataset: Mapping[str, Any] | None) -> str | None:
+    """Return the sources of the unlabelled text, escaped, if nothing else was trained on; else None."""
+    sources = [label(source["name"]) for source in ((dataset or {}).get("transfer") or {}).get("sources") or []]
+    if not dataset or not sources or "train" in (dataset.get("splits") or {}):
+        return None
+    return f"unlabelled text from {escape(', '.join(sources))}"
 
 
 def describe_dataset(dataset: Mapping[str, Any] | None) -> str | None:
