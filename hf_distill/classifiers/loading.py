@@ -212,7 +212,7 @@ def _base_revision(adapter_file: str) -> str:
 
 def _note_commit(model: PreTrainedModel, revision: str) -> None:
     """Note the commit on the Hub in the config, for the record; transformers 5 does not. It is not saved."""
-    if commit := _commit(model.config.name_or_path, revision, CONFIG_NAME):
+    if commit := _commit(model.config.name_or_path or "", revision, CONFIG_NAME):
         model.config._commit_hash = commit
 
 

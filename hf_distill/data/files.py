@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from datasets import Dataset
 
 from hf_distill.data.assemble import Assembly
 from hf_distill.data.columns import as_list
@@ -20,6 +22,7 @@ from hf_distill.data.sources import Files, Sources
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.task import Task
 from hf_distill.data.teacher_file import name_stored_logits
+from hf_distill.data.unlabelled_logits import add_empty_labels
 
 logger = logging.getLogger(__name__)
 
@@ -153,11 +156,20 @@ def read_task(
     if problem_type is not None and problem_type not in METRICS:
         raise ValueError(f"`problem_type` must be one of {', '.join(METRICS)}, got {problem_type!r}.")
     splits, notes = sources.load(options, needs_validation and validation_split_percentage is None)
+
+    def name_logits(split: str, rows: Dataset) -> Dataset:
+        return name_stored_logits(rows, sources.origins(split), settings.names, sources.revision)
+
+    if columns.label is None:
+        splits, more = add_empty_labels(splits, name_logits, problem_type)
+        notes += more
     first = next(iter(splits.values()))[0]
     roles = choose_roles(first, columns.text, columns.label, problem_type)
+    if first.has_empty_label:
+        roles = replace(roles, label=replace(roles.label, reason="none in the data"))
     assembly = Assembly(splits, roles, settings, columns.delimiter, columns.kept)
     for split, rows in assembly.datasets.items():
-        assembly.datasets[split] = name_stored_logits(rows, sources.origins(split), settings.names, sources.revision)
+        assembly.datasets[split] = name_logits(split, rows)
     if validation_split_percentage is not None:
         assembly.hold_out(validation_split_percentage)
     labels = assembly.labels

@@ -17,9 +17,10 @@ def from_log_probabilities(
     classes. With several labels, each has its own probability, $e^{\ell_c}$.
 
     Args:
-        row: A number <= 0 for each class; or a dict from tokens to such numbers, for instance the most probable tokens
-            of an answer. Tokens that differ only in case or blanks around them are added; tokens that are no class are
-            left out, and a class without a token has the probability 0.
+        row: A number <= 0 for each class; or the most probable first tokens of an answer, as a dict from tokens to
+            such numbers, or as a list of dicts with `token` (or `text`) and `logprob`. Tokens that differ only in case
+            or blanks around them are added; tokens that are no class are left out, and a class without a token has
+            the probability 0.
         names: Class in lower case -> its place.
         places: The place of each number of a list.
         is_multi_label: Whether each class has its own probability.
@@ -28,8 +29,9 @@ def from_log_probabilities(
         ValueError: with what is wrong with the row.
     """
     probabilities = np.zeros(len(names))
-    if isinstance(row, Mapping):
-        given = [(names.get(token.strip().casefold()), value) for token, value in row.items() if value is not None]
+    tokens = list(row.items()) if isinstance(row, Mapping) else _listed_tokens(row)
+    if tokens is not None:
+        given = [(names.get(token.strip().casefold()), value) for token, value in tokens if value is not None]
         known = [(place, value) for place, value in given if place is not None]
         if not known:
             raise ValueError(f"has no token among the classes {list(names)}")
@@ -45,6 +47,21 @@ def from_log_probabilities(
     if probabilities.sum() == 0:
         raise ValueError("gives no class a probability")
     return probabilities / probabilities.sum()
+
+
+def _listed_tokens(row: Any) -> list[tuple[str, float]] | None:
+    """Return the tokens of a list of dicts with their log-probabilities; None for another row."""
+    if isinstance(row, str) or not isinstance(row, Sequence) or not row or not isinstance(row[0], Mapping):
+        return None
+    if any("top_logprobs" in entry for entry in row):
+        raise ValueError(
+            "has the tokens of an answer one after the other, each with its `top_logprobs`. Pass the `top_logprobs` "
+            "of the first token, which are the alternatives"
+        )
+    tokens = [(entry.get("token", entry.get("text")), entry.get("logprob")) for entry in row]
+    if any(not isinstance(token, str) or isinstance(value, str | None) for token, value in tokens):
+        raise ValueError("has an entry without `token` and `logprob`")
+    return [(str(token), float(value)) for token, value in tokens if value is not None]
 
 
 def check_numbers(row: Any, num_classes: int) -> None:

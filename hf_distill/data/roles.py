@@ -124,6 +124,11 @@ def _no_label(table: Table) -> str:
         hint = (
             " A .txt file holds only texts. Write texts and labels to a .csv or .tsv file, or lines `__label__x text`."
         )
+    elif TEACHER_LOGITS in table.names and example is None:
+        hint = (
+            " To train on the logits alone, pass --problem_type (`problem_type`): single_label_classification if each "
+            "text has one class, multi_label_classification if it can have several. Otherwise add a column `label`."
+        )
     elif example is None:
         hint = " Add a column `label`."
     else:

@@ -36,7 +36,8 @@ def soft_labels(
 
     - "probabilities";
     - "logits";
-    - "log_probabilities" of the tokens that stand for the classes, where the probability of other tokens is shared out
+    - "log_probabilities" of the tokens that stand for the classes, where the probability of other tokens is shared
+      out; also a list of the most probable first tokens, `{"token": ..., "logprob": ...}` for each, as APIs return it
       (see [`~hf_distill.data.model_answers.from_log_probabilities`]);
     - "votes": a list of classes, the answers of a model that was asked several times, or a dict from classes to
       numbers of votes (see [`~hf_distill.data.model_answers.from_votes`]).
@@ -107,8 +108,13 @@ def soft_labels(
 
 def _places(source: Sequence[str], target: Sequence[str]) -> list[int]:
     """Return the index in `target` of each class of `source`."""
+    if alike := [name for name in target if sum(name.casefold() == other.casefold() for other in target) > 1]:
+        raise ValueError(
+            f"The label names {' and '.join(map(repr, alike))} differ only in upper and lower case, which soft labels "
+            "do not tell apart. Rename one of them."
+        )
     places = {name.casefold(): i for i, name in enumerate(target)}
-    if len(places) < len(target) or sorted(places) != sorted(name.casefold() for name in source):
+    if sorted(places) != sorted(name.casefold() for name in source):
         raise ValueError(f"The label names differ: {list(source)} against {list(target)}. Name each class once.")
     return [places[name.casefold()] for name in source]
 

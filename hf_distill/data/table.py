@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,6 +75,9 @@ class Table:
         declared: Class names that a dataset card declares, by column.
         header_doubt: Why the first line may not be a header; None if it looks like one.
         has_only_texts: Whether the format is one text per line, without columns.
+
+    Attributes:
+        has_empty_label: Whether `label` is not in the data; see [`Table.with_empty_label`].
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Table:
         self.names = list(dataset.column_names if names is None else names)
         self.line_of, self.declared = line_of, dict(declared or {})
         self.header_doubt, self.has_only_texts = header_doubt, has_only_texts
+        self.has_empty_label = False
         self._num_rows = len(next(iter(self.mixed.values()))) if self.mixed else len(dataset)
 
     def __len__(self) -> int:
@@ -116,6 +121,13 @@ class Table:
             header_doubt=self.header_doubt,
             has_only_texts=self.has_only_texts,
         )
+
+    def with_empty_label(self, feature: Any) -> Table:
+        """Return a table with one more column `label`, which has no label and declares the classes by its type."""
+        table = copy.copy(self)
+        table.dataset = self.dataset.add_column("label", [None] * len(self), feature=feature)
+        table.names, table.has_empty_label = [*self.names, "label"], True
+        return table
 
     def find(self, name: str) -> str | None:
         """Return the name of a column as the table spells it; upper and lower case do not matter.

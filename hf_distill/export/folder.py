@@ -59,8 +59,9 @@ def export_model(
     the same model into it adds a variant, or replaces the variant with the same name. [`Predictor`] runs it.
 
     Args:
-        model: A sequence or token classifier, or its path or Hub id. To export a model that comes with its own code,
-            load it with `trust_remote_code=True` and pass it with its tokenizer.
+        model: A sequence or token classifier, or its path or Hub id. Adapters of PEFT are merged into a copy of the
+            model. To export a model that comes with its own code, load it with `trust_remote_code=True` and pass it
+            with its tokenizer.
         folder: Destination folder.
         format: `"onnx"` is the only format.
         quantize: `"int8"` reduces the weights to a quarter of their size. Activations are quantized when the model

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_distill.classifiers.adapters import merge_adapters
 from hf_distill.classifiers.loading import load_pretrained, load_pretrained_tokenizer, read_config, tokenizer_source
 from hf_distill.classifiers.problem_types import auto_model, problem_type_of_head
 from hf_distill.utils.hub_names import split_revision
@@ -15,10 +17,12 @@ from hf_distill.utils.hub_names import split_revision
 def load_classifier(
     model: PreTrainedModel | str | os.PathLike[str], trust_remote_code: bool = False
 ) -> PreTrainedModel:
-    """Load a sequence or token classifier in float32; its config defines which of the two. Return a model unchanged.
+    """Load a sequence or token classifier in float32; its config defines which of the two.
+
+    A model is returned unchanged. One with adapters is returned as a copy with the adapters in its weights.
 
     Args:
-        model: A model, or its path or Hub id; `user/name@revision` is an id with its revision.
+        model: A model or PEFT model, or its path or Hub id; `user/name@revision` is an id with its revision.
         trust_remote_code: Whether to run Python files that come with the model.
 
     Raises:
@@ -26,14 +30,16 @@ def load_classifier(
             comes with it and is not trusted.
         TypeError: for an object that is not a transformers model, a path or a Hub id.
     """
+    if not isinstance(model, str | os.PathLike):
+        model = merge_adapters(model)
     if isinstance(model, PreTrainedModel):
         if "quantization_config" in vars(model.config):
             raise ValueError("The model is quantized. Export the original model with `quantize='int8'`.")
         return model
     if not isinstance(model, str | os.PathLike):
         raise TypeError(
-            f"`model` must be a transformers PreTrainedModel, a path or a Hub id, got {type(model).__name__}. Merge a "
-            "PEFT model first (`model.merge_and_unload()`), and unwrap a compiled or parallel model."
+            f"`model` must be a transformers PreTrainedModel, a path or a Hub id, got {type(model).__name__}. "
+            "Unwrap a compiled or parallel model."
         )
     model, revision = split_revision(model)
     revision = revision or "main"
@@ -47,7 +53,7 @@ def load_classifier(
         raise ValueError(
             f"{model} has no weights for {missing_weights}: its head would be random. Fine-tune it first."
         )
-    return loaded
+    return merge_adapters(loaded)
 
 
 def load_export_tokenizer(
@@ -59,7 +65,8 @@ def load_export_tokenizer(
         ValueError: if the tokenizer is not fast, or its location is not known.
     """
     if processing_class is None:
-        source, revision = tokenizer_source(model) if isinstance(model, PreTrainedModel) else split_revision(model)
+        is_name = isinstance(model, str | os.PathLike)
+        source, revision = split_revision(cast(str, model)) if is_name else tokenizer_source(cast(Any, model))
         if not source:
             raise ValueError(
                 "The model was not loaded from a folder or the Hub, so its tokenizer is not known: pass its tokenizer "

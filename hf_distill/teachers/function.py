@@ -28,6 +28,7 @@ class FunctionTeacher:
     Raises:
         ValueError: for a `name` with other characters than letters, digits, '-', '_' and '.', a `batch_size` < 1, or
             `retries` < 0.
+        TypeError: for numbers that are no integers.
     """
 
     function: Callable[[list[Any]], Any]
@@ -39,6 +40,9 @@ class FunctionTeacher:
     def __post_init__(self) -> None:
         if self.name is not None and not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise ValueError(f"`name` can only contain letters, digits, '-', '_' and '.'; got {self.name!r}.")
+        for name in ("batch_size", "retries"):
+            if not isinstance(getattr(self, name), int):
+                raise TypeError(f"`{name}` must be an integer, got {getattr(self, name)!r}.")
         if self.batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {self.batch_size}.")
         if self.retries < 0:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from hf_distill.classifiers.outputs import IS_UNIT, ROW_NUMBER, ROW_OF_UNIT, Batch, ClassifierOutputs
 from hf_distill.classifiers.problem_types import ProblemType
+from hf_distill.data.table import name_some
 from hf_distill.objectives import DistillationLoss
 from hf_distill.teachers import BaseTeacher
 from hf_distill.training.guards import ChanceGuard, StudentGuard
@@ -226,6 +227,4 @@ def _explain(first: NotFinite, role: str, needs_label: bool, unusable_teacher_ro
 
 
 def _listed(rows: list[int]) -> str:
-    named = ", ".join(map(str, rows[:_MOST_NAMED]))
-    more = f" and {len(rows) - _MOST_NAMED} more" if len(rows) > _MOST_NAMED else ""
-    return f"row{'s' if len(rows) > 1 else ''} {named}{more}"
+    return f"row{'s' if len(rows) > 1 else ''} {name_some([*map(str, rows)], _MOST_NAMED)}"

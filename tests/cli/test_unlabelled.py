@@ -10,7 +10,7 @@ from tiny import LABEL_NAMES, named_model, tiny_rows
 from transformers import BertConfig, BertForTokenClassification
 
 from hf_distill.cli import main
-from hf_distill.data import hold_out_texts
+from hf_distill.data import hold_out_texts, soft_labels
 from hf_distill.teachers import load_teacher
 
 pytestmark = pytest.mark.usefixtures("one_plot")
@@ -131,6 +131,22 @@ def test_the_folder_of_cache_trains_as_its_last_line_says(tmp_path, tokenizer, c
     with pytest.raises(SystemExit):
         train(folder, **named, **student, baseline=True)
     assert "--baseline trains on labels" in capsys.readouterr().err
+
+
+def test_a_student_learns_from_the_answers_of_a_language_model_alone(tmp_path, tokenizer, capsys):
+    folder = write_folder(tmp_path, tokenizer)
+    texts = (folder / "texts.txt").read_text().splitlines()
+    rows = Dataset.from_dict({"text": texts, "votes": [[LABEL_NAMES[i % 3]] for i in range(len(texts))]})
+    soft_labels(rows, "votes", LABEL_NAMES, kind="votes").save_to_disk(folder / "soft")
+    record = train(
+        folder, dataset_name=folder / "soft", problem_type="single_label_classification",
+        teacher_model_name_or_path=None, student_num_hidden_layers=None,
+        student_model_name_or_path=folder / "teacher",
+    )  # fmt: skip
+    assert (record["dataset"]["train_rows"], record["metric_name"]) == (0, "agreement")
+    assert record["dataset"]["unlabelled_rows"] + record["dataset"]["eval_rows"] == len(texts)
+    assert record["teacher"] is None
+    assert "No row has a label, so it is unknown how often" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("flag", ["validation_file", "transfer_file"])

@@ -66,6 +66,8 @@ def test_classes_that_are_not_known_or_not_there_are_refused():
         logits_of([{"a": 0.5}], kind="logits")
     with pytest.raises(ValueError, match="label names differ"):
         logits_of([[0.5, 0.5]], source_names=["a", "c"])
+    with pytest.raises(ValueError, match="names 'good' and 'Good' differ only in upper and lower case"):
+        logits_of([[0.5, 0.5]], names=("good", "Good"))
 
 
 @pytest.mark.parametrize(
@@ -77,10 +79,14 @@ def test_classes_that_are_not_known_or_not_there_are_refused():
         ({"a": "70%", "b": "30%"}, "probabilities", "has the text '70%' in place of a number"),
         ({"A": 9.0, "a": -9.0, "b": 0.0}, "logits", "has names that differ only in case or blanks"),
         (
-            [{"token": "a", "logprob": -0.3}, {"token": "b", "logprob": -1.5}],
+            [{"token": "a", "logprob": -0.3, "top_logprobs": [{"token": "a", "logprob": -0.3}]}],
             "log_probabilities",
-            "a dict has numbers",
+            "Pass the `top_logprobs` of the first token, which are the alternatives",
         ),
+        ([{"token": "a"}], "log_probabilities", "has an entry without `token` and `logprob`"),
+        ([{"id": 7, "logprob": -0.1}], "log_probabilities", "has an entry without `token` and `logprob`"),
+        ([{"token": "a", "logprob": "-0.1"}], "log_probabilities", "has an entry without `token` and `logprob`"),
+        ([{"token": "a", "logprob": -0.3}], "probabilities", "a dict has numbers by class"),
         ({"a": 0.67, "b": 0.33}, "votes", "are not 0, 1, 2, ...; for shares set `kind='probabilities'`"),
     ],
 )
@@ -125,6 +131,9 @@ def test_the_probability_of_other_tokens_is_shared_out_and_spellings_of_a_class_
         {"b": log(0.5), "The": log(0.2)},  # "a" is not among the most probable tokens
     ]
     assert np.allclose(probabilities_of(rows, kind="log_probabilities"), [[0.8, 0.2], [1e-4, 1.0]])
+    for key in ("token", "text"):  # the names of two APIs
+        listed = [[{key: token, "logprob": value, "bytes": None} for token, value in row.items()] for row in rows]
+        assert np.allclose(probabilities_of(listed, kind="log_probabilities"), [[0.8, 0.2], [1e-4, 1.0]])
     lists = [[log(0.2), log(0.6)]]
     assert np.allclose(probabilities_of(lists, kind="log_probabilities"), [[0.25, 0.75]])
     assert np.allclose(probabilities_of(lists, kind="log_probabilities", source_names=["b", "a"]), [[0.75, 0.25]])
@@ -195,7 +204,57 @@ def test_the_logits_of_a_teacher_are_not_taken_for_labels(tmp_path):
     rows = {"text": ["x", "y"] * 5, "teacher_logits": [[0.5, 0.5]] * 10}
     path = tmp_path / "rows.jsonl"
     Dataset.from_dict(rows).to_json(path)
-    with pytest.raises(ValueError, match="has no column `label` or `labels`.* Add a column `label`"):
+    with pytest.raises(ValueError, match="has no column `label` or `labels`.* To train on the logits alone, pass"):
         load_text_dataset(train_file=path, validation_file=path)
     with pytest.raises(ValueError, match="has the outputs of a teacher, not labels"):
         load_text_dataset(train_file=path, validation_file=path, label_column_name="teacher_logits")
+
+
+def answered(folder, **settings):
+    """The folder of six texts with the answers of a language model, and of nothing else."""
+    votes = [["a", "a", "b"], ["b", "b", "b"]] * 3
+    if settings.get("is_multi_label"):
+        votes = [[[vote] for vote in row] for row in votes]
+    rows = Dataset.from_dict({"text": [f"text {i}" for i in range(6)], "answers": votes})
+    soft_labels(rows, "answers", ["b", "a"], kind="votes", **settings).save_to_disk(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "no_label"), [("single_label_classification", -1), ("multi_label_classification", [None, None])]
+)
+def test_answers_without_a_label_column_are_unlabelled_rows_of_their_classes(tmp_path, problem_type, no_label):
+    folder = answered(tmp_path / "soft", is_multi_label=problem_type.startswith("multi"))
+    task = load_text_dataset(dataset_name=str(folder), problem_type=problem_type, needs_validation=False)
+    assert (task.label_names, task.problem_type) == (["b", "a"], problem_type)
+    labels = np.array(task.datasets["train"]["label"][:], dtype=float)
+    assert np.isnan(labels).all() if problem_type.startswith("multi") else (labels == no_label).all()
+    assert "train has no label column: its rows are unlabelled, and `teacher_logits` teaches them" in (
+        task.summary.notes
+    )
+    assert "label (none in the data)" in str(task.summary)
+
+
+def test_answers_are_evaluated_on_labelled_rows_of_another_file(tmp_path):
+    folder, gold = answered(tmp_path / "soft"), tmp_path / "gold.csv"
+    gold.write_text("text,label\nx,a\ny,b\n")
+    task = load_text_dataset(
+        dataset_name=str(folder), validation_file=gold, problem_type="single_label_classification"
+    )
+    assert task.label_names == ["b", "a"]
+    assert task.datasets["validation"]["label"][:] == [1, 0]
+    assert (task.summary["train"].labelled_rows, task.summary["validation"].labelled_rows) == (0, 2)
+    gold.write_text("text,label\nx,a\ny,c\n")
+    with pytest.raises(ValueError, match=r"the labels \['c'\] are not among the classes"):
+        load_text_dataset(dataset_name=str(folder), validation_file=gold, problem_type="single_label_classification")
+
+
+def test_logits_whose_classes_are_not_known_need_their_names(tmp_path):
+    folder, path = answered(tmp_path / "soft"), tmp_path / "rows.parquet"
+    datasets.load_from_disk(str(folder)).add_column("sentiment", ["x", "y"] * 3).to_parquet(path)
+    named = {"problem_type": "single_label_classification", "needs_validation": False}
+    with pytest.raises(ValueError, match="does not say which class each number belongs to. Name the classes"):
+        load_text_dataset(train_file=path, **named)
+    task = load_text_dataset(train_file=path, class_names=["b", "a"], **named)
+    assert task.label_names == ["b", "a"]
+    assert any("if 'sentiment' is the label" in note for note in task.summary.notes)

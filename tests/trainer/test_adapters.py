@@ -8,7 +8,7 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from tiny import LABEL_NAMES, tiny_model, tiny_rows
 from transformers import AutoModelForSequenceClassification
 
-from hf_distill import compare_models, create_student
+from hf_distill import Predictor, compare_models, create_student, export_model
 from hf_distill.cli import main
 from hf_distill.data import load_text_dataset
 from hf_distill.export.loading import load_classifier
@@ -44,6 +44,20 @@ def test_a_folder_of_an_adapter_answers_as_the_model_that_was_saved(adapter, tok
         for loaded in (load_teacher(folder, allow_random_head=False), load_classifier(folder)):
             torch.testing.assert_close(loaded.eval()(**batch).logits, expected)
             assert describe_model(loaded)["name_or_path"] == str(folder)
+
+
+def test_an_export_has_the_adapter_in_its_weights(adapter, tokenizer, tmp_path):
+    folder, model = adapter
+    texts = [row["text"] for row in tiny_rows(6)]
+    with torch.no_grad():
+        expected = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.softmax(dim=-1)
+    names = [model.config.id2label[i] for i in range(expected.shape[1])]
+    for place, source in enumerate((model, str(folder), load_classifier(folder))):
+        export_model(source, tmp_path / f"onnx_{place}", processing_class=tokenizer)
+        for row, answers in zip(expected, Predictor(tmp_path / f"onnx_{place}")(texts, top_k=None), strict=True):
+            scores = {answer["label"]: answer["score"] for answer in answers}
+            assert [scores[name] for name in names] == pytest.approx(row.tolist(), abs=1e-5)
+    assert "lora_A" in str(model.state_dict().keys())  # the model itself keeps its adapter
 
 
 def test_a_folder_of_an_adapter_is_compared_with_its_base(adapter, tmp_path):
