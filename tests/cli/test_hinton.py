@@ -1,5 +1,6 @@
 """The examples on the claims of Hinton et al. (2015)."""
 
+import csv
 import math
 import runpy
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import tiny_model
 from torch import nn
 
 HINTON = Path(__file__).parents[2] / "examples" / "hinton"
@@ -239,3 +241,29 @@ def test_the_table_of_the_readme_is_that_of_the_results(name, result, tmp_path, 
     assert capsys.readouterr().out in (HINTON / "README.md").read_text(encoding="utf-8")
     assert (tmp_path / f"{result}.png").stat().st_size > 10_000
     assert (tmp_path / f"{result}.csv").read_text() == (HINTON / "results" / f"{result}.csv").read_text()
+
+
+def test_a_student_learns_from_teachers_of_different_origin(
+    banking77_folder, tmp_path, tokenizer, monkeypatch, capsys
+):
+    for name, num_layers in (("first", 2), ("second", 3)):
+        tiny_model(num_layers, seed=num_layers).bert.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+    arguments = {
+        "data_dir": banking77_folder, "encoder": tmp_path / "first", "second_encoder": tmp_path / "second",
+        "num_labels": 8, "seeds": "0,1", "output_dir": tmp_path / "out", "work_dir": tmp_path / "work",
+    }  # fmt: skip
+    flags = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
+    monkeypatch.setattr(sys, "argv", ["unlike_teachers.py", *flags, "--quick", "--use_cpu"])
+    main = load("unlike_teachers", monkeypatch)["main"]
+    main()
+    table = capsys.readouterr().out
+    assert [line.split(" | ")[0] for line in table.splitlines()[-4:]] == [
+        "| no teacher", "| MiniLM", "| MPNet", "| both",
+    ]  # fmt: skip
+    with (tmp_path / "out" / "unlike_teachers.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["teachers"] for row in rows] == ["no teacher", "MiniLM", "MPNet", "both"] * 2
+    shutil.rmtree(tmp_path / "work")  # nothing is trained again
+    main()
+    assert capsys.readouterr().out.splitlines()[-6:] == table.splitlines()[-6:]
