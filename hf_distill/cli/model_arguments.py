@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_distill.cli.arguments import DataArguments
-from hf_distill.cli.reading_arguments import words
+from hf_distill.cli.candidate_labels import read_candidate_labels
 from hf_distill.cli.teacher_arguments import TeacherArguments
 
 if TYPE_CHECKING:  # slow to import
@@ -41,8 +41,9 @@ class ModelArguments(TeacherArguments):
     candidate_labels: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Names of classes, e.g. world,sports,business: the teacher is a natural language inference model "
-            "or a sentence encoder, which labels unlabelled text with them (docs/zero_shot.md)."
+            "help": "Names of classes, e.g. world,sports,business, or JSON with a description of each: the teacher is "
+            "a natural language inference model or a sentence encoder, which labels unlabelled text with them "
+            "(docs/zero_shot.md)."
         },
     )
     hypothesis_template: str | None = field(
@@ -275,19 +276,9 @@ class ModelArguments(TeacherArguments):
         return Augmentation(self.augment, None if name is None else ModelReference(name))
 
     @property
-    def labels(self) -> list[str] | None:
-        """The candidate labels."""
-        names = words(self.candidate_labels)
-        if names is None:
-            return None
-        names = [name.strip() for name in names]
-        if odd := [name for name in names if name.startswith(("[", "{", '"', "'"))]:
-            raise ValueError(
-                f"--candidate_labels takes names with commas between them: --candidate_labels "
-                f'"card arrival,exchange rate". The name {odd[0]} begins with a bracket or a quote. Descriptions of '
-                "classes are for Python (`ZeroShotTeacher`)."
-            )
-        return names
+    def labels(self) -> list[str] | dict[str, str] | None:
+        """The candidate labels, or a dict from them to their descriptions."""
+        return read_candidate_labels(self.candidate_labels)
 
     @property
     def layers(self) -> list[int] | str | None:

@@ -53,6 +53,6 @@ def describe_weakness(fit: dict[str, Any]) -> str | None:
     return (
         f"THE TEACHER MAY KNOW NOTHING OF THESE CLASSES: on {counted(fit['rows'], 'labelled row')}, {fit['reason']} "
         f"({name} {PLAIN.score(score, name)} against {PLAIN.score(fit['score'], name)}). A student learns what its "
-        "teacher knows. Describe the classes better (--hypothesis_template, or in Python `ZeroShotTeacher` with a "
-        "description of each class), use a stronger teacher, or label more rows."
+        "teacher knows. Describe the classes better (--candidate_labels with descriptions, --hypothesis_template), "
+        "use a stronger teacher, or label more rows."
     )

@@ -10,7 +10,7 @@ from hf_distill.classifiers.problem_types import ProblemType
 from hf_distill.data.retokenize import find_text_columns
 from hf_distill.data.table import counted
 from hf_distill.teachers import CachedTeacher, FunctionTeacher
-from hf_distill.training.row_hashes import hash_columns
+from hf_distill.training.row_hashes import hash_of_texts
 from hf_distill.training.source import Source, TeacherContext, with_column
 
 logger = logging.get_logger(__name__)
@@ -64,8 +64,7 @@ class FunctionSource(Source):
         assert self.problem_type is not None
         context = self.context
         columns = find_text_columns(dataset, context.text_columns, False, context.student_tokenizer)
-        hashes = hash_columns(dataset.select_columns(columns))
-        self.texts_hash = hash_json({"texts": [hashes[column] for column in columns]})
+        self.texts_hash = hash_of_texts(dataset, columns)
         if self.cache is None or self.cache.text_columns != columns:
             self.cache = FunctionCache(
                 context.args.teacher_cache_dir, self.given, self.num_labels, self.problem_type, columns

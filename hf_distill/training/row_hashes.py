@@ -1,11 +1,14 @@
 """Hashes of a dataset's columns by what they hold, equal for equal rows whatever file or memory they lie in."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
+
+from hf_distill.cache.fingerprint import hash_json
 
 _CHUNK = 10_000  # rows that are in memory at a time
 
@@ -23,6 +26,12 @@ def hash_columns(dataset: datasets.Dataset) -> dict[str, str]:
         for name, digest in digests.items():
             _update(digest, pa.concat_arrays(table[name].chunks))
     return {name: digest.hexdigest()[:32] for name, digest in digests.items()}
+
+
+def hash_of_texts(dataset: datasets.Dataset, columns: Sequence[str]) -> str:
+    """Return one hash of the texts in some columns."""
+    hashes = hash_columns(dataset.select_columns(list(columns)))
+    return hash_json({"texts": [hashes[column] for column in columns]})
 
 
 def _update(digest: Any, values: pa.Array) -> None:

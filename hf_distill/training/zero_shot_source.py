@@ -15,7 +15,7 @@ from hf_distill.data.retokenize import find_text_columns
 from hf_distill.record import describe_model
 from hf_distill.teachers import CachedTeacher, FunctionTeacher, ZeroShotTeacher
 from hf_distill.teachers.sentence_encoder import SentenceEncoder
-from hf_distill.training.row_hashes import hash_columns
+from hf_distill.training.row_hashes import hash_of_texts
 from hf_distill.training.source import Source, TeacherContext, with_column
 
 logger = logging.get_logger(__name__)
@@ -74,8 +74,7 @@ class ZeroShotSource(Source):
             )
         prior, texts = self.given.prior, dataset[columns[0]]
         bias_texts = list(prior.choose_texts(texts)) if prior.is_pending else []
-        hashes = hash_columns(dataset.select_columns(columns))
-        self.texts_hash = hash_json({"texts": [hashes[column] for column in columns]})
+        self.texts_hash = hash_of_texts(dataset, columns)
         stores = self._stores.setdefault(tuple(columns), [])
         if not stores:
             stores += self._open_stores(columns)

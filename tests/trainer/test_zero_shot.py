@@ -335,6 +335,22 @@ def test_train_makes_a_student_for_classes_that_nobody_labelled(places, tmp_path
     assert "Out of domain by the teacher's confidence" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("given", "hypotheses"),
+    [
+        (
+            '{"good": "a warm film", "so, so": "a dull film"}',
+            {"good": "about a warm film", "so, so": "about a dull film"},
+        ),
+        ('["good", "so, so"]', {"good": "about good", "so, so": "about so, so"}),
+    ],
+)
+def test_names_and_descriptions_of_classes_can_be_json(places, tmp_path, capsys, given, hypotheses):
+    record = run(places, tmp_path, candidate_labels=given, hypothesis_template="about {}")
+    assert record["teacher"]["zero_shot"]["hypotheses"] == hypotheses
+    assert f"The teacher compares texts with: {', '.join(map(repr, hypotheses.values()))}." in capsys.readouterr().out
+
+
 def test_train_keeps_the_bias_of_all_texts_when_it_drops_unsure_ones(places, tmp_path, caplog):
     with visible_to_caplog("hf_distill.training.zero_shot_source"):
         record = run(
@@ -449,9 +465,12 @@ def test_the_card_names_the_unlabelled_text_and_what_the_teacher_compared(places
     ("changes", "message"),
     [
         ({"candidate_labels": "good,good"}, "Candidate labels repeat"),
-        ({"candidate_labels": '["good", "bad"]'}, "takes names with commas between them"),
+        ({"candidate_labels": '["good", 7]'}, "a name or a description is no text. Expected a list of names, or the"),
+        ({"candidate_labels": '["good", "bad"'}, "cannot be read as JSON: Expecting ',' delimiter"),
+        ({"candidate_labels": '{"good": "a", "good": "b"}'}, "the name 'good' is there twice"),
+        ({"candidate_labels": '{"good": "a", "Good": "b"}'}, "Candidate labels repeat: good"),
         ({"candidate_labels": "'good','bad'"}, "takes names with commas between them"),
-        ({"candidate_labels": '{"good": "a good film"}'}, "Descriptions of classes are for Python"),
+        ({"candidate_labels": '{"good": "a good film"}'}, "One class, 'good', leaves nothing to decide"),
         ({"hypothesis_template": "no place"}, "must contain `{}` once"),
         ({"candidate_labels": None, "hypothesis_template": "a {}"}, "--hypothesis_template needs --candidate_labels"),
         ({"candidate_labels": None, "prior_correction": "uniform"}, "so it needs --candidate_labels"),

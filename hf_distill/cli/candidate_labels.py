@@ -1,0 +1,50 @@
+"""`--candidate_labels`: names with commas between them, or JSON with names or descriptions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hf_distill.cli.reading_arguments import words
+
+
+def read_candidate_labels(values: list[str] | None) -> list[str] | dict[str, str] | None:
+    """Return the names of the classes, or a dict from names to descriptions; None without the flag.
+
+    Raises:
+        ValueError: for JSON that is neither of the two, or for brackets and quotes outside of JSON.
+    """
+    if values is not None and len(values) == 1 and values[0].lstrip().startswith(("{", "[")):
+        return _labels_of_json(values[0])
+    names = words(values)
+    if names is None:
+        return None
+    names = [name.strip() for name in names]
+    if odd := [name for name in names if name.startswith(("[", "{", '"', "'"))]:
+        raise ValueError(
+            f"--candidate_labels takes names with commas between them: --candidate_labels "
+            f'"card arrival,exchange rate". The name {odd[0]} begins with a bracket or a quote.'
+        )
+    return names
+
+
+def _labels_of_json(text: str) -> list[str] | dict[str, str]:
+    """Return the candidate labels, or their descriptions by name, from JSON."""
+
+    def as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"the name {repeated[0]!r} is there twice")
+        return dict(pairs)
+
+    try:
+        labels = json.loads(text, object_pairs_hook=as_dict)
+        descriptions = list(labels.values()) if isinstance(labels, dict) else labels
+        if not all(isinstance(value, str) for value in descriptions):
+            raise ValueError("a name or a description is no text")
+    except ValueError as error:
+        raise ValueError(
+            f"--candidate_labels {text} cannot be read as JSON: {error}. Expected a list of names, or the description "
+            'of each class by its name: \'{"world": "politics in other countries", "sports": "a match"}\'.'
+        ) from None
+    return labels
