@@ -63,6 +63,11 @@ def name_teacher_logits(dataset: Rows, label_names: Sequence[str]) -> Rows:
     if features is not None:  # None for a stream whose columns are not known
         if TEACHER_LOGITS not in features:
             raise ValueError(f"There is no column `{TEACHER_LOGITS}`, only {', '.join(features)}.")
+        if not _holds_numbers(features[TEACHER_LOGITS]):
+            raise ValueError(
+                f"`{TEACHER_LOGITS}` must have a list of numbers in each row, one for each class, and has the type "
+                f"{features[TEACHER_LOGITS]}. `hf_distill.data.soft_labels` makes such lists of dicts."
+            )
         if (width := _width(dataset)) not in (-1, len(label_names)):
             raise ValueError(f"`{TEACHER_LOGITS}` has {width} numbers a row, and there are {len(label_names)} names.")
     if _is_stored(dataset):
@@ -70,6 +75,14 @@ def name_teacher_logits(dataset: Rows, label_names: Sequence[str]) -> Rows:
     named = copy.copy(dataset)
     _names_of_streams[named] = list(label_names)
     return named
+
+
+def _holds_numbers(feature: Any) -> bool:
+    """Return whether the type of a column is lists of numbers, or lists of such lists."""
+    if not hasattr(feature, "feature"):
+        return False
+    inner = feature.feature
+    return _holds_numbers(inner) or str(getattr(inner, "dtype", "")).startswith(("float", "int", "uint", "double"))
 
 
 def _width(dataset: datasets.Dataset | datasets.IterableDataset) -> int:

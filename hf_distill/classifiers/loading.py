@@ -12,7 +12,17 @@ from typing import Any
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME, find_adapter_config_file, logging
+from transformers.utils import (
+    ADAPTER_CONFIG_NAME,
+    CONFIG_NAME,
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+    WEIGHTS_INDEX_NAME,
+    WEIGHTS_NAME,
+    cached_file,
+    find_adapter_config_file,
+    logging,
+)
 from transformers.utils.hub import extract_commit_hash
 
 from hf_distill.classifiers.auto import AutoConfig, AutoTokenizer
@@ -22,6 +32,7 @@ logger = logging.get_logger(__name__)
 _LFS_POINTER = b"version https://git-lfs"
 _LAYER = re.compile(r"(.*?\.\d+)\.")
 _MOST_NAMED = 3
+_MODEL_WEIGHTS = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
 _ADAPTER = "_adapter_name_and_commit"
 
 
@@ -51,7 +62,11 @@ def load_pretrained(
     """
     revision = arguments.get("revision") or "main"
     if adapter_file := find_adapter_config_file(os.fspath(name_or_path), revision=revision):
-        arguments = {**arguments, "revision": _base_revision(adapter_file), "adapter_kwargs": {"revision": revision}}
+        arguments = {
+            **arguments,
+            "revision": _base_revision(name_or_path, adapter_file),
+            "adapter_kwargs": {"revision": revision},
+        }
     hides_report = _without_load_report() if with_new_head else contextlib.nullcontext()
     with _naming_damaged_files(name_or_path), hides_report:
         model, loading_info = auto_class.from_pretrained(
@@ -66,6 +81,7 @@ def load_pretrained(
     if getattr(model, "_hf_peft_config_loaded", False):
         # The config has the name of the base.
         setattr(model, _ADAPTER, (str(name_or_path), _commit(name_or_path, revision, ADAPTER_CONFIG_NAME)))
+        _warn_of_other_weights(model, name_or_path, revision)
         _note_commit(model, arguments["revision"])
     else:
         _note_commit(model, revision)
@@ -205,9 +221,41 @@ def _naming_damaged_files(name_or_path: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
-def _base_revision(adapter_file: str) -> str:
-    """Return the revision of the base that an adapter's config names; the one of the adapter is not the base's."""
-    return json.loads(Path(adapter_file).read_text(encoding="utf-8")).get("revision") or "main"
+def _base_revision(name_or_path: str | os.PathLike, adapter_file: str) -> str:
+    """Return the revision of the base that an adapter's config names; the one of the adapter is not the base's.
+
+    Raises:
+        ValueError: if the config is damaged, or if the folder also has the weights of a whole model.
+    """
+    try:
+        config = json.loads(Path(adapter_file).read_text(encoding="utf-8"))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(f"{adapter_file} is damaged: it is not the config of an adapter. Save the adapter again.")
+    weights = [name for name in _MODEL_WEIGHTS if Path(name_or_path, name).is_file()]
+    if weights:
+        raise ValueError(
+            f"{name_or_path} has the weights of a whole model ({weights[0]}) and an adapter ({ADAPTER_CONFIG_NAME}). "
+            "Transformers would put the adapter on top of these weights, a second time if it is already merged into "
+            f"them. If it is, remove {ADAPTER_CONFIG_NAME}; if not, move the adapter into a folder of its own."
+        )
+    return config.get("revision") or "main"
+
+
+def _warn_of_other_weights(model: PreTrainedModel, name_or_path: str | os.PathLike, revision: str) -> None:
+    """Warn of a repository on the Hub with an adapter and a model, of which transformers takes only the adapter."""
+    if Path(name_or_path).exists():
+        return
+    config_file = cached_file(
+        os.fspath(name_or_path), CONFIG_NAME, revision=revision, _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )  # fmt: skip
+    if config_file is not None:
+        logger.warning(
+            f"{name_or_path} has an adapter and the config of a model. The adapter is loaded on "
+            f"{model.config.name_or_path}, which it names; a whole model in {name_or_path} is not loaded."
+        )
 
 
 def _note_commit(model: PreTrainedModel, revision: str) -> None:

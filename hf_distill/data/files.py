@@ -160,9 +160,8 @@ def read_task(
     def name_logits(split: str, rows: Dataset) -> Dataset:
         return name_stored_logits(rows, sources.origins(split), settings.names, sources.revision)
 
-    if columns.label is None:
-        splits, more = add_empty_labels(splits, name_logits, problem_type)
-        notes += more
+    splits, more = add_empty_labels(splits, name_logits, columns.label, settings)
+    notes += more
     first = next(iter(splits.values()))[0]
     roles = choose_roles(first, columns.text, columns.label, problem_type)
     if first.has_empty_label:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
+
+_TOLERANCE = 0.02  # of the sum of probabilities: APIs round
 
 
 def from_log_probabilities(
@@ -31,16 +34,17 @@ def from_log_probabilities(
     probabilities = np.zeros(len(names))
     tokens = list(row.items()) if isinstance(row, Mapping) else _listed_tokens(row)
     if tokens is not None:
-        given = [(names.get(token.strip().casefold()), value) for token, value in tokens if value is not None]
+        tokens = [(token, value) for token, value in tokens if value is not None]
+        _check_alternatives(tokens, is_multi_label)
+        given = [(names.get(token.strip().casefold()), value) for token, value in tokens]
         known = [(place, value) for place, value in given if place is not None]
         if not known:
             raise ValueError(f"has no token among the classes {list(names)}")
     else:
         check_numbers(row, len(places))
         known = list(zip(places, row, strict=True))
+        _check_log_probabilities([value for _, value in known])
     for place, value in known:
-        if not value <= 1e-6:
-            raise ValueError("has numbers that are not log-probabilities, at most 0; for logits set `kind='logits'`")
         probabilities[place] += np.exp(value)
     if is_multi_label:
         return probabilities.clip(max=1.0)
@@ -49,19 +53,49 @@ def from_log_probabilities(
     return probabilities / probabilities.sum()
 
 
-def _listed_tokens(row: Any) -> list[tuple[str, float]] | None:
+def _listed_tokens(row: Any) -> list[tuple[str, Any]] | None:
     """Return the tokens of a list of dicts with their log-probabilities; None for another row."""
-    if isinstance(row, str) or not isinstance(row, Sequence) or not row or not isinstance(row[0], Mapping):
+    if isinstance(row, str) or not isinstance(row, Sequence) or not any(isinstance(entry, Mapping) for entry in row):
         return None
+    if not all(isinstance(entry, Mapping) for entry in row):
+        raise ValueError("has an entry that is no token with its log-probability")
     if any("top_logprobs" in entry for entry in row):
         raise ValueError(
-            "has the tokens of an answer one after the other, each with its `top_logprobs`. Pass the `top_logprobs` "
-            "of the first token, which are the alternatives"
+            "has the tokens of an answer one after the other. Pass the alternatives of its first token, its "
+            "`top_logprobs`, which the API must be asked for"
         )
-    tokens = [(entry.get("token", entry.get("text")), entry.get("logprob")) for entry in row]
-    if any(not isinstance(token, str) or isinstance(value, str | None) for token, value in tokens):
+    tokens = [(_first(entry, "token", "text"), entry.get("logprob")) for entry in row]
+    if any(not isinstance(token, str) or value is None for token, value in tokens):
         raise ValueError("has an entry without `token` and `logprob`")
-    return [(str(token), float(value)) for token, value in tokens if value is not None]
+    texts = [token for token, _ in tokens]
+    if repeated := [token for token in texts if texts.count(token) > 1]:
+        raise ValueError(
+            f"has the token {repeated[0]!r} twice, so its tokens follow one another. Pass the alternatives of the "
+            "first token of the answer"
+        )
+    return tokens
+
+
+def _first(entry: Mapping[str, Any], *names: str) -> Any:
+    return next((entry[name] for name in names if entry.get(name) is not None), None)
+
+
+def _check_alternatives(tokens: Sequence[tuple[str, Any]], is_multi_label: bool) -> None:
+    """Refuse tokens that cannot be alternatives of one place, because their probabilities add up to more than 1."""
+    _check_log_probabilities([value for _, value in tokens])
+    total = sum(np.exp(value) for _, value in tokens)
+    if not is_multi_label and total > 1 + _TOLERANCE:
+        raise ValueError(
+            f"has tokens whose probabilities add up to {total:.2f}, so they are no alternatives for one token. Pass "
+            "the most probable alternatives of the first token of the answer, not the tokens that follow one another"
+        )
+
+
+def _check_log_probabilities(values: Sequence[Any]) -> None:
+    if odd := [value for value in values if not isinstance(value, Real) or isinstance(value, bool)]:
+        raise ValueError(f"has {odd[0]!r} in place of a log-probability")
+    if not all(value <= 1e-6 for value in values):
+        raise ValueError("has numbers that are not log-probabilities, at most 0; for logits set `kind='logits'`")
 
 
 def check_numbers(row: Any, num_classes: int) -> None:

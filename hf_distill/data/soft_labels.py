@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset, Features, List, Value
+from transformers.utils import logging
 
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.model_answers import check_numbers, from_log_probabilities, from_votes
+from hf_distill.data.table import name_some
+from hf_distill.data.transfer import logits_column
 from hf_distill.utils.dataset_types import check_is_dataset
+
+logger = logging.get_logger(__name__)
 
 KINDS = ("probabilities", "logits", "log_probabilities", "votes")
 _TOLERANCE = 1e-2  # of the sum of a row: people and language models round
@@ -95,7 +100,7 @@ def soft_labels(
             "columns": columns,
             "classes": None if isinstance(column, str) else list(column),
             "places": _places(source_names or label_names, label_names),
-            "names": {name.casefold(): i for i, name in enumerate(label_names)},
+            "names": {_key(name): i for i, name in enumerate(label_names)},
             "kind": kind,
             "is_multi_label": is_multi_label,
             "floor": floor,
@@ -103,20 +108,39 @@ def soft_labels(
         },
         desc="Reading soft labels",
     )
+    if kind == "log_probabilities" and not is_multi_label and len(labelled):
+        _warn_of_absent_classes(labelled, label_names, floor)
     return name_teacher_logits(labelled, label_names)
 
 
 def _places(source: Sequence[str], target: Sequence[str]) -> list[int]:
     """Return the index in `target` of each class of `source`."""
-    if alike := [name for name in target if sum(name.casefold() == other.casefold() for other in target) > 1]:
+    if alike := [name for name in target if sum(_key(name) == _key(other) for other in target) > 1]:
         raise ValueError(
-            f"The label names {' and '.join(map(repr, alike))} differ only in upper and lower case, which soft labels "
-            "do not tell apart. Rename one of them."
+            f"The label names {' and '.join(map(repr, alike))} differ only in upper and lower case, or in blanks "
+            "around them, which soft labels do not tell apart. Rename one of them."
         )
-    places = {name.casefold(): i for i, name in enumerate(target)}
-    if sorted(places) != sorted(name.casefold() for name in source):
+    places = {_key(name): i for i, name in enumerate(target)}
+    if sorted(places) != sorted(map(_key, source)):
         raise ValueError(f"The label names differ: {list(source)} against {list(target)}. Name each class once.")
-    return [places[name.casefold()] for name in source]
+    return [places[_key(name)] for name in source]
+
+
+def _key(name: str) -> str:
+    """Return what names of the same class have in common."""
+    return name.strip().casefold()
+
+
+def _warn_of_absent_classes(labelled: Dataset, label_names: Sequence[str], floor: float) -> None:
+    """Warn of classes that no row has a token for: a class whose name is more than one token is never found."""
+    highest = np.max([np.exp(row) for row in logits_column(labelled)], axis=0, initial=0.0)
+    absent = [name for name, value in zip(label_names, highest, strict=True) if value <= floor * 1.001]
+    if absent:
+        logger.warning(
+            f"No row has a token for {name_some([*map(repr, absent)])}, so every row gives it the lowest probability. "
+            "Only a class whose name is a whole token is found: let the model answer with a letter or a number for "
+            "each class, and pass these as `label_names`."
+        )
 
 
 def _to_logits(

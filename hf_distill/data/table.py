@@ -77,7 +77,7 @@ class Table:
         has_only_texts: Whether the format is one text per line, without columns.
 
     Attributes:
-        has_empty_label: Whether `label` is not in the data; see [`Table.with_empty_label`].
+        has_empty_label: Whether the labels are not in the data; see [`Table.with_empty_label`].
     """
 
     def __init__(
@@ -122,11 +122,13 @@ class Table:
             has_only_texts=self.has_only_texts,
         )
 
-    def with_empty_label(self, feature: Any) -> Table:
-        """Return a table with one more column `label`, which has no label and declares the classes by its type."""
-        table = copy.copy(self)
-        table.dataset = self.dataset.add_column("label", [None] * len(self), feature=feature)
-        table.names, table.has_empty_label = [*self.names, "label"], True
+    def with_empty_label(self, name: str, feature: Any) -> Table:
+        """Return a table with an empty label column, which declares the classes by its type."""
+        table, column = copy.copy(self), self.find(name)
+        kept = self.dataset if column is None else self.dataset.remove_columns(column)
+        table.dataset = kept.add_column(column or name, [None] * len(self), feature=feature)
+        table.names = self.names if column is not None else [*self.names, name]
+        table.has_empty_label = True
         return table
 
     def find(self, name: str) -> str | None:

@@ -211,7 +211,7 @@ def select_transfer_rows(inputs: DistillationInputs, args: DistillationTrainingA
 def _append_unlabelled(labelled: Dataset, unlabelled: Dataset) -> Dataset:
     if set(unlabelled.column_names) != set(labelled.column_names):
         raise ValueError(
-            f"Only the labelled rows or only the unlabelled rows have a column `{TEACHER_LOGITS}`. Run "
-            "`hf-distill cache` on both together."
+            f"Only the rows to train on or only the unlabelled text have a column `{TEACHER_LOGITS}`. A student needs "
+            "it in all rows: run `hf-distill cache` on both together, or leave out the unlabelled text."
         )
     return concatenate_datasets([labelled, unlabelled.cast(labelled.features)])

@@ -70,12 +70,23 @@ def values_of(dataset: datasets.Dataset, column: str) -> np.ndarray:
     """Return a column of numbers in one array.
 
     Raises:
-        ValueError: if the rows do not hold numbers, equally many in each row.
+        ValueError: if the rows do not hold numbers, equally many in each row. The message names the first such row.
     """
     values = select_formatted(dataset, column, "numpy")[:][column]
     if isinstance(values, np.ndarray) and values.dtype != object:
         return values
-    raise ValueError(f"Column `{column}` must hold numbers, equally many in each row.")
+    raise ValueError(f"Column `{column}` must hold numbers, equally many in each row{_odd_row(dataset, column)}.")
+
+
+def _odd_row(dataset: datasets.Dataset, column: str) -> str:
+    """Return which row has no numbers, or another number of them than the row before; empty if none is found."""
+    rows = dataset.with_format(None)[column][:]
+    sizes = [len(row) if isinstance(row, list) and None not in row else None for row in rows]
+    if all(size is None for size in sizes):
+        return ""
+    expected = max(set(sizes) - {None}, key=sizes.count)
+    row = next((place for place, size in enumerate(sizes) if size != expected), None)
+    return "" if row is None else f", and row {row} of the {len(rows):,} has {rows[row]!r:.80}"
 
 
 def token_labels_of(dataset: datasets.Dataset, column: str, role: str) -> np.ndarray:

@@ -269,7 +269,7 @@ def test_inputs_need_a_teacher_or_its_logits_on_all_rows(task, folder, tmp_path)
 
     options = TransferOptions(files=[str(folder / "transfer.txt")])
     transfer = load_transfer(options, task.text_columns, PROBLEM_TYPES[task.problem_type])
-    with pytest.raises(ValueError, match="Only the labelled rows or only the unlabelled rows have a column"):
+    with pytest.raises(ValueError, match="Only the rows to train on or only the unlabelled text have a column"):
         load_inputs(labelled, None, student, args, transfer=transfer)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 from invariance import make_args
-from tiny import LABEL_NAMES
+from tiny import LABEL_NAMES, visible_to_caplog
 
 from hf_distill import DistillationTrainer
 from hf_distill.data import load_text_dataset, soft_labels
@@ -81,11 +81,18 @@ def test_classes_that_are_not_known_or_not_there_are_refused():
         (
             [{"token": "a", "logprob": -0.3, "top_logprobs": [{"token": "a", "logprob": -0.3}]}],
             "log_probabilities",
-            "Pass the `top_logprobs` of the first token, which are the alternatives",
+            "one after the other. Pass the alternatives of its first token, its `top_logprobs`",
         ),
         ([{"token": "a"}], "log_probabilities", "has an entry without `token` and `logprob`"),
         ([{"id": 7, "logprob": -0.1}], "log_probabilities", "has an entry without `token` and `logprob`"),
-        ([{"token": "a", "logprob": "-0.1"}], "log_probabilities", "has an entry without `token` and `logprob`"),
+        ([{"token": "a", "logprob": "-0.1"}], "log_probabilities", "has '-0.1' in place of a log-probability"),
+        ({"a": {"logprob": -0.1}}, "log_probabilities", "in place of a log-probability"),
+        ([[-0.1], [-0.2]], "log_probabilities", "in place of a log-probability"),
+        ([None, {"token": "a", "logprob": -0.3}], "log_probabilities", "an entry that is no token"),
+        # Tokens that follow one another, as some APIs list them.
+        ([{"text": " a", "logprob": -0.9}, {"text": "</s>", "logprob": -0.01}], "log_probabilities", "add up to 1.40"),
+        ({"The": -0.1, "a": -0.5}, "log_probabilities", "add up to 1.51, so they are no alternatives"),
+        ([{"token": "a", "logprob": -3.0}] * 2, "log_probabilities", "has the token 'a' twice, so its tokens follow"),
         ([{"token": "a", "logprob": -0.3}], "probabilities", "a dict has numbers by class"),
         ({"a": 0.67, "b": 0.33}, "votes", "are not 0, 1, 2, ...; for shares set `kind='probabilities'`"),
     ],
@@ -137,6 +144,23 @@ def test_the_probability_of_other_tokens_is_shared_out_and_spellings_of_a_class_
     lists = [[log(0.2), log(0.6)]]
     assert np.allclose(probabilities_of(lists, kind="log_probabilities"), [[0.25, 0.75]])
     assert np.allclose(probabilities_of(lists, kind="log_probabilities", source_names=["b", "a"]), [[0.75, 0.25]])
+
+
+def test_a_class_that_no_token_names_is_warned_about(caplog):
+    with visible_to_caplog("hf_distill.data.soft_labels"):
+        logits_of([{"a": -0.1, "b.": -3.0}] * 2, kind="log_probabilities")
+    assert "No row has a token for 'b', so every row gives it the lowest probability" in caplog.text
+    caplog.clear()
+    with visible_to_caplog("hf_distill.data.soft_labels"):
+        logits_of([{"a": -0.1, "b.": -3.0}, {" B": -0.1}], kind="log_probabilities")
+    assert not caplog.text
+
+
+def test_blanks_around_a_class_name_do_not_matter():
+    expected = [[math.exp(-0.3), math.exp(-1.5)]] / (np.exp(-0.3) + np.exp(-1.5))
+    assert np.allclose(probabilities_of([{"a": -0.3, "b": -1.5}], (" a ", "b"), kind="log_probabilities"), expected)
+    with pytest.raises(ValueError, match="differ only in upper and lower case, or in blanks"):
+        logits_of([[0.5, 0.5]], names=("a", " A"))
 
 
 def test_log_probabilities_of_several_labels_stay_as_they_are():
@@ -229,9 +253,7 @@ def test_answers_without_a_label_column_are_unlabelled_rows_of_their_classes(tmp
     assert (task.label_names, task.problem_type) == (["b", "a"], problem_type)
     labels = np.array(task.datasets["train"]["label"][:], dtype=float)
     assert np.isnan(labels).all() if problem_type.startswith("multi") else (labels == no_label).all()
-    assert "train has no label column: its rows are unlabelled, and `teacher_logits` teaches them" in (
-        task.summary.notes
-    )
+    assert "soft/train has no labels: its rows are unlabelled, with `teacher_logits`" in task.summary.notes
     assert "label (none in the data)" in str(task.summary)
 
 
@@ -258,3 +280,54 @@ def test_logits_whose_classes_are_not_known_need_their_names(tmp_path):
     task = load_text_dataset(train_file=path, class_names=["b", "a"], **named)
     assert task.label_names == ["b", "a"]
     assert any("if 'sentiment' is the label" in note for note in task.summary.notes)
+
+
+SINGLE = {"problem_type": "single_label_classification", "needs_validation": False}
+
+
+@pytest.mark.parametrize("name", ["labels", "sentiment"])
+def test_the_rows_to_evaluate_on_name_the_label_column(tmp_path, name):
+    folder, gold = answered(tmp_path / "soft"), tmp_path / "gold.csv"
+    gold.write_text(f"text,{name}\nx,a\ny,b\n")
+    flag = None if name == "labels" else name
+    task = load_text_dataset(dataset_name=str(folder), validation_file=gold, label_column_name=flag, **SINGLE)
+    assert task.datasets["validation"]["label"][:] == [1, 0]
+    assert task.summary["train"].labelled_rows == 0
+
+
+def test_a_label_column_without_any_label_is_none(tmp_path):
+    path = tmp_path / "rows.parquet"
+    rows = datasets.load_from_disk(str(answered(tmp_path / "soft")))
+    rows.add_column("label", [None] * 6).add_column("tags", ["x"] * 6).to_parquet(path)
+    task = load_text_dataset(train_file=path, class_names=["b", "a"], **SINGLE)
+    assert (task.label_names, task.summary["train"].labelled_rows) == (["b", "a"], 0)
+
+
+def test_names_and_problem_types_that_contradict_the_logits_are_refused(tmp_path):
+    folder = str(answered(tmp_path / "soft"))
+    for names in (["a", "b"], ["x", "y"], ["b", "a", "c"]):
+        with pytest.raises(ValueError, match="are in the order b, a. Leave out --class_names"):
+            load_text_dataset(dataset_name=folder, class_names=names, **SINGLE)
+    with pytest.raises(ValueError, match="has the classes b, a, and --problem_type"):
+        load_text_dataset(dataset_name=folder, problem_type="regression", needs_validation=False)
+    with pytest.raises(ValueError, match="holds out labelled rows, and no row of train has a label. Leave it out"):
+        load_text_dataset(dataset_name=folder, validation_split_percentage=20, **SINGLE)
+
+
+@pytest.mark.parametrize("logits", [{"a": 0.5, "b": 0.5}, 0.5, "[0.5, 0.5]"])
+def test_logits_that_are_no_lists_are_refused_with_what_makes_lists(tmp_path, logits):
+    path = tmp_path / "rows.jsonl"
+    Dataset.from_dict({"text": ["x", "y"], "teacher_logits": [logits] * 2}).to_json(path)
+    with pytest.raises(ValueError, match="must have a list of numbers in each row.* `hf_distill.data.soft_labels`"):
+        load_text_dataset(train_file=path, class_names=["a", "b"], **SINGLE)
+
+
+def test_only_the_file_without_labels_is_called_unlabelled(tmp_path):
+    folder, path = answered(tmp_path / "soft"), tmp_path / "soft.parquet"
+    rows = datasets.load_from_disk(str(folder))
+    rows.to_parquet(path)
+    labelled = tmp_path / "labelled.parquet"
+    rows.add_column("label", ["a", "b"] * 3).to_parquet(labelled)
+    task = load_text_dataset(train_file=[str(labelled), str(path)], class_names=["b", "a"], **SINGLE)
+    assert task.summary.notes == ["soft.parquet has no labels: its rows are unlabelled, with `teacher_logits`"]
+    assert task.summary["train"].labelled_rows == 6

@@ -130,6 +130,13 @@ def test_an_adapter_and_its_base_have_revisions_of_their_own(server, tmp_path, t
     repos[0].branches |= {"v1": repos[1], "pinned": repos[2]}
     loaded = run_against(server, LOAD_ADAPTERS, tmp_path)
     assert loaded.returncode == 0, loaded.stderr
+    assert "has an adapter and the config of a model" not in loaded.stderr
+    repos[1].files["config.json"] = server.repos["tester/learner"].files["config.json"]
+    (tmp_path / "again").mkdir()
+    again = run_against(server, LOAD_ADAPTERS, tmp_path / "again")
+    assert "tester/adapter has an adapter and the config of a model. The adapter is loaded on tester/learner" in (
+        again.stderr
+    )
     assert json.loads(loaded.stdout.splitlines()[-1]) == [
         ["tester/adapter", "1" * 40, 3, "a" * 40, 1],
         ["tester/adapter", "2" * 40, 3, "a" * 40, 2],

@@ -1,5 +1,8 @@
 """Folders of a PEFT adapter, which have no config of a model, as teachers and to compare and export."""
 
+import copy
+import shutil
+
 import pytest
 import torch
 from command_line import flags
@@ -58,6 +61,19 @@ def test_an_export_has_the_adapter_in_its_weights(adapter, tokenizer, tmp_path):
             scores = {answer["label"]: answer["score"] for answer in answers}
             assert [scores[name] for name in names] == pytest.approx(row.tolist(), abs=1e-5)
     assert "lora_A" in str(model.state_dict().keys())  # the model itself keeps its adapter
+
+
+def test_a_folder_with_an_adapter_and_a_whole_model_is_refused(adapter, tmp_path):
+    folder, model = adapter
+    shutil.copytree(folder, tmp_path / "both")
+    copy.deepcopy(model).merge_and_unload().save_pretrained(tmp_path / "both")
+    for load in (load_teacher, load_classifier):
+        with pytest.raises(ValueError, match="has the weights of a whole model .* and an adapter .* a second time"):
+            load(tmp_path / "both")
+    for content in ("[]", "{"):
+        (folder / "adapter_config.json").write_text(content)
+        with pytest.raises(ValueError, match="adapter_config.json is damaged"):
+            load_classifier(folder)
 
 
 def test_a_folder_of_an_adapter_is_compared_with_its_base(adapter, tmp_path):
