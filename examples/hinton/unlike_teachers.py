@@ -31,7 +31,7 @@ MAX_LENGTH = 64
 NUM_STEPS = 1000
 NUM_QUICK_ROWS = 8
 # Name -> epochs and learning rate of the fine-tuning.
-TEACHERS = {"MiniLM": (20, 3e-4), "MPNet": (10, 1e-4)}
+TEACHERS = {"MiniLM": (20, 3e-4), "MPNet": (15, 2e-4)}
 STUDENTS = {"no teacher": (), "MiniLM": ("MiniLM",), "MPNet": ("MPNet",), "both": ("MiniLM", "MPNet")}
 
 
