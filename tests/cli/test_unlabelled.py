@@ -146,6 +146,8 @@ def test_a_student_learns_from_the_answers_of_a_language_model_alone(tmp_path, t
     assert (record["dataset"]["train_rows"], record["metric_name"]) == (0, "agreement")
     assert record["dataset"]["unlabelled_rows"] + record["dataset"]["eval_rows"] == len(texts)
     assert record["teacher"] is None
+    card = " ".join((folder / "out" / "README.md").read_text().split())
+    assert "| train | SHA-256 of the rows: " in card  # a folder of `save_to_disk` has no files to name
     assert "No row has a label, so it is unknown how often" in capsys.readouterr().out
 
 

@@ -171,11 +171,13 @@ def describe_evaluation(dataset: Mapping[str, Any]) -> str:
 
 
 def describe_files(dataset: Mapping[str, Any]) -> dict[str, str]:
-    """Return the files of each split, with the hash of their rows."""
-    return {
-        f"{split} files": f"{', '.join(_file_names(dataset, split))}; SHA-256 of the rows: {entry['sha256']}"
-        for split, entry in (dataset.get("splits") or {}).items()
-    }
+    """Return the files of each split, if it has any, with the hash of their rows."""
+    described = {}
+    for split, entry in (dataset.get("splits") or {}).items():
+        files = ", ".join(_file_names(dataset, split))
+        checksum = f"SHA-256 of the rows: {entry['sha256']}"
+        described[f"{split} files" if files else split] = f"{files}; {checksum}" if files else checksum
+    return described
 
 
 def reads_pairs(record: Mapping[str, Any]) -> bool:
