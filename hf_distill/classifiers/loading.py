@@ -62,11 +62,8 @@ def load_pretrained(
     """
     revision = arguments.get("revision") or "main"
     if adapter_file := find_adapter_config_file(os.fspath(name_or_path), revision=revision):
-        arguments = {
-            **arguments,
-            "revision": _base_revision(name_or_path, adapter_file),
-            "adapter_kwargs": {"revision": revision},
-        }
+        arguments = {**arguments, "revision": _base_revision(adapter_file), "adapter_kwargs": {"revision": revision}}
+        _refuse_whole_model(name_or_path)
     hides_report = _without_load_report() if with_new_head else contextlib.nullcontext()
     with _naming_damaged_files(name_or_path), hides_report:
         model, loading_info = auto_class.from_pretrained(
@@ -82,9 +79,7 @@ def load_pretrained(
         # The config has the name of the base.
         setattr(model, _ADAPTER, (str(name_or_path), _commit(name_or_path, revision, ADAPTER_CONFIG_NAME)))
         _warn_of_other_weights(model, name_or_path, revision)
-        _note_commit(model, arguments["revision"])
-    else:
-        _note_commit(model, revision)
+    _note_commit(model, arguments.get("revision") or "main")
     missing_weights = sorted({*loading_info["missing_keys"], *(key for key, *_ in loading_info["mismatched_keys"])})
     if with_new_head and missing_weights:
         names = ", ".join(missing_weights)
@@ -221,18 +216,19 @@ def _naming_damaged_files(name_or_path: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
-def _base_revision(name_or_path: str | os.PathLike, adapter_file: str) -> str:
-    """Return the revision of the base that an adapter's config names; the one of the adapter is not the base's.
-
-    Raises:
-        ValueError: if the config is damaged, or if the folder also has the weights of a whole model.
-    """
+def _base_revision(adapter_file: str) -> str:
+    """Return the revision of the base that an adapter's config names; the one of the adapter is not the base's."""
     try:
         config = json.loads(Path(adapter_file).read_text(encoding="utf-8"))
     except ValueError:
         config = None
     if not isinstance(config, dict):
         raise ValueError(f"{adapter_file} is damaged: it is not the config of an adapter. Save the adapter again.")
+    return config.get("revision") or "main"
+
+
+def _refuse_whole_model(name_or_path: str | os.PathLike) -> None:
+    """Refuse a folder of an adapter that also has the weights of a whole model."""
     weights = [name for name in _MODEL_WEIGHTS if Path(name_or_path, name).is_file()]
     if weights:
         raise ValueError(
@@ -240,7 +236,6 @@ def _base_revision(name_or_path: str | os.PathLike, adapter_file: str) -> str:
             "Transformers would put the adapter on top of these weights, a second time if it is already merged into "
             f"them. If it is, remove {ADAPTER_CONFIG_NAME}; if not, move the adapter into a folder of its own."
         )
-    return config.get("revision") or "main"
 
 
 def _warn_of_other_weights(model: PreTrainedModel, name_or_path: str | os.PathLike, revision: str) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from hf_distill.cli.reading_arguments import words
+from hf_distill.utils.repeated import first_repeated
 
 
 def read_candidate_labels(values: list[str] | None) -> list[str] | dict[str, str] | None:
@@ -32,9 +33,8 @@ def _labels_of_json(text: str) -> list[str] | dict[str, str]:
     """Return the candidate labels, or their descriptions by name, from JSON."""
 
     def as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"the name {repeated[0]!r} is there twice")
+        if (name := first_repeated([name for name, _ in pairs])) is not None:
+            raise ValueError(f"the name {name!r} is there twice")
         return dict(pairs)
 
     try:

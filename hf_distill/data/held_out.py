@@ -46,14 +46,14 @@ def hold_out(
     if not 0 < percentage < 100:
         raise ValueError(f"`validation_split_percentage` must be between 0 and 100, got {percentage:g}.")
     strata = LabelColumn(dataset, problem_type, label_names).strata()
-    if not (strata >= 0).any():
+    num_labelled = int((strata >= 0).sum())
+    if not num_labelled:
         raise ValueError(
             "--validation_split_percentage (`validation_split_percentage`) holds out labelled rows, and no row of "
             "train has a label. Leave it out."
         )
     groups = Shingles(dataset, text_columns).groups(NEAR_DUPLICATE_THRESHOLD)
     is_drawn = _draw(groups, strata, percentage / 100, seed)
-    num_labelled = int((strata >= 0).sum())
     if not (is_drawn & (strata >= 0)).any() or not (~is_drawn & (strata >= 0)).any():
         raise ValueError(
             f"`validation_split_percentage` is {percentage:g}, but no such share of "

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from hf_distill.utils.repeated import first_repeated
+
 _TOLERANCE = 0.02  # of the sum of probabilities: APIs round
+
+
+def class_key(name: str) -> str:
+    """Return what names of the same class have in common: case and blanks around them do not matter."""
+    return name.strip().casefold()
 
 
 def from_log_probabilities(
@@ -24,7 +31,7 @@ def from_log_probabilities(
             such numbers, or as a list of dicts with `token` (or `text`) and `logprob`. Tokens that differ only in case
             or blanks around them are added; tokens that are no class are left out, and a class without a token has
             the probability 0.
-        names: Class in lower case -> its place.
+        names: [`class_key`] of each class -> its place.
         places: The place of each number of a list.
         is_multi_label: Whether each class has its own probability.
 
@@ -36,7 +43,7 @@ def from_log_probabilities(
     if tokens is not None:
         tokens = [(token, value) for token, value in tokens if value is not None]
         _check_alternatives(tokens, is_multi_label)
-        given = [(names.get(token.strip().casefold()), value) for token, value in tokens]
+        given = [(names.get(class_key(token)), value) for token, value in tokens]
         known = [(place, value) for place, value in given if place is not None]
         if not known:
             raise ValueError(f"has no token among the classes {list(names)}")
@@ -67,10 +74,9 @@ def _listed_tokens(row: Any) -> list[tuple[str, Any]] | None:
     tokens = [(_first(entry, "token", "text"), entry.get("logprob")) for entry in row]
     if any(not isinstance(token, str) or value is None for token, value in tokens):
         raise ValueError("has an entry without `token` and `logprob`")
-    texts = [token for token, _ in tokens]
-    if repeated := [token for token in texts if texts.count(token) > 1]:
+    if (repeated := first_repeated([token for token, _ in tokens])) is not None:
         raise ValueError(
-            f"has the token {repeated[0]!r} twice, so its tokens follow one another. Pass the alternatives of the "
+            f"has the token {repeated!r} twice, so its tokens follow one another. Pass the alternatives of the "
             "first token of the answer"
         )
     return tokens
@@ -118,7 +124,7 @@ def from_votes(row: Any, names: Mapping[str, int], smoothing: float, is_multi_la
 
     Args:
         row: A list of votes; for one label also a dict from classes to numbers of votes.
-        names: Class in lower case -> its place.
+        names: [`class_key`] of each class -> its place.
         smoothing: $s$, the number of votes that each class has from the start.
         is_multi_label: Whether a vote is a list of classes.
 
@@ -141,7 +147,7 @@ def from_votes(row: Any, names: Mapping[str, int], smoothing: float, is_multi_la
     if not num_votes:
         raise ValueError("has no votes")
     for name, value in votes:
-        if (place := names.get(name.strip().casefold())) is None:
+        if (place := names.get(class_key(name))) is None:
             raise ValueError(f"has the class {name!r}, which is not among {list(names)}")
         counts[place] += value
     return (counts + smoothing) / (num_votes + smoothing * (2 if is_multi_label else len(names)))

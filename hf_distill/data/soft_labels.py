@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from hf_distill.classifiers.label_order import name_teacher_logits
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
-from hf_distill.data.model_answers import check_numbers, from_log_probabilities, from_votes
+from hf_distill.data.model_answers import check_numbers, class_key, from_log_probabilities, from_votes
 from hf_distill.data.table import name_some
 from hf_distill.data.transfer import logits_column
 from hf_distill.utils.dataset_types import check_is_dataset
@@ -100,7 +100,7 @@ def soft_labels(
             "columns": columns,
             "classes": None if isinstance(column, str) else list(column),
             "places": _places(source_names or label_names, label_names),
-            "names": {_key(name): i for i, name in enumerate(label_names)},
+            "names": {class_key(name): i for i, name in enumerate(label_names)},
             "kind": kind,
             "is_multi_label": is_multi_label,
             "floor": floor,
@@ -115,25 +115,20 @@ def soft_labels(
 
 def _places(source: Sequence[str], target: Sequence[str]) -> list[int]:
     """Return the index in `target` of each class of `source`."""
-    if alike := [name for name in target if sum(_key(name) == _key(other) for other in target) > 1]:
+    if alike := [name for name in target if sum(class_key(name) == class_key(other) for other in target) > 1]:
         raise ValueError(
             f"The label names {' and '.join(map(repr, alike))} differ only in upper and lower case, or in blanks "
             "around them, which soft labels do not tell apart. Rename one of them."
         )
-    places = {_key(name): i for i, name in enumerate(target)}
-    if sorted(places) != sorted(map(_key, source)):
+    places = {class_key(name): i for i, name in enumerate(target)}
+    if sorted(places) != sorted(map(class_key, source)):
         raise ValueError(f"The label names differ: {list(source)} against {list(target)}. Name each class once.")
-    return [places[_key(name)] for name in source]
-
-
-def _key(name: str) -> str:
-    """Return what names of the same class have in common."""
-    return name.strip().casefold()
+    return [places[class_key(name)] for name in source]
 
 
 def _warn_of_absent_classes(labelled: Dataset, label_names: Sequence[str], floor: float) -> None:
     """Warn of classes that no row has a token for: a class whose name is more than one token is never found."""
-    highest = np.max([np.exp(row) for row in logits_column(labelled)], axis=0, initial=0.0)
+    highest = np.exp(logits_column(labelled).max(axis=0))
     absent = [name for name, value in zip(label_names, highest, strict=True) if value <= floor * 1.001]
     if absent:
         logger.warning(
@@ -179,7 +174,7 @@ def _row(
     if isinstance(soft, Mapping):
         # Arrow gives every row the keys of all rows. A key that a row did not have is None.
         given_names = [name for name, value in soft.items() if value is not None]
-        given = {name.strip().casefold(): soft[name] for name in given_names}
+        given = {class_key(name): soft[name] for name in given_names}
         if len(given) < len(given_names):
             raise refuse("has names that differ only in case or blanks around them")
         if unknown := given.keys() - names.keys():

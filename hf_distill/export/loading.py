@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,15 +31,14 @@ def load_classifier(
     """
     if not isinstance(model, str | os.PathLike):
         model = merge_adapters(model)
-    if isinstance(model, PreTrainedModel):
+        if not isinstance(model, PreTrainedModel):
+            raise TypeError(
+                f"`model` must be a transformers PreTrainedModel, a path or a Hub id, got {type(model).__name__}. "
+                "Unwrap a compiled or parallel model."
+            )
         if "quantization_config" in vars(model.config):
             raise ValueError("The model is quantized. Export the original model with `quantize='int8'`.")
         return model
-    if not isinstance(model, str | os.PathLike):
-        raise TypeError(
-            f"`model` must be a transformers PreTrainedModel, a path or a Hub id, got {type(model).__name__}. "
-            "Unwrap a compiled or parallel model."
-        )
     model, revision = split_revision(model)
     revision = revision or "main"
     config = read_config(model, revision, trust_remote_code)
@@ -65,8 +63,7 @@ def load_export_tokenizer(
         ValueError: if the tokenizer is not fast, or its location is not known.
     """
     if processing_class is None:
-        is_name = isinstance(model, str | os.PathLike)
-        source, revision = split_revision(cast(str, model)) if is_name else tokenizer_source(cast(Any, model))
+        source, revision = split_revision(model) if isinstance(model, str | os.PathLike) else tokenizer_source(model)
         if not source:
             raise ValueError(
                 "The model was not loaded from a folder or the Hub, so its tokenizer is not known: pass its tokenizer "

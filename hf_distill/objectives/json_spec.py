@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from hf_distill.utils.repeated import first_repeated
+
 
 def parse_objectives(text: str) -> dict[str, Any]:
     """Return the mapping from names to weights or hyperparameters that a text holds.
@@ -24,7 +26,6 @@ def parse_objectives(text: str) -> dict[str, Any]:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if duplicates := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"`objectives` has {duplicates[0]!r} twice. Remove one of them.")
+    if (name := first_repeated([name for name, _ in pairs])) is not None:
+        raise ValueError(f"`objectives` has {name!r} twice. Remove one of them.")
     return dict(pairs)

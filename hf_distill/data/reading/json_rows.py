@@ -12,6 +12,7 @@ from hf_distill.data.reading.encodings import decode
 from hf_distill.data.reading.options import ReadOptions
 from hf_distill.data.reading.text_lines import split_lines, without_inner_marks
 from hf_distill.data.table import Source, Table, table_of_values
+from hf_distill.utils.repeated import first_repeated
 
 _BETWEEN = re.compile(r"[\s,\[]*")
 _WANTED = "Expected one JSON object per line, or a list of objects"
@@ -92,8 +93,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object; Python's default keeps the last of several values in silence."""
     row = dict(pairs)
     if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = first_repeated([name for name, _ in pairs])
         raise ValueError(f"an object has the key {twice!r} twice. Remove one of them")
     return row
 
