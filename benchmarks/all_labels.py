@@ -4,11 +4,13 @@ r"""Measure what distilling gives if every row has a label: students by variants
 
 A tenth of the training rows, at most 1,000, is held out to choose the checkpoint of the baseline that stops early. All
 students start from the same layers of the teacher and see the other rows. They are compared on the validation split,
-of SST-2 also on 4,000 unused training rows; of QNLI, whose training rows are not at hand, the validation split is
-divided. Runs are in float32 unless `--bf16` is given. `kl_train` and `kl_held_out` are the distances to the teacher on
-1,000 of the rows that the student was trained on, and on held-out rows: if the first is small, the limit is not its
-capacity. A benchmark that was stopped goes on after the last finished run. `--tables` only prints the tables of the
-finished runs. With `--student`, students start from the layers of another pretrained encoder and read its tokens.
+of SST-2 and GoEmotions also on 4,000 unused training rows; of QNLI, whose training rows are not at hand, the
+validation split is divided. Runs are in float32 unless `--bf16` is given. `kl_train` and `kl_held_out` are the
+distances to the teacher on 1,000 of the rows that the student was trained on, and on held-out rows: if the first is
+small, the limit is not its capacity. For GoEmotions, cross-entropy, calibration error and distances are over texts and
+labels; for STS-B, `cross_entropy` and the distances are squared errors. A benchmark that was stopped goes on after the
+last finished run. `--tables` only prints the tables of the finished runs. With `--student`, students start from the
+layers of another pretrained encoder and read its tokens.
 
 The arms:
 
@@ -38,15 +40,15 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 import numpy as np
 import torch
-from all_labels_tables import DIFFERENCES_HEADER, MEANS_HEADER, cross_entropies, differences, means
+from all_labels_tables import DIFFERENCES_HEADER, MEANS_HEADER, differences, means
 from arm_names import parse
 from datasets import Dataset, concatenate_datasets
 from random_models import prepare_process
+from run_scores import RunScores
 from student_tasks import load as load_task
 from teacher_folds import split_folds
 from transformers import (
     AutoTokenizer,
-    EvalPrediction,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -61,7 +63,6 @@ from hf_distill.data import Task, augment_texts
 from hf_distill.data.augment import SOURCE_ROW
 from hf_distill.pipeline import ModelReference, fine_tune, load_with_new_head
 from hf_distill.pipeline.early_stopping import early_stopping_arguments
-from hf_distill.reporting.comparison.calibration_error import NUM_BINS, bins_of
 from hf_distill.reporting.markdown import markdown_table
 from hf_distill.teachers import load_teacher
 
@@ -72,7 +73,10 @@ TASKS: dict[str, tuple[int | None, int, float]] = {
     "mrpc": (None, 5, 5e-5),
     "qnli": (4000, 4, 5e-5),
     "banking77": (None, 6, 3e-4),
+    "stsb": (None, 5, 1e-4),
+    "goemotions": (8000, 6, 1e-4),
 }
+DEFAULT_TASKS = "sst2,cola,mrpc,qnli,banking77"
 ARMS = "labels,labels_early,soft,variants4,variants4_x3,labels_variants"
 FIELDS = [
     "task", "layers", "seed", "arm", "steps", "metric", "score", "cross_entropy", "calibration_error", "seconds",
@@ -125,8 +129,8 @@ class Bench:
         self.tokenizer = AutoTokenizer.from_pretrained(options.student or options.encoder)
         self.held_out_texts, self.test_texts = held_out, test
         self.held_out, self.train_rows = self._tokenize(held_out), self._tokenize(self.train)
-        self.labels = np.array(self._tokenize(test)["labels"])
-        self.num_labels = len(self.task.label_names or [])
+        labels, num_labels = np.array(self._tokenize(test)["labels"]), len(self.task.label_names or [0])
+        self.scores = RunScores(self.task.problem_type, self.task.metric_name, labels, num_labels)
 
     def _check_settings(self) -> None:
         path = self.folder / "settings.json"
@@ -192,10 +196,13 @@ class Bench:
     def run(self, arm: str, seed: int) -> dict[str, Any]:
         """Train a student, store its logits on the test rows, and return what is known of it."""
         parts = parse(arm)
+        if not self.scores.kind.has_temperature and "_t" in arm:
+            raise SystemExit(f"The arm {arm!r} has a temperature, and the outputs of {self.name} have none.")
         steps = round(self.options.steps * parts["x"])
         set_seed(seed)
         student = self._make_student()
-        soft = {"kl": {"weight": 1.0, "temperature": parts["t"]}, "ce": parts["hard"]}
+        tempered = {"temperature": parts["t"]} if self.scores.kind.has_temperature else {}
+        soft = {"kl": {"weight": 1.0, **tempered}, "ce": parts["hard"]}
         changes: dict[str, Any] = {"max_steps": steps, "learning_rate": self.options.learning_rate, "seed": seed}
         changes["objectives"] = {"ce": 1.0} if parts["kind"] == "labels" else soft
         callbacks: list[TrainerCallback] = []
@@ -248,28 +255,25 @@ class Bench:
         return trainer
 
     def distance(self, trainer: DistillationTrainer, rows: Dataset) -> float:
-        """Return the mean of KL(teacher || student) at temperature 1 over texts, in nats."""
-        labelled = self._labelled(rows)
-        teacher = torch.tensor(np.array(labelled[TEACHER_LOGITS][:])).log_softmax(dim=1)
-        student = torch.tensor(trainer.predict(self._tokenize(rows)).predictions).log_softmax(dim=1)
-        return torch.nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True).item()
+        """Return the mean of the `kl` loss at temperature 1 over texts: KL(teacher || student), or squared error."""
+        teacher = torch.tensor(np.array(self._labelled(rows)[TEACHER_LOGITS][:]))
+        student = torch.tensor(trainer.predict(self._tokenize(rows)).predictions)
+        return self.scores.kind.soft_loss(student, teacher, 1.0).mean().item()
 
     def store(self, arm: str, seed: int, trainer: DistillationTrainer, steps: int, seconds: float) -> dict[str, Any]:
         """Store the logits of a model on the test rows, and return its scores."""
         test = self._tokenize(self.test_texts, trainer.processing_class)
-        logits = trainer.predict(test).predictions
-        np.save(self.path(arm, seed), np.asarray(logits, dtype=np.float32))
-        probabilities = torch.tensor(logits).softmax(dim=1).numpy()
-        confidence, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == self.labels
-        bins = bins_of(confidence)
-        gaps = np.bincount(bins, is_right - confidence, NUM_BINS)
-        scores = self.task.compute_metrics(EvalPrediction(predictions=logits, label_ids=self.labels))
-        values = {"score": scores[self.task.metric_name], "cross_entropy": cross_entropies(logits, self.labels).mean()}
-        values["calibration_error"] = np.abs(gaps).sum() / len(bins)
+        logits = np.asarray(trainer.predict(test).predictions, dtype=np.float32)
+        np.save(self.path(arm, seed), logits)
+        values = {
+            "score": self.scores.of_rows(logits),
+            "cross_entropy": self.scores.losses(logits).mean(),
+            "calibration_error": self.scores.calibration_error(logits),
+        }
         return {
             "task": self.name, "layers": self.options.num_hidden_layers, "seed": seed, "arm": arm, "steps": steps,
             "metric": self.task.metric_name, "seconds": round(seconds),
-            **{name: round(float(value), 4) for name, value in values.items()},
+            **{name: value if value is None else round(float(value), 4) for name, value in values.items()},
         }  # fmt: skip
 
     def score_teacher(self) -> dict[str, Any]:
@@ -307,8 +311,8 @@ class Bench:
         )
         rows = texts.select_columns(columns)
         if keeps_labels:
-            labels = np.asarray(source["label"])[np.asarray(texts[SOURCE_ROW])]
-            rows = rows.add_column("label", labels, feature=source.features["label"])
+            labels = source.select(texts[SOURCE_ROW]).select_columns(["label"])
+            rows = concatenate_datasets([rows, labels], axis=1)
         return rows
 
 
@@ -316,7 +320,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--encoder", required=True, help="path of the pretrained encoder")
-    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--tasks", default=DEFAULT_TASKS, help=f"of {', '.join(TASKS)}; default: %(default)s")
     parser.add_argument("--arms", default=ARMS)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--num_hidden_layers", type=int, default=3)
@@ -361,8 +365,7 @@ def main() -> None:
             print(row, flush=True)
         known = [(arm, seed) for arm in dict.fromkeys([*arms, *minus]) for seed in seeds]
         logits = {run: np.load(bench.path(*run)) for run in known if bench.path(*run).exists()}
-        metric_name, num_labels = bench.task.metric_name, bench.num_labels
-        table += differences(name, layers, metric_name, bench.labels, num_labels, logits, minus)
+        table += differences(name, layers, bench.scores, logits, minus)
     print(f"\n{markdown_table(MEANS_HEADER, means(done))}\n\n{markdown_table(DIFFERENCES_HEADER, table)}")
 
 

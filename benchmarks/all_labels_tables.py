@@ -5,16 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from paired_intervals import Score, mean_of_draws, metric_of_draws, paired_interval
+from paired_intervals import mean_of_draws, paired_interval
+from run_scores import RunScores, Score
 
 MEANS_HEADER = [
     "task", "layers", "student", "seeds", "metric, points", "cross-entropy", "calibration error", "KL, training rows",
     "KL, held-out rows",
 ]  # fmt: skip
 DIFFERENCES_HEADER = ["task", "layers", "student", "minus", "seeds", "metric, points (95 %)", "cross-entropy (95 %)"]
-_COLUMNS = {"score": "{:.2f}", "cross_entropy": "{:.3f}", "calibration_error": "{:.3f}"}
-_DISTANCES = ("kl_train", "kl_held_out")
+_COLUMNS = {
+    "score": "{:.2f}", "cross_entropy": "{:.3f}", "calibration_error": "{:.3f}", "kl_train": "{:.3f}",
+    "kl_held_out": "{:.3f}",
+}  # fmt: skip
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
@@ -25,13 +27,11 @@ def means(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     table = []
     for key, by_seed in groups.items():
         runs = list(by_seed.values())
-        cells = [
-            form.format((100 if name == "score" else 1) * statistics.mean(float(run[name]) for run in runs))
-            for name, form in _COLUMNS.items()
-        ]
-        for name in _DISTANCES:
+        cells = []
+        for name, form in _COLUMNS.items():
             known = [float(run[name]) for run in runs if run.get(name) not in (None, "")]
-            cells.append(f"{statistics.mean(known):.3f}" if known else "")
+            scale = 100 if name == "score" else 1
+            cells.append(form.format(scale * statistics.mean(known)) if known else "")
         table.append([*key, str(len(runs)), *cells])
     return table
 
@@ -39,9 +39,7 @@ def means(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 def differences(
     name: str,
     layers: int,
-    metric_name: str,
-    labels: np.ndarray,
-    num_labels: int,
+    scores: RunScores,
     logits: Mapping[tuple[str, int], np.ndarray],
     minus: Sequence[str],
 ) -> list[list[str]]:
@@ -50,18 +48,12 @@ def differences(
     Args:
         name: The task.
         layers: Number of layers of the students.
-        metric_name: The task's metric.
-        labels: The labels of the test rows.
-        num_labels: Number of classes.
+        scores: The scores on the test rows.
         logits: Arm and seed -> logits on the test rows, `(num_rows, num_labels)`.
         minus: The arms to compare with.
     """
-    scores: dict[tuple[str, int], tuple[Score, Score]] = {
-        run: (
-            metric_of_draws(metric_name, values.argmax(axis=1), labels, num_labels),
-            mean_of_draws(cross_entropies(values, labels)),
-        )
-        for run, values in logits.items()
+    of_draws: dict[tuple[str, int], tuple[Score, Score]] = {
+        run: (scores.of_draws(values), mean_of_draws(scores.losses(values))) for run, values in logits.items()
     }
     table = []
     for arm in dict.fromkeys(arm for arm, _ in logits):
@@ -71,13 +63,8 @@ def differences(
                 continue
             cells = []
             for which, scale, digits in ((0, 100, 2), (1, 1, 3)):
-                pairs = [(scores[arm, seed][which], scores[other, seed][which]) for seed in seeds]
-                value, low, high = (scale * number for number in paired_interval(pairs, len(labels)))
+                pairs = [(of_draws[arm, seed][which], of_draws[other, seed][which]) for seed in seeds]
+                value, low, high = (scale * number for number in paired_interval(pairs, len(scores.units)))
                 cells.append(f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})")
             table.append([name, str(layers), arm, other, str(len(seeds)), *cells])
     return table
-
-
-def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the cross-entropy of each row, in nats."""
-    return torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels), reduction="none").numpy()

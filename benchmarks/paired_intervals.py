@@ -1,33 +1,9 @@
 """The difference of two models on the same rows and seeds, with an interval over both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-
-from hf_distill.data.metrics import Counts, find_metric
-
-Score = Callable[[np.ndarray], np.ndarray]  # from draws, `(num_draws, num_rows)`, to a score for each
-
-
-def metric_of_draws(metric_name: str, answers: np.ndarray, labels: np.ndarray, num_labels: int) -> Score:
-    """Return how often each row is drawn -> the metric, for classes of whole texts."""
-    metric = find_metric(metric_name)
-    assert metric is not None
-    assert metric.from_counts is not None
-    has_answer, has_label = np.eye(num_labels)[answers], np.eye(num_labels)[labels]
-    is_right, from_counts = (answers == labels).astype(float), metric.from_counts
-
-    def score(draws: np.ndarray) -> np.ndarray:
-        counts = Counts(
-            draws.sum(axis=1),
-            draws @ is_right,
-            draws @ has_label,
-            draws @ has_answer,
-            draws @ (has_label * has_answer),
-        )
-        return from_counts(counts)
-
-    return score
+from run_scores import Score
 
 
 def mean_of_draws(values: np.ndarray) -> Score:

@@ -49,6 +49,11 @@ def load(name: str, data_dir: Path) -> Task:
         folder = data_dir / name
         files = {"train_file": folder / "train.csv", "validation_file": folder / "test.csv"}
         return load_text_dataset(**files, text_column_names=["text"], label_column_name="category")
+    if name == "goemotions":
+        folder = data_dir / name
+        classes = (folder / "labels.txt").read_text(encoding="utf-8").split()
+        columns = {"column_names": ["text", "labels", "comment_id"], "label_delimiter": ",", "class_names": classes}
+        return load_text_dataset(dataset_name=str(folder), **columns)
     task = load_task(name, data_dir / "glue")
     if name == "qnli":
         task.datasets["train"] = task.datasets["validation"]

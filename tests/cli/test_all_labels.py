@@ -103,15 +103,64 @@ def test_students_can_start_from_another_encoder_with_other_tokens(tmp_path, tok
         run_benchmark(tmp_path, "--seeds", 0, arms="soft")  # otherwise the teacher of these runs would be taken
 
 
+def write_sentence_pairs(folder):
+    """Write STS-B as its original files."""
+    columns = ["index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2"]
+    (folder / "glue" / "STS-B").mkdir()
+    for name, num_rows, seed in (("train", 60, 0), ("dev", 30, 1)):
+        pairs = zip(tiny_rows(num_rows, seed), tiny_rows(num_rows, seed + 5), strict=True)
+        rows = [
+            "\t".join(["0"] * 7 + [one["text"], two["text"], str(i % 11 / 2)]) for i, (one, two) in enumerate(pairs)
+        ]
+        (folder / "glue" / "STS-B" / f"{name}.tsv").write_text(
+            "\n".join(["\t".join([*columns, "score"]), *rows]) + "\n"
+        )
+
+
+def write_emotions(folder):
+    """Write GoEmotions as its original files, with three labels."""
+    (folder / "goemotions").mkdir()
+    (folder / "goemotions" / "labels.txt").write_text("joy\nfear\nlove\n")
+    for name, num_rows, seed in (("train", 60, 0), ("dev", 30, 1), ("test", 30, 2)):
+        labels = ["0", "1", "2", "0,2"]
+        rows = [f"{row['text']}\t{labels[i % 4]}\tid{i}" for i, row in enumerate(tiny_rows(num_rows, seed))]
+        (folder / "goemotions" / f"{name}.tsv").write_text("\n".join(rows) + "\n")
+
+
+def test_tasks_with_several_labels_and_with_numbers(tmp_path, tokenizer):
+    write_task(tmp_path, tokenizer)
+    write_sentence_pairs(tmp_path)
+    write_emotions(tmp_path)
+    arms = "labels_early,labels_variants,variants1"
+    printed = run_benchmark(tmp_path, "--tasks", "stsb,goemotions", "--seeds", 0, arms=arms)
+    runs = list(csv.DictReader((tmp_path / "all_labels_quick.csv").open()))
+    assert [run["metric"] for run in runs] == ["pearson"] * 4 + ["f1_micro"] * 4
+    assert [run["calibration_error"] == "" for run in runs] == [True] * 4 + [False] * 4
+    assert all(float(run["cross_entropy"]) > 0 for run in runs)
+    assert len(printed.split("\n\n")[-1].splitlines()) == 2 + 2 * 2  # the other baseline has no run
+    with pytest.raises(AssertionError, match="'soft_t1' has a temperature, and the outputs of stsb have none"):
+        run_benchmark(tmp_path, "--tasks", "stsb", arms="soft_t1")
+
+
 @pytest.fixture(scope="module")
 def paired():
-    return runpy.run_path(str(BENCHMARKS / "paired_intervals.py"))
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        return runpy.run_path(str(BENCHMARKS / "paired_intervals.py"))
+    finally:
+        sys.path.remove(str(BENCHMARKS))
 
 
-def test_the_difference_is_the_mean_over_seeds_and_equal_models_differ_by_nothing(paired):
+@pytest.fixture(scope="module")
+def run_scores():
+    return runpy.run_path(str(BENCHMARKS / "run_scores.py"))["RunScores"]
+
+
+def test_the_difference_is_the_mean_over_seeds_and_equal_models_differ_by_nothing(paired, run_scores):
     labels = np.arange(100) % 2
     half_right, right = np.where(np.arange(100) < 50, labels, 1 - labels), labels
-    scores = [paired["metric_of_draws"]("accuracy", answers, labels, 2) for answers in (half_right, right)]
+    of_rows = run_scores("single_label_classification", "accuracy", labels, 2)
+    scores = [of_rows.of_draws(np.eye(2)[answers]) for answers in (half_right, right)]
     value, low, high = paired["paired_interval"]([(scores[1], scores[0]), (scores[1], scores[1])], 100)
     assert value == pytest.approx(0.25)  # 0.5 with one seed and 0 with the other
     assert low == 0.0  # both seeds drawn can be the second
@@ -127,11 +176,30 @@ def test_the_interval_over_rows_has_the_width_of_the_standard_error(paired):
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
 
 
-def test_the_metric_of_all_rows_is_that_of_the_library(paired):
+def test_the_metric_of_all_rows_is_that_of_the_library(run_scores):
     labels, answers = np.array([0, 1, 1, 0, 1]), np.array([0, 1, 0, 0, 1])
     every = np.ones((1, 5))
     for name, expected in (("accuracy", 0.8), ("f1", 0.8), ("matthews_correlation", 2 / 3)):
-        assert paired["metric_of_draws"](name, answers, labels, 2)(every)[0] == pytest.approx(expected)
+        scores = run_scores("single_label_classification", name, labels, 2)
+        assert scores.of_draws(np.eye(2)[answers])(every)[0] == pytest.approx(expected)
+        assert scores.of_rows(np.eye(2)[answers]) == pytest.approx(expected)
+
+
+def test_losses_and_calibration_errors_of_each_kind(run_scores):
+    classes = run_scores("single_label_classification", "accuracy", np.array([0, 1]), 2)
+    logits = np.log(np.array([[0.8, 0.2], [0.6, 0.4]], dtype=np.float32))
+    assert classes.losses(logits) == pytest.approx([-np.log(0.8), -np.log(0.4)])
+    assert classes.calibration_error(logits) == pytest.approx((0.2 + 0.6) / 2)
+    flags = run_scores("multi_label_classification", "f1_micro", np.array([[1.0, 0.0]]), 2)
+    both = np.log(np.array([[0.8 / 0.2, 0.3 / 0.7]], dtype=np.float32))
+    assert flags.losses(both) == pytest.approx([-(np.log(0.8) + np.log(0.7)) / 2])
+    assert flags.calibration_error(both) == pytest.approx((0.2 + 0.3) / 2)
+    assert flags.of_rows(both) == 1.0
+    numbers = run_scores("regression", "pearson", np.array([1.0, 2.0, 4.0]), 1)
+    guesses = np.array([[2.0], [3.0], [5.0]], dtype=np.float32)
+    assert numbers.losses(guesses) == pytest.approx([1.0, 1.0, 1.0])
+    assert numbers.calibration_error(guesses) is None
+    assert numbers.of_draws(guesses)(np.array([[1.0, 2.0, 1.0]]))[0] == pytest.approx(1.0)
 
 
 def test_folds_hold_each_row_once_each_class_evenly_and_a_repeated_text_on_one_side(monkeypatch, tmp_path):
