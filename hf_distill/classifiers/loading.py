@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import (
@@ -62,8 +63,9 @@ def load_pretrained(
     """
     revision = arguments.get("revision") or "main"
     if adapter_file := find_adapter_config_file(os.fspath(name_or_path), revision=revision):
-        arguments = {**arguments, "revision": _base_revision(adapter_file), "adapter_kwargs": {"revision": revision}}
         _refuse_whole_model(name_or_path)
+        base_revision = _check_base(adapter_file, trust_remote_code)
+        arguments = {**arguments, "revision": base_revision, "adapter_kwargs": {"revision": revision}}
     hides_report = _without_load_report() if with_new_head else contextlib.nullcontext()
     with _naming_damaged_files(name_or_path), hides_report:
         model, loading_info = auto_class.from_pretrained(
@@ -177,9 +179,12 @@ def explaining_load_errors(subject: str, name_or_path: str | os.PathLike) -> Ite
     try:
         yield
     except OSError as error:
-        is_missing = not Path(name_or_path).exists()
-        reason = "there is no such folder on this machine, so it was searched on the Hub: " if is_missing else ""
-        raise OSError(f"{subject} {name_or_path!r} cannot be loaded: {reason}{error}") from error
+        raise OSError(f"{subject} {name_or_path!r} cannot be loaded: {_if_no_folder(name_or_path)}{error}") from error
+
+
+def _if_no_folder(name_or_path: str | os.PathLike) -> str:
+    is_missing = not Path(name_or_path).exists()
+    return "there is no such folder on this machine, so it was searched on the Hub: " if is_missing else ""
 
 
 class _LoadReportFilter(Filter):
@@ -216,15 +221,32 @@ def _naming_damaged_files(name_or_path: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
-def _base_revision(adapter_file: str) -> str:
-    """Return the revision of the base that an adapter's config names; the one of the adapter is not the base's."""
+def _check_base(adapter_file: str, trust_remote_code: bool) -> str:
+    """Return the revision of the base that an adapter's config names; the one of the adapter is not the base's.
+
+    Raises:
+        OSError: if the base cannot be found.
+        ValueError: if the config is damaged.
+    """
     try:
         config = json.loads(Path(adapter_file).read_text(encoding="utf-8"))
     except ValueError:
         config = None
     if not isinstance(config, dict):
         raise ValueError(f"{adapter_file} is damaged: it is not the config of an adapter. Save the adapter again.")
-    return config.get("revision") or "main"
+    base, revision = config.get("base_model_name_or_path"), config.get("revision") or "main"
+    if not base or not isinstance(base, str):
+        raise ValueError(
+            f"{adapter_file} names no `base_model_name_or_path`, the model that the adapter is for. Add it."
+        )
+    try:
+        read_config(base, revision, trust_remote_code)
+    except (OSError, HFValidationError) as error:
+        raise OSError(
+            f"{adapter_file} says that the adapter is for {base!r} (`base_model_name_or_path`), which cannot be "
+            f"loaded. Put that model there, or correct the name in the file. The reason: {_if_no_folder(base)}{error}"
+        ) from error
+    return revision
 
 
 def _refuse_whole_model(name_or_path: str | os.PathLike) -> None:

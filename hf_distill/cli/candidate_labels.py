@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from hf_distill.cli.reading_arguments import words
-from hf_distill.utils.repeated import first_repeated
+from hf_distill.utils.repeated import unique_names
 
 
 def read_candidate_labels(values: list[str] | None) -> list[str] | dict[str, str] | None:
@@ -31,14 +30,8 @@ def read_candidate_labels(values: list[str] | None) -> list[str] | dict[str, str
 
 def _labels_of_json(text: str) -> list[str] | dict[str, str]:
     """Return the candidate labels, or their descriptions by name, from JSON."""
-
-    def as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if (name := first_repeated([name for name, _ in pairs])) is not None:
-            raise ValueError(f"the name {name!r} is there twice")
-        return dict(pairs)
-
     try:
-        labels = json.loads(text, object_pairs_hook=as_dict)
+        labels = json.loads(text, object_pairs_hook=unique_names)
         descriptions = list(labels.values()) if isinstance(labels, dict) else labels
         if not all(isinstance(value, str) for value in descriptions):
             raise ValueError("a name or a description is no text")

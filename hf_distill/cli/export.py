@@ -22,7 +22,7 @@ from hf_distill.export import export_model
 from hf_distill.export.layout import open_export
 from hf_distill.export.loading import load_classifier
 from hf_distill.pipeline.loading import ModelReference, load_tokenizer
-from hf_distill.pipeline.teacher_head import TeacherHead
+from hf_distill.pipeline.teacher_head import TeacherHead, names_in
 from hf_distill.reporting.text import PLAIN
 
 
@@ -65,7 +65,7 @@ def _load_texts(args: ExportArguments, reading: ReadingArguments, model: PreTrai
         summary.role = "text"
         print_summary(DataSummary([summary]))
         return {"texts": _texts(rows, rows.column_names, args.max_eval_samples)}
-    head = TeacherHead(len(id2label_of(model.config)), problem_type)
+    head = TeacherHead(len(id2label_of(model.config)), problem_type, label_names=names_in(model.config))
     task = read_task(
         Sources(None, None, None, {"validation": args.text_file}),
         reading.options,

@@ -95,6 +95,7 @@ class ReadingArguments:
             self.label_delimiter,
             None if teacher is None else teacher.num_labels,
             None if teacher is None else teacher.problem_type,
+            () if teacher is None else teacher.label_names,
         )
 
 

@@ -54,5 +54,5 @@ def _load_rows(data: DataArguments, teacher: ZeroShotTeacher) -> tuple[Task, Tra
     problem_type = PROBLEM_TYPES[teacher.problem_type]
     if data.has_only_texts:
         return load_texts(data, problem_type, teacher.labels)
-    task = data.load(teacher=TeacherHead(len(teacher.labels), teacher.problem_type))
+    task = data.load(teacher=TeacherHead(len(teacher.labels), teacher.problem_type, label_names=teacher.labels))
     return task, cast(TransferSet, load_transfer(data.transfer, task.text_columns, problem_type, task.datasets))

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hf_distill.utils.repeated import first_repeated
+from hf_distill.utils.repeated import unique_names
 
 
 def parse_objectives(text: str) -> dict[str, Any]:
@@ -13,19 +13,13 @@ def parse_objectives(text: str) -> dict[str, Any]:
         ValueError: for a text that is not a JSON object, or has a name twice.
     """
     try:
-        spec = json.loads(text, object_pairs_hook=_without_duplicates)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"`objectives` is not valid JSON ({error}): {text!r}. An example is '{{\"kl\": 1.0}}'."
-        ) from None
+        spec = json.loads(text, object_pairs_hook=unique_names)
     except RecursionError:
         raise ValueError("`objectives` is nested too deeply.") from None
+    except ValueError as error:
+        raise ValueError(
+            f"`objectives` cannot be read as JSON ({error}): {text!r}. An example is '{{\"kl\": 1.0}}'."
+        ) from None
     if not isinstance(spec, dict):
         raise ValueError(f"`objectives` must be a JSON object from names to weights, got {text!r}.")
     return spec
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if (name := first_repeated([name for name, _ in pairs])) is not None:
-        raise ValueError(f"`objectives` has {name!r} twice. Remove one of them.")
-    return dict(pairs)

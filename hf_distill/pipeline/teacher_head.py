@@ -1,7 +1,11 @@
 """What a teacher's config says about its outputs, which decides how labels are read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from transformers import PreTrainedConfig
+
+from hf_distill.classifiers.label_maps import are_placeholders, class_names_of
 from hf_distill.classifiers.loading import read_config
 from hf_distill.classifiers.problem_types import problem_type_of_head
 from hf_distill.pipeline.loading import ModelReference
@@ -15,11 +19,13 @@ class TeacherHead:
         num_labels: Number of outputs.
         problem_type: `problem_type` of the config; None if the config leaves it open.
         class_name: Class of the saved model, such as `BertForTokenClassification`; None if the config does not say.
+        label_names: Names of the classes; empty if the outputs have none.
     """
 
     num_labels: int
     problem_type: str | None
     class_name: str | None = None
+    label_names: Sequence[str] = ()
 
     @property
     def resolved_problem_type(self) -> str | None:
@@ -44,4 +50,11 @@ def read_head(teacher: ModelReference) -> TeacherHead | None:
         return None
     if config is None:
         return None
-    return TeacherHead(config.num_labels or 0, config.problem_type, next(iter(config.architectures or []), None))
+    class_name = next(iter(config.architectures or []), None)
+    return TeacherHead(config.num_labels or 0, config.problem_type, class_name, names_in(config))
+
+
+def names_in(config: PreTrainedConfig) -> Sequence[str]:
+    """Return the names of the classes in a config; nothing for placeholders."""
+    names = class_names_of(config)
+    return () if are_placeholders(dict(enumerate(names))) else names

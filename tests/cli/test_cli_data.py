@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 from rows import labels, texts, write, write_json_lines
+from transformers import BertConfig
 
 import hf_distill
 import hf_distill.pipeline
 from hf_distill.cli import main
 from hf_distill.cli.arguments import DataArguments
 from hf_distill.cli.parsing import parse
+from hf_distill.pipeline import ModelReference
+from hf_distill.pipeline.teacher_head import read_head
 
 CSV = "text,label\na warm film,good\nslow,bad\n"
 
@@ -75,10 +78,27 @@ def test_labels_are_mapped_named_and_split(tmp_path):
     assert labels(read("--train_file", several, "--label_delimiter", "|")) == [["joy", "love"], ["anger"]]
 
 
-def test_a_label_map_that_is_not_json_is_refused_with_an_example(tmp_path, capsys):
-    error = refused(capsys, "--train_file", write(tmp_path / "rows.csv", CSV), "--label_map", "{good: bad}")
-    assert "`label_map` is not JSON" in error
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{good: bad}", "Expecting property name"), ('{"good": "a", "good": "b"}', "the name 'good' is there twice")],
+)
+def test_a_label_map_that_is_not_json_is_refused_with_an_example(tmp_path, capsys, text, reason):
+    error = refused(capsys, "--train_file", write(tmp_path / "rows.csv", CSV), "--label_map", text)
+    assert f"`label_map` cannot be read as JSON: {reason}" in error
     assert """'{"Positive": "positive", "N/A": null}'""" in error
+
+
+def test_rows_of_one_class_are_of_the_classes_that_the_teacher_names(tmp_path):
+    path = write(tmp_path / "rows.csv", "text,label\na warm film,GOOD\nfine,GOOD\n")
+    (data,) = parse((DataArguments,), ["--train_file", str(path), "--validation_file", str(path)])
+    for names in ({0: "bad", 1: "good"}, {0: "LABEL_0", 1: "LABEL_1"}, {0: "spam", 1: "ham"}):
+        BertConfig(id2label=names, architectures=["BertForSequenceClassification"]).save_pretrained(tmp_path)
+        head = read_head(ModelReference(str(tmp_path)))
+        if "bad" in names.values():
+            assert data.load(teacher=head).label_names == ["GOOD", "bad"]
+            continue
+        with pytest.raises(ValueError, match=r"only the labels \['GOOD'\]"):
+            data.load(teacher=head)
 
 
 def test_an_encoding_is_for_every_file(tmp_path):

@@ -228,11 +228,27 @@ def test_a_map_of_labels_merges_and_what_it_does_not_find_is_said(tmp_path, capl
 
 @pytest.mark.parametrize(
     ("label_map", "message"),
-    [("{a: 1}", "is not JSON"), ('["a"]', "must map labels"), ({"a": ["b"]}, "must map labels")],
+    [
+        ("{a: 1}", "cannot be read as JSON"),
+        ('{"a": "x", "b": "y", "a": "z"}', "cannot be read as JSON: the name 'a' is there twice"),
+        ('["a"]', "must map labels"),
+        ({"a": ["b"]}, "must map labels"),
+    ],
 )
 def test_a_map_of_labels_that_is_none_is_refused(tmp_path, label_map, message):
     with pytest.raises(ValueError, match=rf"`label_map` {message}.*null makes a row unlabelled"):
         load(labelled_csv(tmp_path / "rows.csv", ["a", "b"]), label_map=label_map)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("a", " a "), ("1", "1.0"), (1, "1"), ("true", "TRUE"), ("caf\u00e9", "cafe\u0301")]
+)
+def test_a_map_with_two_names_for_one_label_is_refused(tmp_path, first, second):
+    path = labelled_csv(tmp_path / "rows.csv", ["a", "b"])
+    with pytest.raises(ValueError, match=r"`label_map` maps .* to 'x' and .*, which is the same label, to 'y'"):
+        load(path, label_map={first: "x", second: "y"})
+    agreed = {first: "x", second: "x", "a": "x", "b": "b"}
+    assert load(path, label_map=agreed).label_names == ["b", "x"]
 
 
 def test_a_class_that_only_validation_has_is_warned_of(tmp_path, caplog):

@@ -279,5 +279,5 @@ def test_texts_alone_have_no_label(tmp_path):
 )
 def test_a_key_that_occurs_twice_is_refused(tmp_path, name, content):
     (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=r"line \d.*an object has the key 'text' twice"):
+    with pytest.raises(ValueError, match=r"line \d.*the name 'text' is there twice"):
         load(tmp_path / name)

@@ -1,6 +1,7 @@
 """Folders of a PEFT adapter, which have no config of a model, as teachers and to compare and export."""
 
 import copy
+import json
 import shutil
 
 import pytest
@@ -74,6 +75,19 @@ def test_a_folder_with_an_adapter_and_a_whole_model_is_refused(adapter, tmp_path
         (folder / "adapter_config.json").write_text(content)
         with pytest.raises(ValueError, match="adapter_config.json is damaged"):
             load_classifier(folder)
+
+
+def test_an_adapter_whose_base_cannot_be_found_names_both(adapter, tmp_path):
+    path = adapter[0] / "adapter_config.json"
+    config = json.loads(path.read_text())
+    for base in (str(tmp_path / "moved"), "../moved"):
+        path.write_text(json.dumps({**config, "base_model_name_or_path": base}))
+        with pytest.raises(OSError, match=r"adapter_config.json says .* is for '.*moved'.*no such folder"):
+            load_teacher(adapter[0])
+    for base in (None, "", 7):
+        path.write_text(json.dumps({**config, "base_model_name_or_path": base}))
+        with pytest.raises(ValueError, match="names no `base_model_name_or_path`"):
+            load_teacher(adapter[0])
 
 
 def test_a_folder_of_an_adapter_is_compared_with_its_base(adapter, tmp_path):

@@ -385,6 +385,20 @@ def test_gold_rows_score_teacher_and_student_by_the_names_of_the_classes(places,
     assert record["dataset"]["unlabelled_rows"] == 40
 
 
+def test_gold_rows_of_one_class_belong_to_the_candidate_labels(places, tmp_path, capsys, caplog):
+    gold = tmp_path / "gold.csv"
+    gold.write_text("text,label\n" + "".join(f"{row['text']},Good\n" for row in tiny_rows(10, 1)))
+    record = run(places, tmp_path, validation_file=gold)
+    assert "all labelled rows are of the class 'Good'; the teacher has 3" in caplog.text
+    answers = ZeroShotTeacher(places / "encoder", CLASSES).logits([row["text"] for row in tiny_rows(10, 1)])
+    share = np.mean(answers.argmax(axis=1) == CLASSES.index("good"))
+    assert record["metrics"]["teacher"]["accuracy"] == pytest.approx(share)
+    gold.write_text(gold.read_text().replace("Good", "2"))
+    with pytest.raises(SystemExit, match="2"):
+        run(places, tmp_path / "ids", validation_file=gold)
+    assert "name all of them, in the order of the teacher's outputs: --class_names" in capsys.readouterr().err
+
+
 def test_intervals_count_only_the_rows_with_a_label(places, tmp_path, capsys):
     rows = [row["text"] for row in tiny_rows(30, 1)]
     labels = [["bad", "fun", "good"][i % 3] if i < 12 else "" for i in range(30)]

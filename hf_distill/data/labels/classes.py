@@ -57,6 +57,8 @@ class Classes:
                 f"{labels.where} is empty in every row. Fill it in, or name another column: --label_column_name."
             )
         if len(self.names) < least:
+            self._add_classes_of_teacher()
+        if len(self.names) < least:
             raise ValueError(
                 f"{labels.where} has only the labels {self.names}. Expected at least two classes. If the models have "
                 "more classes, name all of them, in the order of the teacher's outputs: --class_names (`class_names`)."
@@ -136,6 +138,13 @@ class Classes:
                     f"dataset declares: {declared}. Use these names, or map all other labels: "
                     f"{map_to_paste({min(unknown): declared[0]})}."
                 )
+
+    def _add_classes_of_teacher(self) -> None:
+        """Add the classes that only the teacher has, if all others are among its classes, upper or lower case."""
+        folded, known = {name.casefold() for name in self.names}, self.settings.teacher_class_names
+        if folded <= {name.casefold() for name in known} and len(known) > len(folded):
+            self.notes.append(f"all labelled rows are of the class {self.names[0]!r}; the teacher has {len(known)}")
+            self.names = sort_names({*self.names, *(name for name in known if name.casefold() not in folded)})
 
     def _class_counts(self, columns: Sequence[Cells]) -> Counter[str]:
         counts: Counter[str] = Counter()

@@ -22,6 +22,8 @@ class LabelSettings:
         label_delimiter: The text between two labels of a cell.
         teacher_num_labels: Number of the teacher's outputs; None if the teacher has no head for the task.
         teacher_problem_type: Problem type in the teacher's config, if any.
+        teacher_class_names: Names of the teacher's classes; empty if it has none. They are needed only for rows that
+            are all of one class.
 
     Raises:
         ValueError: if the delimiter is empty.
@@ -33,6 +35,7 @@ class LabelSettings:
     label_delimiter: str | None = None
     teacher_num_labels: int | None = None
     teacher_problem_type: str | None = None
+    teacher_class_names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.label_delimiter == "":

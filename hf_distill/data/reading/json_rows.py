@@ -12,7 +12,7 @@ from hf_distill.data.reading.encodings import decode
 from hf_distill.data.reading.options import ReadOptions
 from hf_distill.data.reading.text_lines import split_lines, without_inner_marks
 from hf_distill.data.table import Source, Table, table_of_values
-from hf_distill.utils.repeated import first_repeated
+from hf_distill.utils.repeated import unique_names
 
 _BETWEEN = re.compile(r"[\s,\[]*")
 _WANTED = "Expected one JSON object per line, or a list of objects"
@@ -81,21 +81,12 @@ def _read_sequence(text: str, path: str) -> tuple[list[Any], Callable[[int], int
 
 
 def _decoder() -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_constant)
+    return json.JSONDecoder(object_pairs_hook=unique_names, parse_constant=_constant)
 
 
 def _constant(name: str) -> float | None:
     """Return null for NaN, which `json.dumps` writes for the missing values of pandas, in columns of texts, too."""
     return None if name == "NaN" else float(name)
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object; Python's default keeps the last of several values in silence."""
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        twice = first_repeated([name for name, _ in pairs])
-        raise ValueError(f"an object has the key {twice!r} twice. Remove one of them")
-    return row
 
 
 def _lines_of_objects(text: str) -> Callable[[int], int]:
