@@ -12,6 +12,7 @@ from datasets import Dataset, List, Value
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.columns import is_string, is_words
 from hf_distill.data.labels.lists import parse_list
+from hf_distill.data.stored_logits import check_stored_logits
 from hf_distill.data.table import Table, counted, take_rows
 
 _SEEN = r"[^\s\p{Z}\p{Cc}\p{Cf}]"  # a visible character: not a blank, a control character or an invisible mark
@@ -33,7 +34,7 @@ class Texts:
         remarks: Notes on blank texts, and on texts that are lists.
 
     Raises:
-        ValueError: if a column does not hold text, or if a word is null.
+        ValueError: if a column does not hold text, if a word is null, or if `teacher_logits` have no use.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class Texts:
                 _refuse_null_words(table, column)
         self.remarks = [] if are_words else _about_lists(table, columns)
         kept = [TEACHER_LOGITS] if TEACHER_LOGITS in table.dataset.column_names else []
+        if kept:
+            check_stored_logits(table)
         if delimiter is not None:
             self.dataset = self._joined(delimiter, kept)
         else:

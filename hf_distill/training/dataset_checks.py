@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from hf_distill.classifiers.outputs import TEACHER_LOGITS, WORD_STARTS
 from hf_distill.classifiers.problem_types import ProblemType
+from hf_distill.data.stored_logits import are_unusable
 from hf_distill.functional import IGNORE_INDEX
 from hf_distill.training.dataset_kinds import columns_of, is_transformed
 from hf_distill.training.label_checks import check_labels, warn_of_other_names
@@ -137,7 +138,7 @@ def check_teacher_logits(logits: np.ndarray, role: str, num_labels: int) -> None
             f"`{TEACHER_LOGITS}` of the {role} dataset has the shape {logits.shape}; the student has {num_labels} "
             f"classes, so ({len(logits)}, {num_labels}) was expected."
         )
-    bad = np.isnan(logits).any(axis=1) | np.isposinf(logits).any(axis=1) | np.isneginf(logits).all(axis=1)
+    bad = are_unusable(logits)
     if bad.any():
         row = int(bad.argmax())
         raise ValueError(
