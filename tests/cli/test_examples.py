@@ -181,6 +181,7 @@ def test_distill_an_ensemble_compares_it_with_one_teacher(tmp_path, tokenizer):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_demo_runs_to_its_table(tmp_path):
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "demo.py"), "--output_dir", str(tmp_path)], capture_output=True, text=True
