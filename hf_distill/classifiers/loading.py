@@ -226,7 +226,7 @@ def _check_base(adapter_file: str, trust_remote_code: bool) -> str:
 
     Raises:
         OSError: if the base cannot be found.
-        ValueError: if the config is damaged.
+        ValueError: if the config of the adapter is damaged.
     """
     try:
         config = json.loads(Path(adapter_file).read_text(encoding="utf-8"))
@@ -240,12 +240,16 @@ def _check_base(adapter_file: str, trust_remote_code: bool) -> str:
             f"{adapter_file} names no `base_model_name_or_path`, the model that the adapter is for. Add it."
         )
     try:
-        read_config(base, revision, trust_remote_code)
-    except (OSError, HFValidationError) as error:
+        reason = "that is an adapter itself" if read_config(base, revision, trust_remote_code) is None else None
+    except HFValidationError:
+        reason = "there is no such folder on this machine"
+    except (OSError, ValueError) as error:
+        reason = f"{_if_no_folder(base)}{error}"
+    if reason is not None:
         raise OSError(
             f"{adapter_file} says that the adapter is for {base!r} (`base_model_name_or_path`), which cannot be "
-            f"loaded. Put that model there, or correct the name in the file. The reason: {_if_no_folder(base)}{error}"
-        ) from error
+            f"loaded. Put that model there, or correct the name in the file. The reason: {reason}"
+        )
     return revision
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from hf_distill.cli.reading_arguments import words
-from hf_distill.utils.repeated import unique_names
+from hf_distill.data.labels.spelling import spell
+from hf_distill.utils.json_text import parse_json
+from hf_distill.utils.repeated import first_repeated
 
 
 def read_candidate_labels(values: list[str] | None) -> list[str] | dict[str, str] | None:
@@ -19,7 +19,7 @@ def read_candidate_labels(values: list[str] | None) -> list[str] | dict[str, str
     names = words(values)
     if names is None:
         return None
-    names = [name.strip() for name in names]
+    names = [_spelled(name) for name in names]
     if odd := [name for name in names if name.startswith(("[", "{", '"', "'"))]:
         raise ValueError(
             f"--candidate_labels takes names with commas between them: --candidate_labels "
@@ -31,13 +31,21 @@ def read_candidate_labels(values: list[str] | None) -> list[str] | dict[str, str
 def _labels_of_json(text: str) -> list[str] | dict[str, str]:
     """Return the candidate labels, or their descriptions by name, from JSON."""
     try:
-        labels = json.loads(text, object_pairs_hook=unique_names)
+        labels = parse_json(text)
         descriptions = list(labels.values()) if isinstance(labels, dict) else labels
         if not all(isinstance(value, str) for value in descriptions):
             raise ValueError("a name or a description is no text")
+        names = [_spelled(name) for name in labels]
+        if isinstance(labels, dict) and (twice := first_repeated(names)) is not None:
+            raise ValueError(f"the name {twice!r} is there twice; remove one of them")
     except ValueError as error:
         raise ValueError(
-            f"--candidate_labels {text} cannot be read as JSON: {error}. Expected a list of names, or the description "
+            f"--candidate_labels {text:.200} cannot be read as JSON: {error}. Expected a list of names, or the description "
             'of each class by its name: \'{"world": "politics in other countries", "sports": "a match"}\'.'
         ) from None
-    return labels
+    return dict(zip(names, descriptions, strict=True)) if isinstance(labels, dict) else names
+
+
+def _spelled(name: str) -> str:
+    """Return a name as labels in files are spelled."""
+    return spell(name) or ""

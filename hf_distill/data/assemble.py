@@ -18,6 +18,7 @@ from hf_distill.data.held_out import hold_out
 from hf_distill.data.labels.read import Labels, read_labels
 from hf_distill.data.labels.settings import LabelSettings
 from hf_distill.data.roles import Roles
+from hf_distill.data.stored_logits import align_stored_logits
 from hf_distill.data.summary import DataSummary
 from hf_distill.data.table import Table, counted
 from hf_distill.data.texts import Texts
@@ -141,7 +142,9 @@ class Assembly:
             raise ValueError(
                 f"Some files of the split {split!r} have a column `{TEACHER_LOGITS}`, and others lack it."
             )
-        return concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+        if len(parts) == 1:
+            return parts[0]
+        return concatenate_datasets(align_stored_logits([part.table for part in self.texts[split]], parts))
 
     def _about_share(self, summary: DataSummary) -> list[str]:
         """Say how many rows are held out if it is far from the percentage that was asked for."""

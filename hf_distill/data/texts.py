@@ -51,9 +51,9 @@ class Texts:
             if are_words:
                 _refuse_null_words(table, column)
         self.remarks = [] if are_words else _about_lists(table, columns)
-        kept = [TEACHER_LOGITS] if TEACHER_LOGITS in table.dataset.column_names else []
+        kept = [TEACHER_LOGITS] if TEACHER_LOGITS in table.names else []
         if kept:
-            check_stored_logits(table)
+            check_stored_logits(table, are_words)
         if delimiter is not None:
             self.dataset = self._joined(delimiter, kept)
         else:

@@ -13,6 +13,7 @@ from hf_distill.data.describe import Origin, describe_text
 from hf_distill.data.reading import PathLike, ReadOptions, read_dataset, read_file
 from hf_distill.data.reading.options import read_options
 from hf_distill.data.roles import LABEL_COLUMNS, WORDS
+from hf_distill.data.stored_logits import align_stored_logits
 from hf_distill.data.summary import SplitSummary
 from hf_distill.data.table import Table, no_rows
 from hf_distill.data.teacher_file import name_stored_logits
@@ -107,6 +108,7 @@ def read_transfer_text(
     datasets = [texts.without_missing() for texts, _ in parts]
     if len({frozenset(dataset.column_names) for dataset in datasets}) > 1:
         raise ValueError(f"{source}: the files have different columns. Give all of them the same columns.")
+    datasets = align_stored_logits([texts.table for texts, _ in parts], datasets)
     dataset = concatenate_datasets(datasets) if len(datasets) > 1 else datasets[0]
     if not len(dataset):
         raise ValueError(f"{source} has no text, only blank rows.")

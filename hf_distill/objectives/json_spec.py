@@ -1,9 +1,8 @@
 """Objectives that are written as JSON, on the command line for instance."""
 
-import json
 from typing import Any
 
-from hf_distill.utils.repeated import unique_names
+from hf_distill.utils.json_text import parse_json
 
 
 def parse_objectives(text: str) -> dict[str, Any]:
@@ -13,12 +12,10 @@ def parse_objectives(text: str) -> dict[str, Any]:
         ValueError: for a text that is not a JSON object, or has a name twice.
     """
     try:
-        spec = json.loads(text, object_pairs_hook=unique_names)
-    except RecursionError:
-        raise ValueError("`objectives` is nested too deeply.") from None
+        spec = parse_json(text)
     except ValueError as error:
         raise ValueError(
-            f"`objectives` cannot be read as JSON ({error}): {text!r}. An example is '{{\"kl\": 1.0}}'."
+            f"`objectives` cannot be read as JSON ({error}): {text!r:.200}. An example is '{{\"kl\": 1.0}}'."
         ) from None
     if not isinstance(spec, dict):
         raise ValueError(f"`objectives` must be a JSON object from names to weights, got {text!r}.")

@@ -241,14 +241,27 @@ def test_a_map_of_labels_that_is_none_is_refused(tmp_path, label_map, message):
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("a", " a "), ("1", "1.0"), (1, "1"), ("true", "TRUE"), ("caf\u00e9", "cafe\u0301")]
+    ("first", "second"), [("a", " a "), (1, "1"), (True, "True"), ("caf\u00e9", "cafe\u0301"), (None, "")]
 )
 def test_a_map_with_two_names_for_one_label_is_refused(tmp_path, first, second):
     path = labelled_csv(tmp_path / "rows.csv", ["a", "b"])
-    with pytest.raises(ValueError, match=r"`label_map` maps .* to 'x' and .*, which is the same label, to 'y'"):
+    message = r"maps .* to 'x' and, in another spelling \(.*\), to 'y'" if first else "an empty label is no label"
+    with pytest.raises(ValueError, match=f"`label_map` {'' if first else '.*'}{message}"):
         load(path, label_map={first: "x", second: "y"})
+    if first is None:
+        return
     agreed = {first: "x", second: "x", "a": "x", "b": "b"}
     assert load(path, label_map=agreed).label_names == ["b", "x"]
+
+
+def test_forms_of_one_label_can_have_names_of_their_own(tmp_path):
+    path = labelled_csv(tmp_path / "rows.csv", ["true", "True", "mixture", "true"])
+    task = load(path, label_map={"true": "yes", "True": "other"})
+    assert labels(task) == ["yes", "other", "mixture", "yes"]
+    path = labelled_csv(tmp_path / "three.csv", ["TRUE", "mixture", "true"])
+    assert labels(load(path, label_map={"true": "yes"})) == ["yes", "mixture", "yes"]
+    # Neither of the two names is without a doubt that of `TRUE`.
+    assert labels(load(path, label_map={"true": "yes", "True": "other"})) == ["TRUE", "mixture", "yes"]
 
 
 def test_a_class_that_only_validation_has_is_warned_of(tmp_path, caplog):

@@ -281,3 +281,12 @@ def test_a_key_that_occurs_twice_is_refused(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=r"line \d.*the name 'text' is there twice"):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize(("start", "between", "end"), [("[\n", ",\n", "\n]"), ("", "\n", "\n")])
+def test_the_object_with_a_key_that_occurs_twice_is_found(tmp_path, start, between, end):
+    rows = ['{"text": "a",\n "label": "x"}', '{"text": "b",\n "label": "y", "label": "x"}']
+    (tmp_path / "rows.json").write_text(start + between.join(rows) + end)
+    line = start.count("\n") + 3
+    with pytest.raises(ValueError, match=f"rows.json, line {line}: the name 'label' is there twice"):
+        load(tmp_path / "rows.json")

@@ -84,6 +84,13 @@ def test_an_adapter_whose_base_cannot_be_found_names_both(adapter, tmp_path):
         path.write_text(json.dumps({**config, "base_model_name_or_path": base}))
         with pytest.raises(OSError, match=r"adapter_config.json says .* is for '.*moved'.*no such folder"):
             load_teacher(adapter[0])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "config.json").write_text('{"model_type": "nothing_known"}')
+    for base in ("empty", "moved", "adapter"):
+        path.write_text(json.dumps({**config, "base_model_name_or_path": str(tmp_path / base)}))
+        with pytest.raises(OSError, match=rf"adapter_config.json says .* is for '.*{base}'.*cannot be loaded"):
+            load_teacher(adapter[0])
     for base in (None, "", 7):
         path.write_text(json.dumps({**config, "base_model_name_or_path": base}))
         with pytest.raises(ValueError, match="names no `base_model_name_or_path`"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -103,7 +103,11 @@ class CellReader:
 
     def __init__(self, label_map: Mapping[str, str | None], delimiter: str | None = None) -> None:
         self.label_map, self.delimiter = label_map, delimiter
-        self._same_class = {as_one(key): key for key in label_map}
+        # `TRUE` is what the map says of `true`, unless it says something else of `True`.
+        names = defaultdict[str, set[str | None]](set)
+        for key, name in label_map.items():
+            names[as_one(key)].add(name)
+        self._same_class = {one: key for key in label_map if len(names[one := as_one(key)]) == 1}
         self.merged: Counter[tuple[str, str]] = Counter()
         self.mapped: Counter[tuple[str, str | None]] = Counter()
 

@@ -11,6 +11,7 @@ from hf_distill.data.labels.cells import Cells, Scalars
 from hf_distill.data.labels.problem import LabelCounts, listed
 from hf_distill.data.labels.settings import LabelSettings
 from hf_distill.data.labels.spelling import as_whole, form, map_to_paste, sort_names
+from hf_distill.data.table import name_some
 
 Rename = Callable[[str], str]
 _MANY_ROWS = 20  # with fewer labelled rows, every row can have another class
@@ -59,9 +60,12 @@ class Classes:
         if len(self.names) < least:
             self._add_classes_of_teacher()
         if len(self.names) < least:
+            known = settings.teacher_class_names
+            of_teacher = f" The teacher has the classes {name_some(known)}." if known else ""
             raise ValueError(
-                f"{labels.where} has only the labels {self.names}. Expected at least two classes. If the models have "
-                "more classes, name all of them, in the order of the teacher's outputs: --class_names (`class_names`)."
+                f"{labels.where} has only the labels {self.names}. Expected at least two classes.{of_teacher} If the "
+                "models have more classes, name all of them, in the order of the teacher's outputs: --class_names "
+                "(`class_names`)."
             )
         if (
             settings.names is None

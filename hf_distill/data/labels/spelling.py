@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from hf_distill.utils.repeated import unique_names
+from hf_distill.utils.json_text import parse_json
 
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200e\u200f\u2060"))
 # Words that programs write for missing values. "None" is not one of them, because it is a class of many datasets; it
@@ -90,12 +90,12 @@ def read_label_map(label_map: str | LabelMap | None) -> dict[str, str | None]:
         label_map: Mapping from labels to class names, None for unlabelled rows; or the same as JSON, with null.
 
     Raises:
-        ValueError: if the text is not JSON, if the value does not map labels to names, or if two spellings of one
-            label have different names.
+        ValueError: if the text is not JSON, if the value does not map labels to names, if an empty label has a name,
+            or if two spellings of one label have different names.
     """
     if isinstance(label_map, str):
         try:
-            label_map = json.loads(label_map, object_pairs_hook=unique_names)
+            label_map = parse_json(label_map)
         except ValueError as error:
             raise ValueError(f"`label_map` cannot be read as JSON: {error}. {_EXAMPLE}") from None
     if label_map is None:
@@ -103,18 +103,15 @@ def read_label_map(label_map: str | LabelMap | None) -> dict[str, str | None]:
     if not isinstance(label_map, Mapping) or any(isinstance(v, list | dict) for v in label_map.values()):
         raise ValueError(f"`label_map` must map labels to names, got {label_map!r}. {_EXAMPLE}")
     read: dict[str, str | None] = {}
-    by_class: dict[str, tuple[Any, str | None]] = {}
     for label, given in label_map.items():
         key, name = spell(label), spell(given)
-        if key is None:
-            continue
-        other, other_name = by_class.setdefault(as_one(key), (label, name))
-        if other_name != name:
+        if key is None and name is not None:
+            raise ValueError(f"`label_map` maps {label!r} to {name!r}, but an empty label is no label. {_EXAMPLE}")
+        if key is not None and read.setdefault(key, name) != name:
             raise ValueError(
-                f"`label_map` maps {other!r} to {other_name!r} and {label!r}, which is the same label, to {name!r}. "
-                "Remove one of them."
+                f"`label_map` maps {key!r} to {read[key]!r} and, in another spelling ({label!r}), to {name!r}. Remove "
+                "one of them."
             )
-        read[key] = name
     return read
 
 

@@ -12,7 +12,7 @@ from hf_distill.data.reading.encodings import decode
 from hf_distill.data.reading.options import ReadOptions
 from hf_distill.data.reading.text_lines import split_lines, without_inner_marks
 from hf_distill.data.table import Source, Table, table_of_values
-from hf_distill.utils.repeated import unique_names
+from hf_distill.utils.json_text import unique_names
 
 _BETWEEN = re.compile(r"[\s,\[]*")
 _WANTED = "Expected one JSON object per line, or a list of objects"
@@ -47,8 +47,21 @@ def read_json(content: Content, options: ReadOptions) -> Table:
 def _read_list(text: str, path: str) -> list[Any]:
     try:
         return _decoder().decode(text)
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         raise _not_json(error, path, 0) from None
+    except (ValueError, RecursionError) as error:
+        raise _not_json(error, path, _lines_before_fault(text)) from None
+
+
+def _lines_before_fault(text: str) -> int:
+    """Return the number of lines before the first object that JSON allows and this reader does not."""
+    decoder, position = _decoder(), 0
+    while (position := _BETWEEN.match(text, position).end()) < len(text):  # type: ignore[union-attr]
+        try:
+            position = decoder.raw_decode(text, position)[1]
+        except (ValueError, RecursionError):
+            break
+    return text.count("\n", 0, position)
 
 
 def _read_lines(text: str, path: str) -> tuple[list[Any], Callable[[int], int], str]:
@@ -74,8 +87,10 @@ def _read_sequence(text: str, path: str) -> tuple[list[Any], Callable[[int], int
     while (position := _BETWEEN.match(text, position).end()) < len(text):  # type: ignore[union-attr]
         try:
             row, position = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError) as error:
+        except json.JSONDecodeError as error:
             raise _not_json(error, path, 0) from None
+        except (ValueError, RecursionError) as error:
+            raise _not_json(error, path, text.count("\n", 0, position)) from None
         rows.append(row)
     return rows, _lines_of_objects(text)
 
