@@ -40,8 +40,8 @@ def _labels_of_json(text: str) -> list[str] | dict[str, str]:
             raise ValueError(f"the name {twice!r} is there twice; remove one of them")
     except ValueError as error:
         raise ValueError(
-            f"--candidate_labels {text:.200} cannot be read as JSON: {error}. Expected a list of names, or the description "
-            'of each class by its name: \'{"world": "politics in other countries", "sports": "a match"}\'.'
+            f"--candidate_labels {text:.200} cannot be read as JSON: {error}. Expected a list of names, or the "
+            'description of each class by its name: \'{"world": "politics in other countries", "sports": "a match"}\'.'
         ) from None
     return dict(zip(names, descriptions, strict=True)) if isinstance(labels, dict) else names
 

@@ -58,15 +58,7 @@ class Classes:
                 f"{labels.where} is empty in every row. Fill it in, or name another column: --label_column_name."
             )
         if len(self.names) < least:
-            self._add_classes_of_teacher()
-        if len(self.names) < least:
-            known = settings.teacher_class_names
-            of_teacher = f" The teacher has the classes {name_some(known)}." if known else ""
-            raise ValueError(
-                f"{labels.where} has only the labels {self.names}. Expected at least two classes.{of_teacher} If the "
-                "models have more classes, name all of them, in the order of the teacher's outputs: --class_names "
-                "(`class_names`)."
-            )
+            self._add_classes_of_teacher(labels.where)
         if (
             settings.names is None
             and labels.has("integer")
@@ -143,12 +135,19 @@ class Classes:
                     f"{map_to_paste({min(unknown): declared[0]})}."
                 )
 
-    def _add_classes_of_teacher(self) -> None:
-        """Add the classes that only the teacher has, if all others are among its classes, upper or lower case."""
+    def _add_classes_of_teacher(self, where: str) -> None:
+        """Add the other classes of the teacher to a single one, if that is one of them, upper or lower case."""
         folded, known = {name.casefold() for name in self.names}, self.settings.teacher_class_names
-        if folded <= {name.casefold() for name in known} and len(known) > len(folded):
-            self.notes.append(f"all labelled rows are of the class {self.names[0]!r}; the teacher has {len(known)}")
-            self.names = sort_names({*self.names, *(name for name in known if name.casefold() not in folded)})
+        others = [name for name in known if name.casefold() not in folded]
+        if not others or len(others) == len(known):
+            of_teacher = f" The teacher has the classes {name_some(known)}." if known else ""
+            raise ValueError(
+                f"{where} has only the labels {self.names}. Expected at least two classes.{of_teacher} If the models "
+                "have more classes, name all of them, in the order of the teacher's outputs: --class_names "
+                "(`class_names`)."
+            )
+        self.notes.append(f"all labelled rows are of the class {self.names[0]!r}; the teacher has {len(known)}")
+        self.names = sort_names({*self.names, *others})
 
     def _class_counts(self, columns: Sequence[Cells]) -> Counter[str]:
         counts: Counter[str] = Counter()
