@@ -14,6 +14,7 @@ from datasets import Dataset, List, Value
 from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.table import Table, counted
 
+_ROWS_AT_ONCE = 50_000
 _REMEDY = "Label such rows again, or remove them; remove the column if it is not needed."
 
 
@@ -41,9 +42,11 @@ def check_stored_logits(table: Table, are_words: bool) -> None:
     sizes = pc.list_value_length(column).fill_null(0).to_numpy()
     usual = int(np.bincount(sizes[sizes > 0]).argmax()) if sizes.any() else 0
     is_bad = sizes != usual if usual else np.full(len(sizes), True)
-    if usual:
-        numbers = pc.list_flatten(column.filter(pa.array(~is_bad))).cast(pa.float64()).to_numpy()
-        is_bad[~is_bad] = are_unusable(numbers.reshape(-1, usual))
+    for start in range(0, len(column) if usual else 0, _ROWS_AT_ONCE):
+        is_bad_here = is_bad[start : start + _ROWS_AT_ONCE]  # a view
+        others = column.slice(start, _ROWS_AT_ONCE).filter(pa.array(~is_bad_here))
+        numbers = pc.list_flatten(others).cast(pa.float64()).to_numpy()
+        is_bad_here[~is_bad_here] = are_unusable(numbers.reshape(-1, usual))
     if is_bad.any():
         number, row = int(is_bad.sum()), int(is_bad.argmax())
         more = f", and {counted(number - 1, 'more row')}" if number > 1 else ""

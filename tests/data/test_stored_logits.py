@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from rows import write, write_json_lines
 
-from hf_distill.data import load_text_dataset, load_transfer_text
+from hf_distill.data import load_text_dataset, load_transfer_text, stored_logits
 
 BAD = [None, [], [0.5], [0.5, 0.5, 0.5], [0.5, None], [None, None], [math.nan, 1.0], [math.inf, 0.0], [-math.inf] * 2]
 
@@ -69,6 +69,13 @@ def test_the_rows_without_numbers_are_named_if_they_are_the_most(tmp_path):
     rows = [{**row, "teacher_logits": [1.0, 2.0] if i in (0, 4) else None} for i, row in enumerate(rows_with(None))]
     path = write_json_lines(tmp_path / "rows.jsonl", *rows)
     with pytest.raises(ValueError, match=r"line 2 \(row 2\), .*, and 6 more rows: null. Expected 2 usable numbers"):
+        load_text_dataset(train_file=path, needs_validation=False)
+
+
+def test_rows_are_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_logits, "_ROWS_AT_ONCE", 2)
+    path = write_json_lines(tmp_path / "rows.jsonl", *rows_with([1.0, None]), *rows_with(None))
+    with pytest.raises(ValueError, match=r"\(row 5\), .*, and 1 more row: number 2 is null"):
         load_text_dataset(train_file=path, needs_validation=False)
 
 
