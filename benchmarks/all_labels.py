@@ -74,7 +74,7 @@ TASKS: dict[str, tuple[int | None, int, float]] = {
     "qnli": (4000, 4, 5e-5),
     "banking77": (None, 6, 3e-4),
     "stsb": (None, 5, 1e-4),
-    "goemotions": (8000, 6, 1e-4),
+    "goemotions": (10_000, 16, 2e-4),
 }
 DEFAULT_TASKS = "sst2,cola,mrpc,qnli,banking77"
 ARMS = "labels,labels_early,soft,variants4,variants4_x3,labels_variants"
