@@ -482,6 +482,7 @@ def test_the_card_names_the_unlabelled_text_and_what_the_teacher_compared(places
         ({"candidate_labels": '["good", 7]'}, "a name or a description is no text. Expected a list of names, or the"),
         ({"candidate_labels": '["good", "bad"'}, "cannot be read as JSON: Expecting ',' delimiter"),
         ({"candidate_labels": '{"good": "a", "good": "b"}'}, "the name 'good' is there twice"),
+        ({"candidate_labels": '{"caf\u00e9": "a", "cafe\u0301": "b"}'}, "the name 'caf\u00e9' is there twice"),
         ({"candidate_labels": '{"good": "a", "Good": "b"}'}, "Candidate labels repeat: good"),
         ({"candidate_labels": "'good','bad'"}, "takes names with commas between them"),
         ({"candidate_labels": '{"good": "a good film"}'}, "One class, 'good', leaves nothing to decide"),
