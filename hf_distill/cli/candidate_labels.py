@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from hf_distill.cli.reading_arguments import words
 from hf_distill.utils.json_text import parse_json
 from hf_distill.utils.repeated import first_repeated
+from hf_distill.utils.spelling import spell
 
 
 def read_candidate_labels(values: list[str] | None) -> list[str] | dict[str, str] | None:
@@ -20,7 +19,7 @@ def read_candidate_labels(values: list[str] | None) -> list[str] | dict[str, str
     names = words(values)
     if names is None:
         return None
-    names = [_spelled(name) for name in names]
+    names = [spell(name) or "" for name in names]
     if odd := [name for name in names if name.startswith(("[", "{", '"', "'"))]:
         raise ValueError(
             f"--candidate_labels takes names with commas between them: --candidate_labels "
@@ -36,7 +35,7 @@ def _labels_of_json(text: str) -> list[str] | dict[str, str]:
         descriptions = list(labels.values()) if isinstance(labels, dict) else labels
         if not all(isinstance(value, str) for value in descriptions):
             raise ValueError("a name or a description is no text")
-        names = [_spelled(name) for name in labels]
+        names = [spell(name) or "" for name in labels]
         if isinstance(labels, dict) and (twice := first_repeated(names)) is not None:
             raise ValueError(f"the name {twice!r} is there twice; remove one of them")
     except ValueError as error:
@@ -45,8 +44,3 @@ def _labels_of_json(text: str) -> list[str] | dict[str, str]:
             'description of each class by its name: \'{"world": "politics in other countries", "sports": "a match"}\'.'
         ) from None
     return dict(zip(names, descriptions, strict=True)) if isinstance(labels, dict) else names
-
-
-def _spelled(name: str) -> str:
-    """Return a name as labels in files are spelled; their own function takes seconds to import."""
-    return " ".join(unicodedata.normalize("NFC", name).split())

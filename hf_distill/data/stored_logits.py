@@ -15,7 +15,6 @@ from hf_distill.classifiers.outputs import TEACHER_LOGITS
 from hf_distill.data.table import Table, counted
 
 _ROWS_AT_ONCE = 50_000
-_REMEDY = "Label such rows again, or remove them; remove the column if it is not needed."
 
 
 def check_stored_logits(table: Table, are_words: bool) -> None:
@@ -48,13 +47,12 @@ def check_stored_logits(table: Table, are_words: bool) -> None:
         numbers = pc.list_flatten(others).cast(pa.float64()).to_numpy()
         is_bad_here[~is_bad_here] = are_unusable(numbers.reshape(-1, usual))
     if is_bad.any():
-        number, row = int(is_bad.sum()), int(is_bad.argmax())
-        more = f", and {counted(number - 1, 'more row')}" if number > 1 else ""
+        fault = _fault(column[int(is_bad.argmax())].as_py(), usual)
         pattern = "" if is_bad.all() else f", as row {int((~is_bad).argmax()) + 1} has"
         expected = f"{counted(usual, 'usable number')}{pattern}" if usual else "a list of numbers"
         raise ValueError(
-            f"{table.place(row, TEACHER_LOGITS)}{more}: {_fault(column[row].as_py(), usual)}. Expected {expected}. "
-            f"{_REMEDY}"
+            f"{table.places(is_bad, TEACHER_LOGITS)}: {fault}. Expected {expected}. Label such rows again, or remove "
+            "them; remove the column if it is not needed."
         )
 
 

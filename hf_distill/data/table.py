@@ -108,6 +108,12 @@ class Table:
         where = f"{self.source.path}, {line}(row {row + 1})" if line else f"{self.source.path}, row {row + 1}"
         return where if column is None else f"{where}, column {column!r}"
 
+    def places(self, is_meant: np.ndarray, column: str | None = None) -> str:
+        """Return the place of the first of some rows, `(num_rows,)` bool, and how many more there are."""
+        number = int(is_meant.sum())
+        more = f", and {counted(number - 1, 'more row')}" if number > 1 else ""
+        return f"{self.place(int(is_meant.argmax()), column)}{more}"
+
     def select(self, rows: Sequence[int], *notes: str) -> Table:
         """Return a table with some of the rows, and notes about the other rows."""
         line_of, places = self.line_of, list(map(int, rows))

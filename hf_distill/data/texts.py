@@ -69,10 +69,8 @@ class Texts:
         """
         is_missing, is_half = self._missing()
         if is_missing.any():
-            number, row = int(is_missing.sum()), int(np.argmax(is_missing))
-            more = f", and {counted(number - 1, 'more row')}" if number > 1 else ""
             raise ValueError(
-                f"{self.table.place(row)}{more}: no text in column {' or '.join(map(repr, self.columns))}. Remove "
+                f"{self.table.places(is_missing)}: no text in column {' or '.join(map(repr, self.columns))}. Remove "
                 "such rows, or fill in the text."
             )
         if is_half.any():

@@ -108,8 +108,7 @@ def read_transfer_text(
     datasets = [texts.without_missing() for texts, _ in parts]
     if len({frozenset(dataset.column_names) for dataset in datasets}) > 1:
         raise ValueError(f"{source}: the files have different columns. Give all of them the same columns.")
-    datasets = align_stored_logits([texts.table for texts, _ in parts], datasets)
-    dataset = concatenate_datasets(datasets) if len(datasets) > 1 else datasets[0]
+    dataset = concatenate_datasets(align_stored_logits(tables, datasets)) if len(datasets) > 1 else datasets[0]
     if not len(dataset):
         raise ValueError(f"{source} has no text, only blank rows.")
     dataset = name_stored_logits(dataset, origins)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedConfig
 
-from hf_distill.classifiers.label_maps import are_placeholders, class_names_of
+from hf_distill.classifiers.label_maps import are_placeholders, class_names_of, id2label_of
 from hf_distill.classifiers.loading import read_config
 from hf_distill.classifiers.problem_types import problem_type_of_head
 from hf_distill.pipeline.loading import ModelReference
@@ -56,5 +56,4 @@ def read_head(teacher: ModelReference) -> TeacherHead | None:
 
 def names_in(config: PreTrainedConfig) -> Sequence[str]:
     """Return the names of the classes in a config; nothing for placeholders."""
-    names = class_names_of(config)
-    return () if are_placeholders(dict(enumerate(names))) else names
+    return () if are_placeholders(id2label_of(config)) else class_names_of(config)

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from hf_distill.data.labels.lists import parse_cells
-from hf_distill.data.labels.spelling import as_one, form, spell
+from hf_distill.data.labels.spelling import as_one, form
 from hf_distill.data.table import Table
+from hf_distill.utils.spelling import spell
 
 
 @dataclass
@@ -104,10 +105,10 @@ class CellReader:
     def __init__(self, label_map: Mapping[str, str | None], delimiter: str | None = None) -> None:
         self.label_map, self.delimiter = label_map, delimiter
         # `TRUE` is what the map says of `true`, unless it says something else of `True`.
-        names = defaultdict[str, set[str | None]](set)
-        for key, name in label_map.items():
-            names[as_one(key)].add(name)
-        self._same_class = {one: key for key in label_map if len(names[one := as_one(key)]) == 1}
+        keys = defaultdict[str, list[str]](list)
+        for key in label_map:
+            keys[as_one(key)].append(key)
+        self._same_class = {one: same[-1] for one, same in keys.items() if len({label_map[key] for key in same}) == 1}
         self.merged: Counter[tuple[str, str]] = Counter()
         self.mapped: Counter[tuple[str, str | None]] = Counter()
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from hf_distill.utils.json_text import parse_json
+from hf_distill.utils.spelling import spell
 
-_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200e\u200f\u2060"))
 # Words that programs write for missing values. "None" is not one of them, because it is a class of many datasets; it
 # only means a missing value if all other labels are numbers.
 MISSING_WORDS = ("nan", "null", "n/a", "na", "#n/a", "<na>", "nat", "(null)", "\\n", "#value!", "#ref!", "#name?")
@@ -23,20 +21,6 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
 _PERCENT = re.compile(r"[-+]?\d+([.,]\d+)?\s*%", re.ASCII)
 
 LabelMap = Mapping[Any, str | None]
-
-
-def spell(value: Any) -> str | None:
-    """Return a label of any type as text; None for null, NaN and empty text.
-
-    Blanks at both ends are removed, other runs of blanks become one space (a no-break space is a blank), and letters
-    with accents are composed (Unicode NFC).
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, str):
-        text = unicodedata.normalize("NFC", value) if not value.isascii() else value
-        return " ".join(text.translate(_INVISIBLE).split()) or None
-    return str(value)  # `True` for a bool, the shortest exact decimal for a float
 
 
 def form(text: str) -> str:

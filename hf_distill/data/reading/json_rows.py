@@ -47,21 +47,10 @@ def read_json(content: Content, options: ReadOptions) -> Table:
 def _read_list(text: str, path: str) -> list[Any]:
     try:
         return _decoder().decode(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise _not_json(error, path, 0) from None
-    except (ValueError, RecursionError) as error:
-        raise _not_json(error, path, _lines_before_fault(text)) from None
-
-
-def _lines_before_fault(text: str) -> int:
-    """Return the number of lines before the first object that JSON allows and this reader does not."""
-    decoder, position = _decoder(), 0
-    while (position := _BETWEEN.match(text, position).end()) < len(text):  # type: ignore[union-attr]
-        try:
-            position = decoder.raw_decode(text, position)[1]
-        except (ValueError, RecursionError):
-            break
-    return text.count("\n", 0, position)
+    except ValueError:  # an object that JSON allows and this reader does not; one by one, it has a line
+        return _read_sequence(text, path)[0]
 
 
 def _read_lines(text: str, path: str) -> tuple[list[Any], Callable[[int], int], str]:
@@ -87,10 +76,9 @@ def _read_sequence(text: str, path: str) -> tuple[list[Any], Callable[[int], int
     while (position := _BETWEEN.match(text, position).end()) < len(text):  # type: ignore[union-attr]
         try:
             row, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            raise _not_json(error, path, 0) from None
         except (ValueError, RecursionError) as error:
-            raise _not_json(error, path, text.count("\n", 0, position)) from None
+            has_line = isinstance(error, json.JSONDecodeError)
+            raise _not_json(error, path, 0 if has_line else text.count("\n", 0, position)) from None
         rows.append(row)
     return rows, _lines_of_objects(text)
 
